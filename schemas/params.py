@@ -1,0 +1,132 @@
+"""Parameters of the method: everything that may change the pixels of a result."""
+
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+
+Method = Literal["stylegallery", "attention-distillation"]
+Preset = Literal["quality", "balanced", "preview"]
+Fallback = Literal["global", "content"]
+
+
+class StyleParams(Frozen):
+    """How an image is restyled. Defaults are the `balanced` preset."""
+
+    method: Method = Field(
+        "stylegallery",
+        title="Method",
+        description="Algorithm: `stylegallery` matches region to region; `attention-distillation` "
+        "treats each image as one region and takes the style of all references at once.",
+    )
+    image_size: int = Field(
+        0,
+        ge=0,
+        le=2048,
+        title="Working size",
+        description="Short side in pixels at which the engine works; 0 means the model's own "
+        "training size. The result always has the original's size.",
+    )
+    steps: int = Field(
+        60,
+        ge=1,
+        le=1000,
+        title="Optimisation steps",
+        description="Number of Adam steps on the latent, one per timestep. More is slower and "
+        "brings stronger style.",
+    )
+    learning_rate: float = Field(
+        0.05, gt=0, le=1, title="Learning rate", description="Adam learning rate on the latent."
+    )
+    content_weight: float = Field(
+        0.26,
+        ge=0,
+        le=10,
+        title="Content weight",
+        description="Weight of the content loss on attention queries; higher keeps more of the "
+        "original's structure.",
+    )
+    attention_scale: float = Field(
+        1.5,
+        gt=0,
+        le=10,
+        title="Attention scale",
+        description="Factor on the queries when they attend to the reference; above 1 sharpens "
+        "the attention.",
+    )
+    inversion_steps: int = Field(
+        15,
+        ge=2,
+        le=100,
+        title="Inversion steps",
+        description="DDIM inversion steps from which the region features are gathered.",
+    )
+    max_regions: int = Field(
+        10,
+        ge=2,
+        le=32,
+        title="Most regions",
+        description="Largest number of clusters tried when an image is cut into regions; the "
+        "silhouette score chooses.",
+    )
+    merge_threshold: float = Field(
+        0.85,
+        ge=0,
+        title="Merge threshold",
+        description="Regions whose mean latents are closer than this are merged (Euclidean "
+        "distance scaled to a 4-channel latent).",
+    )
+    min_region_fraction: float = Field(
+        0.005,
+        ge=0,
+        le=0.5,
+        title="Smallest region",
+        description="Connected pieces smaller than this share of the image join their "
+        "surroundings.",
+    )
+    semantic_weight: float = Field(
+        1.0, ge=0, title="Semantic weight", description="Weight of semantic similarity in matching."
+    )
+    statistical_weight: float = Field(
+        0.25,
+        ge=0,
+        title="Statistical weight",
+        description="Weight of the similarity of UNet feature statistics in matching.",
+    )
+    geometric_weight: float = Field(
+        0.125,
+        ge=0,
+        title="Geometric weight",
+        description="Weight of the overlap of region circles (place and size) in matching.",
+    )
+    min_similarity: float = Field(
+        -1.0,
+        ge=-10,
+        le=10,
+        title="Similarity gate",
+        description="A region whose best match scores below this takes the fallback instead.",
+    )
+    fallback: Fallback = Field(
+        "global",
+        title="Fallback",
+        description="What a region without a good match gets: `global` attends to the whole "
+        "gallery, `content` keeps the original.",
+    )
+
+
+PRESETS: Final[dict[Preset, dict[str, Any]]] = {
+    "quality": {"steps": 150},
+    "balanced": {},
+    "preview": {"steps": 24, "learning_rate": 0.1},
+}
+"""What each preset changes against the defaults of :class:`StyleParams`."""
+
+
+def preset_params(preset: Preset, **overrides: Any) -> StyleParams:
+    """Return the parameters of `preset` with `overrides` on top.
+
+    Raises:
+        pydantic.ValidationError: an override has an unknown name or a value out of range.
+    """
+    return StyleParams(**{**PRESETS[preset], **overrides})

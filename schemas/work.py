@@ -1,0 +1,93 @@
+"""One item of work: a product photo to be restyled in one gallery."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field
+
+from schemas.base import Row
+from schemas.params import StyleParams
+
+SCHEMA_VERSION = 1
+
+
+class StyleSource(Row):
+    """One reference image as planned: where it is and which bytes are meant."""
+
+    style_id: str = Field(description="Id of the reference within its gallery.")
+    image_uri: str = Field(description="Absolute URI of the reference image.")
+    image_version: str = Field(description="Content hash or ETag of the image when planned.")
+    weight: float = Field(1.0, description="Weight of this reference.")
+    mask_uri: str | None = Field(None, description="Absolute URI of its label image.")
+    mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
+
+
+class WorkItem(Row):
+    """Everything an actor needs to restyle one photo in one gallery; ids and URIs, never pixels."""
+
+    item_id: str = Field(description="Hash of all that can change the picture, 64 hex digits.")
+    product_id: str = Field(description="Id of the product.")
+    view: str = Field(description="Which photo of the product.")
+    gallery_id: str = Field(description="Gallery whose style it takes.")
+    image_uri: str = Field(description="Absolute URI of the photo.")
+    image_version: str = Field(description="Content hash or ETag of the photo when planned.")
+    mask_uri: str | None = Field(None, description="Absolute URI of the label image.")
+    mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
+    protect_uri: str | None = Field(None, description="Absolute URI of the protection image.")
+    protect_version: str | None = Field(None, description="Content hash or ETag of it.")
+    routing_uri: str | None = Field(None, description="Absolute URI of the JSON pins.")
+    routing_version: str | None = Field(None, description="Content hash or ETag of the pins.")
+    seed: int = Field(description="Random seed of this item.")
+    styles: list[StyleSource] = Field(description="The gallery's references, ordered by style_id.")
+    image_format: str = Field(description="File format of the asset: png, webp or jpg.")
+    extra: dict[str, str] = Field(
+        default_factory=dict, description="Further catalog columns, carried through as text."
+    )
+
+    @property
+    def asset_key(self) -> str:
+        """Path of the asset below the output root."""
+        name = f"{self.view}-{self.item_id[:12]}.{self.image_format}"
+        return f"assets/{self.gallery_id}/{self.product_id}/{name}"
+
+
+def item_id(
+    *,
+    image_version: str,
+    styles: list[StyleSource],
+    params: StyleParams,
+    engine_fingerprint: str,
+    image_format: str,
+    seed: int | None = None,
+    mask_version: str | None = None,
+    protect_version: str | None = None,
+    routing_version: str | None = None,
+) -> str:
+    """Hash everything that can change the picture, and nothing else.
+
+    Names, URIs, run ids, batch sizes and the number of actors are left out on purpose: the same
+    bytes restyled the same way are the same item wherever they lie.
+
+    Returns:
+        64 hex digits (SHA-256 of canonical JSON).
+    """
+    payload: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "image": image_version,
+        "styles": [[s.style_id, s.image_version, s.weight, s.mask_version] for s in styles],
+        "params": params.model_dump(mode="json"),
+        "engine": engine_fingerprint,
+        "format": image_format,
+        "seed": seed,
+        "mask": mask_version,
+        "protect": protect_version,
+        "routing": routing_version,
+    }
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def derived_seed(identifier: str) -> int:
+    """Return the seed of an item whose manifest row gives none (below 2**63)."""
+    return int(identifier[:15], 16)
