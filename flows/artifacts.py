@@ -1,0 +1,70 @@
+"""What a finished run leaves in the Prefect UI: a summary and the first failures."""
+
+import logging
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from schemas.result import ItemResult
+from schemas.run import RestyleSpec, RunSummary
+
+logger = logging.getLogger(__name__)
+
+_MOST_FAILURES = 50
+
+
+def publish(
+    spec: RestyleSpec, run_id: str, summary: RunSummary, report: str, troubled: list[ItemResult]
+) -> None:
+    """Write the artifacts; a server that refuses them does not fail the run."""
+    try:
+        create_markdown_artifact(
+            key="restyle-report", markdown=_markdown(spec, run_id, summary, report)
+        )
+        if troubled:
+            create_table_artifact(
+                key="restyle-failures",
+                description=f"Items without an asset (first {_MOST_FAILURES}).",
+                table=[_row(result) for result in troubled[:_MOST_FAILURES]],
+            )
+    except Exception as error:
+        logger.warning("Prefect took no artifacts (%s); the run itself is complete", error)
+
+
+def _markdown(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) -> str:
+    lines = [
+        f"# {headline(summary)}",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Run | `{run_id}` |",
+        f"| Catalog | `{spec.catalog}` |",
+        f"| Galleries | {', '.join(f'`{uri}`' for uri in spec.galleries)} |",
+        f"| Output | `{spec.output}` |",
+        f"| Report | `{report}` |",
+        f"| Method | {spec.params.method}, {spec.params.steps} steps |",
+        f"| Model | `{spec.engine.model}` |",
+        f"| Taken over from earlier runs | {summary.reused} |",
+    ]
+    return "\n".join(lines)
+
+
+def headline(summary: RunSummary) -> str:
+    """Say in one line how a run ended."""
+    troubles = [
+        f"{count} {name}"
+        for count, name in ((summary.rejected, "rejected"), (summary.failed, "failed"))
+        if count
+    ]
+    return ", ".join([f"{summary.ok} of {summary.items} items ok", *troubles])
+
+
+def _row(result: ItemResult) -> dict[str, str]:
+    error = result.error
+    return {
+        "product": result.product_id,
+        "view": result.view,
+        "gallery": result.gallery_id,
+        "status": result.status,
+        "stage": error.stage if error else "",
+        "message": error.message if error else "",
+    }

@@ -1,0 +1,74 @@
+"""The command line `stylegallery`: which commands there are, and how errors leave it.
+
+Commands are named here and imported when called, so `--help` starts fast and `stylize` needs
+neither Prefect nor Ray.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Final, NoReturn
+
+from cyclopts import App, CycloptsError
+
+from flows.usage import EXIT_OK, EXIT_USAGE, UsageError
+
+_COMMANDS: Final = {
+    "demo": ("flows.commands.demo:demo", "Restyle bundled photos: the whole job in one command."),
+    "manifest": ("flows.commands.manifest:app", "Turn a folder, CSV or JSON Lines into a manifest."),
+    "plan": ("flows.commands.batch:plan", "Say what a run would do; changes nothing."),
+    "run": ("flows.commands.batch:run", "Restyle a catalog in its galleries."),
+    "stylize": ("flows.commands.stylize:stylize", "Restyle one image; no Prefect, no Ray."),
+    "status": ("flows.commands.inspect:status", "Say how far a run is."),
+    "verify": ("flows.commands.inspect:verify", "Prove that plan, rows and assets agree."),
+    "report": ("flows.commands.inspect:report", "Build a run's report again."),
+    "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),
+    "schema": ("flows.commands.schema:schema", "Print a JSON Schema."),
+}
+
+app = App(
+    name="stylegallery",
+    help="Restyle product catalogs in the style of reference galleries, region by region.",
+    help_epilogue="Exit codes: 0 all ok, 3 some items rejected or failed, 2 usage, 1 crash.",
+    version=lambda: version("stylegallery"),
+    help_format="plaintext",
+)
+for _name, (_target, _help) in _COMMANDS.items():
+    app.command(_target, name=_name, help=_help)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    _be_quiet()
+    try:
+        code = app(
+            argv,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except (UsageError, CycloptsError) as error:
+        _leave(" ".join(str(error).split()), EXIT_USAGE)
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command goes on from here", 130)
+    except BrokenPipeError:  # the reader, such as `head`, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_OK)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"stylegallery: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _be_quiet() -> None:
+    """Turn off what phones home, before the packages that would are imported."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+if __name__ == "__main__":
+    main()

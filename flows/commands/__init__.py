@@ -1,0 +1,1 @@
+"""One module per command of `stylegallery`; imported only when the command is called."""

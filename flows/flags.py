@@ -1,0 +1,97 @@
+"""The flags of `plan` and `run`. Help texts and defaults are those of the schemas' fields."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel
+
+from flows.settings import Layer, from_assignments
+from schemas.engine import EngineSpec
+from schemas.params import Preset, StyleParams
+from schemas.run import PoolSpec, RestyleSpec
+
+_INPUT = Group("Input and output", sort_key=1)
+_STYLE = Group("Style", sort_key=2)
+_MACHINE = Group("Engine and machines", sort_key=3)
+
+
+def field_help(model: type[BaseModel], name: str) -> str:
+    """Return a field's description with its choices and default."""
+    info = model.model_fields[name]
+    notes = []
+    if get_origin(info.annotation) is Literal:
+        notes.append("one of " + ", ".join(str(choice) for choice in get_args(info.annotation)))
+    if info.is_required():
+        notes.append("required")
+    elif info.default not in ("", [], False, None):
+        notes.append(f"default {info.default}")
+    return f"{info.description}" + (f" [{'; '.join(notes)}]" if notes else "")
+
+
+def _flag(model: type[BaseModel], field: str, group: Group, name: str | None = None) -> Parameter:
+    return Parameter(
+        name=name or f"--{field.replace('_', '-')}", group=group, help=field_help(model, field)
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunFlags:
+    """What the user gave as flags; None where the flag was left out."""
+
+    catalog: Annotated[str | None, _flag(RestyleSpec, "catalog", _INPUT)] = None
+    galleries: Annotated[list[str] | None, _flag(RestyleSpec, "galleries", _INPUT)] = None
+    output: Annotated[str | None, _flag(RestyleSpec, "output", _INPUT)] = None
+    only: Annotated[list[str] | None, _flag(RestyleSpec, "only", _INPUT)] = None
+    limit: Annotated[int | None, _flag(RestyleSpec, "limit", _INPUT)] = None
+    image_format: Annotated[
+        str | None, _flag(RestyleSpec, "image_format", _INPUT, "--format")
+    ] = None
+    require_license: Annotated[
+        bool | None, _flag(RestyleSpec, "require_license", _INPUT)
+    ] = None
+    method: Annotated[str | None, _flag(StyleParams, "method", _STYLE)] = None
+    preset: Annotated[
+        Preset | None,
+        Parameter(group=_STYLE, help="A set of defaults for the style parameters."),
+    ] = None
+    assignments: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--set",
+            group=_STYLE,
+            negative=(),
+            help="A style parameter as name=value, repeatable; "
+            "`stylegallery schema params` lists them.",
+        ),
+    ] = None
+    model: Annotated[str | None, _flag(EngineSpec, "model", _MACHINE)] = None
+    encoder: Annotated[str | None, _flag(EngineSpec, "encoder", _MACHINE)] = None
+    device: Annotated[str | None, _flag(EngineSpec, "device", _MACHINE)] = None
+    dtype: Annotated[str | None, _flag(EngineSpec, "dtype", _MACHINE)] = None
+    actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
+    gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
+    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE, "--batch")] = None
+    ray_address: Annotated[str | None, _flag(PoolSpec, "ray_address", _MACHINE)] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            group=_INPUT,
+            help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win.",
+        ),
+    ] = None
+
+    def layer(self) -> Layer:
+        """Return what was given, as the strongest layer of the settings.
+
+        Raises:
+            flows.usage.UsageError: a `--set` word is malformed.
+        """
+        given: dict[str, Any] = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("assignments", "config") and getattr(self, f.name) is not None
+        }
+        return {**given, **from_assignments(self.assignments or [])}

@@ -1,0 +1,71 @@
+"""Who hears of a run's progress: the terminal, when there is one, and Prefect.
+
+The flow's parameters are what the form shows, so a callback cannot be one of them; the command
+line hands its own over through a context variable instead.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from tasks.pool import Progress
+
+logger = logging.getLogger(__name__)
+
+Listener = Callable[["Progress"], None]
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_SECONDS_BETWEEN_UPDATES = 3.0
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of the progress of any run started inside the block."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+class Announcer:
+    """Passes progress on to the listener and to a Prefect progress artifact.
+
+    A Prefect server that is down or slow must not stop the work: the first error ends the
+    artifact's updates, and the run goes on.
+    """
+
+    def __init__(self) -> None:
+        self._artifact: UUID | None = None
+        self._silent = False
+        self._last = float("-inf")
+
+    def __call__(self, now: "Progress") -> None:
+        """Pass `now` on."""
+        listener = _listener.get()
+        if listener:
+            listener(now)
+        due = time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES
+        if not self._silent and (due or now.done >= now.total):
+            self._last = time.monotonic()
+            self._update(now)
+
+    def _update(self, now: "Progress") -> None:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        percent = 100.0 * now.done / max(now.total, 1)
+        text = f"{now.ok} ok, {now.rejected} rejected, {now.failed} failed of {now.total} items"
+        try:
+            if self._artifact is None:
+                made = create_progress_artifact(percent, key="restyle-progress", description=text)
+                self._artifact = made if isinstance(made, UUID) else None
+            else:
+                update_progress_artifact(self._artifact, progress=percent, description=text)
+        except Exception as error:
+            self._silent = True
+            logger.warning("Prefect takes no more progress (%s); the run goes on", error)

@@ -1,0 +1,136 @@
+"""Where a run's settings come from: flags > environment > TOML file > preset > defaults.
+
+The TOML file has the shape of :class:`schemas.run.RestyleSpec` (`[params]`, `[engine]`, `[pool]`)
+plus `preset`. Flags and environment variables use the field names without their section, which
+is possible because no two sections share one. Unknown keys are errors.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from flows.usage import UsageError, nearest, sentence
+from schemas.engine import EngineSpec
+from schemas.params import PRESETS, Preset, StyleParams
+from schemas.run import PoolSpec, RestyleSpec
+
+ENV_PREFIX: Final = "STYLEGALLERY_"
+SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "params": StyleParams,
+    "engine": EngineSpec,
+    "pool": PoolSpec,
+}
+_TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
+_LISTS: Final = {"galleries", "only"}
+
+Layer = dict[str, Any]
+"""Settings of one source: field name to value, `params.steps` and the like flattened to `steps`."""
+
+
+def section_of(name: str) -> str | None:
+    """Return the section that owns field `name`, or None for a top-level one."""
+    return next((s for s, model in SECTIONS.items() if name in model.model_fields), None)
+
+
+def known_names() -> list[str]:
+    """Return every name that a flat layer may hold."""
+    nested = [name for model in SECTIONS.values() for name in model.model_fields]
+    return [*_TOP, *nested, "preset"]
+
+
+def from_file(path: Path) -> Layer:
+    """Read a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or holds an unknown key.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {error}") from error
+    layer: Layer = {}
+    for key, value in data.items():
+        if key in SECTIONS and isinstance(value, dict):
+            fields = SECTIONS[key].model_fields
+            for name, inner in value.items():
+                _check(name, fields, f"{path}: unknown key `{key}.{name}`")
+                layer[name] = inner
+        else:
+            _check(key, [*_TOP, *SECTIONS, "preset"], f"{path}: unknown key `{key}`")
+            layer[key] = value
+    return layer
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """Read the `STYLEGALLERY_*` variables; lists are separated by commas.
+
+    Raises:
+        UsageError: a variable names no setting.
+    """
+    layer: Layer = {}
+    for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        _check(name, known_names(), f"environment variable {variable} names no setting")
+        layer[name] = [part for part in text.split(",") if part] if name in _LISTS else text
+    return layer
+
+
+def from_assignments(assignments: list[str]) -> Layer:
+    """Read `--set name=value` words; names are those of the style parameters.
+
+    Raises:
+        UsageError: a word has no `=`, or its name is no style parameter.
+    """
+    layer: Layer = {}
+    for word in assignments:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"--set {word}: write it as name=value, for example --set steps=40")
+        _check(name, StyleParams.model_fields, f"--set {word}: `{name}` is no style parameter")
+        layer[name] = _plain(text)
+    return layer
+
+
+def resolve(*layers: Layer) -> RestyleSpec:
+    """Merge `layers` (weakest first) over the preset that they name, and validate.
+
+    A preset is a set of defaults: whatever any layer names beats it.
+
+    Raises:
+        UsageError: a value breaks its rule, or a required one is missing.
+    """
+    merged: Layer = {}
+    for layer in layers:
+        merged.update(layer)
+    preset = merged.pop("preset", "balanced")
+    if preset not in get_args(Preset):
+        raise UsageError(f"preset `{preset}` is none of {', '.join(get_args(Preset))}")
+    nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
+    for name, value in merged.items():
+        section = section_of(name)
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    try:
+        return RestyleSpec.model_validate(nested)
+    except ValidationError as error:
+        raise UsageError(sentence(error)) from error
+
+
+def _check(name: str, known: Any, complaint: str) -> None:
+    if name not in known:
+        raise UsageError(complaint + nearest(name, known))
+
+
+def _plain(text: str) -> Any:
+    """Read a number or a truth value; anything else stays text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

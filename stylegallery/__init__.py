@@ -1,0 +1,30 @@
+"""StyleGallery: training-free, region-to-region style transfer from several references.
+
+    from stylegallery import StyleGallery, images
+
+    engine = StyleGallery.load("embedded")
+    content = engine.prepare(images.open_picture("dress.jpg"))
+    styles = [engine.prepare(images.open_picture("wheat.jpg"))]
+    routing = engine.match(content, styles)
+    engine.stylize(content, styles, routing).picture
+
+Names load on first use, so that importing the package does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stylegallery.pipeline import StyleGallery
+    from stylegallery.types import Picture, PreparedImage, Step, Stylized
+
+__version__ = "0.1.0"
+__all__ = ["Picture", "PreparedImage", "Step", "StyleGallery", "Stylized"]
+
+_HOMES = {"StyleGallery": "stylegallery.pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "stylegallery.types")), name)
+    raise AttributeError(f"module 'stylegallery' has no attribute {name!r}")

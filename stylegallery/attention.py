@@ -1,0 +1,134 @@
+"""Record what the self-attentions see, through diffusers' attention-processor interface."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stylegallery.errors import UnsupportedModel
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRecord:
+    """One self-attention layer during one UNet call.
+
+    Attributes:
+        query, key, value: (B, heads, N, d) after projection.
+        output: (B, heads, N, d), the attention's result before the output projection.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output: Tensor
+
+
+@dataclass
+class AttentionRecord:
+    """Layer name to what it saw in the last UNet call, in order of execution."""
+
+    layers: dict[str, LayerRecord] = field(default_factory=dict)
+
+
+class _RecordingProcessor:
+    """Self-attention as diffusers computes it, keeping q, k, v and the output."""
+
+    def __init__(self, name: str, record: AttentionRecord) -> None:
+        self._name, self._record = name, record
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        residual = hidden_states
+        batch, tokens, channels = hidden_states.shape
+        query, key, value = (
+            project(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
+            for project in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        output = F.scaled_dot_product_attention(query, key, value)
+        self._record.layers[self._name] = LayerRecord(query, key, value, output)
+        merged = output.transpose(1, 2).reshape(batch, tokens, -1)
+        hidden_states = attn.to_out[1](attn.to_out[0](merged))
+        if attn.residual_connection:
+            hidden_states = hidden_states + residual
+        return hidden_states / attn.rescale_output_factor  # type: ignore[no-any-return]
+
+
+def style_layers(unet: nn.Module) -> list[str]:
+    """Return the self-attentions of the last two up blocks, in order of execution.
+
+    In SD 1.x and 2.x these are the six of up_blocks.2 and up_blocks.3, where the published
+    method looks (METHOD 1.3).
+
+    Raises:
+        UnsupportedModel: the last two up blocks hold no self-attention.
+    """
+    last = len(unet.up_blocks) - 1  # type: ignore[arg-type]
+    names = [
+        f"up_blocks.{block}.{name}"
+        for block in (last - 1, last)
+        for name, _ in unet.up_blocks[block].named_modules()  # type: ignore[index,union-attr]
+        if name.endswith("attn1")
+    ]
+    if not names:
+        raise UnsupportedModel(
+            "the UNet's last two up blocks hold no self-attention, where style is read; use a "
+            "model of the SD 1.x or 2.x kind."
+        )
+    return names
+
+
+@contextmanager
+def record_attention(unet: nn.Module, layers: list[str]) -> Iterator[AttentionRecord]:
+    """Record the named self-attentions of every UNet call made inside the block.
+
+    The processors found before are put back at the end, whatever happens. Recording does not
+    change the UNet's output beyond rounding.
+    """
+    record = AttentionRecord()
+    before = dict(unet.attn_processors)  # type: ignore[arg-type,operator]
+    chosen = {f"{name}.processor" for name in layers}
+    unet.set_attn_processor(  # type: ignore[operator]
+        {
+            key: _RecordingProcessor(key.removesuffix(".processor"), record)
+            if key in chosen
+            else processor
+            for key, processor in before.items()
+        }
+    )
+    try:
+        yield record
+    finally:
+        unet.set_attn_processor(before)  # type: ignore[operator]
+
+
+def grid_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
+    """Return the (h, w) grid of a layer with so many tokens, for a latent of (h, w) cells.
+
+    Each UNet level halves the sides, rounding up.
+
+    Raises:
+        ValueError: no level of the UNet has that many tokens.
+    """
+    height, width = latent
+    while height * width > tokens:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != tokens:
+        raise ValueError(f"{tokens} tokens fit no level of a latent of {latent} cells")
+    return height, width
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention over (B, heads, N, d) with an optional bias (Nk,) added to the logits."""
+    mask = None if bias is None else bias.to(query.dtype).expand(query.shape[-2], -1)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -1,0 +1,81 @@
+"""The latent code: whitened principal components of 8x8 RGB patches, an exact linear map.
+
+The autoencoder's encoder holds this map as convolutions, so training needs no encoder pass:
+latents of a uint8 batch are one matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+PATCH = 8
+SCALING = 4.0  # latents as the UNet sees them = stored latents * SCALING; unit variance there
+
+
+@dataclass(frozen=True)
+class PatchCode:
+    """``z = weight @ patch + bias`` per patch.
+
+    :param weight: (channels, 192) float32, fp16-representable; patch order (colour, row, column).
+    :param bias: (channels,) float32.
+    :param inverse: (192, channels) float32, least-squares decoder.
+    :param mean: (192,) float32, mean patch, values in [0, 1].
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    inverse: torch.Tensor
+    mean: torch.Tensor
+
+    @property
+    def channels(self) -> int:
+        """Number of latent channels."""
+        return int(self.weight.shape[0])
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Latents as the UNet sees them.
+
+        :param pixels: (B, 3, H, W) float in [0, 1], sides multiples of 8.
+        :return: (B, channels, H/8, W/8) float32, about unit variance.
+        """
+        z = torch.einsum("kp,bpn->bkn", self.weight, F.unfold(pixels, PATCH, stride=PATCH))
+        shape = (-1, self.channels, pixels.shape[2] // PATCH, pixels.shape[3] // PATCH)
+        return (z + self.bias[:, None]).reshape(shape)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Linear reconstruction, the baseline the trained decoder must beat.
+
+        :return: (B, 3, 8h, 8w) float32, about [0, 1].
+        """
+        patches = torch.einsum("pk,bkn->bpn", self.inverse, latents.flatten(2))
+        size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
+        return F.fold(patches + self.mean[:, None], size, PATCH, stride=PATCH)
+
+    def to(self, device: torch.device | str) -> PatchCode:
+        """The same code on another device."""
+        return PatchCode(*(t.to(device) for t in self.tensors().values()))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All fields by name, for saving."""
+        return {name: getattr(self, name) for name in ("weight", "bias", "inverse", "mean")}
+
+
+def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
+    """Fit the code to pictures.
+
+    :param pixels: (B, 3, H, W) uint8.
+    :param channels: latent channels, 1 to 192.
+    """
+    patches = F.unfold(pixels.float() / 255, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 192)
+    mean = patches.mean(0)
+    centred = (patches - mean).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    order = torch.argsort(values, descending=True)[:channels]
+    scale, basis = values[order].clamp_min(1e-8).sqrt(), vectors[:, order]
+    basis = basis * torch.where(basis.sum(0) < 0, -1.0, 1.0)
+    weight = (basis / scale).T.half().double()
+    bias = (-weight @ mean.double()).half()
+    return PatchCode(weight.float(), bias.float(), torch.linalg.pinv(weight).float(), mean)

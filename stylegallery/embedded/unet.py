@@ -1,0 +1,95 @@
+"""The denoiser: Stable Diffusion's topology at a twentieth of its width, and its training step."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+NULL_TOKENS, CROSS_DIM = 1, 32
+
+
+def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DConditionModel:
+    """A fresh UNet2DConditionModel with SD 1.5's block types, two layers a block, four heads.
+
+    :param channels: latent channels.
+    :param widths: channels of the four resolutions, multiples of 32 (or all of them below 32).
+    :param side: latent side seen in training.
+    """
+    return UNet2DConditionModel(
+        sample_size=side,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=widths,
+        layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        cross_attention_dim=CROSS_DIM,
+        attention_head_dim=4,
+        norm_num_groups=min(32, min(widths)),
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """The noise schedule of SD 1.5: scaled linear, 1000 steps, epsilon prediction."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
+
+
+def null_embedding(batch: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Text condition of every call: zeros, (batch, 1, 32) float32."""
+    return torch.zeros(batch, NULL_TOKENS, CROSS_DIM, device=device)
+
+
+def denoising_loss(
+    unet: UNet2DConditionModel,
+    alphas: torch.Tensor,
+    latents: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+) -> torch.Tensor:
+    """Squared error of the predicted noise, per sample.
+
+    :param alphas: (1000,) cumulative products of the schedule.
+    :param latents: (B, C, h, w) clean, unit variance.
+    :param noise: (B, C, h, w) standard normal.
+    :param timesteps: (B,) int64 in [0, 1000).
+    :return: (B,) float32.
+    """
+    a = alphas[timesteps][:, None, None, None]
+    noisy = (a.sqrt() * latents + (1 - a).sqrt() * noise).contiguous(
+        memory_format=torch.channels_last
+    )
+    bf16 = torch.autocast(latents.device.type, torch.bfloat16)
+    with bf16:
+        null = null_embedding(len(latents), latents.device)
+        out = unet(noisy, timesteps, encoder_hidden_states=null).sample
+    error: torch.Tensor = (out.float() - noise).square().mean((1, 2, 3))
+    return error
+
+
+class Average:
+    """Exponential moving average of a module's parameters, warming up as (1 + n) / (10 + n)."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        """:param decay: final decay a step, in [0, 1)."""
+        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, module: torch.nn.Module) -> None:
+        """Move towards ``module``."""
+        self.updates += 1
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        ours, theirs = list(self.module.parameters()), list(module.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - keep)

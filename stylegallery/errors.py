@@ -1,0 +1,33 @@
+"""What can go wrong in the engine. Each message is one sentence that names the remedy."""
+
+
+class StyleGalleryError(Exception):
+    """Base of all errors that the engine raises on purpose."""
+
+
+class InputError(StyleGalleryError):
+    """What the user handed in is at fault; trying again cannot help."""
+
+
+class BadImage(InputError):
+    """An image cannot be used: unreadable, too small, too large, animated."""
+
+
+class BadMask(InputError):
+    """A label or protection image does not fit its photo."""
+
+
+class BadRouting(InputError):
+    """A routing file is unreadable or names what does not exist."""
+
+
+class ModelNotFound(StyleGalleryError):
+    """A model folder or hub id cannot be loaded."""
+
+
+class UnsupportedModel(StyleGalleryError):
+    """A model loads, but its kind is not one the engine knows."""
+
+
+class DidNotConverge(StyleGalleryError):
+    """The optimisation produced numbers that are not finite."""

@@ -1,0 +1,172 @@
+"""Files to pictures and back: the only module that knows file formats and colour profiles."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+from torch import Tensor
+from torch.nn import functional as F
+
+from stylegallery.errors import BadImage
+from stylegallery.types import Picture
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+MIN_SIDE = 16
+MAX_PIXELS = 100_000_000
+_NOTE_KEY = "stylegallery"
+_DEEP_MODES = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I": 65535.0, "F": 1.0}
+
+
+def open_picture(path: str | Path) -> Picture:
+    """Read and decode an image file (see :func:`decode`).
+
+    Raises:
+        BadImage: the file is missing or cannot be used.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise BadImage(f"{file} is not a file; check the path.")
+    return decode(file.read_bytes(), str(file))
+
+
+def decode(data: bytes, name: str) -> Picture:
+    """Decode an image file to an upright sRGB picture.
+
+    EXIF rotation is applied, colour profiles and CMYK are converted to sRGB, 16-bit images are
+    reduced to their float values, transparency is kept apart and laid over white.
+
+    Args:
+        data: The file's bytes.
+        name: What to call the file in messages.
+
+    Raises:
+        BadImage: not an image, cut short, animated, too small or too large.
+    """
+    image = open_image(data, name)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in ("MPO", "TIFF"):
+        raise BadImage(f"{name} is animated ({frames} frames); save one frame as a still image.")
+    if min(image.size) < MIN_SIDE:
+        width, height = image.size
+        raise BadImage(f"{name} is {width}x{height} px; the shorter side must be at least 16 px.")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        pixels, alpha = _to_srgb(upright)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(f"{name} is damaged or cut short ({error}); export it again.") from error
+    if alpha is not None:
+        pixels = pixels * alpha + (1 - alpha)
+    return Picture(pixels, alpha)
+
+
+def encode(picture: Picture, image_format: str, note: str = "") -> bytes:
+    """Encode a picture; the same picture and note always give the same bytes.
+
+    Args:
+        picture: Written as 8-bit sRGB; alpha is kept by png and webp, laid over white by jpg.
+        image_format: `png`, `webp` (both lossless) or `jpg` (quality 95).
+        note: ASCII text stored in the file's metadata.
+    """
+    rgb = _to_bytes(picture.pixels)
+    image = Image.fromarray(rgb.permute(1, 2, 0).numpy())
+    if picture.alpha is not None and image_format != "jpg":
+        image.putalpha(Image.fromarray(_to_bytes(picture.alpha)[0].numpy()))
+    out = io.BytesIO()
+    if image_format == "png":
+        info = PngImagePlugin.PngInfo()
+        if note:
+            info.add_text(_NOTE_KEY, note)
+        image.save(out, "PNG", pnginfo=info, compress_level=6)
+        return out.getvalue()
+    exif = Image.Exif()
+    if note:
+        exif[ExifTags.Base.ImageDescription] = note
+    if image_format == "webp":
+        image.save(out, "WEBP", lossless=True, quality=60, method=4, exif=exif, exact=True)
+    else:
+        image.save(out, "JPEG", quality=95, subsampling=0, exif=exif)
+    return out.getvalue()
+
+
+def read_note(data: bytes) -> str:
+    """Return the note that :func:`encode` stored, or empty text when there is none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "JPEG")) as image:
+            text = image.info.get(_NOTE_KEY) or image.getexif().get(
+                ExifTags.Base.ImageDescription, ""
+            )
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    return str(text)
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, H, W) in [0, 1] to (h, w) by antialiased bicubic interpolation."""
+    if pixels.shape[-2:] == size:
+        return pixels
+    return F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def open_image(data: bytes, name: str) -> Image.Image:
+    """Open an image file of a known format within the size limit; pixels are not read yet.
+
+    Raises:
+        BadImage: not an image, or too many pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadImage(
+            f"{name} is not an image that can be read (known: {', '.join(FORMATS)})."
+        ) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(
+            f"{name} is {width}x{height} px, more than the limit of {MAX_PIXELS // 1_000_000} "
+            "million pixels; make it smaller."
+        )
+    return image
+
+
+def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
+    if image.mode in _DEEP_MODES:
+        grey = np.asarray(image, dtype=np.float32) / _DEEP_MODES[image.mode]
+        plane = torch.from_numpy(grey.clip(0, 1))[None, None]
+        return plane.expand(1, 3, *plane.shape[-2:]).contiguous(), None
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = _to_float(image.getchannel("A"))
+        image = _drop_alpha(image)
+    return _to_float(_convert_profile(image)), alpha
+
+
+def _drop_alpha(image: Image.Image) -> Image.Image:
+    rgb = image.convert("RGB")
+    rgb.info["icc_profile"] = image.info.get("icc_profile")
+    return rgb
+
+
+def _convert_profile(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except ImageCms.PyCMSError:
+            pass  # a broken profile says nothing; the numbers are taken as sRGB
+    return image.convert("RGB")
+
+
+def _to_float(image: Image.Image) -> Tensor:
+    array = np.array(image, dtype=np.float32) / 255.0
+    return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None].contiguous()
+
+
+def _to_bytes(pixels: Tensor) -> Tensor:
+    return (pixels[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()

@@ -1,0 +1,50 @@
+"""DDIM inversion and the timestep-weighted UNet features on which regions are found."""
+
+import torch
+from diffusers import DDIMInverseScheduler
+from torch import Tensor
+
+from stylegallery.models import Models
+
+
+def timestep_weights(steps: int, decay: float = 5.0, knee: float = 0.7) -> Tensor:
+    """Return the normalised weights (steps,) of the inversion steps, first step first.
+
+    d(i) = 1 / (1 + exp(5 (i/T - 0.7))), divided by its sum (METHOD 1.1): nearly flat over the
+    low-noise steps, falling off after 0.7 T.
+    """
+    index = torch.arange(steps, dtype=torch.float64)
+    weights = torch.sigmoid(-decay * (index / steps - knee))
+    return (weights / weights.sum()).float()
+
+
+@torch.no_grad()
+def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:
+    """Invert a clean latent by DDIM and fuse the features seen on the way.
+
+    The features are the output of the last but one up block, which lies on the latent's grid.
+    The library's inverse scheduler gives the published trajectory.
+
+    Args:
+        models: The diffusion model.
+        latent: (1, C, h, w) clean latent.
+        steps: Inversion steps T.
+
+    Returns:
+        F_mix, (1, C', h, w) float32.
+    """
+    scheduler = DDIMInverseScheduler.from_config(models.scheduler.config)
+    scheduler.set_timesteps(steps)
+    weights = timestep_weights(steps)
+    fused: list[Tensor] = []
+    seen: list[Tensor] = []
+    block = models.unet.up_blocks[-2]  # type: ignore[index]
+    hook = block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    try:
+        for weight, timestep in zip(weights.tolist(), scheduler.timesteps, strict=True):
+            prediction = models.denoise(latent, int(timestep))
+            latent = scheduler.step(prediction.float(), timestep, latent).prev_sample
+            fused.append(seen.pop().float() * weight)
+    finally:
+        hook.remove()
+    return torch.stack(fused).sum(dim=0)

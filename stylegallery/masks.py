@@ -1,0 +1,72 @@
+"""Label and protection images: the user's masks in, region maps out."""
+
+import colorsys
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylegallery.errors import BadImage, BadMask
+from stylegallery.images import open_image
+
+
+def decode_labels(data: bytes, name: str) -> Tensor:
+    """Decode a label image: every colour one label, black (or transparent) free.
+
+    Returns:
+        (H, W) int64; 0 is free, labels count from 1 in order of first appearance.
+
+    Raises:
+        BadMask: not a readable image, or more than 255 colours.
+    """
+    rgb = np.asarray(_open_mask(data, name).convert("RGB"), dtype=np.int64)
+    codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
+    values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = [i for i in np.argsort(first) if values[i] != 0]
+    if len(order) > 255:
+        raise BadMask(f"{name} has {len(order)} colours; a label image holds at most 255 (save it "
+                      "without smoothing, as PNG).")
+    number = np.zeros(len(values), dtype=np.int64)
+    number[order] = np.arange(1, len(order) + 1)
+    return torch.from_numpy(number[inverse].reshape(codes.shape))
+
+
+def decode_grey(data: bytes, name: str) -> Tensor:
+    """Decode a grey image to (1, 1, H, W) float32 in [0, 1].
+
+    Raises:
+        BadMask: not a readable image.
+    """
+    grey = np.asarray(_open_mask(data, name).convert("L"), dtype=np.float32) / 255.0
+    return torch.from_numpy(grey)[None, None]
+
+
+def region_colour(index: int) -> tuple[int, int, int]:
+    """Return a distinct RGB colour (0 to 255) for a region number; neighbours differ in hue."""
+    hue = (0.58 + index * 0.61803398875) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, 0.93 if index % 2 else 0.72)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def encode_labels(labels: Tensor) -> bytes:
+    """Encode labels (h, w), 0 to 255, as an indexed PNG with one colour a region."""
+    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
+    image.putpalette([c for i in range(256) for c in region_colour(i)])
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=9)
+    return out.getvalue()
+
+
+def _open_mask(data: bytes, name: str) -> Image.Image:
+    try:
+        image = open_image(data, name)
+        image.load()
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            rgba = image.convert("RGBA")
+            image = Image.new("RGB", rgba.size)
+            image.paste(rgba, mask=rgba.getchannel("A").point(lambda v: 255 if v else 0))
+        return image
+    except (OSError, BadImage) as error:
+        raise BadMask(f"{name} cannot be used as a mask: {error}") from error

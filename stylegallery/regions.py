@@ -1,0 +1,90 @@
+"""Region maps: which cell of the latent grid belongs to which region."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, eq=False)
+class RegionMap:
+    """A label for every cell, contiguous from 0.
+
+    Attributes:
+        labels: (h, w) int64 on the CPU; every number from 0 to R-1 occurs.
+    """
+
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse maps with gaps in their numbers.
+
+        Raises:
+            ValueError: the labels are not exactly 0..R-1.
+        """
+        found = self.labels.unique()
+        if not torch.equal(found, torch.arange(len(found))):
+            raise ValueError(f"region labels must run from 0 without gaps, got {found.tolist()}")
+
+    @classmethod
+    def whole(cls, size: tuple[int, int]) -> "RegionMap":
+        """Return the map of a single region over (h, w) cells."""
+        return cls(torch.zeros(size, dtype=torch.int64))
+
+    @classmethod
+    def numbered(cls, labels: Tensor) -> "RegionMap":
+        """Renumber arbitrary labels (h, w) from 0 in order of first appearance (reading order)."""
+        flat = labels.flatten()
+        values, inverse = flat.unique(return_inverse=True)
+        first = torch.full((len(values),), flat.numel()).scatter_reduce(
+            0, inverse, torch.arange(flat.numel()), "amin"
+        )
+        rank = first.argsort().argsort()
+        return cls(rank[inverse].reshape(labels.shape))
+
+    @cached_property
+    def count(self) -> int:
+        """Number of regions R."""
+        return int(self.labels.max()) + 1
+
+    @cached_property
+    def one_hot(self) -> Tensor:
+        """(R, h, w) float32 masks of 0 and 1."""
+        return F.one_hot(self.labels, self.count).permute(2, 0, 1).float()
+
+    @cached_property
+    def areas(self) -> Tensor:
+        """(R,) shares of the image, summing to 1."""
+        return self.one_hot.mean(dim=(1, 2))
+
+    def resized(self, size: tuple[int, int]) -> Tensor:
+        """Return labels (h', w') int64 for another grid, by majority of area.
+
+        Nearest-neighbour resizing, as published, lets thin regions vanish; here every region
+        keeps at least the cell that it covers most (METHOD 1.5, W3).
+        """
+        return majority_labels(self.one_hot, size)
+
+
+def majority_labels(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Reduce masks to labels on a grid: each cell takes the mask with the largest share of it.
+
+    Args:
+        masks: (R, H, W) float masks of 0 and 1; cells covered by none may exist.
+        size: (h, w) of the grid.
+
+    Returns:
+        (h, w) int64. Each non-empty mask keeps at least one cell while there are cells enough.
+    """
+    share = F.adaptive_avg_pool2d(masks[None], size)[0]
+    labels = share.argmax(dim=0)
+    taken = torch.zeros(size, dtype=torch.bool)
+    for region in range(len(masks)):
+        if (labels == region).any() or not masks[region].any() or taken.all():
+            continue
+        best = share[region].masked_fill(taken, -1.0).argmax()
+        taken.view(-1)[best] = True
+        labels.view(-1)[best] = region
+    return labels

@@ -1,0 +1,96 @@
+"""Features to region maps: cluster, merge what looks alike, clean, let the user's mask win."""
+
+import numpy as np
+import torch
+from skimage.measure import label as connected_components
+from skimage.morphology import dilation
+from torch import Tensor
+
+from schemas.params import StyleParams
+from stylegallery.clustering import cluster, principal_components
+from stylegallery.regions import RegionMap, majority_labels
+
+
+def segment(
+    features: Tensor, latent: Tensor, params: StyleParams, user_labels: Tensor | None = None
+) -> RegionMap:
+    """Find the semantic regions of an image (METHOD 1.1).
+
+    Args:
+        features: F_mix (1, C', h, w), timestep-weighted UNet features.
+        latent: (1, C, h, w) clean latent on the same grid.
+        params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
+        user_labels: (H, W) int64 at any size; positive numbers are regions that the user fixes.
+
+    Returns:
+        The region map on the (h, w) grid.
+    """
+    grid = (int(latent.shape[-2]), int(latent.shape[-1]))
+    tokens = features[0].flatten(1).T.cpu()
+    labels = cluster(principal_components(tokens), params.max_regions)
+    labels = merge_similar(labels, latent[0].flatten(1).T.cpu(), params.merge_threshold)
+    cells = params.min_region_fraction * labels.numel()
+    cleaned = clean_small_regions(labels.reshape(grid), cells)
+    return RegionMap.numbered(apply_user_labels(cleaned, user_labels))
+
+
+def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:
+    """Merge regions whose mean latents lie closer than the threshold, transitively.
+
+    The distance is scaled to four channels, so that the published threshold of 0.85 means the
+    same for autoencoders with more.
+
+    Args:
+        labels: (N,) int64.
+        latents: (N, C) latent of each cell.
+        threshold: Euclidean distance in units of a 4-channel latent.
+
+    Returns:
+        (N,) int64 labels, not necessarily contiguous.
+    """
+    values = labels.unique()
+    means = torch.stack([latents[labels == value].mean(dim=0) for value in values])
+    close = torch.cdist(means, means) * (4 / latents.shape[1]) ** 0.5 < threshold
+    reach = close
+    for _ in values:
+        reach = (reach.float() @ close.float()) > 0
+    root = reach.float().argmax(dim=1)
+    return values[root[torch.searchsorted(values, labels)]]
+
+
+def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
+    """Give 4-connected pieces smaller than `min_cells` the majority label of their ring.
+
+    Smallest pieces first, each seeing the map as it stands by then, so that fragments do not
+    keep each other alive; the published code makes a single pass over the first map.
+
+    Args:
+        labels: (h, w) int64.
+        min_cells: Pieces with fewer cells go.
+    """
+    grid = labels.numpy().copy()
+    pieces = connected_components(grid, background=-1, connectivity=1)
+    numbers, counts = np.unique(pieces, return_counts=True)
+    for number in numbers[np.lexsort((numbers, counts))]:
+        piece = pieces == number
+        if piece.sum() >= min_cells or piece.all():
+            continue
+        ring = dilation(piece, np.ones((3, 3), dtype=np.uint8)) & ~piece
+        around, votes = np.unique(grid[ring], return_counts=True)
+        grid[piece] = around[votes.argmax()]
+    return torch.from_numpy(grid)
+
+
+def apply_user_labels(labels: Tensor, user_labels: Tensor | None) -> Tensor:
+    """Let each label of the user replace what was found automatically (h, w).
+
+    Args:
+        labels: (h, w) int64 automatic regions.
+        user_labels: (H, W) int64, 0 where free, or None.
+    """
+    if user_labels is None or not user_labels.any():
+        return labels
+    count = int(user_labels.max()) + 1
+    masks = torch.stack([user_labels == value for value in range(count)]).float()
+    wanted = majority_labels(masks, (labels.shape[0], labels.shape[1]))
+    return torch.where(wanted > 0, labels.max() + wanted, labels)

@@ -1,0 +1,100 @@
+"""The values that pass from stage to stage. Tensors stay on the engine's device."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from stylegallery.regions import RegionMap
+from stylegallery.routing import Correspondence
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded image: sRGB, upright.
+
+    Attributes:
+        pixels: (1, 3, H, W) float32 in [0, 1], on the CPU.
+        alpha: (1, 1, H, W) float32 in [0, 1], or None for an opaque image.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.pixels.shape[-2]), int(self.pixels.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Descriptors:
+    """What matching knows of the R regions of one image.
+
+    Attributes:
+        semantic: (R, D) mean semantic feature of each region, not centred.
+        statistical: (R, 2C) mean and standard deviation of the UNet features.
+        circle: (R, 3) centre x, centre y and radius in units of the image's sides, 0 to 1.
+        area: (R,) shares of the image, summing to 1.
+        contact: (R,) share of the image border that the region holds over its area share,
+            capped at 2: high for grounds, near 0 for figures.
+    """
+
+    semantic: Tensor
+    statistical: Tensor
+    circle: Tensor
+    area: Tensor
+    contact: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """Everything computed once per image.
+
+    Attributes:
+        picture: The decoded original.
+        latent: (1, C, h, w) clean latent at working size, UNet scale, float32.
+        regions: Region map on the latent grid.
+        descriptors: What matching knows of each region.
+    """
+
+    picture: Picture
+    latent: Tensor
+    regions: RegionMap
+    descriptors: Descriptors
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors held, for cache budgets."""
+        tensors = [self.picture.pixels, self.latent, self.regions.labels]
+        tensors += [t for t in vars(self.descriptors).values() if isinstance(t, Tensor)]
+        if self.picture.alpha is not None:
+            tensors.append(self.picture.alpha)
+        return sum(t.element_size() * t.nelement() for t in tensors)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimisation step, for progress bars and traces.
+
+    Attributes:
+        index: From 0.
+        total: Number of steps.
+        timestep: Training timestep of the UNet call, 0 to 999.
+        loss: style_loss + content_weight * content_loss.
+    """
+
+    index: int
+    total: int
+    timestep: int
+    loss: float
+    style_loss: float
+    content_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Stylized:
+    """A restyled picture of the original's size, how it was routed, and the losses on the way."""
+
+    picture: Picture
+    routing: Correspondence
+    trace: tuple[Step, ...]
