@@ -27,8 +27,8 @@ class EngineSpec(Frozen):
         "efficientnet-lite0",
         min_length=1,
         title="Semantic encoder",
-        description="`efficientnet-lite0` (weights ship in a package) or a DINOv2 hub id or folder, "
-        "such as `facebook/dinov2-base`.",
+        description="`efficientnet-lite0` (weights ship in a package) or a DINOv2 hub id or "
+        "folder, such as `facebook/dinov2-base`.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", title="Device", description="`auto` takes a GPU when one is there."

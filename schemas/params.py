@@ -8,6 +8,7 @@ from schemas.base import Frozen
 
 Method = Literal["stylegallery", "attention-distillation"]
 Preset = Literal["quality", "balanced", "preview"]
+Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 
 
@@ -99,6 +100,33 @@ class StyleParams(Frozen):
         ge=0,
         title="Geometric weight",
         description="Weight of the overlap of region circles (place and size) in matching.",
+    )
+    ground_weight: float = Field(
+        0.5,
+        ge=0,
+        title="Figure and ground",
+        description="Penalty in matching for mixing a region that touches the image border with "
+        "one that does not.",
+    )
+    routing: Routing = Field(
+        "soft",
+        title="Routing",
+        description="`soft` biases attention towards matched regions and uses all of every "
+        "reference; `hard` lets a region see its best match alone.",
+    )
+    routing_strength: float = Field(
+        2.0,
+        ge=0,
+        le=100,
+        title="Routing strength",
+        description="How strongly soft routing favours matched regions; 0 ignores regions.",
+    )
+    start_noise: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        title="Start noise",
+        description="Seeded noise on the starting latent, so that flat areas can grow texture.",
     )
     min_similarity: float = Field(
         -1.0,

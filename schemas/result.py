@@ -48,7 +48,8 @@ class ItemResult(Row):
     view: str = Field(description="Which photo of the product.")
     gallery_id: str = Field(description="Gallery whose style it takes.")
     status: Status = Field(
-        description="ok: the asset stands; rejected: the input is at fault; failed: ours, after retries."
+        description="ok: the asset stands; rejected: the input is at fault; "
+        "failed: ours, after retries."
     )
     reused: bool = Field(False, description="True when an earlier run's asset was taken over.")
     asset_uri: str | None = Field(None, description="Path of the asset below the output root.")

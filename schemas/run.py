@@ -105,12 +105,8 @@ class RestyleSpec(Frozen):
     params: StyleParams = Field(
         StyleParams(), title="Style", description="How images are restyled."
     )
-    engine: EngineSpec = Field(
-        EngineSpec(), title="Engine", description="Model, encoder, device."
-    )
-    pool: PoolSpec = Field(
-        PoolSpec(), title="Pool", description="How many engines, on what."
-    )
+    engine: EngineSpec = Field(EngineSpec(), title="Engine", description="Model, encoder, device.")
+    pool: PoolSpec = Field(PoolSpec(), title="Pool", description="How many engines, on what.")
 
 
 class PlanCounts(Frozen):

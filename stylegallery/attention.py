@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.errors import UnsupportedModel
@@ -50,7 +49,7 @@ class _RecordingProcessor:
         **kwargs: Any,
     ) -> Tensor:
         residual = hidden_states
-        batch, tokens, channels = hidden_states.shape
+        batch, tokens = hidden_states.shape[:2]
         query, key, value = (
             project(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
             for project in (attn.to_q, attn.to_k, attn.to_v)
@@ -61,10 +60,11 @@ class _RecordingProcessor:
         hidden_states = attn.to_out[1](attn.to_out[0](merged))
         if attn.residual_connection:
             hidden_states = hidden_states + residual
-        return hidden_states / attn.rescale_output_factor  # type: ignore[no-any-return]
+        scaled: Tensor = hidden_states / attn.rescale_output_factor
+        return scaled
 
 
-def style_layers(unet: nn.Module) -> list[str]:
+def style_layers(unet: Any) -> list[str]:
     """Return the self-attentions of the last two up blocks, in order of execution.
 
     In SD 1.x and 2.x these are the six of up_blocks.2 and up_blocks.3, where the published
@@ -73,11 +73,11 @@ def style_layers(unet: nn.Module) -> list[str]:
     Raises:
         UnsupportedModel: the last two up blocks hold no self-attention.
     """
-    last = len(unet.up_blocks) - 1  # type: ignore[arg-type]
+    last = len(unet.up_blocks) - 1
     names = [
         f"up_blocks.{block}.{name}"
         for block in (last - 1, last)
-        for name, _ in unet.up_blocks[block].named_modules()  # type: ignore[index,union-attr]
+        for name, _ in unet.up_blocks[block].named_modules()
         if name.endswith("attn1")
     ]
     if not names:
@@ -89,16 +89,16 @@ def style_layers(unet: nn.Module) -> list[str]:
 
 
 @contextmanager
-def record_attention(unet: nn.Module, layers: list[str]) -> Iterator[AttentionRecord]:
+def record_attention(unet: Any, layers: list[str]) -> Iterator[AttentionRecord]:
     """Record the named self-attentions of every UNet call made inside the block.
 
     The processors found before are put back at the end, whatever happens. Recording does not
     change the UNet's output beyond rounding.
     """
     record = AttentionRecord()
-    before = dict(unet.attn_processors)  # type: ignore[arg-type,operator]
+    before = dict(unet.attn_processors)
     chosen = {f"{name}.processor" for name in layers}
-    unet.set_attn_processor(  # type: ignore[operator]
+    unet.set_attn_processor(
         {
             key: _RecordingProcessor(key.removesuffix(".processor"), record)
             if key in chosen
@@ -109,7 +109,7 @@ def record_attention(unet: nn.Module, layers: list[str]) -> Iterator[AttentionRe
     try:
         yield record
     finally:
-        unet.set_attn_processor(before)  # type: ignore[operator]
+        unet.set_attn_processor(before)
 
 
 def grid_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
@@ -131,4 +131,4 @@ def grid_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """Softmax attention over (B, heads, N, d) with an optional bias (Nk,) added to the logits."""
     mask = None if bias is None else bias.to(query.dtype).expand(query.shape[-2], -1)
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

@@ -22,7 +22,8 @@ def principal_components(tokens: Tensor, components: int = COMPONENTS) -> Tensor
     """
     standard = (tokens - tokens.mean(dim=0)) / (tokens.std(dim=0) + 1e-6)
     left, scale, _ = torch.linalg.svd(standard, full_matrices=False)
-    return left[:, :components] * scale[:components]
+    projected: Tensor = left[:, :components] * scale[:components]
+    return projected
 
 
 def cluster(tokens: Tensor, max_clusters: int) -> Tensor:

@@ -38,7 +38,7 @@ def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:
     weights = timestep_weights(steps)
     fused: list[Tensor] = []
     seen: list[Tensor] = []
-    block = models.unet.up_blocks[-2]  # type: ignore[index]
+    block = models.unet.up_blocks[-2]
     hook = block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
         for weight, timestep in zip(weights.tolist(), scheduler.timesteps, strict=True):

@@ -24,17 +24,18 @@ def encode(models: Models, pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
     The posterior's mean is taken, so the same pixels always give the same latent.
     """
-    scaled = resize(pixels.to(models.device), size) * 2 - 1
-    encoded = models.vae.encode(scaled)
+    signed = resize(pixels.to(models.device), size) * 2 - 1
+    encoded = models.vae.encode(signed)
     latent = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-    return ((latent - _shift(models)) * models.vae.config.scaling_factor).float()
+    scaled: Tensor = (latent - _shift(models)) * models.vae.config.scaling_factor
+    return scaled.float()
 
 
 @torch.no_grad()
 def decode(models: Models, latent: Tensor) -> Tensor:
     """Decode latents (B, C, h, w) to pixels (B, 3, H, W) in [0, 1], float32, on the CPU."""
     raw = latent.float() / models.vae.config.scaling_factor + _shift(models)
-    pixels = models.vae.decode(raw, return_dict=False)[0]
+    pixels: Tensor = models.vae.decode(raw, return_dict=False)[0]
     return ((pixels.float() + 1) / 2).clamp(0, 1).cpu()
 
 

@@ -26,8 +26,10 @@ def decode_labels(data: bytes, name: str) -> Tensor:
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [i for i in np.argsort(first) if values[i] != 0]
     if len(order) > 255:
-        raise BadMask(f"{name} has {len(order)} colours; a label image holds at most 255 (save it "
-                      "without smoothing, as PNG).")
+        raise BadMask(
+            f"{name} has {len(order)} colours; a label image holds at most 255 (save it "
+            "without smoothing, as PNG)."
+        )
     number = np.zeros(len(values), dtype=np.int64)
     number[order] = np.arange(1, len(order) + 1)
     return torch.from_numpy(number[inverse].reshape(codes.shape))

@@ -9,7 +9,7 @@ import diffusers
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
@@ -30,8 +30,8 @@ class Models:
         null_embedding: (1, n, d) embedding of the empty prompt, of `dtype`.
     """
 
-    unet: nn.Module
-    vae: nn.Module
+    unet: Any
+    vae: Any
     scheduler: DDIMScheduler
     null_embedding: Tensor
 
@@ -59,12 +59,13 @@ class Models:
     def denoise(self, latent: Tensor, timestep: int) -> Tensor:
         """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999."""
         batch = latent.shape[0]
-        return self.unet(  # type: ignore[no-any-return]
+        prediction: Tensor = self.unet(
             latent.to(self.dtype),
             timestep,
             encoder_hidden_states=self.null_embedding.expand(batch, -1, -1),
             return_dict=False,
         )[0]
+        return prediction
 
 
 def load_models(spec: EngineSpec) -> Models:
@@ -78,12 +79,13 @@ def load_models(spec: EngineSpec) -> Models:
     dtype = pick_dtype(spec.dtype, device)
     place = model_location(spec.model)
     options: dict[str, Any] = {"revision": spec.revision} if spec.revision else {}
+    weights = {**options, "use_safetensors": True, "low_cpu_mem_usage": False}  # no accelerate
     try:
         unet = UNet2DConditionModel.from_pretrained(
-            place, subfolder="unet", use_safetensors=True, torch_dtype=dtype, **options
+            place, subfolder="unet", torch_dtype=dtype, **weights
         )
         vae = _vae_class(place, options).from_pretrained(
-            place, subfolder="vae", use_safetensors=True, torch_dtype=torch.float32, **options
+            place, subfolder="vae", torch_dtype=torch.float32, **weights
         )
         schedule = DDIMScheduler.load_config(place, subfolder="scheduler", **options)
         null = _null_embedding(place, options)
@@ -121,8 +123,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the number type that `auto`, `float32`, `bfloat16` or `float16` stands for."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
-    dtype = getattr(torch, name)
-    assert isinstance(dtype, torch.dtype)
+    dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
@@ -162,9 +163,7 @@ def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
         )
     offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
     remedy = (
-        "HF_HUB_OFFLINE is set: unset it, or"
-        if offline
-        else "check the id and the network, or"
+        "HF_HUB_OFFLINE is set: unset it, or" if offline else "check the id and the network, or"
     )
     return (
         f"model {spec.model!r} is neither a folder here nor loadable from the hub ({reason}); "

@@ -55,7 +55,8 @@ def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:
     for _ in values:
         reach = (reach.float() @ close.float()) > 0
     root = reach.float().argmax(dim=1)
-    return values[root[torch.searchsorted(values, labels)]]
+    merged: Tensor = values[root[torch.searchsorted(values, labels)]]
+    return merged
 
 
 def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:

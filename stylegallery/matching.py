@@ -1,0 +1,124 @@
+"""Like goes to like: match content regions to regions of several references."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from schemas.params import StyleParams
+from schemas.result import FallbackUsed
+from stylegallery.descriptors import circle_iou
+from stylegallery.routing import Correspondence, Pin, hard_log_weights, pinned_index
+from stylegallery.transport import transport_log_weights
+from stylegallery.types import Descriptors
+
+
+def match(
+    content: Descriptors,
+    styles: list[Descriptors],
+    params: StyleParams,
+    weights: list[float] | None = None,
+    pins: list[Pin] | None = None,
+) -> Correspondence:
+    """Find for every content region the regions of the references that it takes style from.
+
+    Similarity is the published sum of a semantic, a statistical and a geometric term, on
+    features centred within each side (the mean of uncentred tokens is alike everywhere, METHOD
+    1.5 W6), less a penalty for mixing figure and ground (METHOD 3.0b).
+
+    Args:
+        content: Descriptors of the content's R regions.
+        styles: Descriptors of each reference, in order; S regions in all.
+        params: Weights of the terms, the gate, the fallback and the kind of routing.
+        weights: Weight of each reference; equal when None.
+        pins: The user's decisions, which win over all else.
+
+    Raises:
+        BadRouting: a pin names a region that does not exist.
+    """
+    counts = tuple(len(style.area) for style in styles)
+    parts = _similarities(content, styles, params)
+    total = parts[-1]
+    share = torch.cat(
+        [
+            style.area * weight
+            for style, weight in zip(styles, weights or [1.0] * len(styles), strict=True)
+        ]
+    )
+    if params.method == "attention-distillation":
+        table = (
+            torch.log(share / torch.cat([s.area for s in styles])).expand(len(total), -1).clone()
+        )
+        best = total.argmax(dim=1)
+    elif params.routing == "hard":
+        best = total.argmax(dim=1)
+        table = hard_log_weights(best, total.shape[1])
+    else:
+        table, best = transport_log_weights(
+            total, content.area, share / share.sum(), params.routing_strength
+        )
+    pinned = torch.zeros(len(best), dtype=torch.bool)
+    for pin in pins or []:
+        index = pinned_index(pin, len(best), counts)
+        best[pin.region], pinned[pin.region] = index, True
+        table[pin.region] = hard_log_weights(torch.tensor([index]), total.shape[1])[0]
+    scores = torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1)
+    fallback = _apply_gate(table, scores[:, -1], pinned, params)
+    return Correspondence(
+        log_weights=table,
+        style_regions=counts,
+        best=best,
+        scores=scores,
+        fallback=fallback,
+        pinned=pinned,
+        area=content.area,
+        centroid=content.circle[:, :2],
+    )
+
+
+def _similarities(
+    content: Descriptors, styles: list[Descriptors], params: StyleParams
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return semantic, statistical, geometric and total similarity, each (R, S)."""
+    area = torch.cat([style.area for style in styles])
+    semantic = _centred_cosine(
+        content.semantic, content.area, torch.cat([s.semantic for s in styles]), area
+    )
+    statistical = _centred_cosine(
+        content.statistical, content.area, torch.cat([s.statistical for s in styles]), area
+    )
+    geometric = circle_iou(content.circle, torch.cat([s.circle for s in styles]))
+    contact = torch.cat([s.contact for s in styles])
+    total = (
+        params.semantic_weight * semantic
+        + params.statistical_weight * statistical
+        + params.geometric_weight * geometric
+        - params.ground_weight * (content.contact[:, None] - contact[None]).abs()
+    )
+    return semantic, statistical, geometric, total
+
+
+def _centred_cosine(first: Tensor, area: Tensor, second: Tensor, other_area: Tensor) -> Tensor:
+    """Cosine (R, S) after taking the area-weighted mean of each side away from it.
+
+    The two sides differ as a whole (a photo against a painting); what matters is how a region
+    differs from the rest of its own side.
+    """
+    one = first - (area / area.sum()) @ first
+    two = second - (other_area / other_area.sum()) @ second
+    return F.normalize(one, dim=1, eps=1e-6) @ F.normalize(two, dim=1, eps=1e-6).T
+
+
+def _apply_gate(
+    table: Tensor, similarity: Tensor, pinned: Tensor, params: StyleParams
+) -> tuple[FallbackUsed, ...]:
+    """Overwrite the rows of `table` whose best match is too poor; say what each row got."""
+    if params.method == "attention-distillation":
+        return tuple("global" for _ in similarity)
+    used: list[FallbackUsed] = []
+    for region, score in enumerate(similarity.tolist()):
+        if pinned[region] or score >= params.min_similarity:
+            used.append("none")
+            continue
+        table[region] = 0.0 if params.fallback == "global" else -torch.inf
+        used.append(params.fallback)
+    return tuple(used)
