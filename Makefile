@@ -13,7 +13,7 @@ PIP_ARGS    ?=
 PYTEST_ARGS ?=
 # The interpreter of the environment: python3.11 when there is one, else python3.
 PYTHON ?= $(shell for p in python3.11 python3; do \
-	"$$p" -c 'import sys' >/dev/null 2>&1 && { echo $$p; break; }; done)
+	"$$p" -c 'import sys' >/dev/null 2>&1 && break; done; echo $$p)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,10 +21,10 @@ help: ## list the targets
 install: $(STAMP) ## make .venv with the versions of requirements.lock (again only when they change)
 
 $(STAMP): pyproject.toml requirements.lock
-	@"$(or $(PYTHON),python3)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "StyleGallery needs Python 3.11 or newer, and neither python3.11 nor python3 is one." \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "StyleGallery needs Python 3.11 or newer, and '$(PYTHON)' is not that." \
 	       "Install it, or name one: make install PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	# torch first: it is the one package whose build (CPU, CUDA) you may want to choose.
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) "$$(grep '^torch==' requirements.lock)"
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -r requirements.lock
