@@ -92,6 +92,18 @@ def test_each_package_is_there_and_typed(package: str) -> None:
         )
 
 
+def test_folders_with_modules_are_packages() -> None:
+    bare = {
+        name_of(path.parent)
+        for path in modules(*PACKAGES)
+        if not (path.parent / "__init__.py").is_file()
+    }
+    assert not bare, (
+        f"no __init__.py in {sorted(bare)}: import-linter does not look into such folders, and "
+        "mypy takes a folder of weights for the module of the same name beside it"
+    )
+
+
 def test_modules_stay_short() -> None:
     long = {
         name_of(path): lines
