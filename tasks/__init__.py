@@ -1,0 +1,1 @@
+"""The batch work: storage, planning, the actors and the pool that drives them, result tables."""

@@ -1,0 +1,66 @@
+"""Which faults pass by themselves."""
+
+import asyncio
+import errno
+
+from tasks.errors import StorageError
+
+_PASSING = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.EIO,
+    errno.ENETUNREACH,
+    errno.EPIPE,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    getattr(errno, "EREMOTEIO", errno.EIO),
+}
+_PASSING_NAMES = {
+    "ClientPayloadError",
+    "ConnectTimeoutError",
+    "ConnectionClosedError",
+    "ConnectionError",
+    "EndpointConnectionError",
+    "FSTimeoutError",
+    "HTTPClientError",
+    "IncompleteRead",
+    "OutOfMemoryError",
+    "ProxyConnectionError",
+    "ReadTimeoutError",
+    "ResponseParserError",
+    "ResponseStreamingError",
+}
+"""Classes of botocore, aiohttp, urllib3 and torch, by name: no import just to ask."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether another attempt at what raised `error` may succeed.
+
+    Time-outs, throttling, lost connections and a lack of memory pass; a full disk, a bad input or
+    a defect do not.
+    """
+    if isinstance(error, StorageError):
+        return error.transient
+    if isinstance(error, TimeoutError | ConnectionError | asyncio.TimeoutError | MemoryError):
+        return True
+    if any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def is_sticky(error: BaseException) -> bool:
+    """Tell whether the CUDA context of this process is lost, so that every later item would fail.
+
+    Running out of memory is not: the context survives it.
+    """
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return False
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "CUDA error" in text or "device-side assert" in text or "CUBLAS_STATUS" in text
+    )

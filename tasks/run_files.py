@@ -1,0 +1,63 @@
+"""Where everything lies below an output root: every name of the layout is here and only here."""
+
+from dataclasses import dataclass
+
+from tasks import storage
+
+LATEST = "catalog/LATEST.json"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """URIs of one run's files.
+
+    Attributes:
+        output: Absolute URI of the output root.
+        run_id: The run.
+    """
+
+    output: str
+    run_id: str
+
+    def _at(self, *parts: str) -> str:
+        return storage.join(self.output, "runs", self.run_id, *parts)
+
+    @property
+    def record(self) -> str:
+        """run.json."""
+        return self._at("run.json")
+
+    @property
+    def plan(self) -> str:
+        """Every item asked for."""
+        return self._at("plan", "part-00000.parquet")
+
+    @property
+    def ledger(self) -> str:
+        """Folder of the append-only parts."""
+        return self._at("ledger")
+
+    @property
+    def results(self) -> str:
+        """One row per item."""
+        return self._at("results", "part-00000.parquet")
+
+    @property
+    def matches(self) -> str:
+        """One row per item and content region."""
+        return self._at("matches", "part-00000.parquet")
+
+    @property
+    def retry(self) -> str:
+        """Failed rows as the next manifest; there only when something failed."""
+        return self._at("retry.parquet")
+
+    @property
+    def report(self) -> str:
+        """The page for people."""
+        return self._at("report", "index.html")
+
+    @property
+    def success(self) -> str:
+        """Written last."""
+        return self._at("_SUCCESS")

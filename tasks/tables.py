@@ -1,0 +1,75 @@
+"""Parquet tables at URIs: built and read in memory, moved by `tasks.storage`."""
+
+import io
+from collections.abc import Iterable
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.arrow import arrow_schema, from_table, to_table
+from schemas.base import Row
+from tasks import storage
+from tasks.errors import RecordError
+
+R = TypeVar("R", bound=Row)
+
+ROW_GROUP = 20_000
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return `table` as a Parquet file; equal tables give equal bytes."""
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
+    return out.getvalue()
+
+
+def write_rows(uri: str, rows: Iterable[R], model: type[R]) -> None:
+    """Write rows as one Parquet file, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    storage.write_bytes(uri, to_bytes(to_table(rows, model)))
+
+
+def read_table(uri: str) -> pa.Table:
+    """Return the table at `uri`.
+
+    Raises:
+        StorageError: it is missing or cannot be read.
+        RecordError: it is no Parquet file.
+    """
+    data = storage.read_bytes(uri)
+    try:
+        return pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(
+            f"{uri} is damaged or no Parquet file; remove it and run the same command again, "
+            "which does its items anew"
+        ) from error
+
+
+def read_rows(uri: str, model: type[R]) -> list[R]:
+    """Return the rows at `uri`, which a run of ours must have written.
+
+    Raises:
+        StorageError: it is missing or cannot be read.
+        RecordError: it is damaged, or its rows are not of this model.
+    """
+    table = read_table(uri)
+    missing = set(arrow_schema(model).names) - set(table.schema.names)
+    required = {name for name in missing if model.model_fields[name].is_required()}
+    if required:
+        raise RecordError(
+            f"{uri} lacks the columns {', '.join(sorted(required))}, so it is no table of "
+            f"{model.__name__}; move it away and run the same command again"
+        )
+    try:
+        return from_table(table, model)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise RecordError(
+            f"{uri} holds rows that are no {model.__name__} ({reason}); move it away and run the "
+            "same command again"
+        ) from error
