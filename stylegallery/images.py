@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from stylegallery.errors import BadImage
 from stylegallery.types import Picture
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MIN_SIDE = 16
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 80_000_000
 _NOTE_KEY = "stylegallery"
 _DEEP_MODES = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I": 65535.0, "F": 1.0}
 
@@ -46,7 +46,7 @@ def decode(data: bytes, name: str) -> Picture:
     """
     image = open_image(data, name)
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in ("MPO", "TIFF"):
+    if frames > 1 and image.format not in ("MPO", "TIFF"):  # MPO: what some phones call JPEG
         raise BadImage(f"{name} is animated ({frames} frames); save one frame as a still image.")
     if min(image.size) < MIN_SIDE:
         width, height = image.size
@@ -117,17 +117,22 @@ def open_image(data: bytes, name: str) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise BadImage(_too_large(name, str(error))) from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise BadImage(
             f"{name} is not an image that can be read (known: {', '.join(FORMATS)})."
         ) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise BadImage(
-            f"{name} is {width}x{height} px, more than the limit of {MAX_PIXELS // 1_000_000} "
-            "million pixels; make it smaller."
-        )
+        raise BadImage(_too_large(name, f"{width}x{height}"))
     return image
+
+
+def _too_large(name: str, what: str) -> str:
+    return (
+        f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels ({what}); make it smaller."
+    )
 
 
 def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
@@ -158,7 +163,7 @@ def _convert_profile(image: Image.Image) -> Image.Image:
             converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             if converted is not None:
                 return converted
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile says nothing; the numbers are taken as sRGB
     return image.convert("RGB")
 

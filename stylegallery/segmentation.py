@@ -51,6 +51,7 @@ def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:
     values = labels.unique()
     means = torch.stack([latents[labels == value].mean(dim=0) for value in values])
     close = torch.cdist(means, means) * (4 / latents.shape[1]) ** 0.5 < threshold
+    close |= torch.eye(len(values), dtype=torch.bool)
     reach = close
     for _ in values:
         reach = (reach.float() @ close.float()) > 0

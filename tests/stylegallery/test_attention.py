@@ -1,0 +1,130 @@
+"""Recording changes nothing; gathered regions are exact masks."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from stylegallery import StyleGallery
+from stylegallery.attention import grid_size, record_attention, style_layers
+from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
+from stylegallery.inversion import inversion_features, timestep_weights
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_recording_leaves_the_unet_as_it_was(engine: StyleGallery) -> None:
+    unet = engine.models.unet
+    latent = random(1, 4, 8, 11)
+    before = dict(unet.attn_processors)
+    plain = engine.models.denoise(latent, 300)
+    layers = style_layers(unet)
+    with record_attention(unet, layers) as record:
+        recorded = engine.models.denoise(latent, 300)
+    assert torch.allclose(plain, recorded, atol=1e-5)
+    assert unet.attn_processors == before
+    assert list(record.layers) == layers
+    assert len(layers) == 4
+    assert all(name.startswith(("up_blocks.2", "up_blocks.3")) for name in layers)
+    shapes = {tuple(layer.query.shape[1:3]) for layer in record.layers.values()}
+    assert shapes == {(4, 4 * 6), (4, 8 * 11)}
+
+
+def test_processors_come_back_after_an_error(engine: StyleGallery) -> None:
+    before = dict(engine.models.unet.attn_processors)
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        record_attention(engine.models.unet, style_layers(engine.models.unet)),
+    ):
+        raise RuntimeError("boom")
+    assert engine.models.unet.attn_processors == before
+
+
+def test_grid_of_a_layer() -> None:
+    assert grid_size(33 * 21, (33, 21)) == (33, 21)
+    assert grid_size(17 * 11, (33, 21)) == (17, 11)
+    with pytest.raises(ValueError, match="fit no level"):
+        grid_size(100, (33, 21))
+
+
+def test_gathered_regions_equal_minus_infinity_masks() -> None:
+    query, own = random(2, 3, 20, 8, seed=1), random(2, 3, 20, 8, seed=4)
+    key, value = random(2, 3, 30, 8, seed=2), random(2, 3, 30, 8, seed=3)
+    queries, keys = torch.arange(20) % 3, torch.arange(30) % 4
+    table = torch.tensor(
+        [[0.0, -torch.inf, 0.3, -torch.inf], [-torch.inf, 0.0, -torch.inf, -torch.inf], [0.0] * 4]
+    )
+    routing = RegionAttention.build(table, queries, keys)
+    target = style_target(query, key, value, own, routing, 1.5)
+    mask = table[queries][:, keys]
+    expected = F.scaled_dot_product_attention(query * 1.5, key, value, attn_mask=mask)
+    assert torch.allclose(target, expected, atol=1e-5)
+
+
+def test_zero_filling_would_dilute_small_regions() -> None:
+    """METHOD 1.5, W1: masks that multiply leave foreign keys in the softmax."""
+    query, key, value = (
+        random(1, 1, 64, 40),
+        random(1, 1, 400, 40, seed=1),
+        torch.ones(1, 1, 400, 40),
+    )
+    seen = torch.arange(400) < 40
+    table = torch.tensor([[0.0, -torch.inf]])
+    routing = RegionAttention.build(table, torch.zeros(64, dtype=torch.int64), (~seen).long())
+    exact = style_target(query, key, value, value[:, :, :64], routing, 1.0)
+    zeroed = F.scaled_dot_product_attention(query, key * seen[:, None], value * seen[:, None])
+    assert torch.allclose(exact, torch.ones_like(exact), atol=1e-5)
+    assert zeroed.mean() < 0.3
+
+
+def test_a_region_without_keys_keeps_the_contents_own_output() -> None:
+    own = random(1, 2, 10, 4)
+    table = torch.full((1, 1), -torch.inf)
+    routing = RegionAttention.build(
+        table, torch.zeros(10, dtype=torch.int64), torch.zeros(5, dtype=torch.int64)
+    )
+    key = random(1, 2, 5, 4)
+    target = style_target(random(1, 2, 10, 4, seed=2), key, key, own, routing, 1.5)
+    assert torch.equal(target, own)
+
+
+def test_energies_vanish_at_the_target() -> None:
+    here, there = random(1, 2, 10, 4), random(1, 2, 10, 4, seed=9)
+    for energy in (style_energy, content_energy):
+        assert energy(here, here) == 0
+        assert energy(here, there) > 0
+
+
+def test_timestep_weights_fall_as_published() -> None:
+    weights = timestep_weights(15)
+    assert abs(float(weights.sum()) - 1) < 1e-6
+    assert abs(float(weights[0]) - 0.094) < 1e-3
+    assert abs(float(weights[-1]) - 0.023) < 1e-3
+    assert (weights.diff() < 0).all()
+
+
+def test_inversion_follows_the_ddim_equation(
+    engine: StyleGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, torch.Tensor]] = []
+    denoise: Callable[[torch.Tensor, int], torch.Tensor] = engine.models.denoise
+
+    def spy(_self: object, latent: torch.Tensor, timestep: int) -> torch.Tensor:
+        seen.append((timestep, latent.clone()))
+        return denoise(latent, timestep)
+
+    monkeypatch.setattr(type(engine.models), "denoise", spy)
+    latent = random(1, 4, 8, 8)
+    features = inversion_features(engine.models, latent, 5)
+    assert features.shape[-2:] == (8, 8)
+    alphas = engine.models.scheduler.alphas_cumprod
+    for (timestep, before), (_, after) in itertools.pairwise(seen):
+        alpha, previous = alphas[timestep], alphas[max(0, timestep - 200)]
+        noise = denoise(before, timestep)
+        expected = (before - (1 - previous).sqrt() * noise) * (alpha / previous).sqrt()
+        expected = expected + (1 - alpha).sqrt() * noise
+        assert torch.allclose(after, expected, atol=1e-4)

@@ -1,0 +1,165 @@
+"""Every kind of file becomes an upright sRGB picture or a sentence that helps."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from stylegallery import Picture, images, masks
+from stylegallery.errors import BadImage, BadMask
+
+
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, image_format, **options)
+    return out.getvalue()
+
+
+def gradient(width: int = 40, height: int = 60) -> Image.Image:
+    rows, columns = np.mgrid[0:height, 0:width]
+    return Image.fromarray(
+        np.stack([columns * 6, rows * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    )
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_lossless_formats_keep_every_value(image_format: str) -> None:
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    picture = images.decode(saved(gradient(), image_format, **options), "x")
+    expected = torch.from_numpy(np.array(gradient())).permute(2, 0, 1)[None] / 255
+    assert picture.size == (60, 40)
+    assert picture.alpha is None
+    assert torch.allclose(picture.pixels, expected)
+
+
+def test_exif_rotation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = images.decode(saved(gradient(40, 60), "JPEG", exif=exif), "x")
+    assert picture.size == (40, 60)
+    assert picture.pixels[0, 1, 0, 0] > 0.8  # the bottom left corner, green, is now top left
+
+
+def test_cmyk_becomes_rgb() -> None:
+    cmyk = Image.new("CMYK", (32, 32), (0, 255, 255, 0))
+    picture = images.decode(saved(cmyk, "JPEG"), "x")
+    red, green, blue = picture.pixels.mean(dim=(0, 2, 3)).tolist()
+    assert red > 0.9
+    assert green < 0.2
+    assert blue < 0.2
+
+
+def test_sixteen_bits_keep_their_range() -> None:
+    deep = Image.fromarray(np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32))
+    picture = images.decode(saved(deep, "PNG"), "x")
+    assert picture.pixels.shape == (1, 3, 32, 32)
+    assert picture.pixels.max() == 1
+    assert abs(float(picture.pixels.mean()) - 0.5) < 0.01
+
+
+def test_transparency_is_kept_apart_and_laid_over_white() -> None:
+    rgba = gradient().convert("RGBA")
+    rgba.putalpha(Image.new("L", rgba.size, 0))
+    picture = images.decode(saved(rgba, "PNG"), "x")
+    assert picture.alpha is not None
+    assert picture.alpha.max() == 0
+    assert picture.pixels.min() == 1
+
+
+def test_palette_with_transparent_colour() -> None:
+    palette = gradient().quantize(8)
+    picture = images.decode(saved(palette, "PNG", transparency=0), "x")
+    assert picture.alpha is not None
+    assert 0 < float(picture.alpha.mean()) < 1
+
+
+def test_colour_profile_is_converted() -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    broken = images.decode(saved(gradient(), "PNG", icc_profile=b"nonsense"), "x")
+    plain = images.decode(saved(gradient(), "PNG"), "x")
+    assert torch.equal(broken.pixels, plain.pixels)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tagged = images.decode(saved(gradient(), "PNG", icc_profile=srgb), "x")
+    assert (tagged.pixels - plain.pixels).abs().max() < 2 / 255
+    assert images.decode(saved(gradient(), "PNG", icc_profile=lab), "x").size == (60, 40)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (saved(gradient(400, 400), "JPEG")[:2000], "cut short"),
+        (b"this is text, not a picture", "not an image"),
+        (b"", "not an image"),
+        (saved(Image.new("RGB", (1, 1)), "PNG"), "at least 16 px"),
+        (saved(Image.new("1", (20000, 20000)), "PNG"), "million pixels"),
+        (
+            saved(
+                gradient(),
+                "WEBP",
+                save_all=True,
+                append_images=[gradient().rotate(90)],
+                lossless=True,
+            ),
+            "animated",
+        ),
+    ],
+    ids=["truncated", "text", "empty", "tiny", "bomb", "animated"],
+)
+def test_unusable_files_are_refused_with_a_sentence(data: bytes, says: str) -> None:
+    with pytest.raises(BadImage, match=says) as caught:
+        images.decode(data, "shoe.jpg")
+    assert str(caught.value).startswith("shoe.jpg")
+    assert str(caught.value).endswith(".")
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="nowhere"):
+        images.open_picture(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_encoding_round_trip(image_format: str, with_alpha: bool) -> None:
+    pixels = torch.from_numpy(np.array(gradient())).permute(2, 0, 1)[None] / 255
+    alpha = torch.full((1, 1, 60, 40), 1.0)
+    alpha[..., :10] = 0.0
+    picture = Picture(pixels, alpha if with_alpha else None)
+    data = images.encode(picture, image_format, note='{"a": 1}')
+    assert data == images.encode(picture, image_format, note='{"a": 1}')
+    assert images.read_note(data) == '{"a": 1}'
+    again = images.decode(data, "x")
+    assert again.size == (60, 40)
+    assert (again.alpha is not None) == (with_alpha and image_format != "jpg")
+    shown = slice(10, None)
+    tolerance = 0.06 if image_format == "jpg" else 1e-6
+    assert (again.pixels[..., shown] - pixels[..., shown]).abs().max() <= tolerance
+
+
+def test_note_of_a_foreign_file_is_empty() -> None:
+    assert images.read_note(b"junk") == ""
+    assert images.read_note(saved(gradient(), "PNG")) == ""
+
+
+def test_label_images() -> None:
+    image = Image.new("RGB", (20, 20))
+    image.paste((255, 0, 0), (0, 0, 5, 20))
+    image.paste((0, 0, 255), (10, 0, 20, 20))
+    labels = masks.decode_labels(saved(image, "PNG"), "m")
+    assert labels[0].tolist() == [1] * 5 + [0] * 5 + [2] * 10
+    with pytest.raises(BadMask, match="255"):
+        masks.decode_labels(saved(gradient(64, 64), "PNG"), "m")
+    with pytest.raises(BadMask, match="cannot be used"):
+        masks.decode_labels(b"junk", "m")
+
+
+def test_grey_masks_and_region_maps() -> None:
+    grey = masks.decode_grey(saved(Image.new("L", (20, 30), 128), "PNG"), "m")
+    assert grey.shape == (1, 1, 30, 20)
+    assert abs(float(grey.mean()) - 128 / 255) < 1e-6
+    labels = torch.arange(12).reshape(3, 4)
+    with Image.open(io.BytesIO(masks.encode_labels(labels))) as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.array(image), labels.numpy())

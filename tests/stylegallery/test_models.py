@@ -1,0 +1,111 @@
+"""Loading: real folders through the real loaders; errors that say what to do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from schemas.engine import EngineSpec
+from stylegallery import StyleGallery, latents
+from stylegallery.encoders import DinoEncoder, load_encoder
+from stylegallery.errors import ModelNotFound, UnsupportedModel
+from stylegallery.fingerprint import engine_fingerprint
+from stylegallery.models import load_models
+from tests.tiny_model import write_tiny_model
+
+
+def test_latents_have_the_unets_scale(engine: StyleGallery) -> None:
+    pixels = torch.rand(1, 3, 64, 88)
+    latent = latents.encode(engine.models, pixels, (64, 88))
+    vae = engine.models.vae
+    raw = vae.encode(pixels * 2 - 1).latent_dist.mean
+    assert torch.allclose(latent, raw * vae.config.scaling_factor, atol=1e-5)
+    assert latents.decode(engine.models, latent).shape == (1, 3, 64, 88)
+
+
+def test_tiny_autoencoders_load_too(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    shutil.rmtree(folder / "vae")
+    AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 4,
+        decoder_block_out_channels=(8,) * 4,
+        num_encoder_blocks=(0, 0, 0, 1),
+        num_decoder_blocks=(1, 0, 0, 1),
+    ).save_pretrained(folder / "vae")
+    engine = StyleGallery.load(str(folder))
+    assert latents.encode(engine.models, torch.rand(1, 3, 64, 64), (64, 64)).shape[-2:] == (8, 8)
+
+
+def test_prompt_embedding_is_computed_when_none_is_stored(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    (folder / "null_embedding.safetensors").unlink()
+    config = CLIPTextConfig(
+        vocab_size=4, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=7, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    tokens = {"<pad>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2, "a</w>": 3}
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(tokens))
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer" / "tokenizer_config.json").write_text(
+        json.dumps({"model_max_length": 7, "tokenizer_class": "CLIPTokenizer"})
+    )
+    assert load_models(EngineSpec(model=str(folder))).null_embedding.shape == (1, 7, 16)
+
+
+@pytest.mark.parametrize("missing", ["unet", "vae", "scheduler", "null_embedding.safetensors"])
+def test_an_incomplete_folder_is_named(tmp_path: Path, missing: str) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    part = folder / missing
+    shutil.rmtree(part) if part.is_dir() else part.unlink()
+    with pytest.raises(ModelNotFound, match="diffusers layout") as caught:
+        load_models(EngineSpec(model=str(folder)))
+    assert str(folder) in str(caught.value)
+
+
+def test_a_hub_id_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelNotFound, match="HF_HUB_OFFLINE is set") as caught:
+        load_models(EngineSpec(model="somebody/some-model"))
+    assert "--model embedded" in str(caught.value)
+    with pytest.raises(ModelNotFound, match="--encoder efficientnet-lite0"):
+        DinoEncoder("facebook/dinov2-base", torch.device("cpu"))
+
+
+def test_kinds_that_are_not_known_are_refused(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    (folder / "vae" / "config.json").write_text(json.dumps(config | {"_class_name": "VQModel"}))
+    with pytest.raises(UnsupportedModel, match="VQModel"):
+        load_models(EngineSpec(model=str(folder)))
+
+
+def test_a_missing_device_is_named() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ModelNotFound, match="cuda is not available"):
+        load_models(EngineSpec(device="cuda"))
+
+
+def test_semantic_features_cover_the_frame() -> None:
+    encoder = load_encoder("efficientnet-lite0", torch.device("cpu"))
+    features = encoder(torch.rand(1, 3, 200, 100))
+    assert features.shape == (1, 40 + 112 + 192, 40, 20)
+    assert features.isfinite().all()
+
+
+def test_fingerprint_follows_weights_precision_and_device(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    spec = EngineSpec(model=str(folder))
+    first = engine_fingerprint(spec, "cpu")
+    assert first == engine_fingerprint(spec, "cpu")
+    assert first != engine_fingerprint(spec, "cuda")
+    assert first != engine_fingerprint(EngineSpec(model=str(folder), dtype="bfloat16"), "cpu")
+    save_file({"null_embedding": torch.ones(1, 1, 16)}, str(folder / "null_embedding.safetensors"))
+    assert first != engine_fingerprint(spec, "cpu")

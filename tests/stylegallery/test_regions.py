@@ -1,0 +1,95 @@
+"""Regions: nothing vanishes, nothing is left without a label, the user's word stands."""
+
+import pytest
+import torch
+
+from schemas.params import StyleParams
+from stylegallery.clustering import cluster, principal_components
+from stylegallery.regions import RegionMap, majority_labels
+from stylegallery.segmentation import (
+    apply_user_labels,
+    clean_small_regions,
+    merge_similar,
+    segment,
+)
+
+
+def test_numbers_must_have_no_gaps() -> None:
+    with pytest.raises(ValueError, match="without gaps"):
+        RegionMap(torch.tensor([[0, 2]]))
+    assert RegionMap.numbered(torch.tensor([[7, 3], [3, 9]])).labels.tolist() == [[0, 1], [1, 2]]
+
+
+def test_areas_sum_to_one() -> None:
+    regions = RegionMap(torch.tensor([[0, 0, 1], [0, 0, 2]]))
+    assert torch.allclose(regions.areas, torch.tensor([4, 1, 1]) / 6)
+
+
+def test_a_thin_region_survives_every_grid() -> None:
+    labels = torch.zeros(64, 64, dtype=torch.int64)
+    labels[:, 31] = 1  # one odd column: nearest resizing to 32 would lose it
+    regions = RegionMap(labels)
+    for size in [(32, 32), (16, 16), (9, 5), (2, 2)]:
+        assert regions.resized(size).unique().tolist() == [0, 1], size
+
+
+def test_majority_of_area_decides() -> None:
+    masks = torch.zeros(2, 4, 4)
+    masks[0, :, :3], masks[1, :, 3:] = 1, 1
+    assert majority_labels(masks, (2, 2)).tolist() == [[0, 0], [0, 1]] or majority_labels(
+        masks, (1, 4)
+    ).tolist() == [[0, 0, 0, 1]]
+
+
+def test_clusters_are_found_and_repeat() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0, 0], [8, 0, 0], [0, 8, 0]])
+    truth = torch.arange(3).repeat_interleave(60)
+    tokens = centres[truth] + torch.randn(180, 3, generator=generator) * 0.3
+    labels = cluster(principal_components(tokens), 6)
+    assert len({*zip(truth.tolist(), labels.tolist(), strict=True)}) == 3
+    assert torch.equal(labels, cluster(principal_components(tokens), 6))
+
+
+def test_merging_is_transitive_and_scaled_to_four_channels() -> None:
+    latents = torch.tensor([[0.0], [0.5], [1.0], [9.0]]).expand(4, 4) / 2
+    labels = torch.arange(4)
+    assert len(merge_similar(labels, latents, 0.6).unique()) == 2
+    assert len(merge_similar(labels, latents, 0.4).unique()) == 4
+    wide = latents.repeat(1, 4)  # sixteen channels that say the same
+    assert len(merge_similar(labels, wide, 0.6).unique()) == 2
+    assert len(merge_similar(labels, wide, 0.4).unique()) == 4
+
+
+def test_small_pieces_join_their_surroundings() -> None:
+    labels = torch.zeros(8, 8, dtype=torch.int64)
+    labels[:, 4:] = 1
+    labels[2, 2] = 5
+    labels[6, 6] = 0
+    cleaned = clean_small_regions(labels, 3)
+    assert cleaned[2, 2] == 0
+    assert cleaned[6, 6] == 1
+    assert torch.equal(clean_small_regions(labels, 1), labels)
+
+
+def test_user_labels_win_and_never_vanish() -> None:
+    automatic = torch.zeros(8, 8, dtype=torch.int64)
+    user = torch.zeros(80, 80, dtype=torch.int64)
+    user[0:40] = 1
+    user[79, 79] = 2
+    labels = apply_user_labels(automatic, user)
+    assert (labels[:4] == 1).all()
+    assert labels[7, 7] == 2
+    assert labels[6, 0] == 0
+    assert apply_user_labels(automatic, None) is automatic
+
+
+def test_segment_separates_what_differs() -> None:
+    features = torch.randn(1, 12, 16, 16, generator=torch.Generator().manual_seed(1)) * 0.1
+    features[:, :6, 4:12, 4:12] += 3
+    latent = torch.zeros(1, 4, 16, 16)
+    latent[:, :, 4:12, 4:12] = 2
+    regions = segment(features, latent, StyleParams())
+    assert regions.count == 2
+    assert (regions.labels[4:12, 4:12] == 1).all()
+    assert segment(features, torch.zeros_like(latent), StyleParams()).count == 1
