@@ -1,0 +1,86 @@
+"""The ledger of a run: append-only Parquet parts of what was done, the truth for resume.
+
+A part is written whole or not at all and never changed. A crash loses at most the rows of the
+last few seconds; their assets stand and are taken over by the next attempt.
+"""
+
+import secrets
+import time
+
+from schemas.result import ItemResult
+from tasks import storage, tables
+from tasks.errors import RecordError
+from tasks.keys import ItemKey, winners
+from tasks.run_files import RunFiles
+
+MAX_ROWS = 64
+MAX_SECONDS = 3.0
+
+
+class Ledger:
+    """Writes rows of one driver; each driver start has its own epoch, so none overwrites another.
+
+    Epochs sort by time: a later driver's rows are later in the ledger.
+    """
+
+    def __init__(self, output: str, run_id: str) -> None:
+        self._folder = RunFiles(output, run_id).ledger
+        self._epoch = f"{time.time_ns() // 1_000_000:013d}{secrets.token_hex(3)}"
+        self._sequence = 0
+        self._rows: list[ItemResult] = []
+        self._since = time.monotonic()
+
+    def append(self, row: ItemResult) -> None:
+        """Take a row; it is durable after the next :meth:`commit`.
+
+        Raises:
+            StorageError: the ledger is full of rows and cannot be written.
+        """
+        if not self._rows:
+            self._since = time.monotonic()
+        self._rows.append(row)
+        self.commit_if_due()
+
+    def commit_if_due(self) -> None:
+        """Write the rows taken when they are many or have waited for long.
+
+        Raises:
+            StorageError: they cannot be written; they are kept for the next attempt.
+        """
+        if len(self._rows) >= MAX_ROWS or time.monotonic() - self._since >= MAX_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write the rows taken so far as the next part.
+
+        Raises:
+            StorageError: they cannot be written; they are kept for the next attempt.
+        """
+        if self._rows:
+            name = f"part-{self._epoch}-{self._sequence:06d}.parquet"
+            tables.write_rows(storage.join(self._folder, name), self._rows, ItemResult)
+            self._sequence += 1
+            self._rows = []
+
+
+def read_ledger(output: str, run_id: str) -> dict[ItemKey, ItemResult]:
+    """Return the row that counts for each item of a run; empty when nothing was done yet.
+
+    Raises:
+        RecordError: a part is damaged or belongs to another run; says which.
+        StorageError: the ledger cannot be read.
+    """
+    folder = RunFiles(storage.absolute(output), run_id).ledger
+    rows: list[ItemResult] = []
+    for name in storage.list_names(folder):
+        if not name.endswith(".parquet"):
+            continue
+        uri = storage.join(folder, name)
+        part = tables.read_rows(uri, ItemResult)
+        foreign = {row.run_id for row in part} - {run_id}
+        if foreign:
+            raise RecordError(
+                f"{uri} belongs to run {min(foreign) or 'unknown'}, not to {run_id}; move it away"
+            )
+        rows += part
+    return winners(rows)

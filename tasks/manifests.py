@@ -1,0 +1,176 @@
+"""Manifests in: the catalog and the style galleries, read, checked and made absolute."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.base import Row
+from schemas.manifest import CatalogRow, GalleryRow
+from tasks import storage
+from tasks.errors import FileMissing, ManifestError
+from tasks.manifest_checks import Unique, check_columns, checked_rows
+
+__all__ = ["Catalog", "Galleries", "ManifestError", "Photo", "read_catalog", "read_galleries"]
+
+Galleries = dict[str, list[GalleryRow]]
+"""gallery_id to its references in order of style_id."""
+
+_BATCH = 5_000
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One catalog row: its number from 1, the row with absolute URIs, further columns as text."""
+
+    number: int
+    row: CatalogRow
+    extra: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A checked catalog and where it came from."""
+
+    uri: str
+    photos: tuple[Photo, ...]
+
+
+def read_catalog(uri: str) -> Catalog:
+    """Read and check a catalog.
+
+    Raises:
+        ManifestError: it is missing, no Parquet, or breaks a rule; see the message.
+        StorageError: it cannot be read.
+    """
+    return catalog_of(storage.absolute(uri), _batches(uri, CatalogRow))
+
+
+def catalog_of(uri: str, batches: Iterable[pa.RecordBatch]) -> Catalog:
+    """Check the rows of a catalog; relative URIs resolve against `uri`.
+
+    Raises:
+        ManifestError: a row breaks a rule.
+    """
+    keys = Unique(uri, "product_id")
+    photos = []
+    for number, row, extra in checked_rows(uri, batches, CatalogRow):
+        keys.check(number, row.product_id, row.view)
+        if row.galleries is not None and not row.galleries:
+            rule = "is an empty list; name galleries, or leave it empty (null) for all"
+            raise ManifestError(uri, "galleries", number, rule)
+        photos.append(Photo(number, row, extra))
+    return Catalog(uri, tuple(photos))
+
+
+def read_galleries(uris: Sequence[str], only: Sequence[str] = ()) -> Galleries:
+    """Read and check gallery manifests; a gallery may be spread over several.
+
+    Args:
+        uris: The manifests.
+        only: Ids of the galleries to keep; empty keeps all.
+
+    Raises:
+        ManifestError: one is missing, no Parquet, breaks a rule, or lacks a gallery of `only`.
+        StorageError: one cannot be read.
+    """
+    found: Galleries = {}
+    for uri in uris:
+        rows = galleries_of(storage.absolute(uri), _batches(uri, GalleryRow))
+        for row in rows:
+            gallery = found.setdefault(row.gallery_id, [])
+            if any(row.style_id == other.style_id for other in gallery):
+                rule = f"{row.style_id!r} of gallery {row.gallery_id!r} is in two manifests"
+                raise ManifestError(uri, "style_id", None, f"{rule}; remove it from one")
+            gallery.append(row)
+    ordered = {name: sorted(found[name], key=lambda r: r.style_id) for name in sorted(found)}
+    return select(ordered, only, ", ".join(uris))
+
+
+def galleries_of(uri: str, batches: Iterable[pa.RecordBatch]) -> list[GalleryRow]:
+    """Check the rows of one gallery manifest; relative URIs resolve against `uri`.
+
+    Raises:
+        ManifestError: a row breaks a rule.
+    """
+    keys = Unique(uri, "style_id")
+    rows = []
+    for number, row, _ in checked_rows(uri, batches, GalleryRow):
+        keys.check(number, row.gallery_id, row.style_id)
+        rows.append(row)
+    return rows
+
+
+def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
+    """Keep the galleries named in `only`, or all when it is empty.
+
+    Raises:
+        ManifestError: a name in `only` is no gallery.
+    """
+    for name in only:
+        if name not in galleries:
+            rule = f"has no gallery {name!r} (there: {_some(galleries)}); correct `only`"
+            raise ManifestError(source, "gallery_id", None, rule)
+    return {name: rows for name, rows in galleries.items() if not only or name in only}
+
+
+def check_routes(catalog: Catalog, galleries: Galleries) -> None:
+    """Refuse a catalog that names galleries which do not exist.
+
+    Raises:
+        ManifestError: it does; names the first row.
+    """
+    for photo in catalog.photos:
+        for name in photo.row.galleries or ():
+            if name not in galleries:
+                rule = f"names gallery {name!r}, which no gallery manifest has"
+                rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
+                raise ManifestError(catalog.uri, "galleries", photo.number, rule)
+
+
+def check_licenses(galleries: Galleries, source: str, today: date) -> None:
+    """Refuse references without a licence or past their last day.
+
+    Raises:
+        ManifestError: there are some; lists them.
+    """
+    offenders = []
+    for gallery_id, rows in galleries.items():
+        for row in rows:
+            name = f"{gallery_id}/{row.style_id}"
+            if not (row.license or "").strip():
+                offenders.append(f"{name} (no licence)")
+            elif row.valid_until and row.valid_until < today:
+                offenders.append(f"{name} (expired {row.valid_until})")
+    if offenders:
+        rule = f"licences are required, but {len(offenders)} references lack a valid one: "
+        raise ManifestError(source, "license", None, rule + _some(offenders))
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - _MOST_NAMED
+    return ", ".join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
+    place = storage.absolute(uri)
+    try:
+        file = pq.ParquetFile(io.BytesIO(storage.read_bytes(place)))
+    except FileMissing as error:
+        rule = "not found; give one Parquet file (`stylegallery manifest` makes it from a folder, "
+        raise ManifestError(place, None, None, rule + "CSV or JSON Lines)") from error
+    except pa.ArrowException as error:
+        rule = "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON "
+        raise ManifestError(place, None, None, rule + "Lines") from error
+    check_columns(place, file.schema_arrow, model)
+    if file.metadata.num_rows == 0:
+        raise ManifestError(place, None, None, "has no rows; add at least one")
+    try:
+        yield from file.iter_batches(_BATCH)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(place, None, None, f"is damaged ({error}); write it anew") from error

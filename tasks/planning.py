@@ -1,0 +1,186 @@
+"""The plan of a run: every item asked for, what of it is done already, and what it will cost.
+
+Planning writes nothing and imports neither torch nor Ray, so that `plan` answers in seconds.
+"""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from schemas.result import ItemResult
+from schemas.run import PlanCounts, RestyleSpec, RunRecord
+from schemas.work import SCHEMA_VERSION, WorkItem
+from stylegallery.fingerprint import engine_fingerprint
+from tasks import manifests, storage, tables
+from tasks.catalog_table import read_finished
+from tasks.errors import FileMissing, PlanError
+from tasks.estimate import Estimate, estimate
+from tasks.expand import expand
+from tasks.keys import ItemKey, key_of
+from tasks.ledger import read_ledger
+from tasks.run_files import RunFiles
+from tasks.versions import device_class, package_versions
+
+__all__ = ["Plan", "plan", "write_plan"]
+
+_RUN_ID_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        spec: The parameters, URIs made absolute.
+        run_id: Same command on same inputs: same id.
+        engine_fingerprint: Everything about the engine that may change pixels.
+        items: Every item asked for, grouped by gallery.
+        done: Rows of those among them that need no work.
+        standing: Keys of assets that stand although no row tells of them: a crash came between.
+        counts: The plan in numbers.
+        estimate: What is left will cost about this much.
+    """
+
+    spec: RestyleSpec
+    run_id: str
+    engine_fingerprint: str
+    items: tuple[WorkItem, ...]
+    done: dict[ItemKey, ItemResult]
+    standing: frozenset[str]
+    counts: PlanCounts
+    estimate: Estimate
+
+    @property
+    def files(self) -> RunFiles:
+        """Where this run's files lie."""
+        return RunFiles(self.spec.output, self.run_id)
+
+
+def plan(spec: RestyleSpec) -> Plan:
+    """List every item of a run and look up which are done; nothing is written.
+
+    Raises:
+        ManifestError: a manifest breaks a rule.
+        PlanError: the parameters contradict each other, or nothing is asked for.
+        RecordError: an earlier run left damaged tables.
+        StorageError: manifests or images cannot be reached.
+    """
+    spec = _absolute(spec)
+    fingerprint = engine_fingerprint(spec.engine, device_class(spec))
+    source = ", ".join(spec.galleries)
+    catalog = manifests.read_catalog(spec.catalog)
+    every = manifests.read_galleries(spec.galleries)
+    manifests.check_routes(catalog, every)
+    galleries = manifests.select(every, spec.only, source)
+    if spec.require_license:
+        manifests.check_licenses(galleries, source, datetime.now(UTC).date())
+    items = expand(catalog, galleries, spec, fingerprint)
+    if not items:
+        raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
+    run_id = _run_id(spec, fingerprint, items)
+    done, standing = _look_up(spec.output, run_id, items)
+    counts = PlanCounts(
+        items=len(items),
+        done=len(done),
+        todo=len(items) - len(done),
+        products=len(catalog.photos),
+        galleries=len(galleries),
+        styles=sum(map(len, galleries.values())),
+    )
+    cost = estimate(counts.todo, spec, device_class(spec), done.values())
+    return Plan(spec, run_id, fingerprint, items, done, standing, counts, cost)
+
+
+def write_plan(plan: Plan) -> None:
+    """Write the plan's table and open the run's record.
+
+    A `_SUCCESS` from before goes away while there is something to do.
+
+    Raises:
+        StorageError: the output cannot be written.
+    """
+    if plan.counts.todo:
+        storage.delete(plan.files.success)
+    tables.write_rows(plan.files.plan, plan.items, WorkItem)
+    record = RunRecord(
+        run_id=plan.run_id,
+        schema_version=SCHEMA_VERSION,
+        spec=plan.spec,
+        versions=package_versions(),
+        engine_fingerprint=plan.engine_fingerprint,
+        counts=plan.counts,
+        state="running",
+        started_at=_first_start(plan) or datetime.now(UTC),
+    )
+    write_record(plan.files, record)
+
+
+def write_record(files: RunFiles, record: RunRecord) -> None:
+    """Write run.json.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    storage.write_bytes(files.record, f"{record.model_dump_json(indent=2)}\n".encode())
+
+
+def _absolute(spec: RestyleSpec) -> RestyleSpec:
+    return spec.model_copy(
+        update={
+            "catalog": storage.absolute(spec.catalog),
+            "galleries": [storage.absolute(uri) for uri in spec.galleries],
+            "output": storage.absolute(spec.output),
+        }
+    )
+
+
+def _run_id(spec: RestyleSpec, fingerprint: str, items: tuple[WorkItem, ...]) -> str:
+    settings = {
+        "params": spec.params.model_dump(mode="json"),
+        "engine": fingerprint,
+        "format": spec.image_format,
+        "limit": spec.limit,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for item in items:
+        digest.update(json.dumps(key_of(item)).encode())
+    return f"run-{digest.hexdigest()[:_RUN_ID_DIGITS]}"
+
+
+def _look_up(
+    output: str, run_id: str, items: tuple[WorkItem, ...]
+) -> tuple[dict[ItemKey, ItemResult], frozenset[str]]:
+    """Find rows that spare work. An ok row counts only while its asset is there, whole."""
+    finished, own = read_finished(output), read_ledger(output, run_id)
+    with ThreadPoolExecutor(8) as pool:
+        folders = sorted({f"assets/{item.gallery_id}" for item in items})
+        listings = pool.map(lambda f: storage.list_files(storage.join(output, f)), folders)
+        sizes = {
+            f"{folder}/{name}": size
+            for folder, listing in zip(folders, listings, strict=True)
+            for name, size in listing.items()
+        }
+    done, standing = {}, set()
+    for item in items:
+        key = key_of(item)
+        row = own.get(key)
+        if (row is None or row.status != "ok") and key in finished:
+            row = finished[key].model_copy(update={"reused": True, "extra": item.extra})
+        if row is not None and row.status == "ok" and sizes.get(item.asset_key) != row.asset_bytes:
+            row = None
+        if row is not None and row.status != "failed":
+            done[key] = row
+        elif item.asset_key in sizes:
+            standing.add(item.asset_key)
+    return done, frozenset(standing)
+
+
+def _first_start(plan: Plan) -> datetime | None:
+    try:
+        return RunRecord.model_validate_json(storage.read_bytes(plan.files.record)).started_at
+    except (FileMissing, ValidationError):
+        return None
