@@ -6,17 +6,19 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from schemas.result import ItemResult
 from schemas.run import RestyleSpec, RunSummary
+from tasks import tables
+from tasks.report_view import headline
+from tasks.run_files import RunFiles
 
 logger = logging.getLogger(__name__)
 
 _MOST_FAILURES = 50
 
 
-def publish(
-    spec: RestyleSpec, run_id: str, summary: RunSummary, report: str, troubled: list[ItemResult]
-) -> None:
+def publish(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) -> None:
     """Write the artifacts; a server that refuses them does not fail the run."""
     try:
+        troubled = _troubled(spec, run_id) if summary.rejected + summary.failed else []
         create_markdown_artifact(
             key="restyle-report", markdown=_markdown(spec, run_id, summary, report)
         )
@@ -48,14 +50,9 @@ def _markdown(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) 
     return "\n".join(lines)
 
 
-def headline(summary: RunSummary) -> str:
-    """Say in one line how a run ended."""
-    troubles = [
-        f"{count} {name}"
-        for count, name in ((summary.rejected, "rejected"), (summary.failed, "failed"))
-        if count
-    ]
-    return ", ".join([f"{summary.ok} of {summary.items} items ok", *troubles])
+def _troubled(spec: RestyleSpec, run_id: str) -> list[ItemResult]:
+    rows = tables.read_rows(RunFiles(spec.output, run_id).results, ItemResult)
+    return [row for row in rows if row.status != "ok"]
 
 
 def _row(result: ItemResult) -> dict[str, str]:

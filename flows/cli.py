@@ -12,11 +12,14 @@ from typing import Final, NoReturn
 
 from cyclopts import App, CycloptsError
 
-from flows.usage import EXIT_OK, EXIT_USAGE, UsageError
+from flows.usage import EXIT_OK, EXIT_USAGE, exit_code
 
 _COMMANDS: Final = {
     "demo": ("flows.commands.demo:demo", "Restyle bundled photos: the whole job in one command."),
-    "manifest": ("flows.commands.manifest:app", "Turn a folder, CSV or JSON Lines into a manifest."),
+    "manifest": (
+        "flows.commands.manifest:app",
+        "Turn a folder, CSV or JSONL into a manifest.",
+    ),
     "plan": ("flows.commands.batch:plan", "Say what a run would do; changes nothing."),
     "run": ("flows.commands.batch:run", "Restyle a catalog in its galleries."),
     "stylize": ("flows.commands.stylize:stylize", "Restyle one image; no Prefect, no Ray."),
@@ -33,6 +36,7 @@ app = App(
     help_epilogue="Exit codes: 0 all ok, 3 some items rejected or failed, 2 usage, 1 crash.",
     version=lambda: version("stylegallery"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 for _name, (_target, _help) in _COMMANDS.items():
     app.command(_target, name=_name, help=_help)
@@ -42,24 +46,24 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     _be_quiet()
     try:
-        code = app(
-            argv,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
-    except (UsageError, CycloptsError) as error:
-        _leave(" ".join(str(error).split()), EXIT_USAGE)
+        code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        _leave(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from here", 130)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OK)
+    except Exception as error:
+        known = exit_code(error)
+        if known is None:
+            raise
+        _leave(str(error), known)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(f"stylegallery: {message}", file=sys.stderr)
+    print(f"stylegallery: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
 
 

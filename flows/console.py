@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def say(message: str = "") -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def hours(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a duration as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -31,22 +31,35 @@ def hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def size(count: float) -> str:
+    """Write a number of bytes as people say it."""
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+@contextmanager
+def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of `total` steps on a terminal, and nothing elsewhere.
+
+    Yields:
+        A function that takes how many steps are done.
+    """
+    with _bars() as bars:
+        row = bars.add_task(name, total=total, note="")
+        yield lambda done: bars.update(row, completed=done)
+
+
 @contextmanager
 def run_progress() -> Iterator[None]:
     """Show the progress of the flow that runs inside the block."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        with listening(_Lines().tell):
-            yield
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+    with _bars() as bars:
+        if not bars.console.is_terminal:
+            with listening(_Lines().tell):
+                yield
+            return
         row = bars.add_task("restyling", total=None, note="")
 
         def tell(now: "pool.Progress") -> None:
@@ -54,6 +67,19 @@ def run_progress() -> Iterator[None]:
 
         with listening(tell):
             yield
+
+
+def _bars() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
 
 
 def troubles(now: "pool.Progress") -> str:

@@ -1,13 +1,14 @@
-"""The flags of `plan` and `run`. Help texts and defaults are those of the schemas' fields."""
+"""The flags of `plan`, `run` and `stylize`. Help texts and defaults are those of the schemas' fields."""
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
-from flows.settings import Layer, from_assignments
+from flows.settings import Layer, from_assignments, from_environment, from_file
 from schemas.engine import EngineSpec
 from schemas.params import Preset, StyleParams
 from schemas.run import PoolSpec, RestyleSpec
@@ -38,19 +39,15 @@ def _flag(model: type[BaseModel], field: str, group: Group, name: str | None = N
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class RunFlags:
-    """What the user gave as flags; None where the flag was left out."""
+class StyleFlags:
+    """How to restyle and on what engine; None where the flag was left out."""
 
-    catalog: Annotated[str | None, _flag(RestyleSpec, "catalog", _INPUT)] = None
-    galleries: Annotated[list[str] | None, _flag(RestyleSpec, "galleries", _INPUT)] = None
-    output: Annotated[str | None, _flag(RestyleSpec, "output", _INPUT)] = None
-    only: Annotated[list[str] | None, _flag(RestyleSpec, "only", _INPUT)] = None
-    limit: Annotated[int | None, _flag(RestyleSpec, "limit", _INPUT)] = None
-    image_format: Annotated[
-        str | None, _flag(RestyleSpec, "image_format", _INPUT, "--format")
-    ] = None
-    require_license: Annotated[
-        bool | None, _flag(RestyleSpec, "require_license", _INPUT)
+    config: Annotated[
+        Path | None,
+        Parameter(
+            group=_STYLE,
+            help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win.",
+        ),
     ] = None
     method: Annotated[str | None, _flag(StyleParams, "method", _STYLE)] = None
     preset: Annotated[
@@ -71,27 +68,40 @@ class RunFlags:
     encoder: Annotated[str | None, _flag(EngineSpec, "encoder", _MACHINE)] = None
     device: Annotated[str | None, _flag(EngineSpec, "device", _MACHINE)] = None
     dtype: Annotated[str | None, _flag(EngineSpec, "dtype", _MACHINE)] = None
-    actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
-    gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
-    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE, "--batch")] = None
-    ray_address: Annotated[str | None, _flag(PoolSpec, "ray_address", _MACHINE)] = None
-    config: Annotated[
-        Path | None,
-        Parameter(
-            group=_INPUT,
-            help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win.",
-        ),
-    ] = None
 
-    def layer(self) -> Layer:
-        """Return what was given, as the strongest layer of the settings.
+    def layers(self) -> list[Layer]:
+        """Return the settings given by file, environment and flags, weakest first.
 
         Raises:
-            flows.usage.UsageError: a `--set` word is malformed.
+            flows.usage.UsageError: a source cannot be read or names what does not exist.
         """
-        given: dict[str, Any] = {
+        given: Layer = {
             f.name: getattr(self, f.name)
             for f in fields(self)
             if f.name not in ("assignments", "config") and getattr(self, f.name) is not None
         }
-        return {**given, **from_assignments(self.assignments or [])}
+        return [
+            from_file(self.config) if self.config else {},
+            from_environment(os.environ),
+            {**given, **from_assignments(self.assignments or [])},
+        ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunFlags(StyleFlags):
+    """What to restyle, and on how many machines."""
+
+    catalog: Annotated[str | None, _flag(RestyleSpec, "catalog", _INPUT)] = None
+    galleries: Annotated[list[str] | None, _flag(RestyleSpec, "galleries", _INPUT)] = None
+    output: Annotated[str | None, _flag(RestyleSpec, "output", _INPUT)] = None
+    only: Annotated[list[str] | None, _flag(RestyleSpec, "only", _INPUT)] = None
+    limit: Annotated[int | None, _flag(RestyleSpec, "limit", _INPUT)] = None
+    image_format: Annotated[str | None, _flag(RestyleSpec, "image_format", _INPUT, "--format")] = (
+        None
+    )
+    require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
+    actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
+    gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
+    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE, "--batch")] = None
+    ray_address: Annotated[str | None, _flag(PoolSpec, "ray_address", _MACHINE)] = None

@@ -7,16 +7,18 @@ is possible because no two sections share one. Unknown keys are errors.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from flows.usage import UsageError, nearest, sentence
 from schemas.engine import EngineSpec
-from schemas.params import PRESETS, Preset, StyleParams
+from schemas.params import PRESETS, StyleParams
 from schemas.run import PoolSpec, RestyleSpec
+
+M = TypeVar("M", bound=BaseModel)
 
 ENV_PREFIX: Final = "STYLEGALLERY_"
 SECTIONS: Final[dict[str, type[BaseModel]]] = {
@@ -107,18 +109,38 @@ def resolve(*layers: Layer) -> RestyleSpec:
     Raises:
         UsageError: a value breaks its rule, or a required one is missing.
     """
+    return _validated(RestyleSpec, _nested(layers))
+
+
+def resolve_engine(*layers: Layer) -> tuple[StyleParams, EngineSpec]:
+    """Merge `layers` like :func:`resolve` where there is no catalog, only an image.
+
+    Raises:
+        UsageError: a value breaks its rule.
+    """
+    nested = _nested(layers)
+    params = _validated(StyleParams, nested["params"])
+    return params, _validated(EngineSpec, nested.get("engine", {}))
+
+
+def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Merge the layers and sort their settings into sections."""
     merged: Layer = {}
     for layer in layers:
         merged.update(layer)
     preset = merged.pop("preset", "balanced")
-    if preset not in get_args(Preset):
-        raise UsageError(f"preset `{preset}` is none of {', '.join(get_args(Preset))}")
+    if preset not in PRESETS:
+        raise UsageError(f"preset `{preset}` is none of {', '.join(PRESETS)}")
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
     for name, value in merged.items():
         section = section_of(name)
         (nested.setdefault(section, {}) if section else nested)[name] = value
+    return nested
+
+
+def _validated(model: type[M], values: dict[str, Any]) -> M:
     try:
-        return RestyleSpec.model_validate(nested)
+        return model.model_validate(values)
     except ValidationError as error:
         raise UsageError(sentence(error)) from error
 

@@ -5,11 +5,25 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+from stylegallery.errors import DidNotConverge, StyleGalleryError
+from tasks.errors import ManifestError, PlanError, StorageError, TaskError
+
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
 
 class UsageError(Exception):
     """A command was asked for something that cannot be; the text says what to change."""
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Return the exit code of an error whose text says all; None when its traceback is needed."""
+    ours = isinstance(error, (DidNotConverge,)) or (
+        isinstance(error, TaskError)
+        and not isinstance(error, (ManifestError, PlanError, StorageError))
+    )
+    if ours:
+        return EXIT_CRASH
+    return EXIT_USAGE if isinstance(error, (UsageError, StyleGalleryError, TaskError)) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -15,8 +15,8 @@ Labels = NDArray[np.uint8]
 
 UNMATCHED: Colour = (150, 150, 150)
 _GOLDEN_ANGLE = 0.618034
-_OVERLAY_SIDE = 224
-_FILL_ALPHA, _EDGE_ALPHA = 140, 255
+_OVERLAY_SIDE = 176
+_FILL_ALPHA, _EDGE_ALPHA = 150, 255
 _MOST_PIXELS = 100_000_000
 
 
@@ -77,16 +77,15 @@ def read_labels(data: bytes) -> Labels:
     return np.asarray(image, dtype=np.uint8)
 
 
-def overlay(labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int]) -> str:
+def overlay(
+    labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int] = frozenset()
+) -> Thumbnail:
     """Draw a region map as a transparent PNG with darker region edges.
 
     Args:
         labels: (H, W) region indices.
         colours: Colour of each region; others are grey.
         clear: Regions drawn as an outline only.
-
-    Returns:
-        A `data:` URI.
     """
     fine = _smooth(labels)
     edge = np.zeros(fine.shape, bool)
@@ -104,7 +103,7 @@ def overlay(labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int]
     image.putpalette(bytes(palette))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True, transparency=bytes(alpha))
-    return _data_uri("image/png", buffer)
+    return Thumbnail(_data_uri("image/png", buffer), image.width, image.height)
 
 
 def distinct_colours(count: int) -> list[Colour]:
@@ -115,7 +114,7 @@ def distinct_colours(count: int) -> list[Colour]:
 def _colour(k: int) -> Colour:
     hue = (0.02 + k * _GOLDEN_ANGLE) % 1.0
     lightness = (0.52, 0.42, 0.64)[k // 8 % 3]
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.72)
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.58)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 

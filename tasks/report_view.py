@@ -1,0 +1,164 @@
+"""What the report's template shows, worked out from the rows of a run."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, median
+
+from schemas.result import ItemResult, MatchRow
+from schemas.run import RunSummary
+from schemas.work import WorkItem
+from tasks.thumbnails import UNMATCHED, Colour, Thumbnail, distinct_colours
+
+_TOTAL = "total"
+
+RegionKey = tuple[str, int]
+"""style_id and index of a region of that reference."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A picture that several cards show: written once into the page, used by its id."""
+
+    id: str
+    picture: Thumbnail
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference of a gallery."""
+
+    style_id: str
+    weight: float
+    image: Shared | None
+    overlay: Shared | None
+
+
+@dataclass(frozen=True)
+class Match:
+    """One row of an item's match table."""
+
+    row: MatchRow
+    colour: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One item: before, references, after."""
+
+    result: ItemResult
+    before: Shared | None
+    after: Thumbnail | None
+    overlay: str
+    references: list[Reference]
+    matches: list[Match]
+
+    @property
+    def seconds(self) -> float:
+        """Time that the item took, all stages."""
+        return total_seconds(self.result.timings)
+
+    @property
+    def name(self) -> str:
+        """Product and, where it is not the main one, view."""
+        view = self.result.view
+        return self.result.product_id + ("" if view == "main" else f" · {view}")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One stage of the timings figure."""
+
+    stage: str
+    seconds: float
+    start: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Mean seconds of the items that were computed, by stage."""
+
+    slices: list[Slice] = field(default_factory=list)
+    items: int = 0
+    mean: float = 0.0
+    median: float = 0.0
+    longest: float = 0.0
+
+
+def total_seconds(by_stage: Mapping[str, float]) -> float:
+    """Return the measured total of an item, or the sum of its stages."""
+    return by_stage.get(_TOTAL, 0.0) or sum(by_stage.values())
+
+
+def timings(results: Iterable[ItemResult]) -> Timings:
+    """Sum up where the time went; items taken over from earlier runs do not count."""
+    timed = [r.timings for r in results if r.status == "ok" and r.timings and not r.reused]
+    if not timed:
+        return Timings()
+    totals: dict[str, float] = defaultdict(float)
+    for one in timed:
+        for stage, seconds in one.items():
+            if stage != _TOTAL:
+                totals[stage] += seconds / len(timed)
+    whole = sum(totals.values()) or 1.0
+    slices, start = [], 0.0
+    for stage, seconds in totals.items():
+        slices.append(Slice(stage, seconds, start, seconds / whole))
+        start += seconds / whole
+    sums = [total_seconds(one) for one in timed]
+    return Timings(slices, len(timed), mean(sums), median(sums), max(sums))
+
+
+def headline(summary: RunSummary) -> str:
+    """Say in one line how a run ended."""
+    troubles = [
+        f"{count} {status}"
+        for count, status in ((summary.rejected, "rejected"), (summary.failed, "failed"))
+        if count
+    ]
+    of = f" of {summary.items}" if troubles else ""
+    return ", ".join([f"{summary.ok}{of} restyled", *troubles])
+
+
+def gallery_colours(regions: Sequence[RegionKey]) -> dict[RegionKey, Colour]:
+    """Give every reference region of a gallery its colour."""
+    return dict(zip(regions, distinct_colours(len(regions)), strict=True))
+
+
+def content_colours(
+    matches: Iterable[MatchRow], colours: dict[RegionKey, Colour]
+) -> tuple[dict[int, Colour], frozenset[int]]:
+    """Colour each content region like the reference region that it took its style from.
+
+    Returns:
+        Colours by content region, and the regions that kept the original.
+    """
+    painted: dict[int, Colour] = {}
+    kept = set()
+    for match in matches:
+        if match.fallback == "content":
+            kept.add(match.region)
+        own = match.fallback == "none"
+        key = (match.style_id, match.style_region)
+        painted[match.region] = colours.get(key, UNMATCHED) if own else UNMATCHED
+    return painted, frozenset(kept)
+
+
+def match_table(result: ItemResult, painted: dict[int, Colour]) -> list[Match]:
+    """Return the match rows, largest region first, with their colours."""
+    rows = sorted(result.matches, key=lambda match: -match.area)
+    return [Match(row, _css(painted.get(row.region, UNMATCHED))) for row in rows]
+
+
+def pick(results: Sequence[ItemResult], items: dict[str, WorkItem], most: int) -> list[ItemResult]:
+    """Choose at most `most` items with an asset to show: an even sample in reading order."""
+    shown = [r for r in results if r.status == "ok" and r.item_id in items]
+    shown.sort(key=lambda r: (r.product_id, r.view, r.gallery_id))
+    if len(shown) <= most:
+        return shown
+    return [shown[k * len(shown) // most] for k in range(most)]
+
+
+def _css(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
