@@ -1,0 +1,58 @@
+"""What an actor keeps in memory between items: prepared images, the last used ones."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from schemas.params import StyleParams
+from stylegallery.types import PreparedImage
+
+T = TypeVar("T")
+
+BUDGET = 1 << 30
+"""Bytes of prepared images that an actor keeps."""
+
+
+class PreparedKey(NamedTuple):
+    """Which bytes were prepared, and how."""
+
+    image_version: str
+    mask_version: str | None
+    params: StyleParams
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared image and the path of its region map below the output root."""
+
+    image: PreparedImage
+    regions_uri: str
+
+
+class PreparedCache:
+    """Prepared images within a budget of bytes; the one unused for longest goes first."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._held: OrderedDict[PreparedKey, Prepared] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        """Return what is held for `key`, or make it and hold it if the budget allows."""
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        made = make()
+        if made.image.nbytes <= self._budget:
+            self._held[key] = made
+            self._bytes += made.image.nbytes
+        while self._bytes > self._budget:
+            _, oldest = self._held.popitem(last=False)
+            self._bytes -= oldest.image.nbytes
+        return made
+
+    def clear(self) -> None:
+        """Let go of everything, when memory is short."""
+        self._held.clear()
+        self._bytes = 0

@@ -1,0 +1,163 @@
+"""Ray: started here or joined, how many actors fit on it, and shut down only if it is ours."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import ray
+
+from schemas.run import PoolSpec
+from tasks.errors import PoolError
+
+logger = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 128 * 2**20
+"""Only ids and rows pass through Ray."""
+_PASSED_ON = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
+    "HF_HUB_OFFLINE",
+)
+"""Settings for actors elsewhere. Keys are not among them: nodes bring their own role."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many actors, and what each of them holds.
+
+    Attributes:
+        actors: Engines at once.
+        cpus: CPUs that Ray books for each.
+        gpus: GPUs that Ray books for each.
+        env: Environment variables that actors on another machine need.
+    """
+
+    actors: int
+    cpus: float
+    gpus: float
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def threads(self) -> int:
+        """Threads for torch in each actor."""
+        return max(1, int(self.cpus))
+
+
+@contextmanager
+def connected(pool: PoolSpec) -> Iterator[Layout]:
+    """Have Ray for the length of the block.
+
+    A Ray that runs in this process already is used and left running.
+
+    Raises:
+        PoolError: there is no cluster at the address, or the actors do not fit.
+    """
+    ours = not ray.is_initialized()
+    local = pool.ray_address == "local"
+    with _sigterm_kept():
+        if ours:
+            _start(pool.ray_address)
+    try:
+        with _sigterm_raises():
+            yield lay_out(pool, _nodes(), fixed=local)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
+    """Decide how many actors run and what each holds.
+
+    Args:
+        pool: What is asked for.
+        nodes: `CPU` and `GPU` of each live node.
+        fixed: True when no node can join later, so that what does not fit never will.
+
+    Raises:
+        PoolError: it does not fit; says what to ask for instead.
+    """
+    cpus_there = sum(node.get("CPU", 0.0) for node in nodes)
+    gpus_there = sum(node.get("GPU", 0.0) for node in nodes)
+    gpus = pool.gpus_per_actor
+    if gpus and fixed and gpus_there < gpus:
+        raise PoolError(
+            f"{gpus:g} GPUs per actor are asked for, but there are {gpus_there:g} here; "
+            "set GPUs per actor to 0 to run on the CPU"
+        )
+    actors = pool.actors or (int(gpus_there // gpus) if gpus else 1 if fixed else len(nodes)) or 1
+    if gpus and fixed and actors * gpus > gpus_there:
+        actors = int(gpus_there // gpus)
+        logger.warning("%g GPUs hold %d actors; running as many", gpus_there, actors)
+    biggest = max((node.get("CPU", 0.0) for node in nodes), default=1.0)
+    cpus = pool.cpus_per_actor or min(cpus_there / actors, biggest) or 1.0
+    cpus = float(int(cpus)) if cpus > 1 else cpus  # Ray books whole CPUs above one
+    if fixed and actors * cpus > cpus_there + 1e-6:
+        raise PoolError(
+            f"{actors} actors with {cpus:g} CPUs each need {actors * cpus:g}, but there are "
+            f"{cpus_there:g} here; ask for fewer, or set CPUs per actor to 0 to share them"
+        )
+    env = {} if fixed else {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return Layout(actors, cpus, gpus, env)
+
+
+def _start(address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == "local":
+            # Named outright: a bare init() would join whatever cluster was last seen here.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PoolError(f"Ray at {address!r} cannot be reached: {error}") from error
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"]]
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Put the SIGTERM handler back that `ray.init` replaces: Prefect cancels through it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Where nobody handles SIGTERM, let it raise, so that what was done is written down."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

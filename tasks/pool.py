@@ -1,0 +1,216 @@
+"""The driver of a run: hands leases to the actors and turns whatever happens into rows.
+
+Ray repeats nothing by itself. This loop owns retries, blame and deadlines: an actor says which
+item it begins, so when it dies exactly that item is the suspect and all others go back unblamed.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import ray
+from ray.exceptions import ActorDiedError, RayActorError, RayError
+
+from schemas.result import ErrorInfo, ItemResult
+from schemas.run import PoolSpec
+from tasks.backlog import Backlog
+from tasks.cluster import Layout
+from tasks.errors import PoolError
+from tasks.keys import key_of
+from tasks.lease import ActorSetup, Assignment, Started
+from tasks.ledger import Ledger
+from tasks.progress import OnProgress, Progress
+from tasks.workers import WINDOW, Worker, start_reason
+
+__all__ = ["Pool", "Progress"]
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+_FAILED_STARTS = 5
+_DEATHS_IN_A_ROW = 30
+_WAITING_NOTICE = 60.0
+
+
+class Pool:
+    """Drives actors until every item has its row."""
+
+    def __init__(
+        self,
+        spec: PoolSpec,
+        layout: Layout,
+        setup: ActorSetup,
+        ledger: Ledger,
+        progress: Progress,
+        on_progress: OnProgress,
+    ) -> None:
+        self._spec, self._layout, self._setup = spec, layout, setup
+        self._ledger, self._progress, self._tell = ledger, progress, on_progress
+        self._workers: list[Worker] = []
+        self._deaths = 0
+        self._notice = time.monotonic() + _WAITING_NOTICE
+
+    def run(self, assignments: Iterable[Assignment]) -> None:
+        """Do all items; when this is left, however it is, the rows so far are in the ledger.
+
+        Raises:
+            PoolError: engines cannot start or keep dying, so that no item is to blame.
+            StorageError: the ledger cannot be written.
+        """
+        self._backlog = Backlog(assignments)
+        try:
+            count = min(self._layout.actors, len(self._backlog))
+            self._workers = [Worker(self._layout, self._setup) for _ in range(count)]
+            self._tell(self._progress)
+            while len(self._backlog) or any(worker.streams for worker in self._workers):
+                self._step()
+        except SystemError as error:
+            # A signal's exception that was raised inside ray.wait comes wrapped like this.
+            raise (error.__cause__ or error) from None
+        finally:
+            try:
+                self._ledger.commit()
+            finally:
+                for worker in self._workers:
+                    worker.end()
+
+    def _step(self) -> None:
+        for worker in self._workers:
+            worker.tick()
+            self._fill(worker)
+            if worker.kill_if_overdue(self._spec.item_deadline):
+                logger.warning(
+                    "an item took over %g s; its actor is replaced", self._spec.item_deadline
+                )
+        waiting = {id(w.ping): w for w in self._workers if w.ping is not None}
+        reading = {id(w.streams[0].events): w for w in self._workers if w.streams}
+        watched = [w.ping for w in waiting.values()]
+        watched += [w.streams[0].events for w in reading.values()]
+        if watched:
+            ready, _ = ray.wait(watched, num_returns=1, timeout=_POLL_SECONDS)
+            if ready:
+                ready, _ = ray.wait(watched, num_returns=len(watched), timeout=0)
+        else:
+            ready = []
+            time.sleep(_POLL_SECONDS / 5)
+        for found in ready:
+            if id(found) in waiting:
+                self._hear(waiting[id(found)])
+            else:
+                self._read(reading[id(found)])
+        self._ledger.commit_if_due()
+        self._notice_waiting()
+
+    def _fill(self, worker: Worker) -> None:
+        while worker.up and len(worker.streams) < WINDOW:
+            lease = self._backlog.take(self._spec.lease, len(self._workers))
+            if not lease:
+                return
+            worker.send(lease)
+
+    def _hear(self, worker: Worker) -> None:
+        """An actor answered, or cannot any more."""
+        try:
+            worker.answer()
+        except ActorDiedError as error:
+            self._replace(worker, error)
+        except RayActorError:
+            worker.ask_later()
+
+    def _replace(self, worker: Worker, error: ActorDiedError) -> None:
+        if worker.ever_up:
+            worker.spawn_later(0.0)
+            return
+        worker.failed_starts += 1
+        reason = start_reason(error)
+        if not any(w.ever_up for w in self._workers) and all(
+            w.failed_starts for w in self._workers
+        ):
+            raise PoolError(f"no engine could be started: {reason}")
+        if worker.failed_starts >= _FAILED_STARTS:
+            logger.error("an engine could not be started: %s; going on without it", reason)
+            self._workers.remove(worker)
+            return
+        worker.spawn_later(min(2.0**worker.failed_starts, 30.0))
+
+    def _read(self, worker: Worker) -> None:
+        """The oldest lease of an actor has news."""
+        stream = worker.streams[0]
+        try:
+            event = worker.receive()
+        except RayError as error:
+            self._lost(worker, error)
+            return
+        if event is None:
+            worker.streams.popleft()
+            self._backlog.give_back(stream.left)
+        elif isinstance(event, Started):
+            stream.begun = event.key
+        else:
+            stream.begun = None
+            assignment = stream.left.popleft()
+            self._deaths = 0
+            self._take(assignment, event)
+
+    def _lost(self, worker: Worker, error: RayError) -> None:
+        """A lease ended before its last row: blame the item in work, give the others back."""
+        stream = worker.streams.popleft()
+        suspect = stream.suspect()
+        self._backlog.give_back(a for a in stream.left if a is not suspect)
+        if isinstance(error, ActorDiedError):
+            self._replace(worker, error)
+        elif isinstance(error, RayActorError) and worker.up:
+            worker.ask_later()
+        if suspect is None:
+            return
+        self._deaths += 1
+        if self._deaths >= _DEATHS_IN_A_ROW:
+            raise PoolError(
+                f"the last {self._deaths} items all ended the process of their engine; it "
+                "probably lacks memory: ask for fewer actors or a smaller working size"
+            )
+        late = f"it took longer than {self._spec.item_deadline:g} s"
+        why = late if worker.overdue else _first_line(error)
+        self._take(suspect, self._casualty(suspect, why, type(error).__name__))
+
+    def _take(self, assignment: Assignment, row: ItemResult) -> None:
+        """Write a row down, and try again if that may help."""
+        self._ledger.append(row)
+        again = row.error is not None and row.error.transient
+        if again and assignment.attempt < self._spec.max_attempts:
+            self._backlog.retry(assignment)
+            self._progress = replace(self._progress, retried=self._progress.retried + 1)
+        else:
+            self._progress = self._progress.with_row(row)
+        self._tell(self._progress)
+
+    def _casualty(self, assignment: Assignment, why: str, kind: str) -> ItemResult:
+        item = assignment.item
+        message = (
+            f"the engine's process ended while at this item ({why}), in each of "
+            f"{assignment.attempt} attempts; look at the photo's size and the memory of the machine"
+        )
+        return ItemResult(
+            **key_of(item)._asdict(),
+            status="failed",
+            attempts=assignment.attempt,
+            seed=item.seed,
+            extra=item.extra,
+            engine_fingerprint=self._setup.engine_fingerprint,
+            run_id=self._setup.run_id,
+            finished_at=datetime.now(UTC),
+            error=ErrorInfo(stage="actor", type=kind, message=message, transient=True),
+        )
+
+    def _notice_waiting(self) -> None:
+        if any(worker.up for worker in self._workers):
+            self._notice = time.monotonic() + _WAITING_NOTICE
+        elif time.monotonic() > self._notice:
+            self._notice = time.monotonic() + _WAITING_NOTICE
+            logger.warning("no engine is up yet: waiting for CPUs or GPUs, or for the model")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
