@@ -5,23 +5,21 @@ import logging
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from schemas.result import ItemResult
-from schemas.run import RestyleSpec, RunSummary
+from schemas.run import RunSummary
 from tasks import tables
+from tasks.planning import Plan
 from tasks.report_view import headline
-from tasks.run_files import RunFiles
 
 logger = logging.getLogger(__name__)
 
 _MOST_FAILURES = 50
 
 
-def publish(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) -> None:
+def publish(plan: Plan, summary: RunSummary, report: str) -> None:
     """Write the artifacts; a server that refuses them does not fail the run."""
     try:
-        troubled = _troubled(spec, run_id) if summary.rejected + summary.failed else []
-        create_markdown_artifact(
-            key="restyle-report", markdown=_markdown(spec, run_id, summary, report)
-        )
+        troubled = _troubled(plan) if summary.rejected + summary.failed else []
+        create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         if troubled:
             create_table_artifact(
                 key="restyle-failures",
@@ -32,13 +30,14 @@ def publish(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) ->
         logger.warning("Prefect took no artifacts (%s); the run itself is complete", error)
 
 
-def _markdown(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) -> str:
+def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
+    spec = plan.spec
     lines = [
         f"# {headline(summary)}",
         "",
         "| | |",
         "|---|---|",
-        f"| Run | `{run_id}` |",
+        f"| Run | `{plan.run_id}` |",
         f"| Catalog | `{spec.catalog}` |",
         f"| Galleries | {', '.join(f'`{uri}`' for uri in spec.galleries)} |",
         f"| Output | `{spec.output}` |",
@@ -50,8 +49,8 @@ def _markdown(spec: RestyleSpec, run_id: str, summary: RunSummary, report: str) 
     return "\n".join(lines)
 
 
-def _troubled(spec: RestyleSpec, run_id: str) -> list[ItemResult]:
-    rows = tables.read_rows(RunFiles(spec.output, run_id).results, ItemResult)
+def _troubled(plan: Plan) -> list[ItemResult]:
+    rows = tables.read_rows(plan.files.results, ItemResult)
     return [row for row in rows if row.status != "ok"]
 
 

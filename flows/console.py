@@ -4,15 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows.progress import listening
-
-if TYPE_CHECKING:
-    from tasks import pool
+from tasks import progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -62,7 +59,7 @@ def run_progress() -> Iterator[None]:
             return
         row = bars.add_task("restyling", total=None, note="")
 
-        def tell(now: "pool.Progress") -> None:
+        def tell(now: progress.Progress) -> None:
             bars.update(row, completed=now.done, total=now.total, note=troubles(now))
 
         with listening(tell):
@@ -82,7 +79,7 @@ def _bars() -> Progress:
     )
 
 
-def troubles(now: "pool.Progress") -> str:
+def troubles(now: progress.Progress) -> str:
     """Name what went wrong so far, or nothing."""
     parts = [(now.rejected, "rejected"), (now.failed, "failed")]
     return ", ".join(f"{count} {name}" for count, name in parts if count)
@@ -94,7 +91,7 @@ class _Lines:
     def __init__(self) -> None:
         self._last = float("-inf")
 
-    def tell(self, now: "pool.Progress") -> None:
+    def tell(self, now: progress.Progress) -> None:
         finished = now.done >= now.total
         if not finished and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
             return

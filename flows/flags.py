@@ -1,4 +1,4 @@
-"""The flags of `plan`, `run` and `stylize`. Help texts and defaults are those of the schemas' fields."""
+"""The flags of `plan`, `run` and `stylize`; their texts are those of the schemas' fields."""
 
 import os
 from dataclasses import dataclass, fields
@@ -33,7 +33,10 @@ def field_help(model: type[BaseModel], name: str) -> str:
 
 def _flag(model: type[BaseModel], field: str, group: Group, name: str | None = None) -> Parameter:
     return Parameter(
-        name=name or f"--{field.replace('_', '-')}", group=group, help=field_help(model, field)
+        name=name or f"--{field.replace('_', '-')}",
+        group=group,
+        help=field_help(model, field),
+        negative_iterable=(),
     )
 
 

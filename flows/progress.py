@@ -6,25 +6,21 @@ line hands its own over through a context variable instead.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-if TYPE_CHECKING:
-    from tasks.pool import Progress
+from tasks.progress import OnProgress, Progress
 
 logger = logging.getLogger(__name__)
 
-Listener = Callable[["Progress"], None]
-
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_listener: ContextVar[OnProgress | None] = ContextVar("listener", default=None)
 _SECONDS_BETWEEN_UPDATES = 3.0
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: OnProgress) -> Iterator[None]:
     """Tell `listener` of the progress of any run started inside the block."""
     token = _listener.set(listener)
     try:
@@ -45,7 +41,7 @@ class Announcer:
         self._silent = False
         self._last = float("-inf")
 
-    def __call__(self, now: "Progress") -> None:
+    def __call__(self, now: Progress) -> None:
         """Pass `now` on."""
         listener = _listener.get()
         if listener:
@@ -55,7 +51,7 @@ class Announcer:
             self._last = time.monotonic()
             self._update(now)
 
-    def _update(self, now: "Progress") -> None:
+    def _update(self, now: Progress) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         percent = 100.0 * now.done / max(now.total, 1)

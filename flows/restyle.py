@@ -4,11 +4,17 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from prefect import flow, runtime
-from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import artifacts
-from flows.steps import build_report, close_run, execute_plan, make_plan
+from flows.steps import (
+    build_report,
+    close_run,
+    execute_plan,
+    make_plan,
+    on_record,
+    write_results,
+)
 from schemas.run import RestyleSpec, RunSummary
 from tasks.report_view import headline
 
@@ -31,7 +37,7 @@ def _name() -> str:
 
 
 @flow(name="restyle-catalog", flow_run_name=_name, persist_result=False)
-def restyle_catalog(spec: RestyleSpec) -> State[Ended]:
+def restyle_catalog(spec: RestyleSpec) -> Ended:
     """Restyle a product catalog in the style of reference galleries.
 
     The same parameters on the same inputs go on where an earlier run stopped, and do nothing
@@ -40,9 +46,13 @@ def restyle_catalog(spec: RestyleSpec) -> State[Ended]:
     Args:
         spec: What to restyle, how, and on which machines.
     """
-    plan = make_plan(spec)
-    execute_plan(plan)
-    summary = close_run(plan)
-    report = build_report(plan)
-    artifacts.publish(plan.spec, plan.run_id, summary, report)
-    return Completed(message=headline(summary), data=Ended(plan.run_id, summary, report))
+    job = make_plan(spec)
+    with on_record(job):
+        execute_plan(job)
+        summary = write_results(job)
+        report = build_report(job)
+        close_run(job, summary)
+    artifacts.publish(job.plan, summary, report)
+    ended = Ended(job.plan.run_id, summary, report)
+    # Prefect hands the data of a returned state to the caller.
+    return Completed(message=headline(summary), data=ended)  # type: ignore[return-value]

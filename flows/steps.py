@@ -5,6 +5,8 @@ here is a stage that was lost as a whole, and since every stage resumes from wha
 written, a retry means: go on. Prefect caches and persists nothing: the output is the truth.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import Task, task
@@ -13,8 +15,18 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from flows.progress import Announcer
 from schemas.run import RestyleSpec, RunSummary
-from tasks import planning
+from tasks import execute, finalize, planning, report
 from tasks.errors import StorageError
+
+
+class Job:
+    """A plan on its way from task to task.
+
+    Not a dataclass on purpose: Prefect would search it for futures, item by item.
+    """
+
+    def __init__(self, plan: planning.Plan) -> None:
+        self.plan = plan
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -33,32 +45,45 @@ _STAGE: dict[str, Any] = {
 
 
 @task(name="plan", **_STAGE)
-def make_plan(spec: RestyleSpec) -> planning.Plan:
+def make_plan(spec: RestyleSpec) -> Job:
     """Read the manifests, list every item, look up what is done already, open the run."""
     plan = planning.plan(spec)
     planning.write_plan(plan)
-    return plan
+    return Job(plan)
 
 
 @task(name="execute", **_STAGE)
-def execute_plan(plan: planning.Plan) -> None:
+def execute_plan(job: Job) -> None:
     """Restyle what is left to do on a pool of Ray actors."""
-    from tasks.execute import execute
+    execute.execute(job.plan, on_progress=Announcer())
 
-    execute(plan, on_progress=Announcer())
+
+@task(name="results", **_STAGE)
+def write_results(job: Job) -> RunSummary:
+    """Write one result row for each item, and the tables made of them."""
+    return finalize.write_results(job.plan)
 
 
 @task(name="report", **_STAGE)
-def build_report(plan: planning.Plan) -> str:
+def build_report(job: Job) -> str:
     """Write the page that shows what came out."""
-    from tasks import report
-
-    return report.build_report(plan.spec.output, plan.run_id)
+    return report.build_report(job.plan.spec.output, job.plan.run_id)
 
 
 @task(name="finalize", **_STAGE)
-def close_run(plan: planning.Plan) -> RunSummary:
-    """Write one result row for each item, and the mark of success last."""
-    from tasks.finalize import finalize
+def close_run(job: Job, summary: RunSummary) -> None:
+    """Close the run's record, and write the mark of success last."""
+    finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
 
-    return finalize(plan.spec, plan.run_id, plan)
+
+@contextmanager
+def on_record(job: Job) -> Iterator[None]:
+    """Say in run.json how the run ended when it does not get to its end."""
+    try:
+        yield
+    except Exception as error:
+        finalize.close_record(job.plan, "crashed", message=str(error))
+        raise
+    except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
+        finalize.close_record(job.plan, "cancelled", message="stopped from outside")
+        raise

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from stylegallery.errors import DidNotConverge, StyleGalleryError
 from tasks.errors import ManifestError, PlanError, StorageError, TaskError
@@ -17,13 +18,11 @@ class UsageError(Exception):
 
 def exit_code(error: BaseException) -> int | None:
     """Return the exit code of an error whose text says all; None when its traceback is needed."""
-    ours = isinstance(error, (DidNotConverge,)) or (
-        isinstance(error, TaskError)
-        and not isinstance(error, (ManifestError, PlanError, StorageError))
-    )
-    if ours:
+    if isinstance(error, (UsageError, ManifestError, PlanError, StorageError)):
+        return EXIT_USAGE
+    if isinstance(error, DidNotConverge | TaskError):
         return EXIT_CRASH
-    return EXIT_USAGE if isinstance(error, (UsageError, StyleGalleryError, TaskError)) else None
+    return EXIT_USAGE if isinstance(error, StyleGalleryError) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -33,13 +32,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def sentence(error: ValidationError) -> str:
-    """Return the first complaint of a failed validation as one line naming the field."""
-    complaints = error.errors(include_url=False)
-    first = complaints[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        text = f"`{where}` is required"
+    """Return what a failed validation complains of as one line that names the field."""
+    complaints = [(_where(c), c) for c in error.errors(include_url=False)]
+    missing = [where for where, c in complaints if c["type"] == "missing"]
+    if missing:
+        return f"not given: {', '.join(missing)}"
+    where, first = complaints[0]
+    if first["type"] == "string_pattern_mismatch":
+        text = f"{where}: {first['input']!r} is neither a local path nor a file:// or s3:// URI"
     else:
-        text = f"`{where}`: {first['msg']}, got {first['input']!r}"
+        text = f"{where}: {first['msg']}, got {first['input']!r}"
     more = len(complaints) - 1
     return text + (f" (and {more} more)" if more else "")
+
+
+def _where(complaint: ErrorDetails) -> str:
+    return ".".join(str(part) for part in complaint["loc"])

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tasks.planning import Plan
 
 _DEFAULTS = RunFlags()
-Verbose = Annotated[bool, Parameter(negative=(), help="Show Prefect's own messages too.")]
+Verbose = Annotated[
+    bool, Parameter(negative=(), show_default=False, help="Show Prefect's own messages too.")
+]
 
 
 def plan(*, flags: RunFlags = _DEFAULTS) -> None:
@@ -28,7 +30,10 @@ def run(
     *,
     flags: RunFlags = _DEFAULTS,
     dry_run: Annotated[
-        bool, Parameter(negative=(), help="Only say what would be done, like `plan`.")
+        bool,
+        Parameter(
+            negative=(), show_default=False, help="Only say what would be done, like `plan`."
+        ),
     ] = False,
     verbose: Verbose = False,
 ) -> int:

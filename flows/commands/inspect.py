@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.console import say
-from flows.usage import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 
 Output = Annotated[str, Parameter(help="Output folder or S3 prefix of the run.")]
 Run = Annotated[str, Parameter(name="--run", help="Run id: a folder name below OUTPUT/runs.")]

@@ -74,10 +74,10 @@ def _save_regions(
     ids: list[str],
     matched: "Correspondence",
 ) -> None:
-    from stylegallery import images
+    from stylegallery.masks import encode_labels
 
     for name, image in zip([f"content-{content.stem}", *ids], prepared, strict=True):
-        _write(folder / f"{name}.png", images.encode_labels(image.regions.labels))
+        _write(folder / f"{name}.png", encode_labels(image.regions.labels))
     _write(folder / "routing.json", matched.to_json(ids).encode())
 
 
