@@ -42,13 +42,13 @@ def glass(photo: Image.Image, seed: int, panes: int = 520) -> Image.Image:
     source = _prepared(photo, colour=2.6, contrast=1.35)
     height, width = source.height, source.width
     centres = rng.uniform((0, 0), (height, width), (panes, 2))
-    grid = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2)
+    grid = np.moveaxis(np.mgrid[:height, :width], 0, -1).reshape(-1, 2)
     distance, nearest = cKDTree(centres).query(grid, k=2)
     owner = nearest[:, 0]
     pixels = np.asarray(source, dtype=np.float64).reshape(-1, 3)
     size = np.maximum(np.bincount(owner, minlength=panes), 1)[:, None]
     sums: Field = np.zeros((panes, 3))
-    np.add.at(sums, (owner,), pixels)
+    np.add.at(sums, owner, pixels)
     pane = (sums / size) * 1.1 + rng.normal(0, 14, (panes, 3))
     glow = 1.0 + 0.25 * gaussian_filter(rng.normal(0, 1, (height, width)), 5).reshape(-1, 1) * 8
     gap = distance[:, 1] - distance[:, 0]

@@ -11,6 +11,9 @@ from schemas.work import WorkItem
 from tasks.thumbnails import UNMATCHED, Colour, Thumbnail, distinct_colours
 
 _TOTAL = "total"
+_MOST_STACKED = 3
+_NARROWEST, _WIDEST = 0.2, 0.55
+_LESS_CAPTIONS = 0.84
 
 RegionKey = tuple[str, int]
 """style_id and index of a region of that reference."""
@@ -57,6 +60,19 @@ class Card:
     def seconds(self) -> float:
         """Time that the item took, all stages."""
         return total_seconds(self.result.timings)
+
+    @property
+    def reference_share(self) -> float:
+        """Width of the references' column that makes it as high as the photo, which is 1 wide."""
+        if not self.before:
+            return _WIDEST
+        heights = [
+            r.image.picture.height / r.image.picture.width for r in self.references if r.image
+        ]
+        columns = 2 if len(self.references) > _MOST_STACKED else 1
+        photo = self.before.picture.height / self.before.picture.width
+        share = columns * photo * _LESS_CAPTIONS / (sum(heights) or 1.0)
+        return max(_NARROWEST, min(share, _WIDEST))
 
     @property
     def name(self) -> str:
