@@ -15,6 +15,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from schemas.result import ErrorInfo, ItemResult
 from schemas.run import PoolSpec
+from tasks.actor import StyleActor
 from tasks.backlog import Backlog
 from tasks.cluster import Layout
 from tasks.errors import PoolError
@@ -45,9 +46,11 @@ class Pool:
         ledger: Ledger,
         progress: Progress,
         on_progress: OnProgress,
+        kind: type[StyleActor] = StyleActor,
     ) -> None:
         self._spec, self._layout, self._setup = spec, layout, setup
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
+        self._kind = kind
         self._workers: list[Worker] = []
         self._deaths = 0
         self._notice = time.monotonic() + _WAITING_NOTICE
@@ -62,7 +65,7 @@ class Pool:
         self._backlog = Backlog(assignments)
         try:
             count = min(self._layout.actors, len(self._backlog))
-            self._workers = [Worker(self._layout, self._setup) for _ in range(count)]
+            self._workers = [Worker(self._layout, self._setup, self._kind) for _ in range(count)]
             self._tell(self._progress)
             while len(self._backlog) or any(worker.streams for worker in self._workers):
                 self._step()

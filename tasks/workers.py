@@ -44,8 +44,8 @@ class Stream:
 class Worker:
     """An actor that Ray restarts a few times and the pool replaces after that."""
 
-    def __init__(self, layout: Layout, setup: ActorSetup) -> None:
-        self._layout, self._setup = layout, setup
+    def __init__(self, layout: Layout, setup: ActorSetup, kind: type[StyleActor]) -> None:
+        self._layout, self._setup, self._kind = layout, setup, kind
         self.failed_starts = 0
         self.streams: deque[Stream] = deque()
         self.spawn()
@@ -62,7 +62,7 @@ class Worker:
         }
         if self._layout.env:
             options["runtime_env"] = {"env_vars": self._layout.env}
-        self.handle: Any = ray.remote(StyleActor).options(**options).remote(self._setup)
+        self.handle: Any = ray.remote(self._kind).options(**options).remote(self._setup)
         self.pid = 0
         self.ever_up = False
         self.overdue = False

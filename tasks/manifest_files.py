@@ -1,0 +1,156 @@
+"""Manifests made: a folder of images, a CSV or a JSON Lines file becomes a Parquet manifest."""
+
+import hashlib
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.arrow import arrow_schema
+from schemas.base import Row
+from schemas.manifest import CatalogRow, GalleryRow
+from tasks import manifests, storage, tables
+from tasks.errors import ManifestError
+from tasks.manifest_checks import check_columns
+from tasks.manifest_text import read_records
+
+IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What the engine opens."""
+_TEXT_ENDINGS = (".csv", ".jsonl", ".ndjson")
+_MAX_ID = 100
+
+
+def catalog_from(src: str) -> pa.Table:
+    """Make a catalog of a folder (each image one product), a .csv or a .jsonl file.
+
+    In a folder, the product's id is the path of its image below the folder, without the ending,
+    slashes turned to dashes. URIs in the table are absolute.
+
+    Raises:
+        ManifestError: nothing is there, or a rule of the catalog is broken.
+        StorageError: `src` cannot be read.
+    """
+    place = storage.absolute(src)
+    if src.lower().endswith(_TEXT_ENDINGS):
+        table = _from_records(src, CatalogRow)
+    else:
+        paths = _image_paths(src)
+        names = _distinct(paths)
+        records = [
+            {"product_id": name, "view": "main", "image_uri": storage.join(place, path)}
+            for name, path in zip(names, paths, strict=True)
+        ]
+        table = _table(records, CatalogRow, ["product_id", "view", "image_uri"])
+    manifests.catalog_of(place, table.to_batches())
+    return table
+
+
+def gallery_from(src: str) -> pa.Table:
+    """Make galleries of a folder, a .csv or a .jsonl file.
+
+    In a folder, each sub-folder is a gallery and the images at any depth in it are its
+    references; images beside the sub-folders form one gallery named after the folder. URIs in the
+    table are absolute.
+
+    Raises:
+        ManifestError: nothing is there, or a rule of galleries is broken.
+        StorageError: `src` cannot be read.
+    """
+    place = storage.absolute(src)
+    if src.lower().endswith(_TEXT_ENDINGS):
+        table = _from_records(src, GalleryRow)
+    else:
+        folders: dict[str, list[str]] = {}
+        for path in _image_paths(src):
+            head, slash, _ = path.partition("/")
+            folders.setdefault(head if slash else "", []).append(path)
+        own = _clean(posixpath.basename(place)) or "gallery"
+        records = [
+            {"gallery_id": _clean(folder) or own, "style_id": name, "image_uri": path}
+            for folder, paths in sorted(folders.items())
+            for name, path in zip(
+                _distinct([p.removeprefix(f"{folder}/") for p in paths]),
+                [storage.join(place, p) for p in paths],
+                strict=True,
+            )
+        ]
+        table = _table(records, GalleryRow, ["gallery_id", "style_id", "image_uri"])
+    manifests.galleries_of(place, table.to_batches())
+    return table
+
+
+def write_manifest(table: pa.Table, out: str) -> None:
+    """Write a manifest; URIs below its folder become relative, so that the two move together.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    base = storage.parent(out) + "/"
+    for index, name in enumerate(table.schema.names):
+        if name.endswith("_uri") and pa.types.is_string(table.schema.field(name).type):
+            short = [uri and uri.removeprefix(base) for uri in table.column(name).to_pylist()]
+            table = table.set_column(index, table.schema.field(name), pa.array(short, pa.string()))
+    storage.write_bytes(out, tables.to_bytes(table))
+
+
+def _image_paths(src: str) -> list[str]:
+    paths = [
+        path
+        for path in storage.list_files(src)
+        if posixpath.splitext(path)[1].lower() in IMAGE_ENDINGS
+        and not any(part.startswith(".") for part in path.split("/"))
+    ]
+    if not paths:
+        rule = f"holds no images ({', '.join(IMAGE_ENDINGS)}); give a folder with images, a .csv or a .jsonl file"
+        raise ManifestError(storage.absolute(src), None, None, rule)
+    return paths
+
+
+def _clean(name: str) -> str:
+    """Return `name` as an id: one path segment, not too long, still telling."""
+    text = re.sub(r"[\x00-\x1f/\\]+", "-", name)
+    if text and not text.strip("."):
+        return text.replace(".", "-")
+    if len(text.encode()) <= _MAX_ID:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text.encode()[: _MAX_ID - 9].decode(errors='ignore')}-{digest}"
+
+
+def _distinct(paths: list[str]) -> list[str]:
+    """Return an id for each path: its stem, with the ending where two stems are alike."""
+    stems = [_clean(posixpath.splitext(path)[0]) for path in paths]
+    counts = Counter(stems)
+    taken = {stem for stem in stems if counts[stem] == 1}
+    names = []
+    for stem, path in zip(stems, paths, strict=True):
+        name = stem
+        if counts[stem] > 1:
+            name = f"{stem}-{posixpath.splitext(path)[1][1:].lower()}"
+            number = 2
+            while name in taken:
+                name = f"{stem}-{number}"
+                number += 1
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def _from_records(src: str, model: type[Row]) -> pa.Table:
+    records = read_records(src, model)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    table = _table(records, model, names)
+    check_columns(storage.absolute(src), table.schema, model)
+    return table
+
+
+def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:
+    wanted = arrow_schema(model)
+    fields = [
+        wanted.field(name) if name in wanted.names else pa.field(name, pa.string())
+        for name in names
+    ]
+    return pa.Table.from_pylist(list(records), schema=pa.schema(fields))

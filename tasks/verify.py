@@ -1,0 +1,134 @@
+"""The proof that a run is whole: plan, rows, matches and assets agree. Reads, never writes."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from schemas.result import ItemResult
+from schemas.work import WorkItem
+from tasks import storage, tables
+from tasks.errors import FileMissing, RecordError, StorageError
+from tasks.finalize import MATCH_KEYS
+from tasks.keys import ItemKey, key_of
+from tasks.run_files import RunFiles
+
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check of a run found.
+
+    Attributes:
+        ok: True when there is no problem.
+        problems: One sentence each.
+        counts: Planned items, rows by status, assets and region maps checked, match rows.
+    """
+
+    ok: bool
+    problems: list[str]
+    counts: dict[str, int]
+
+
+def verify(output: str, run_id: str) -> Verification:
+    """Check a run from its files alone: nothing missing, nothing twice, all hashes right.
+
+    Args:
+        output: Root of the outputs.
+        run_id: The run.
+
+    Raises:
+        FileMissing: there is no such run below `output`.
+        StorageError: the output cannot be read at all.
+    """
+    files = RunFiles(storage.absolute(output), run_id)
+    if not storage.exists(files.record):
+        raise FileMissing(f"{files.record} not found; check the output and the run id")
+    problems: list[str] = []
+    counts: dict[str, int] = {}
+    if not storage.exists(files.success):
+        problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
+    try:
+        items = tables.read_rows(files.plan, WorkItem)
+        rows = tables.read_rows(files.results, ItemResult)
+        problems += _compare(items, rows)
+        problems += _check_rows(items, rows)
+        problems += _check_matches(files, rows, counts)
+        problems += _check_files(files.output, rows, counts)
+        counts |= {"items": len(items), **Counter(str(row.status) for row in rows)}
+    except (RecordError, FileMissing) as error:
+        problems.append(str(error))
+    return Verification(not problems, problems, counts)
+
+
+def _name(key: ItemKey) -> str:
+    return f"{key.product_id}/{key.view} in {key.gallery_id}"
+
+
+def _compare(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:
+    planned, found = Counter(map(key_of, items)), Counter(map(key_of, rows))
+    problems = [f"{_name(key)}: planned {n} times" for key, n in planned.items() if n > 1]
+    problems += [f"{_name(key)}: {n} rows instead of one" for key, n in found.items() if n > 1]
+    problems += [f"{_name(key)}: planned, but has no row" for key in planned if key not in found]
+    problems += [f"{_name(key)}: has a row, but was not planned" for key in found - planned]
+    return list(dict.fromkeys(problems))
+
+
+def _check_rows(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:
+    assets = {key_of(item): item.asset_key for item in items}
+    problems = []
+    for row in rows:
+        key = key_of(row)
+        if row.status == "ok":
+            if row.asset_uri != assets.get(key, row.asset_uri):
+                problems.append(f"{_name(key)}: its asset lies at an unplanned place")
+            if row.error is not None or not row.asset_sha256 or not row.asset_uri:
+                problems.append(f"{_name(key)}: is ok, but without an asset or with an error")
+        elif row.error is None or not row.error.message:
+            problems.append(f"{_name(key)}: is {row.status}, but does not say why")
+    return problems
+
+
+def _check_matches(files: RunFiles, rows: list[ItemResult], counts: dict[str, int]) -> list[str]:
+    table = tables.read_table(files.matches)
+    regions: dict[ItemKey, list[int]] = defaultdict(list)
+    for record in table.select([*MATCH_KEYS, "region"]).to_pylist():
+        region = record.pop("region")
+        regions[ItemKey(**record)].append(region)
+    counts["matches"] = table.num_rows
+    problems = []
+    for row in rows:
+        key = key_of(row)
+        found = sorted(regions.pop(key, []))
+        if row.status == "ok" and (not found or found != list(range(len(row.matches)))):
+            problems.append(f"{_name(key)}: matches are of regions {found}, not of 0 and on")
+        elif row.status != "ok" and found:
+            problems.append(f"{_name(key)}: has matches, but no asset")
+    return problems + [f"{_name(key)}: has matches, but no row" for key in regions]
+
+
+def _check_files(output: str, rows: list[ItemResult], counts: dict[str, int]) -> list[str]:
+    """Check hash and size of every asset, and every region map against its name."""
+    good = [row for row in rows if row.status == "ok"]
+    maps = {path for row in good for path in (row.regions_uri, *row.style_regions.values()) if path}
+    wanted = {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in maps}
+    wanted |= {str(row.asset_uri): str(row.asset_sha256) for row in good}
+    counts |= {"assets": len(wanted) - len(maps), "region_maps": len(maps)}
+    places = Counter(row.asset_uri for row in good)
+    problems = [f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1]
+
+    def check(path: str) -> str | None:
+        try:
+            data = storage.read_bytes(storage.join(output, path))
+        except FileMissing:
+            return f"{path}: is missing"
+        except StorageError as error:
+            return str(error)
+        if hashlib.sha256(data).hexdigest() != wanted[path]:
+            return f"{path}: its bytes are not those that were written"
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return problems + [found for found in pool.map(check, sorted(wanted)) if found]
