@@ -1,0 +1,155 @@
+"""Columns and parameters: described, typed, strict, the same in Arrow, JSON Schema and Python."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
+from schemas.engine import EngineSpec
+from schemas.manifest import CatalogRow, GalleryRow
+from schemas.params import PRESETS, StyleParams, preset_params
+from schemas.result import ErrorInfo, ItemResult, MatchRow
+from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
+from schemas.work import StyleSource, WorkItem, derived_seed, item_id
+
+MODELS: list[type[BaseModel]] = [
+    CatalogRow, GalleryRow, StyleParams, EngineSpec, PoolSpec, RestyleSpec, StyleSource, WorkItem,
+    MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary, RunRecord,
+]  # fmt: skip
+
+MATCH = MatchRow(
+    region=0, area=1.0, centroid_x=0.5, centroid_y=0.5, style_id="s", style_region=2,
+    semantic=0.9, statistical=0.1, geometric=0.2, similarity=1.0, fallback="none",
+)  # fmt: skip
+RESULT = ItemResult(
+    item_id="ab" * 32, product_id="p", view="main", gallery_id="g", status="ok",
+    asset_uri="assets/g/p/main-abababababab.png", asset_sha256="0" * 64, asset_bytes=9, width=4,
+    height=5, matches=[MATCH], timings={"total": 1.5}, extra={"brand": "x"},
+    finished_at=datetime(2026, 1, 2, tzinfo=UTC),
+)  # fmt: skip
+FAILED = ItemResult(
+    item_id="cd" * 32, product_id="q", view="main", gallery_id="g", status="failed",
+    error=ErrorInfo(stage="read", type="OSError", message="gone.", transient=True),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
+def test_every_field_is_described(model: type[BaseModel]) -> None:
+    bare = [name for name, info in model.model_fields.items() if not info.description]
+    assert not bare, f"{model.__name__} has fields without description: {bare}"
+
+
+@pytest.mark.parametrize("model", [StyleParams, EngineSpec, PoolSpec, RestyleSpec])
+def test_what_a_form_shows_has_titles(model: type[BaseModel]) -> None:
+    assert all(info.title for info in model.model_fields.values())
+
+
+@pytest.mark.parametrize("row", [RESULT, FAILED])
+def test_rows_survive_parquet_in_batches(row: ItemResult) -> None:
+    table = to_table([row] * 30, ItemResult)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=7)
+    file = pq.ParquetFile(pa.BufferReader(sink.getvalue()))
+    rows = [r for batch in file.iter_batches(5) for r in from_table(batch, ItemResult)]
+    assert rows == [row] * 30
+    assert file.schema_arrow.field("matches").metadata[b"description"]
+
+
+def test_unknown_columns_and_types() -> None:
+    table = to_table([RESULT], ItemResult).append_column("more", pa.array([1]))
+    assert from_table(table, ItemResult) == [RESULT]
+    assert arrow_schema(CatalogRow).field("galleries").type == pa.list_(pa.string())
+    with pytest.raises(TypeError, match="no Arrow type"):
+        arrow_type(bytes)
+
+
+@pytest.mark.parametrize("value", ["../../x", "..", ".", "a/b", "a\\b", "", "a\nb", "x" * 129])
+def test_ids_that_could_leave_their_folder_are_refused(value: str) -> None:
+    with pytest.raises(ValidationError):
+        CatalogRow(product_id=value, image_uri="a.jpg")
+
+
+@given(st.text(max_size=40))
+def test_any_id_that_passes_is_one_path_segment(value: str) -> None:
+    try:
+        row = CatalogRow(product_id=value, image_uri="a.jpg")
+    except ValidationError:
+        return
+    assert "/" not in row.product_id
+    assert row.product_id.strip(".")
+
+
+@pytest.mark.parametrize(
+    ("uri", "good"),
+    [("a/b.parquet", True), ("/a/b", True), ("s3://b/k", True), ("file:///a", True), ("C:b", True),
+     ("http://b/k", False), ("gs://b/k", False), ("", False), ("s3://", False)],
+)  # fmt: skip
+def test_uri_schemes(uri: str, good: bool) -> None:
+    def build() -> RestyleSpec:
+        return RestyleSpec(catalog=uri, galleries=["g.parquet"], output="out")
+
+    if good:
+        assert build().catalog == uri
+    else:
+        with pytest.raises(ValidationError):
+            build()
+
+
+def test_presets_are_made_of_known_parameters() -> None:
+    for name in PRESETS:
+        assert isinstance(preset_params(name), StyleParams)
+    assert preset_params("quality", steps=3).steps == 3
+    with pytest.raises(ValidationError):
+        preset_params("quality", stepps=3)
+
+
+def identify(**changes: object) -> str:
+    style = StyleSource(style_id="s", image_uri="x", image_version="v1")
+    base: dict[str, object] = {
+        "image_version": "i1", "styles": [style], "params": StyleParams(),
+        "engine_fingerprint": "e", "image_format": "png",
+    }  # fmt: skip
+    return item_id(**(base | changes))  # type: ignore[arg-type]
+
+
+def test_item_id_changes_with_whatever_changes_the_picture() -> None:
+    one = StyleSource(style_id="s", image_uri="x", image_version="v1")
+    two = StyleSource(style_id="t", image_uri="y", image_version="v2")
+    variants = [
+        identify(),
+        identify(image_version="i2"),
+        identify(styles=[one, two]),
+        identify(styles=[two, one]),
+        identify(styles=[one.model_copy(update={"weight": 2.0})]),
+        identify(styles=[one.model_copy(update={"mask_version": "m"})]),
+        identify(params=StyleParams(steps=61)),
+        identify(engine_fingerprint="f"),
+        identify(image_format="webp"),
+        identify(seed=1),
+        identify(mask_version="m"),
+        identify(protect_version="m"),
+        identify(routing_version="m"),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert identify(styles=[one.model_copy(update={"image_uri": "elsewhere"})]) == identify()
+
+
+def test_seeds_follow_from_ids() -> None:
+    assert 0 <= derived_seed("f" * 64) < 2**63
+    assert derived_seed(identify()) == derived_seed(identify())
+
+
+def test_importing_the_schemas_is_light() -> None:
+    code = (
+        "import sys, schemas.run, schemas.arrow\n"
+        "print([m for m in ('torch', 'ray', 'prefect', 'diffusers') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
