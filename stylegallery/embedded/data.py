@@ -29,11 +29,12 @@ SKIMAGE = ("astronaut", "brick", "chelsea", "coffee", "color", "grass", "gravel"
 class Source:
     """Pictures of one kind and how they are drawn.
 
-    :param name: name in logs and on the card.
-    :param pictures: (H, W, 3) uint8 each.
-    :param weight: share of a batch, relative to the other sources.
-    :param zoom: (smallest, largest) side of a crop as a share of the picture's short side.
-    :param jitter: strength of colour changes, 0 (none) to 1 (any hue).
+    Args:
+        name: name in logs and on the card.
+        pictures: (H, W, 3) uint8 each.
+        weight: share of a batch, relative to the other sources.
+        zoom: (smallest, largest) side of a crop as a share of the picture's short side.
+        jitter: strength of colour changes, 0 (none) to 1 (any hue).
     """
 
     name: str
@@ -47,9 +48,10 @@ class Source:
 class Mixture:
     """All sources; patterns are drawn anew for every batch.
 
-    :param sources: what pictures come from.
-    :param patterns: share of procedural patterns in a batch, in [0, 1].
-    :param held_out: pictures never trained on, by source name.
+    Args:
+        sources: what pictures come from.
+        patterns: share of procedural patterns in a batch, in [0, 1].
+        held_out: pictures never trained on, by source name.
     """
 
     sources: list[Source]
@@ -59,7 +61,8 @@ class Mixture:
     def batch(self, seed: int, step: int, count: int, side: int) -> torch.Tensor:
         """Random crops.
 
-        :return: (count, 3, side, side) uint8.
+        Returns:
+            (count, 3, side, side) uint8.
         """
         rows = [self._one(np.random.default_rng((seed, step, i)), side) for i in range(count)]
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
@@ -96,8 +99,11 @@ def load_folders(
 ) -> tuple[list[Picture], list[Picture]]:
     """Load picture folders (with subfolders), in the order of their paths.
 
-    :param share: held-out share of every folder; at least one picture of each where share > 0.
-    :return: (pictures to train on, held-out pictures).
+    Args:
+        share: held-out share of every folder; at least one picture of each where share > 0.
+
+    Returns:
+        (pictures to train on, held-out pictures).
     """
     train: list[Path] = []
     test: list[Path] = []

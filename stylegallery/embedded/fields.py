@@ -14,8 +14,11 @@ Array = NDArray[np.float32]
 def grid(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
     """Pixel coordinates in a randomly rotated frame.
 
-    :param size: side in pixels.
-    :return: ``(u, v)``, each (size, size) float32, in pixels, rotation uniform in [0, pi).
+    Args:
+        size: side in pixels.
+
+    Returns:
+        ``(u, v)``, each (size, size) float32, in pixels, rotation uniform in [0, pi).
     """
     angle = rng.uniform(0, np.pi) if rng.random() < 0.6 else 0.0
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
@@ -26,29 +29,34 @@ def grid(rng: np.random.Generator, size: int) -> tuple[Array, Array]:
 def smooth_noise(rng: np.random.Generator, size: int, cell: float) -> Array:
     """Bicubic value noise with features of about ``cell`` pixels.
 
-    :return: (size, size) float32, mean 0, std 1.
+    Returns:
+        (size, size) float32, mean 0, std 1.
     """
     n = max(2, int(np.ceil(size / cell)) + 1)
     small = Image.fromarray(rng.standard_normal((n, n)).astype(np.float32))
     field = np.asarray(small.resize((size, size), Image.Resampling.BICUBIC), np.float32)
-    return (field - field.mean()) / (field.std() + 1e-6)
+    white: Array = (field - field.mean()) / (field.std() + np.float32(1e-6))
+    return white
 
 
 def fractal_noise(rng: np.random.Generator, size: int, cell: float, octaves: int = 5) -> Array:
     """Sum of ``octaves`` layers of :func:`smooth_noise`, each half the cell and 0.55 the height.
 
-    :return: (size, size) float32, mean 0, std 1.
+    Returns:
+        (size, size) float32, mean 0, std 1.
     """
     total = np.zeros((size, size), np.float32)
     for k in range(octaves):
         total += np.float32(0.55**k) * smooth_noise(rng, size, max(cell / 2**k, 2.0))
-    return total / (total.std() + 1e-6)
+    white: Array = total / (total.std() + np.float32(1e-6))
+    return white
 
 
 def palette(rng: np.random.Generator, count: int) -> Array:
     """Random colours of one mood: hues near a base, or of the whole circle.
 
-    :return: (count, 3) float32 RGB in [0, 1].
+    Returns:
+        (count, 3) float32 RGB in [0, 1].
     """
     base, spread = rng.random(), rng.choice([0.06, 0.15, 0.5])
     saturation = rng.uniform(0.0, 0.9)
@@ -62,9 +70,12 @@ def palette(rng: np.random.Generator, count: int) -> Array:
 def ramp(colours: Array, field: Array) -> Array:
     """Map a field to colours by linear interpolation along the palette.
 
-    :param colours: (k, 3) in [0, 1].
-    :param field: (H, W) in [0, 1].
-    :return: (H, W, 3) float32 in [0, 1].
+    Args:
+        colours: (k, 3) in [0, 1].
+        field: (H, W) in [0, 1].
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
     """
     position = np.clip(field, 0.0, 1.0) * (len(colours) - 1)
     low = np.minimum(position.astype(np.int64), len(colours) - 2)
@@ -76,9 +87,10 @@ def ramp(colours: Array, field: Array) -> Array:
 def blend(below: Array, above: Array, alpha: Array) -> Array:
     """Composite ``above`` over ``below``.
 
-    :param below: (H, W, 3) or (3,) in [0, 1].
-    :param above: (H, W, 3) or (3,) in [0, 1].
-    :param alpha: (H, W) in [0, 1].
+    Args:
+        below: (H, W, 3) or (3,) in [0, 1].
+        above: (H, W, 3) or (3,) in [0, 1].
+        alpha: (H, W) in [0, 1].
     """
     a = np.clip(alpha, 0.0, 1.0)[..., None]
     mixed: Array = below * (1 - a) + above * a

@@ -22,9 +22,11 @@ class Options:
     decoder_minutes: float
     batch: int
     side: int
+    small_share: float
     channels: int
     widths: tuple[int, ...]
-    decoder_widths: tuple[int, ...]
+    decoder_width: int
+    decoder_blocks: tuple[int, ...]
     rate: float
     decoder_rate: float
     ema: float
@@ -37,6 +39,7 @@ class Options:
     phases: tuple[str, ...]
     sheet_steps: int
     resume: bool
+    stop_after: int
 
 
 def parse(arguments: list[str] | None = None) -> Options:
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--phases", nargs="+", default=["unet", "decoder", "card"], help="what to run, in order",
         choices=["unet", "decoder", "drop", "card"])  # fmt: skip
     add("--resume", action="store_true", help="go on from the checkpoints in --state")
+    add("--stop-after", type=int, default=0, help="pause each phase after N steps, 0 = do not")
     add("--seed", type=int, default=0)
     add("--device", default="cpu", help="cpu or cuda")
     add("--threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
@@ -77,10 +81,12 @@ def _add_model_options(p: argparse.ArgumentParser) -> None:
     add("--decoder-minutes", type=float, default=20.0, help="decoder minutes at most")
     add("--batch", type=int, default=12, help="crops a UNet step")
     add("--side", type=int, default=256, help="side of a crop in pixels, a multiple of 64")
+    add("--small-share", type=float, default=0.5, help="share of steps at 3/4 of the side: faster")
     add("--channels", type=int, default=24, help="latent channels")
     add("--widths", type=int, nargs=4, default=[64, 96, 128, 128], help="UNet channels")
-    add("--decoder-widths", type=int, nargs=3, default=[48, 96, 192],
-        help="decoder channels at 1/2, 1/4 and 1/8 of full size")  # fmt: skip
+    add("--decoder-width", type=int, default=48, help="decoder channels")
+    add("--decoder-blocks", type=int, nargs=4, default=[2, 2, 2, 1],
+        help="residual blocks of the decoder at 1/8, 1/4, 1/2 and full size")  # fmt: skip
     add("--rate", type=float, default=3e-4, help="peak learning rate of the UNet")
     add("--decoder-rate", type=float, default=1e-3, help="peak learning rate of the decoder")
     add("--ema", type=float, default=0.998, help="decay of the averaged weights a step")

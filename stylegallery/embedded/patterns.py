@@ -142,8 +142,8 @@ def spots(rng: np.random.Generator, size: int) -> Array:
     cell = rng.uniform(10, 40)
     field = smooth_noise(rng, size, cell) - 0.6 * smooth_noise(rng, size, cell * 2)
     ground, rim, core = palette(rng, 3)
-    image = blend(np.broadcast_to(ground, (size, size, 3)), rim, (field - 0.3) * 6)
-    return blend(image, core, (field - rng.uniform(0.7, 1.2)) * 6)
+    image = blend(np.broadcast_to(ground, (size, size, 3)), rim, (field - np.float32(0.3)) * 6)
+    return blend(image, core, (field - np.float32(rng.uniform(0.7, 1.2))) * 6)
 
 
 def scales(rng: np.random.Generator, size: int) -> Array:
@@ -167,9 +167,12 @@ PATTERNS: tuple[Draw, ...] = (
 def draw(seed: int | tuple[int, ...], size: int = 288) -> NDArray[np.uint8]:
     """One random pattern.
 
-    :param seed: everything that varies follows from it.
-    :param size: side in pixels.
-    :return: (size, size, 3) uint8 RGB.
+    Args:
+        seed: everything that varies follows from it.
+        size: side in pixels.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
     """
     rng = np.random.default_rng(seed)
     image = PATTERNS[int(rng.integers(len(PATTERNS)))](rng, size)

@@ -19,10 +19,11 @@ SCALING = 4.0  # latents as the UNet sees them = stored latents * SCALING; unit 
 class PatchCode:
     """``z = weight @ patch + bias`` per patch.
 
-    :param weight: (channels, 192) float32, fp16-representable; patch order (colour, row, column).
-    :param bias: (channels,) float32.
-    :param inverse: (192, channels) float32, least-squares decoder.
-    :param mean: (192,) float32, mean patch, values in [0, 1].
+    Args:
+        weight: (channels, 192) float32, fp16-representable; patch order (colour, row, column).
+        bias: (channels,) float32.
+        inverse: (192, channels) float32, least-squares decoder.
+        mean: (192,) float32, mean patch, values in [0, 1].
     """
 
     weight: torch.Tensor
@@ -38,8 +39,11 @@ class PatchCode:
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Latents as the UNet sees them.
 
-        :param pixels: (B, 3, H, W) float in [0, 1], sides multiples of 8.
-        :return: (B, channels, H/8, W/8) float32, about unit variance.
+        Args:
+            pixels: (B, 3, H, W) float in [0, 1], sides multiples of 8.
+
+        Returns:
+            (B, channels, H/8, W/8) float32, about unit variance.
         """
         z = torch.einsum("kp,bpn->bkn", self.weight, F.unfold(pixels, PATCH, stride=PATCH))
         shape = (-1, self.channels, pixels.shape[2] // PATCH, pixels.shape[3] // PATCH)
@@ -48,7 +52,8 @@ class PatchCode:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Linear reconstruction, the baseline the trained decoder must beat.
 
-        :return: (B, 3, 8h, 8w) float32, about [0, 1].
+        Returns:
+            (B, 3, 8h, 8w) float32, about [0, 1].
         """
         patches = torch.einsum("pk,bkn->bpn", self.inverse, latents.flatten(2))
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
@@ -66,8 +71,9 @@ class PatchCode:
 def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     """Fit the code to pictures.
 
-    :param pixels: (B, 3, H, W) uint8.
-    :param channels: latent channels, 1 to 192.
+    Args:
+        pixels: (B, 3, H, W) uint8.
+        channels: latent channels, 1 to 192.
     """
     patches = F.unfold(pixels.float() / 255, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 192)
     mean = patches.mean(0)

@@ -91,7 +91,9 @@ def collage(rng: np.random.Generator, size: int) -> Array:
     line = int(rng.integers(0, 5))
     for _ in range(int(rng.integers(8, 60))):
         centre, reach = rng.uniform(0, size, 2), rng.uniform(15, 120)
-        points = [tuple(p) for p in centre + rng.uniform(-reach, reach, (int(rng.integers(3, 6)), 2))]
+        points = [
+            tuple(p) for p in centre + rng.uniform(-reach, reach, (int(rng.integers(3, 6)), 2))
+        ]
         fill = _rgb(colours[int(rng.integers(len(colours)))])
         if rng.random() < 0.3:
             x, y, r = centre[0], centre[1], reach / 2

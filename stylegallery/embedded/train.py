@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from stylegallery.embedded import unet_training
+from stylegallery.embedded import decoder_training, unet_training
+from stylegallery.embedded.finish import finish
 from stylegallery.embedded.options import Options, parse
 from stylegallery.embedded.sources import build_mixture, latent_code
 
@@ -29,8 +30,13 @@ def run(options: Options) -> None:
     for phase in options.phases:
         say(f"phase {phase}")
         if phase == "unet":
-            state = unet_training.start(options)
-            unet_training.train(state, mixture, code, options, say)
+            unet_run = unet_training.start(options)
+            unet_training.train(unet_run, mixture, code, options, say)
+        elif phase == "decoder":
+            decoder_run = decoder_training.start(options, code)
+            decoder_training.train(decoder_run, mixture, code, options, say)
+        else:
+            finish(options, mixture, code, say, full=phase == "card")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,14 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 
 from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PATCH, PatchCode
-from stylegallery.embedded.runs import Budget, Clock, LossLog, Report, load_state, save_state
-from stylegallery.embedded.unet import Average, build_scheduler, build_unet, denoising_loss
+from stylegallery.embedded.runs import (
+    Budget,
+    Clock,
+    LossLog,
+    Report,
+    load_state,
+    prefetch,
+    save_state,
+)
+from stylegallery.embedded.unet import (
+    Average,
+    build_scheduler,
+    build_unet,
+    denoising_loss,
+    skip_cross_attention,
+)
 
 CHECKPOINT = "unet.pt"
 
@@ -45,10 +60,14 @@ def start(options: Options) -> UNetRun:
     """A new run, or the one in the checkpoint when ``options.resume`` is set."""
     torch.manual_seed(options.seed)
     unet = build_unet(options.channels, options.widths, options.side // PATCH)
-    unet.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(unet.parameters(), options.rate, (0.9, 0.99), weight_decay=1e-3)
+    unet.to(options.device, memory_format=torch.channels_last)
+    average = Average(unet, options.ema)
+    skip_cross_attention(unet)
+    optimiser = torch.optim.AdamW(
+        unet.parameters(), options.rate, (0.9, 0.99), weight_decay=1e-3, fused=True
+    )
     run = UNetRun(
-        unet, Average(unet, options.ema), optimiser, Budget(options.steps, options.minutes)
+        unet, average, optimiser, Budget(options.steps, options.minutes, pause=options.stop_after)
     )
     state = load_state(options.state / CHECKPOINT) if options.resume else None
     if state:
@@ -66,10 +85,10 @@ def train(run: UNetRun, mixture: Mixture, code: PatchCode, options: Options, say
     code, recent = code.to(options.device), 0.0
     alphas = build_scheduler().alphas_cumprod.to(options.device)
     try:
-        while run.budget.progress < 1.0:
-            loss = _step(run, mixture, code, alphas, options)
+        batches = prefetch(lambda step: _pixels(mixture, options, step), run.budget.step)
+        while not run.budget.over:
+            recent += _step(run, next(batches), code, alphas, options)
             clock.tick(run.budget)
-            recent += loss
             if run.budget.step % 25 == 0:
                 log.write(phase="unet", step=run.budget.step, loss=round(recent / 25, 5),
                           minutes=round(run.budget.seconds / 60, 2))  # fmt: skip
@@ -83,21 +102,27 @@ def train(run: UNetRun, mixture: Mixture, code: PatchCode, options: Options, say
         run.save(options.state)
 
 
+def _pixels(mixture: Mixture, options: Options, step: int) -> torch.Tensor:
+    """Crops of one step, (B, 3, side, side) uint8; some steps use 3/4 of the side."""
+    small = np.random.default_rng((options.seed, step)).random() < options.small_share
+    side = options.side * 3 // 4 if small else options.side
+    return mixture.batch(options.seed, step, options.batch, side)
+
+
 def _step(
-    run: UNetRun, mixture: Mixture, code: PatchCode, alphas: torch.Tensor, options: Options
+    run: UNetRun, pixels: torch.Tensor, code: PatchCode, alphas: torch.Tensor, options: Options
 ) -> float:
     step = run.budget.step
     for group in run.optimiser.param_groups:
         group["lr"] = run.budget.rate(options.rate)
-    pixels = mixture.batch(options.seed, step, options.batch, options.side).to(options.device)
-    latents = code.encode(pixels.float() / 255)
+    latents = code.encode(pixels.to(options.device).float() / 255)
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
     noise = torch.randn(latents.shape, generator=generator).to(options.device)
     spread = (torch.rand(1, generator=generator) + torch.arange(len(latents)) / len(latents)) % 1.0
     timesteps = (spread * 1000).long().to(options.device)
     loss = denoising_loss(run.unet, alphas, latents, noise, timesteps).mean()
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(run.unet.parameters(), 1.0)
     run.optimiser.step()
     run.average.update(run.unet)

@@ -1,0 +1,73 @@
+"""The training script writes a folder that diffusers loads, resumes, and repeats itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
+
+from stylegallery.embedded.train import main
+
+TINY = ["--side", "64", "--batch", "2", "--channels", "4", "--widths", "32", "32", "32", "32",
+        "--decoder-width", "8", "--decoder-blocks", "1", "0", "0", "0", "--decoder-steps", "2",
+        "--sheet-steps", "2", "--threads", "2", "--seed", "3"]  # fmt: skip
+
+
+def train(out: Path, *more: str) -> None:
+    """Run the script on bundled photos and patterns alone."""
+    assert main(["--out", str(out), *TINY, *more]) == 0
+
+
+def unet_weights(out: Path) -> dict[str, torch.Tensor]:
+    """Weights of the written UNet by name."""
+    return load_file(out / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished folder of a four-step run."""
+    out = tmp_path_factory.mktemp("embedded") / "model"
+    train(out, "--steps", "4")
+    return out
+
+
+def test_diffusers_loads_every_part(trained: Path) -> None:
+    unet = UNet2DConditionModel.from_pretrained(trained, subfolder="unet")
+    vae = AutoencoderTiny.from_pretrained(trained, subfolder="vae")
+    scheduler = DDIMScheduler.from_pretrained(trained, subfolder="scheduler")
+    null = load_file(trained / "null_embedding.safetensors")["null_embedding"]
+    latents = vae.encode(torch.zeros(1, 3, 64, 96)).latents * vae.config.scaling_factor
+    out = unet(latents, 500, encoder_hidden_states=null).sample
+    assert out.shape == latents.shape == (1, 4, 8, 12)
+    assert vae.decode(latents / vae.config.scaling_factor).sample.shape == (1, 3, 64, 96)
+    assert scheduler.config.prediction_type == "epsilon"
+
+
+def test_folder_is_complete_and_says_what_it_is(trained: Path) -> None:
+    index = json.loads((trained / "model_index.json").read_text())
+    assert index["vae"] == ["diffusers", "AutoencoderTiny"]
+    card = (trained / "README.md").read_text()
+    assert "14 pictures" in card
+    assert "PSNR" in card
+    assert (trained / "contact_sheet.png").stat().st_size <= 400_000
+    assert not list(trained.rglob("*.part"))
+
+
+def test_resuming_equals_an_unbroken_run(trained: Path, tmp_path: Path) -> None:
+    train(tmp_path / "m", "--steps", "4", "--phases", "unet", "decoder", "--stop-after", "2")
+    train(tmp_path / "m", "--steps", "4", "--resume", "--phases", "unet", "decoder", "drop")
+    for name, weight in unet_weights(trained).items():
+        torch.testing.assert_close(unet_weights(tmp_path / "m")[name], weight, msg=name)
+
+
+def test_another_seed_gives_other_weights(trained: Path, tmp_path: Path) -> None:
+    train(tmp_path / "m", "--steps", "1", "--seed", "4", "--phases", "unet", "drop")
+    name = "conv_in.weight"
+    assert not torch.equal(unet_weights(tmp_path / "m")[name], unet_weights(trained)[name])
+
+
+def test_missing_pictures_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no pictures under"):
+        train(tmp_path / "m", "--images", str(tmp_path), "--steps", "1")
