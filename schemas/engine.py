@@ -36,5 +36,6 @@ class EngineSpec(Frozen):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         title="Precision",
-        description="Number type of the UNet; `auto` is float16 on a GPU and float32 elsewhere.",
+        description="Number type of the UNet; `auto` is float16 on a GPU, bfloat16 on a CPU "
+        "that multiplies in it, else float32.",
     )

@@ -18,7 +18,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(tiny_model: Path) -> StyleGallery:
-    return StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu"))
+    return StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu", dtype="float32"))
 
 
 @pytest.fixture(scope="session")
