@@ -104,7 +104,8 @@ def _image_paths(src: str) -> list[str]:
         and not any(part.startswith(".") for part in path.split("/"))
     ]
     if not paths:
-        rule = f"holds no images ({', '.join(IMAGE_ENDINGS)}); give a folder with images, a .csv or a .jsonl file"
+        rule = f"holds no images ({', '.join(IMAGE_ENDINGS)}); give a folder with some, "
+        rule += "a .csv or a .jsonl file"
         raise ManifestError(storage.absolute(src), None, None, rule)
     return paths
 

@@ -1,0 +1,99 @@
+"""One Ray and one tiny model for all tests here; small manifests made on the spot."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from skimage import data as photos
+
+from schemas.engine import EngineSpec
+from schemas.params import StyleParams
+from schemas.run import PoolSpec, RestyleSpec
+from tests.s3_server import S3Server
+from tests.tasks.pictures import save
+from tests.tiny_model import write_tiny_model
+
+PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder that the real loader reads."""
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def ray_here(s3: S3Server) -> Iterator[None]:
+    """A local Ray whose workers can reach the S3 server: they inherit the environment at start."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray would run its workers at nice 15: on a busy machine the tests would take for ever.
+        for name, value in {**s3.env, "RAY_worker_niceness": "0"}.items():
+            patch.setenv(name, value)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            num_gpus=0,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=128 * 2**20,
+        )
+    yield
+    ray.shutdown()
+
+
+MakeSpec = Callable[..., RestyleSpec]
+
+
+@pytest.fixture
+def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
+    """Return a maker of specs: `products` photos in two galleries, one with two references."""
+
+    def make(products: int = 3, output: str = "", **changes: Any) -> RestyleSpec:
+        source = tmp_path / "in"
+        write_catalog(source, products)
+        write_galleries(source)
+        return RestyleSpec(
+            catalog=str(source / "catalog.parquet"),
+            galleries=[str(source / "galleries.parquet")],
+            output=output or str(tmp_path / "out"),
+            params=changes.pop("params", PARAMS),
+            engine=EngineSpec(model=str(tiny_model)),
+            pool=changes.pop("pool", PoolSpec(cpus_per_actor=1, lease=2)),
+            **changes,
+        )
+
+    return make
+
+
+def write_catalog(folder: Path, products: int, **columns: list[Any]) -> Path:
+    """Write photos of a cat, each cut differently, and their catalog."""
+    cat = photos.chelsea()
+    for i in range(products):
+        save(folder / f"p{i}.png", cat[i : i + 96, 100 + 3 * i : 180 + 3 * i])
+    table = {
+        "product_id": [f"p{i}" for i in range(products)],
+        "image_uri": [f"p{i}.png" for i in range(products)],
+        **columns,
+    }
+    pq.write_table(pa.table(table), folder / "catalog.parquet")
+    return folder / "catalog.parquet"
+
+
+def write_galleries(folder: Path) -> Path:
+    """Write two galleries: `coffee` with two references, `rocket` with one."""
+    save(folder / "s0.png", photos.coffee()[:80, :80])
+    save(folder / "s1.png", photos.coffee()[200:280, 200:280])
+    save(folder / "s2.png", photos.rocket()[:80, :80])
+    table = {
+        "gallery_id": ["coffee", "coffee", "rocket"],
+        "style_id": ["cup", "table", "sky"],
+        "image_uri": ["s0.png", "s1.png", "s2.png"],
+        "license": ["CC0", "CC0", "CC0"],
+    }
+    pq.write_table(pa.table(table), folder / "galleries.parquet")
+    return folder / "galleries.parquet"
