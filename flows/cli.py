@@ -5,9 +5,11 @@ neither Prefect nor Ray.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import FrameType
 from typing import Final, NoReturn
 
 from cyclopts import App, CycloptsError
@@ -45,12 +47,15 @@ for _name, (_target, _help) in _COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     _be_quiet()
+    # Prefect and Ray hand SIGTERM on to what was there before them; its default would leave
+    # Prefect's temporary server behind.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _leave(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from here", 130)
+        _leave("interrupted; the same command goes on from here", 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OK)
@@ -60,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             raise
         _leave(str(error), known)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    _leave("stopped; the same command goes on from here", 128 + number)
 
 
 def _leave(message: str, code: int) -> NoReturn:
