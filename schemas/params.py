@@ -76,7 +76,7 @@ class StyleParams(Frozen):
         ge=0,
         title="Merge threshold",
         description="Regions whose mean latents are closer than this are merged (Euclidean "
-        "distance scaled to a 4-channel latent).",
+        "distance).",
     )
     min_region_fraction: float = Field(
         0.005,

@@ -37,20 +37,17 @@ def segment(
 def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:
     """Merge regions whose mean latents lie closer than the threshold, transitively.
 
-    The distance is scaled to four channels, so that the published threshold of 0.85 means the
-    same for autoencoders with more.
-
     Args:
         labels: (N,) int64.
         latents: (N, C) latent of each cell.
-        threshold: Euclidean distance in units of a 4-channel latent.
+        threshold: Euclidean distance in the latent; 0.85 as published.
 
     Returns:
         (N,) int64 labels, not necessarily contiguous.
     """
     values = labels.unique()
     means = torch.stack([latents[labels == value].mean(dim=0) for value in values])
-    close = torch.cdist(means, means) * (4 / latents.shape[1]) ** 0.5 < threshold
+    close = torch.cdist(means, means) < threshold
     close |= torch.eye(len(values), dtype=torch.bool)
     reach = close
     for _ in values:
