@@ -1,6 +1,7 @@
 """The doing of a plan: what is not done yet goes through the pool, row by row into the ledger."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment
@@ -9,13 +10,21 @@ from tasks.planning import Plan
 from tasks.progress import OnProgress, Progress
 from tasks.versions import device_class
 
+if TYPE_CHECKING:
+    from tasks.actor import StyleActor
 
-def execute(plan: Plan, on_progress: OnProgress = lambda _: None) -> None:
+
+def execute(
+    plan: Plan,
+    on_progress: OnProgress = lambda _: None,
+    actor: "type[StyleActor] | None" = None,
+) -> None:
     """Do what a plan has left to do. Doing it again resumes.
 
     Args:
         plan: From :func:`tasks.planning.plan`, made anew after an interruption.
         on_progress: Called in this thread, often; must be quick.
+        actor: What to run instead of :class:`tasks.actor.StyleActor`.
 
     Raises:
         PoolError: no engine can be started, or all of them keep dying.
@@ -32,6 +41,7 @@ def execute(plan: Plan, on_progress: OnProgress = lambda _: None) -> None:
     if not plan.counts.todo:
         on_progress(progress)
         return
+    from tasks.actor import StyleActor
     from tasks.cluster import connected  # Ray, which planning does without
     from tasks.pool import Pool
 
@@ -43,7 +53,8 @@ def execute(plan: Plan, on_progress: OnProgress = lambda _: None) -> None:
     ledger = Ledger(plan.spec.output, plan.run_id)
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
-        Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress).run(todo)
+        kind = actor or StyleActor
+        Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind).run(todo)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

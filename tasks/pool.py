@@ -161,6 +161,8 @@ class Pool:
         """A lease ended before its last row: blame the item in work, give the others back."""
         stream = worker.streams.popleft()
         suspect = stream.suspect()
+        if suspect is None and stream.left and worker.up and isinstance(error, RayActorError):
+            suspect = stream.left[0]  # what kills at once takes its own marker along
         self._backlog.give_back(a for a in stream.left if a is not suspect)
         if isinstance(error, ActorDiedError):
             self._replace(worker, error)

@@ -1,0 +1,107 @@
+"""Actors that misbehave on purpose, and one that writes down what it does."""
+
+import hashlib
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from schemas.result import ErrorInfo, ItemResult, MatchRow
+from tasks import storage
+from tasks.actor import StyleActor
+from tasks.keys import key_of
+from tasks.lease import ActorSetup, Assignment
+
+LOG = "starts.log"
+
+
+def starts(output: str) -> list[tuple[str, str, int]]:
+    """What was begun, in order: gallery/product, attempt, process id."""
+    path = Path(output, LOG)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(name, attempt, int(pid)) for name, attempt, pid in (line.split() for line in lines)]
+
+
+def note_start(output: str, assignment: Assignment) -> None:
+    item = assignment.item
+    line = f"{item.gallery_id}/{item.product_id} {assignment.attempt} {os.getpid()}\n"
+    with Path(output, LOG).open("a") as file:
+        file.write(line)
+
+
+class LightActor(StyleActor):
+    """No engine and no torch: its products' names say what befalls them."""
+
+    def __init__(self, setup: ActorSetup) -> None:
+        self._setup = setup
+
+    def _do(self, assignment: Assignment) -> ItemResult:
+        item, output = assignment.item, self._setup.output
+        note_start(output, assignment)
+        if item.product_id.startswith("poison"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item.product_id.startswith("hang"):
+            time.sleep(600)
+        if item.product_id.startswith("slow"):
+            time.sleep(0.2)
+        if item.product_id.startswith("flaky") and assignment.attempt == 1:
+            return self._row(assignment, status="failed", error=passing_fault())
+        data = item.item_id.encode()
+        storage.write_bytes(storage.join(output, item.asset_key), data)
+        return self._row(
+            assignment,
+            status="ok",
+            asset_uri=item.asset_key,
+            asset_sha256=hashlib.sha256(data).hexdigest(),
+            asset_bytes=len(data),
+            matches=[a_match()],
+        )
+
+    def _row(self, assignment: Assignment, **values: object) -> ItemResult:
+        return ItemResult.model_validate(
+            {
+                **key_of(assignment.item)._asdict(),
+                "attempts": assignment.attempt,
+                "run_id": self._setup.run_id,
+                "finished_at": datetime.now(UTC),
+                **values,
+            }
+        )
+
+
+class BrokenActor(LightActor):
+    """Its engine cannot be loaded."""
+
+    def __init__(self, setup: ActorSetup) -> None:
+        raise ValueError("no weights in the folder; fetch them first")
+
+
+class SlowActor(StyleActor):
+    """The real one, with a log and time enough to be killed in between."""
+
+    def _do(self, assignment: Assignment) -> ItemResult:
+        note_start(self._setup.output, assignment)
+        row = super()._do(assignment)
+        time.sleep(0.3)
+        return row
+
+
+def passing_fault() -> ErrorInfo:
+    return ErrorInfo(stage="read", type="StorageError", message="throttled", transient=True)
+
+
+def a_match() -> MatchRow:
+    return MatchRow(
+        region=0,
+        area=1,
+        centroid_x=0.5,
+        centroid_y=0.5,
+        style_id="sky",
+        style_region=0,
+        semantic=1,
+        statistical=1,
+        geometric=1,
+        similarity=1.375,
+        fallback="none",
+    )
