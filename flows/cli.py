@@ -46,7 +46,7 @@ for _name, (_target, _help) in _COMMANDS.items():
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    _be_quiet()
+    _set_defaults()
     # Prefect and Ray hand SIGTERM on to what was there before them; its default would leave
     # Prefect's temporary server behind.
     signal.signal(signal.SIGTERM, _terminated)
@@ -76,11 +76,13 @@ def _leave(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _be_quiet() -> None:
-    """Turn off what phones home, before the packages that would are imported."""
+def _set_defaults() -> None:
+    """Set what Prefect and Ray read when imported: nothing phones home."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Prefect gives its temporary server 20 s, which a busy laptop does not keep.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 
 if __name__ == "__main__":

@@ -58,13 +58,15 @@ def from_file(path: Path) -> Layer:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
     layer: Layer = {}
     for key, value in data.items():
-        if key in SECTIONS and isinstance(value, dict):
+        if key in SECTIONS and not isinstance(value, dict):
+            raise UsageError(f"{path}: `{key}` is a section; write [{key}] above its settings")
+        if key in SECTIONS:
             fields = SECTIONS[key].model_fields
             for name, inner in value.items():
                 _check(name, fields, f"{path}: unknown key `{key}.{name}`")
                 layer[name] = inner
         else:
-            _check(key, [*_TOP, *SECTIONS, "preset"], f"{path}: unknown key `{key}`")
+            _check(key, [*_TOP, "preset"], f"{path}: unknown key `{key}`")
             layer[key] = value
     return layer
 

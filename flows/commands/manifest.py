@@ -7,7 +7,9 @@ from cyclopts import App, Parameter
 from flows.console import say
 from tasks import manifest_files
 
-app = App(help="Turn a folder of images, a CSV or a JSON Lines file into a manifest.")
+app = App(
+    name="manifest", help="Turn a folder of images, a CSV or a JSON Lines file into a manifest."
+)
 
 Source = Annotated[
     str,

@@ -39,6 +39,9 @@ def stylize(
     ids = _style_ids(style)
     if out.suffix.lower() not in _FORMATS:
         raise UsageError(f"--out {out}: the name must end in {', '.join(_FORMATS)}")
+    for path in (content, *style):
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file")
 
     from stylegallery import StyleGallery, images
     from stylegallery.routing import parse_pins

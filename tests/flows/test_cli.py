@@ -1,0 +1,124 @@
+"""The command line, called as people call it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.cli import main
+from flows.commands.schema import MODELS, schema
+
+COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
+HEAVY = ("torch", "diffusers", "transformers", "ray", "prefect")
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stylegallery(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Return a caller of the command line: exit code, stdout, stderr."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+def imported_by(*words: str) -> set[str]:
+    """Return which heavy packages a command has imported when it ends."""
+    code = (
+        "import sys; from flows.cli import main\n"
+        f"try: main({list(words)!r})\n"
+        "except SystemExit: pass\n"
+        f"print('LOADED', *[n for n in {HEAVY!r} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.fixture
+def manifests(tmp_path: Path, stylegallery: Command) -> tuple[Path, Path]:
+    """Two products and a gallery of one reference."""
+    for name, colour in (("products/a", "red"), ("products/b", "blue"), ("styles/s/x", "gold")):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (80, 64), colour).save(path)
+    catalog, galleries = tmp_path / "catalog.parquet", tmp_path / "galleries.parquet"
+    code, _, said = stylegallery("manifest", "catalog", tmp_path / "products", "--out", catalog)
+    assert (code, "2 photos" in said) == (0, True)
+    code, _, said = stylegallery("manifest", "gallery", tmp_path / "styles", "--out", galleries)
+    assert (code, "1 references in 1 galleries" in said) == (0, True)
+    return catalog, galleries
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(stylegallery: Command) -> None:
+    code, shown, _ = stylegallery("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in shown
+    assert imported_by("--help") == set()
+
+
+@pytest.mark.parametrize("command", ["run", "stylize"])
+def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    assert imported_by(command, "--help") == set()
+
+
+def test_plan_says_what_is_to_do_and_changes_nothing(
+    manifests: tuple[Path, Path], tmp_path: Path, stylegallery: Command
+) -> None:
+    words = ["--catalog", str(manifests[0]), "--galleries", str(manifests[1])]
+    words += ["--output", str(tmp_path / "out")]
+    for command in (["plan", *words], ["run", *words, "--dry-run"]):
+        code, _, said = stylegallery(*command)
+        assert code == 0
+        assert "2 photos, 1 galleries, 1 references: 2 items" in said
+        assert "0 done, 2 to do" in said
+        assert not (tmp_path / "out").exists()
+    assert imported_by("plan", *words) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["run"], "not given: catalog, galleries, output"),
+        (["paint"], "paint"),
+        (["plan", "--catalogue", "c"], "--catalog"),
+        (["plan", "--actors", "many"], "many"),
+        (["schema", "catalogue"], "did you mean `catalog`"),
+        (["stylize", "--content", "a.jpg", "--style", "b.jpg", "--out", "c.gif"], ".png"),
+        (["stylize", "--content", "no.jpg", "--style", "b.jpg", "--out", "c.png"], "no.jpg"),
+        (["plan", "--catalog", "no.parquet", "--galleries", "g", "--output", "o"], "no.parquet"),
+        (["report", "no-folder", "--run", "run-1"], "run-1"),
+        (["verify", "no-folder", "--run", "run-1"], "run-1"),
+        (["status", "no-folder", "--run", "run-1"], "run-1"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_sentence(
+    stylegallery: Command, words: list[str], complaint: str
+) -> None:
+    code, printed, said = stylegallery(*words)
+    assert (code, printed) == (2, "")
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert said.startswith("stylegallery: ")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_schema_prints_a_json_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema(name)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["type"] == "object"
+    assert all("description" in field for field in printed["properties"].values())

@@ -1,0 +1,99 @@
+"""The flow `restyle-catalog`, from manifests to `_SUCCESS`, with a tiny model and real Ray."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from prefect import runtime
+from prefect.utilities.callables import parameter_schema
+
+from flows.restyle import _name, restyle_catalog
+from schemas.arrow import to_table
+from schemas.manifest import CatalogRow, GalleryRow
+from schemas.run import RestyleSpec, RunRecord
+from tests.tiny_model import write_tiny_model
+
+SETTINGS = ("--set", "steps=1", "--set", "inversion_steps=2", "--set", "max_regions=2")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model, one good photo, one that is none, and a gallery of two."""
+    root = tmp_path_factory.mktemp("house")
+    write_tiny_model(root / "model")
+    rng = np.random.default_rng(0)
+    for name in ("cup", "wheat", "sky"):
+        pixels = rng.integers(0, 255, (64, 72, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{name}.png")
+    (root / "text.png").write_text("not an image")
+    photos = [CatalogRow(product_id=n, image_uri=f"{n}.png") for n in ("cup", "text")]
+    styles = [
+        GalleryRow(gallery_id="field", style_id=n, image_uri=f"{n}.png") for n in ("wheat", "sky")
+    ]
+    pq.write_table(to_table(photos, CatalogRow), root / "catalog.parquet")
+    pq.write_table(to_table(styles, GalleryRow), root / "galleries.parquet")
+    return root
+
+
+def run(house: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    places = ["--catalog", house / "catalog.parquet", "--galleries", house / "galleries.parquet"]
+    places += ["--output", house / "out", "--model", house / "model"]
+    command = [sys.executable, "-m", "flows.cli", "run", *map(str, places), *SETTINGS, *more]
+    quick = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=quick)
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> None:
+    first = run(house)
+    assert first.returncode == 3, first.stderr  # one photo is no image
+    report = Path(first.stdout.strip())
+    assert report.name == "index.html"
+    assert "1 of 2 restyled, 1 rejected" in first.stderr
+    assert "Traceback" not in first.stderr
+    folder = report.parents[1]
+    record = RunRecord.model_validate_json((folder / "run.json").read_bytes())
+    assert (record.state, record.summary and record.summary.ok) == ("finished", 1)
+    assert (folder / "_SUCCESS").exists()
+    page = report.read_text()
+    assert "cup" in page
+    assert "is not an image that can be read" in page
+    asset = next((house / "out" / "assets" / "field" / "cup").glob("main-*.png"))
+    written = asset.stat().st_mtime_ns
+
+    again = run(house)
+    assert again.returncode == 3
+    assert again.stdout == first.stdout
+    assert asset.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_bad_manifest_ends_the_run_with_2_and_one_sentence(house: Path) -> None:
+    done = run(house, "--only", "no-such-gallery")
+    assert done.returncode == 2
+    assert "no-such-gallery" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_form_has_every_parameter_described() -> None:
+    form = parameter_schema(restyle_catalog.fn).model_dump()
+    assert form["required"] == ["spec"]
+    spec = form["definitions"]["RestyleSpec"]
+    assert set(spec["properties"]) == set(RestyleSpec.model_fields)
+    assert spec["required"] == ["catalog", "galleries", "output"]
+    for model in ("RestyleSpec", "StyleParams", "EngineSpec", "PoolSpec"):
+        for field in form["definitions"][model]["properties"].values():
+            assert field["description"]
+            assert field["title"]
+
+
+def test_a_flow_run_is_named_after_what_it_restyles(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"catalog": "s3://b/spring.parquet", "galleries": ["g/ink.parquet"], "output": "o"}
+    monkeypatch.setattr(runtime.flow_run, "parameters", {"spec": spec}, raising=False)
+    assert _name() == "spring in ink"
