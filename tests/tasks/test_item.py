@@ -1,0 +1,237 @@
+"""One item at a time, on the real engine with a tiny model: good input, bad input, take-over."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from schemas.engine import EngineSpec
+from schemas.result import ItemResult
+from schemas.work import StyleSource, WorkItem
+from stylegallery import StyleGallery, images
+from tasks import storage
+from tasks.caches import PreparedCache, PreparedKey
+from tasks.errors import StorageError
+from tasks.item import restyle_item
+from tasks.sources import Bench
+from tests.tasks import pictures
+from tests.tasks.conftest import PARAMS
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> StyleGallery:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
+    return Bench(engine, str(tmp_path / "out"), PARAMS)
+
+
+def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
+    """An item whose photo holds `data` (None: is missing) and whose reference is fine."""
+    photo, style = folder / "photo.jpg", folder / "style.png"
+    if data is not None:
+        photo.write_bytes(data)
+    style.write_bytes(pictures.encoded(pictures.noise()[::-1].copy(), "PNG"))
+    reference = StyleSource(
+        style_id="s", image_uri=str(style), image_version=storage.version(str(style))
+    )
+    values: dict[str, Any] = {
+        "item_id": "ab" * 32,
+        "product_id": "p",
+        "view": "main",
+        "gallery_id": "g",
+        "image_uri": str(photo),
+        "image_version": storage.version(str(photo)),
+        "seed": 1,
+        "styles": [reference],
+        "image_format": "png",
+        **changes,
+    }
+    return WorkItem(**values)
+
+
+def asset(bench: Bench, row: ItemResult) -> Image.Image:
+    assert row.status == "ok", row.error
+    assert row.asset_uri is not None
+    return Image.open(io.BytesIO(storage.read_bytes(storage.join(bench.output, row.asset_uri))))
+
+
+RGBA = np.dstack([pictures.noise(), np.tile(np.arange(48, dtype=np.uint8) * 5, (64, 1))])
+
+GOOD = {
+    "cmyk": pictures.encoded(pictures.noise(), "JPEG", mode="CMYK"),
+    "16 bit": pictures.sixteen_bit_png(),
+    "transparent": pictures.encoded(RGBA, "PNG"),
+    "rotated": pictures.rotated_jpeg(),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_odd_but_good_photos_become_assets(bench: Bench, tmp_path: Path, kind: str) -> None:
+    row = restyle_item(bench, item_of(tmp_path, GOOD[kind]))
+    picture = asset(bench, row)
+    assert picture.size == (row.width, row.height) == (48, 64)
+    assert [match.region for match in row.matches] == list(range(len(row.matches)))
+    assert row.regions_uri is not None
+    assert storage.exists(storage.join(bench.output, row.regions_uri))
+    if kind == "transparent":
+        assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
+
+
+WHOLE = pictures.encoded(pictures.noise(400, 300), "JPEG")
+BAD = {
+    "missing": (None, "not found; check image_uri"),
+    "truncated": (WHOLE[: len(WHOLE) // 2], "cut short"),
+    "empty": (b"", "not an image"),
+    "text": (b"I am a photo, honest", "not an image"),
+    "1x1": (pictures.encoded(pictures.noise()[:1, :1].copy(), "PNG"), "1x1 px"),
+    "bomb": (pictures.png_bomb(), "million pixels"),
+    "animated": (pictures.animated_webp(), "animated"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_photos_are_rejected_with_a_sentence(bench: Bench, tmp_path: Path, kind: str) -> None:
+    data, words = BAD[kind]
+    row = restyle_item(bench, item_of(tmp_path, data))
+    assert row.status == "rejected"
+    assert row.error is not None
+    assert words in row.error.message
+    assert "photo.jpg" in row.error.message
+    assert not row.error.transient
+    assert not list(tmp_path.rglob("out/assets/**/*.png"))
+
+
+def test_a_bad_reference_is_named(bench: Bench, tmp_path: Path) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    (tmp_path / "style.png").write_bytes(b"no picture")
+    style = item.styles[0].model_copy(
+        update={"image_version": storage.version(str(tmp_path / "style.png"))}
+    )
+    row = restyle_item(bench, item.model_copy(update={"styles": [style]}))
+    assert row.status == "rejected"
+    assert row.error is not None
+    assert "reference 's' of gallery 'g'" in row.error.message
+
+
+def test_a_mask_of_another_size_is_rejected(bench: Bench, tmp_path: Path) -> None:
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(pictures.encoded(pictures.noise(20, 20), "PNG"))
+    extra = {"mask_uri": str(mask), "mask_version": storage.version(str(mask))}
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], **extra))
+    assert row.status == "rejected"
+
+
+def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -> None:
+    white = tmp_path / "white.png"
+    white.write_bytes(pictures.encoded(np.full((64, 48), 255, np.uint8), "PNG"))
+    extra = {"protect_uri": str(white), "protect_version": storage.version(str(white))}
+    photo = pictures.encoded(pictures.noise(), "PNG")
+    picture = asset(bench, restyle_item(bench, item_of(tmp_path, photo, **extra)))
+    assert np.array_equal(np.asarray(picture), pictures.noise())
+
+
+def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:
+    pins = tmp_path / "pins.json"
+    for text, status in (
+        ('{"matches": [{"region": 0, "style_id": "s", "style_region": 0}]}', "ok"),
+        ('{"matches": [{"region": 0, "style_id": "x", "style_region": 0}]}', "rejected"),
+        ("{", "rejected"),
+    ):
+        pins.write_text(text)
+        extra = {"routing_uri": str(pins), "routing_version": storage.version(str(pins))}
+        row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], **extra))
+        assert row.status == status
+        if status == "ok":
+            assert row.matches[0].pinned
+
+
+def test_a_file_that_changed_since_the_plan_fails(bench: Bench, tmp_path: Path) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    (tmp_path / "photo.jpg").write_bytes(GOOD["cmyk"])
+    row = restyle_item(bench, item)
+    assert row.status == "failed"
+    assert row.error is not None
+    assert "changed after the run was planned" in row.error.message
+
+
+def test_a_fault_of_the_store_may_pass(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("slow down", transient=True)
+
+    monkeypatch.setattr(storage, "write_bytes", refuse)
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"]))
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error.transient
+    assert "slow down" in row.error.traceback
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+def test_a_standing_asset_gives_its_row_back(
+    bench: Bench, tmp_path: Path, image_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
+    row = restyle_item(bench, item)
+    monkeypatch.setattr(StyleGallery, "stylize", None)
+    again = restyle_item(bench, item, adopt=True)
+    different = {"timings", "finished_at", "reused"}
+    assert again.reused
+    assert again.model_dump(exclude=different) == row.model_dump(exclude=different)
+
+
+@pytest.mark.parametrize("harm", ["cut", "foreign", "no note", "no map"])
+def test_an_asset_that_cannot_be_trusted_is_made_again(
+    bench: Bench, tmp_path: Path, harm: str
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    row = restyle_item(bench, item)
+    path = Path(bench.output, item.asset_key)
+    good = path.read_bytes()
+    if harm == "cut":
+        path.write_bytes(good[:-200])
+    elif harm == "foreign":
+        note = images.read_note(good).replace("ab" * 32, "cd" * 32)
+        path.write_bytes(images.encode(images.decode(good, "x"), "png", note=note))
+    elif harm == "no note":
+        path.write_bytes(images.encode(images.decode(good, "x"), "png"))
+    else:
+        bench.written.clear()
+        bench.cache.clear()
+        assert row.regions_uri is not None
+        Path(bench.output, row.regions_uri).unlink()
+    again = restyle_item(bench, item, adopt=True)
+    assert not again.reused
+    assert path.read_bytes() == good
+    assert Path(bench.output, str(row.regions_uri)).exists()
+
+
+def test_the_cache_keeps_to_its_budget(bench: Bench, tmp_path: Path) -> None:
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"]))
+    assert row.status == "ok"
+    held = [
+        bench.cache.get(PreparedKey(storage.version(str(tmp_path / name)), None, PARAMS), _never)
+        for name in ("photo.jpg", "style.png")
+    ]
+    size = held[0].image.nbytes
+    small = PreparedCache(budget=2 * size)
+    made = []
+    for name in ("a", "b", "a", "c", "a", "b"):
+        small.get(PreparedKey(name, None, PARAMS), lambda n=name: made.append(n) or held[0])  # type: ignore[func-returns-value]
+    assert made == ["a", "b", "c", "b"]
+
+
+def _never() -> Any:
+    raise AssertionError("it should have been in the cache")
