@@ -207,7 +207,7 @@ def translated(uri: str, doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise FileMissing(f"{uri} not found") from error
     except PermissionError as error:
         reason = error.strerror or str(error) or "access denied"

@@ -164,7 +164,7 @@ def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
     except FileMissing as error:
         rule = "not found; give one Parquet file (`stylegallery manifest` makes it from a folder, "
         raise ManifestError(place, None, None, rule + "CSV or JSON Lines)") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         rule = "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON "
         raise ManifestError(place, None, None, rule + "Lines") from error
     check_columns(place, file.schema_arrow, model)

@@ -1,0 +1,140 @@
+"""Folders, CSV and JSON Lines become manifests that the planner reads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import manifest_files, manifests, storage
+from tasks.errors import ManifestError
+from tests.s3_server import S3Server
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_a_folder_becomes_a_catalog(tmp_path: Path) -> None:
+    names = ("b.jpg", "a/1.PNG", "a-1.webp", "a/1.jpg", "a/notes.txt", ".hidden/x.jpg", "ü x.tif")
+    touch(tmp_path, *names)
+    out = str(tmp_path / "c.parquet")
+    table = manifest_files.catalog_from(str(tmp_path))
+    assert table.equals(manifest_files.catalog_from(str(tmp_path)))
+    assert set(table["image_uri"].to_pylist()) == {
+        str(tmp_path / name)
+        for name in names
+        if name.endswith(("jpg", "PNG", "webp", "tif")) and not name.startswith(".")
+    }
+    manifest_files.write_manifest(table, out)
+    photos = manifests.read_catalog(out).photos
+    ids = [photo.row.product_id for photo in photos]
+    assert len(set(ids)) == 5
+    assert {"b", "ü x", "a-1-png", "a-1-jpg", "a-1-webp"} == set(ids)
+    assert all(storage.exists(photo.row.image_uri) for photo in photos)
+
+
+def test_a_manifest_moves_with_its_images(tmp_path: Path) -> None:
+    home = touch(tmp_path / "home", "img/a.jpg")
+    manifest_files.write_manifest(
+        manifest_files.catalog_from(str(home / "img")), str(home / "c.parquet")
+    )
+    home.rename(tmp_path / "moved")
+    (photo,) = manifests.read_catalog(str(tmp_path / "moved/c.parquet")).photos
+    assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
+    elsewhere = str(tmp_path / "other/c.parquet")
+    manifest_files.write_manifest(manifest_files.catalog_from(str(tmp_path / "moved")), elsewhere)
+    (photo,) = manifests.read_catalog(elsewhere).photos
+    assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
+
+
+def test_sub_folders_become_galleries(tmp_path: Path) -> None:
+    touch(tmp_path / "styles", "Monet/1.jpg", "Monet/late/2.jpg", "Kilim/1.png", "Kilim/1.jpg")
+    out = str(tmp_path / "g.parquet")
+    manifest_files.write_manifest(manifest_files.gallery_from(str(tmp_path / "styles")), out)
+    found = manifests.read_galleries([out])
+    assert {name: [row.style_id for row in rows] for name, rows in found.items()} == {
+        "Kilim": ["1-jpg", "1-png"],
+        "Monet": ["1", "late-2"],
+    }
+
+
+def test_a_flat_folder_is_one_gallery(tmp_path: Path) -> None:
+    table = manifest_files.gallery_from(str(touch(tmp_path / "kilim", "a.jpg", "b.jpg")))
+    assert set(table["gallery_id"].to_pylist()) == {"kilim"}
+
+
+def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
+    source = tmp_path / "list" / "c.csv"
+    source.parent.mkdir()
+    source.write_text(
+        "\ufeffproduct_id,image_uri,galleries,seed,price\n"
+        '007,img/a.jpg,"monet; kilim",5,1.50\n'
+        '"a,b",/x/b.jpg,,,\n',
+        encoding="utf-8",
+    )
+    out = str(tmp_path / "c.parquet")
+    manifest_files.write_manifest(manifest_files.catalog_from(str(source)), out)
+    one, two = manifests.read_catalog(out).photos
+    assert (one.row.product_id, one.row.galleries, one.row.seed) == ("007", ["monet", "kilim"], 5)
+    assert one.row.image_uri == str(tmp_path / "list/img/a.jpg")
+    assert one.extra == {"price": "1.50"}
+    assert (two.row.product_id, two.row.galleries, two.extra) == ("a,b", None, {})
+
+
+def test_json_lines_become_galleries(tmp_path: Path) -> None:
+    source = tmp_path / "g.jsonl"
+    source.write_text(
+        '{"gallery_id": "g", "style_id": "a", "image_uri": "a.jpg", "weight": 2, '
+        '"valid_until": "2030-01-31"}\n\n'
+        '{"gallery_id": "g", "style_id": "b", "image_uri": "s3://bucket/b.jpg"}\n'
+    )
+    out = str(tmp_path / "g.parquet")
+    manifest_files.write_manifest(manifest_files.gallery_from(str(source)), out)
+    one, two = manifests.read_galleries([out])["g"]
+    assert (one.weight, str(one.valid_until)) == (2.0, "2030-01-31")
+    assert (two.weight, two.image_uri) == (1.0, "s3://bucket/b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("c.csv", "product_id,image\na,b\n", "column `image_uri`: is missing"),
+        ("c.csv", "product_id,image_uri\n", "has no rows"),
+        ("c.csv", "product_id,image_uri\na,b,c\n", "row 1: has more cells"),
+        ("c.csv", "product_id,image_uri\na,b\na,c\n", "row 2: 'a' / 'main' is already in row 1"),
+        ("c.csv", "product_id,image_uri,seed\na,b,x\n", "`seed`, row 1: 'x' is no int64"),
+        ("c.csv", "product_id,image_uri\n../x,b\n", "row 1: '../x' becomes a folder"),
+        ("c.csv", "product_id,image_uri\na,ftp://x\n", "`image_uri`, row 1: ftp://x starts with"),
+        ("c.jsonl", "{", "row 1: is no JSON"),
+        ("c.jsonl", "[1]", "row 1: is no JSON object"),
+        ("c.jsonl", '{"product_id": "a", "image_uri": null}', "`image_uri`, row 1: is empty"),
+    ],
+)
+def test_broken_lists_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ManifestError) as caught:
+        manifest_files.catalog_from(str(tmp_path / name))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [manifest_files.catalog_from, manifest_files.gallery_from])
+def test_a_folder_without_images_is_refused(tmp_path: Path, make: Any) -> None:
+    with pytest.raises(ManifestError, match="holds no images"):
+        make(str(touch(tmp_path, "a.txt")))
+    with pytest.raises(ManifestError, match="holds no images"):
+        make(str(tmp_path / "none"))
+    with pytest.raises(ManifestError, match="not found"):
+        make(str(tmp_path / "none.csv"))
+
+
+def test_a_prefix_on_s3_becomes_a_catalog(s3_env: S3Server, tmp_path: Path) -> None:
+    for name in ("shop/img/a.jpg", "shop/img/deep/b.png"):
+        storage.write_bytes(s3_env.uri(name), b"x")
+    table = manifest_files.catalog_from(s3_env.uri("shop/img"))
+    manifest_files.write_manifest(table, s3_env.uri("shop/c.parquet"))
+    photos = manifests.read_catalog(s3_env.uri("shop/c.parquet")).photos
+    assert [photo.row.product_id for photo in photos] == ["a", "deep-b"]
+    assert photos[1].row.image_uri == s3_env.uri("shop/img/deep/b.png")

@@ -1,0 +1,189 @@
+"""Each way to break a manifest is refused with one sentence: where, what, what to do."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks import manifests
+from tasks.errors import ManifestError
+from tasks.manifests import Catalog, Galleries
+from tests.s3_server import S3Server
+
+GOOD = {"product_id": ["a", "b"], "image_uri": ["a.jpg", "sub/b.jpg"]}
+GALLERY = {
+    "gallery_id": ["g", "g", "h"],
+    "style_id": ["2", "1", "1"],
+    "image_uri": ["2.png", "1.png", "s3://bucket/h.png"],
+}
+
+
+def catalog(folder: Path, **columns: Any) -> Catalog:
+    """Read a catalog with these columns; None drops one."""
+    table = {name: values for name, values in {**GOOD, **columns}.items() if values is not None}
+    pq.write_table(pa.table(table), folder / "c.parquet")
+    return manifests.read_catalog(str(folder / "c.parquet"))
+
+
+def galleries(folder: Path, only: tuple[str, ...] = (), **columns: Any) -> Galleries:
+    pq.write_table(pa.table({**GALLERY, **columns}), folder / "g.parquet")
+    return manifests.read_galleries([str(folder / "g.parquet")], only)
+
+
+def test_a_good_catalog_is_read(tmp_path: Path) -> None:
+    found = catalog(
+        tmp_path,
+        view=["main", None],
+        galleries=[None, ["g"]],
+        seed=pa.array([7, None], pa.int32()),
+        mask_uri=["", "m.png"],
+        price=[1.5, None],
+        tags=[["x", "y"], None],
+        season=["ss26", "fw26"],
+    )
+    one, two = found.photos
+    assert (one.number, one.row.product_id, one.row.view, one.row.seed) == (1, "a", "main", 7)
+    assert one.row.image_uri == str(tmp_path / "a.jpg")
+    assert one.row.mask_uri is None
+    assert one.extra == {"price": "1.5", "tags": '["x", "y"]', "season": "ss26"}
+    assert (two.row.view, two.row.galleries, two.row.seed) == ("main", ["g"], None)
+    assert two.row.mask_uri == str(tmp_path / "m.png")
+    assert two.extra == {"season": "fw26"}
+
+
+def test_dictionaries_and_large_strings_are_text(tmp_path: Path) -> None:
+    encoded = pa.array(["a", "b"]).dictionary_encode()
+    found = catalog(tmp_path, product_id=encoded, view=pa.array(["x", "y"], pa.large_string()))
+    assert [photo.row.product_id for photo in found.photos] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "column", "row", "words"),
+    [
+        ({"image_uri": None}, "image_uri", None, "is missing (columns there: product_id); add it"),
+        ({"product_id": [1, 2]}, "product_id", None, "has type int64 but must be string"),
+        ({"galleries": ["g", "h"]}, "galleries", None, "has type string but must be list"),
+        ({"seed": [1.0, 2.0]}, "seed", None, "has type double but must be int64"),
+        (
+            {"seed": pa.array([1, 2**63], pa.uint64())},
+            "seed",
+            None,
+            "has values that do not fit int64",
+        ),
+        ({"product_id": ["a", None]}, "product_id", 2, "is empty (null); give it a value"),
+        ({"product_id": ["a", ""]}, "product_id", 2, "is empty; give it a value"),
+        ({"image_uri": ["", "b"]}, "image_uri", 1, "is empty; give it a value"),
+        ({"product_id": ["a", "a"]}, "product_id", 2, "'a' / 'main' is already in row 1"),
+        ({"product_id": ["a", "../../x"]}, "product_id", 2, "'../../x' becomes a folder"),
+        ({"product_id": ["a", ".."]}, "product_id", 2, "not only dots; rename it"),
+        ({"product_id": ["a/b", "c"]}, "product_id", 1, "may hold no slash"),
+        ({"product_id": ["a\nb", "c"]}, "product_id", 1, "control character"),
+        ({"view": ["ü" * 101, "c"]}, "view", 1, "longer than 200 bytes"),
+        ({"view": ["x" * 129, "c"]}, "view", 1, "at most 128 characters"),
+        ({"seed": [-1, 2]}, "seed", 1, "greater than or equal to 0"),
+        ({"galleries": [[], ["g"]]}, "galleries", 1, "is an empty list"),
+        ({"image_uri": ["https://x/a.jpg", "b"]}, "image_uri", 1, "https:, which is not supported"),
+        ({"mask_uri": [None, "gs://x/a"]}, "mask_uri", 2, "use a local path, file:// or s3://"),
+    ],
+)
+def test_a_broken_catalog_is_refused(
+    tmp_path: Path, columns: dict[str, Any], column: str, row: int | None, words: str
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        catalog(tmp_path, **columns)
+    error = caught.value
+    assert (error.column, error.row) == (column, row)
+    assert words in str(error)
+    assert str(error).startswith(f"{tmp_path / 'c.parquet'}: column `{column}`")
+    assert (f"row {row}" in str(error)) == (row is not None)
+    assert "\n" not in str(error)
+
+
+def test_rows_are_counted_over_batches(tmp_path: Path) -> None:
+    names = [f"p{i}" for i in range(12_000)]
+    names[11_000] = "p3"
+    with pytest.raises(ManifestError, match=r"row 11001: 'p3' / 'main' is already in row 4"):
+        catalog(tmp_path, product_id=names, image_uri=names)
+
+
+def test_ids_that_differ_in_case_are_two(tmp_path: Path) -> None:
+    assert len(catalog(tmp_path, product_id=["a", "A"]).photos) == 2
+
+
+def test_files_that_are_no_manifests_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    with pytest.raises(ManifestError, match="not found; give one Parquet file"):
+        manifests.read_catalog(str(path))
+    for data in (b"", b"product_id,image_uri\na,b\n", b"PAR1" + bytes(100) + b"PAR1"):
+        path.write_bytes(data)
+        with pytest.raises(ManifestError, match="is no Parquet file"):
+            manifests.read_catalog(str(path))
+    pq.write_table(pa.table({name: pa.array([], pa.string()) for name in GOOD}), path)
+    with pytest.raises(ManifestError, match="has no rows"):
+        manifests.read_catalog(str(path))
+    with pytest.raises(ManifestError, match="not found"):
+        manifests.read_catalog(str(tmp_path))
+
+
+def test_galleries_are_sorted_and_chosen(tmp_path: Path) -> None:
+    found = galleries(tmp_path)
+    assert list(found) == ["g", "h"]
+    assert [row.style_id for row in found["g"]] == ["1", "2"]
+    assert found["h"][0].image_uri == "s3://bucket/h.png"
+    assert list(galleries(tmp_path, only=("h",))) == ["h"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "column", "row", "words"),
+    [
+        ({"weight": [1.0, 0.0, 1.0]}, "weight", 2, "greater than 0"),
+        ({"weight": [1.0, float("nan"), 1.0]}, "weight", 2, "nan is refused"),
+        ({"weight": [1, -2, 1]}, "weight", 2, "greater than 0"),
+        ({"style_id": ["1", "1", "1"]}, "style_id", 2, "'g' / '1' is already in row 1"),
+        ({"gallery_id": ["g", "a/b", "h"]}, "gallery_id", 2, "may hold no slash"),
+        ({"valid_until": ["2030-01-01"] * 3}, "valid_until", None, "must be date32"),
+    ],
+)
+def test_broken_galleries_are_refused(
+    tmp_path: Path, columns: dict[str, Any], column: str, row: int | None, words: str
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        galleries(tmp_path, **columns)
+    assert (caught.value.column, caught.value.row) == (column, row)
+    assert words in str(caught.value)
+
+
+def test_unknown_galleries_are_refused(tmp_path: Path) -> None:
+    found = galleries(tmp_path)
+    with pytest.raises(ManifestError, match=r"no gallery 'x' \(there: g, h\)"):
+        galleries(tmp_path, only=("x",))
+    routed = catalog(tmp_path, galleries=[["g"], ["g", "x"]])
+    with pytest.raises(ManifestError, match="`galleries`, row 2: names gallery 'x'"):
+        manifests.check_routes(routed, found)
+
+
+def test_a_style_in_two_manifests_is_refused(tmp_path: Path) -> None:
+    galleries(tmp_path)
+    uri = str(tmp_path / "g.parquet")
+    with pytest.raises(ManifestError, match="is in two manifests"):
+        manifests.read_galleries([uri, uri])
+
+
+def test_missing_licences_are_listed(tmp_path: Path) -> None:
+    until = pa.array([date(2026, 1, 1), None, date(2026, 1, 2)])
+    found = galleries(tmp_path, license=["CC0", " ", "CC0"], valid_until=until)
+    with pytest.raises(ManifestError) as caught:
+        manifests.check_licenses(found, "g.parquet", date(2026, 1, 2))
+    assert "2 references" in str(caught.value)
+    assert "g/1 (no licence), g/2 (expired 2026-01-01)" in str(caught.value)
+
+
+def test_manifests_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:
+    catalog(tmp_path)
+    s3_env.file("m").mkdir(exist_ok=True)
+    s3_env.file("m/c.parquet").write_bytes((tmp_path / "c.parquet").read_bytes())
+    found = manifests.read_catalog(s3_env.uri("m/c.parquet"))
+    assert found.photos[1].row.image_uri == s3_env.uri("m/sub/b.jpg")
