@@ -4,6 +4,8 @@ They stand in for the works of a real gallery, so that the demo needs no downloa
 licence; no diffusion model has a part in them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance
@@ -11,6 +13,8 @@ from scipy.ndimage import gaussian_filter, sobel
 from scipy.spatial import cKDTree
 
 Field = NDArray[np.float64]
+Draw = Callable[[Image.Image, int], Image.Image]
+"""Turns a photo into a reference; the seed decides what is left to chance."""
 
 _SHORT_SIDE = 448
 _BRUSHES = ((26, 11, 2600), (15, 7, 5200), (9, 4, 5200))

@@ -22,7 +22,7 @@ _SCENES: Final = {
     "dahlia": ("sklearn", "datasets/images/flower.jpg"),
     "rocket": ("skimage", "data/rocket.jpg"),
 }
-_GALLERIES: Final = {
+_GALLERIES: Final[dict[str, tuple[demo_art.Draw, tuple[str, ...]]]] = {
     "oil": (demo_art.oil, ("pagoda", "dahlia", "rocket")),
     "glass": (demo_art.glass, ("dahlia", "rocket")),
 }

@@ -27,7 +27,7 @@
   const under = dialog.querySelector(".under");
   const slider = dialog.querySelector("input");
   const slide = () => {
-    over.style.clipPath = `inset(0 0 0 ${100 - slider.value}%)`;
+    over.style.clipPath = `inset(0 0 0 ${slider.value}%)`;
   };
   slider.addEventListener("input", slide);
   for (const button of document.querySelectorAll(".compare")) {
