@@ -115,6 +115,8 @@ def _start(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
+            # The engines are the work: at Ray's nice 15 any other process would stop them.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             # Named outright: a bare init() would join whatever cluster was last seen here.
             ray.init(
                 address="local",

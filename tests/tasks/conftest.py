@@ -31,7 +31,6 @@ def ray_here(s3: S3Server) -> Iterator[None]:
     import ray
 
     with pytest.MonkeyPatch.context() as patch:
-        # Ray would run its workers at nice 15: on a busy machine the tests would take for ever.
         for name, value in {**s3.env, "RAY_worker_niceness": "0"}.items():
             patch.setenv(name, value)
         ray.init(

@@ -116,7 +116,7 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
     plan = planning.plan(spec)
     kill_driver(spec, tmp_path, after=4)
     before = {path: path.stat() for path in Path(spec.output, "assets").rglob("*.png")}
-    rows = {key: row for key, row in read_ledger(spec.output, plan.run_id).items()}
+    rows = read_ledger(spec.output, plan.run_id)
     assert 3 <= len(before) < 10
     assert not Path(plan.files.success).exists()
     assert json.loads(Path(plan.files.record).read_text())["state"] == "running"
@@ -135,21 +135,21 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
 
 
 def kill_driver(spec: RestyleSpec, tmp_path: Path, after: int) -> None:
-    """Start a run in a process of its own and SIGKILL it once `after` items have begun."""
+    """Start a run in a process of its own and SIGKILL it once `after` items are behind it."""
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     command = [sys.executable, "-m", "tests.tasks.drive", str(tmp_path / "spec.json"), "SlowActor"]
     driver = subprocess.Popen(command, cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 200
-    while len(starts(spec.output)) < after + 1:
-        assert driver.poll() is None, "the driver ended by itself"
-        assert time.monotonic() < deadline, "the driver does not get going"
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    for _, _, pid in starts(spec.output):
-        for _ in range(6):
-            if not alive(pid):
-                break
-        else:
-            os.kill(pid, signal.SIGKILL)
-            raise AssertionError("the actor outlived its driver")
+    try:
+        deadline = time.monotonic() + 200
+        while len(starts(spec.output)) < after + 1:
+            assert driver.poll() is None, "the driver ended by itself"
+            assert time.monotonic() < deadline, "the driver does not get going"
+            time.sleep(0.05)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    for pid in {pid for _, _, pid in starts(spec.output)}:
+        if any(not alive(pid) for _ in range(6)):
+            continue
+        os.kill(pid, signal.SIGKILL)
+        raise AssertionError("the actor outlived its driver")
