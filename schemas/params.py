@@ -72,7 +72,7 @@ class StyleParams(Frozen):
         "silhouette score chooses.",
     )
     merge_threshold: float = Field(
-        0.85,
+        0.4,
         ge=0,
         title="Merge threshold",
         description="Regions whose mean latents are closer than this are merged (Euclidean "

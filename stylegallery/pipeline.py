@@ -70,11 +70,12 @@ class StyleGallery:
         size = latents.working_size(picture.size, short, self.models.vae_factor)
         latent = latents.encode(self.models, picture.pixels, size)
         features = inversion_features(self.models, latent, params.inversion_steps)
+        semantic = self.encoder(picture.pixels)
         if params.method == "attention-distillation":
             regions = RegionMap.whole((latent.shape[-2], latent.shape[-1]))
         else:
-            regions = segment(features, latent, params, labels)
-        descriptors = describe(regions, self.encoder(picture.pixels), features)
+            regions = segment(features, semantic, latent, params, labels)
+        descriptors = describe(regions, semantic, features)
         return PreparedImage(picture, latent, regions, descriptors)
 
     def match(

@@ -5,19 +5,33 @@ import torch
 from skimage.measure import label as connected_components
 from skimage.morphology import dilation
 from torch import Tensor
+from torch.nn import functional as F
 
 from schemas.params import StyleParams
-from stylegallery.clustering import cluster, principal_components
+from stylegallery.clustering import COMPONENTS, cluster, principal_components
 from stylegallery.regions import RegionMap, majority_labels
+
+SEMANTIC_COMPONENTS = 20
+_RIM = 1
 
 
 def segment(
-    features: Tensor, latent: Tensor, params: StyleParams, user_labels: Tensor | None = None
+    features: Tensor,
+    semantic: Tensor,
+    latent: Tensor,
+    params: StyleParams,
+    user_labels: Tensor | None = None,
 ) -> RegionMap:
     """Find the semantic regions of an image (METHOD 1.1).
 
+    Unlike the published code, which clusters UNet features alone, the semantic encoder's
+    features stand beside them with the same weight: UNet features follow outlines and texture,
+    the encoder's what the thing is, and together they keep the inside of a garment and its
+    outline in one region.
+
     Args:
         features: F_mix (1, C', h, w), timestep-weighted UNet features.
+        semantic: (1, D, h', w') semantic features at any grid.
         latent: (1, C, h, w) clean latent on the same grid.
         params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
         user_labels: (H, W) int64 at any size; positive numbers are regions that the user fixes.
@@ -26,12 +40,33 @@ def segment(
         The region map on the (h, w) grid.
     """
     grid = (int(latent.shape[-2]), int(latent.shape[-1]))
-    tokens = features[0].flatten(1).T.cpu()
-    labels = cluster(principal_components(tokens), params.max_regions)
+    dense = F.interpolate(semantic.cpu().float(), grid, mode="bilinear")
+    tokens = torch.cat(
+        [_tokens(features.cpu(), COMPONENTS), _tokens(dense, SEMANTIC_COMPONENTS)], dim=1
+    )
+    labels = cluster(tokens, params.max_regions)
     labels = merge_similar(labels, latent[0].flatten(1).T.cpu(), params.merge_threshold)
     cells = params.min_region_fraction * labels.numel()
     cleaned = clean_small_regions(labels.reshape(grid), cells)
     return RegionMap.numbered(apply_user_labels(cleaned, user_labels))
+
+
+def _tokens(features: Tensor, components: int) -> Tensor:
+    """Project (1, C, h, w) on its main directions, (h*w, components), of mean square norm 1."""
+    projected = principal_components(_without_rim(features)[0].flatten(1).T, components)
+    return projected / projected.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+
+
+def _without_rim(features: Tensor) -> Tensor:
+    """Replace the outermost cells (1, C', h, w) by their inner neighbours.
+
+    Zero padding marks the rim of UNet features so strongly that k-means would take the frame of
+    the image for its main region.
+    """
+    if min(features.shape[-2:]) < 3 + 2 * _RIM:
+        return features
+    inner = features[..., _RIM:-_RIM, _RIM:-_RIM]
+    return F.pad(inner, (_RIM,) * 4, mode="replicate")
 
 
 def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:

@@ -86,7 +86,8 @@ def test_segment_separates_what_differs() -> None:
     features[:, :6, 4:12, 4:12] += 3
     latent = torch.zeros(1, 4, 16, 16)
     latent[:, :, 4:12, 4:12] = 2
-    regions = segment(features, latent, StyleParams())
+    semantic = features[:, :6, ::2, ::2]
+    regions = segment(features, semantic, latent, StyleParams())
     assert regions.count == 2
     assert (regions.labels[4:12, 4:12] == 1).all()
-    assert segment(features, torch.zeros_like(latent), StyleParams()).count == 1
+    assert segment(features, semantic, torch.zeros_like(latent), StyleParams()).count == 1
