@@ -5,9 +5,10 @@ here is a stage that was lost as a whole, and since every stage resumes from wha
 written, a retry means: go on. Prefect caches and persists nothing: the output is the truth.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -16,7 +17,9 @@ from prefect.client.schemas.objects import State, TaskRun
 from flows.progress import Announcer
 from schemas.run import RestyleSpec, RunSummary
 from tasks import execute, finalize, planning, report
-from tasks.errors import StorageError
+from tasks.errors import StorageError, TaskError
+
+logger = logging.getLogger(__name__)
 
 
 class Job:
@@ -82,8 +85,15 @@ def on_record(job: Job) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        finalize.close_record(job.plan, "crashed", message=str(error))
+        _close(job, "crashed", str(error))
         raise
     except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
-        finalize.close_record(job.plan, "cancelled", message="stopped from outside")
+        _close(job, "cancelled", "stopped from outside")
         raise
+
+
+def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
+    try:
+        finalize.close_record(job.plan, state, message=message)
+    except TaskError as error:  # what ended the run must come through
+        logger.warning("run.json still says `running`: %s", error)

@@ -1,6 +1,6 @@
 """`stylegallery plan` and `run`: a whole catalog, through the flow `restyle-catalog`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -10,9 +10,6 @@ from flows.settings import resolve
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 from schemas.run import RestyleSpec
 
-if TYPE_CHECKING:
-    from tasks.planning import Plan
-
 _DEFAULTS = RunFlags()
 Verbose = Annotated[
     bool, Parameter(negative=(), show_default=False, help="Show Prefect's own messages too.")
@@ -21,9 +18,7 @@ Verbose = Annotated[
 
 def plan(*, flags: RunFlags = _DEFAULTS) -> None:
     """Check the manifests, count the items and estimate the work; changes nothing."""
-    from tasks import planning
-
-    _show(planning.plan(resolve(*flags.layers())))
+    _show_plan(resolve(*flags.layers()))
 
 
 def run(
@@ -43,7 +38,7 @@ def run(
     """
     spec = resolve(*flags.layers())
     if dry_run:
-        plan(flags=flags)
+        _show_plan(spec)
         return EXIT_OK
     return restyle(spec, verbose=verbose)
 
@@ -66,7 +61,10 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     return EXIT_SOME_FAILED if troubled else EXIT_OK
 
 
-def _show(plan: "Plan") -> None:
+def _show_plan(spec: RestyleSpec) -> None:
+    from tasks import planning
+
+    plan = planning.plan(spec)
     counts, cost = plan.counts, plan.estimate
     say(f"run {plan.run_id}")
     say(
