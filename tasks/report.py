@@ -39,12 +39,12 @@ def build_report(output: str, run_id: str) -> str:
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
     items = {item.item_id: item for item in tables.read_rows(files.plan, WorkItem)}
     results = tables.read_rows(files.results, ItemResult)
+    inputs = {item.image_uri for item in items.values()}
+    inputs |= {style.image_uri for item in items.values() for style in item.styles}
 
     def fetch(uri: str) -> bytes:
-        return storage.read_bytes(uri if uri in absolute else storage.join(root, uri))
+        return storage.read_bytes(uri if uri in inputs else storage.join(root, uri))
 
-    absolute = {i.image_uri for i in items.values()}
-    absolute |= {style.image_uri for i in items.values() for style in i.styles}
     page = render(record, items, results, Album(fetch))
     storage.write_bytes(files.report, page.encode())
     return files.report

@@ -63,9 +63,11 @@ class Album:
     def choose_size(self, photos: Sequence[str], items: int) -> None:
         """Take the largest thumbnails with which the page stays within its budget."""
         budget = max(_BYTES_PER_PAGE, _BYTES_PER_ITEM * items) - _MARKUP_PER_ITEM * items
-        samples = photos[:: max(1, len(photos) // _SAMPLES)][:_SAMPLES]
+        sampled = photos[:: max(1, len(photos) // _SAMPLES)][:_SAMPLES]
+        with ThreadPoolExecutor(_THREADS) as threads:
+            largest = [one for one in threads.map(self._photo, sampled) if one]
         for self.size in SIZES:
-            shrunk = [one for one in map(self._photo, samples) if one]
+            shrunk = [thumbnail(one.data, *self.size) for one in largest]
             mean = sum(len(one.uri) for one in shrunk) / max(len(shrunk), 1)
             if mean * len(photos) <= budget:
                 break

@@ -38,6 +38,11 @@ class Thumbnail:
     width: int
     height: int
 
+    @property
+    def data(self) -> bytes:
+        """The picture's file."""
+        return base64.b64decode(self.uri.partition(",")[2])
+
 
 def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
     """Shrink an image file to `side` pixels on its longer side, as WebP.
