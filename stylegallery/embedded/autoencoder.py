@@ -16,7 +16,7 @@ ENCODER_WIDTH = 64
 
 
 def build_vae(code: PatchCode, width: int, blocks: tuple[int, ...]) -> AutoencoderTiny:
-    """An AutoencoderTiny with the encoder set to ``code`` and a fresh decoder.
+    """An AutoencoderTiny with the encoder set to ``code`` and a random decoder.
 
     Args:
         code: at most 64 channels.

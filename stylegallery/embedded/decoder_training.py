@@ -1,4 +1,7 @@
-"""Trains the decoder to beat the linear inverse of the code, and to stand noise in the latents."""
+"""Trains the decoder's free blocks: away with block edges and with noise in the latents.
+
+Whatever else the decoder holds is the exact linear inverse of the code, see ``inverse.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
+from torch import nn
 
-from stylegallery.embedded.autoencoder import build_vae, decode
+from stylegallery.embedded.autoencoder import build_vae
 from stylegallery.embedded.data import Mixture
+from stylegallery.embedded.inverse import BLOCKS, WIDTH, Trained, write_inverse
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PatchCode
-from stylegallery.embedded.phases import write_phases
 from stylegallery.embedded.runs import (
     Budget,
     Clock,
@@ -26,7 +30,7 @@ from stylegallery.embedded.runs import (
 from stylegallery.embedded.unet import Average
 
 CHECKPOINT = "decoder.pt"
-NOISE = 0.2  # largest standard deviation of the noise added to unit-variance latents
+NOISE = 0.6  # largest standard deviation of the noise added to unit-variance latents
 STEP_OFFSET = 5 * 10**8  # decoder batches lie apart from the UNet's
 
 
@@ -35,6 +39,7 @@ class DecoderRun:
     """Everything a decoder run resumes from."""
 
     vae: AutoencoderTiny
+    trained: Trained
     average: Average
     optimiser: torch.optim.AdamW
     budget: Budget
@@ -53,23 +58,22 @@ class DecoderRun:
 
     def finished(self) -> AutoencoderTiny:
         """The autoencoder with the averaged decoder."""
-        self.vae.decoder.load_state_dict(self.average.module.state_dict())
+        nn.ModuleList(self.trained.blocks).load_state_dict(self.average.module.state_dict())
         return self.vae
 
 
 def start(options: Options, code: PatchCode) -> DecoderRun:
     """A new run, or the one in the checkpoint when ``options.resume`` is set."""
     torch.manual_seed(options.seed + 1)
-    vae = build_vae(code, options.decoder_width, options.decoder_blocks)
+    vae = build_vae(code, WIDTH, BLOCKS)
+    trained = write_inverse(vae, code)
     vae.to(options.device, memory_format=torch.channels_last)
-    vae.encoder.requires_grad_(False)
-    if min(options.decoder_blocks) > 0:
-        write_phases(vae)
+    blocks = nn.ModuleList(trained.blocks)
     optimiser = torch.optim.AdamW(
-        vae.decoder.parameters(), options.decoder_rate, (0.9, 0.99), weight_decay=0.0, fused=True
+        blocks.parameters(), options.decoder_rate, (0.9, 0.99), weight_decay=0.0, fused=True
     )
     budget = Budget(options.decoder_steps, options.decoder_minutes, pause=options.stop_after)
-    run = DecoderRun(vae, Average(vae.decoder, options.ema), optimiser, budget)
+    run = DecoderRun(vae, trained, Average(blocks, options.ema), optimiser, budget)
     state = load_state(options.state / CHECKPOINT) if options.resume else None
     if state:
         vae.decoder.load_state_dict(state["decoder"])
@@ -127,15 +131,16 @@ def _step(run: DecoderRun, pixels: torch.Tensor, code: PatchCode, options: Optio
     target = pixels.to(options.device).float() / 255
     latents = code.encode(target)
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-    sigma = NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator)
+    sigma = NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator).square()
     noise = torch.randn(latents.shape, generator=generator) * sigma
     latents = (latents + noise.to(options.device)).contiguous(memory_format=torch.channels_last)
     with torch.autocast(torch.device(options.device).type, torch.bfloat16):
-        out = decode(run.vae, latents)
+        out = run.trained.half_size(latents)
     loss = reconstruction_loss(out, target)
+    blocks = nn.ModuleList(run.trained.blocks)
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.vae.decoder.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(blocks.parameters(), 1.0)
     run.optimiser.step()
-    run.average.update(run.vae.decoder)
+    run.average.update(blocks)
     return float(loss.detach())

@@ -83,10 +83,11 @@ def denoising(
 
 def contact_sheet(
     unet: UNet2DConditionModel, vae: AutoencoderTiny, code: PatchCode,
-    crops: dict[str, torch.Tensor], steps: int, columns: int = 4, rows: int = 4,
+    crops: dict[str, torch.Tensor], steps: int, rows: int, columns: int,
 ) -> Image.Image:  # fmt: skip
     """Products down the side, paintings along the top, their distillations between."""
-    contents = crops.get("photos", next(iter(crops.values())))[:rows]
+    contents = crops.get("photos", next(iter(crops.values())))
+    contents = contents[:: max(1, len(contents) // rows)][:rows]
     styles = crops.get("paintings", next(reversed(crops.values())))[:columns]
     lines = [torch.cat([torch.ones_like(styles[0]), *styles], 2)]
     for content in contents:

@@ -46,7 +46,7 @@ def finish(options: Options, mixture: Mixture, code: PatchCode, say: Report, ful
     say(json.dumps(figures, indent=2))
     budgets = {"UNet": unet_run.budget, "decoder": decoder_run.budget}
     write_card(options, mixture, figures, budgets, (unet, vae))
-    sheet = evaluate.contact_sheet(unet, vae, code, crops, options.sheet_steps)
+    sheet = evaluate.contact_sheet(unet, vae, code, crops, options.sheet_steps, *options.sheet)
     save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
 

@@ -25,8 +25,6 @@ class Options:
     small_share: float
     channels: int
     widths: tuple[int, ...]
-    decoder_width: int
-    decoder_blocks: tuple[int, ...]
     rate: float
     decoder_rate: float
     ema: float
@@ -37,6 +35,7 @@ class Options:
     device: str
     threads: int
     phases: tuple[str, ...]
+    sheet: tuple[int, ...]
     sheet_steps: int
     resume: bool
     stop_after: int
@@ -82,15 +81,13 @@ def _add_model_options(p: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=12, help="crops a UNet step")
     add("--side", type=int, default=256, help="side of a crop in pixels, a multiple of 64")
     add("--small-share", type=float, default=0.5, help="share of steps at 3/4 of the side: faster")
-    add("--channels", type=int, default=24, help="latent channels")
+    add("--channels", type=int, default=24, help="latent channels, at most 24")
     add("--widths", type=int, nargs=4, default=[64, 96, 128, 128], help="UNet channels")
-    add("--decoder-width", type=int, default=48, help="decoder channels")
-    add("--decoder-blocks", type=int, nargs=4, default=[2, 2, 2, 1],
-        help="residual blocks of the decoder at 1/8, 1/4, 1/2 and full size")  # fmt: skip
     add("--rate", type=float, default=3e-4, help="peak learning rate of the UNet")
     add("--decoder-rate", type=float, default=1e-3, help="peak learning rate of the decoder")
     add("--ema", type=float, default=0.998, help="decay of the averaged weights a step")
     add("--patterns", type=float, default=0.15, help="share of drawn patterns in a batch")
     add("--held-out", type=float, default=0.05, help="share of files kept for the figures")
     add("--drop-minutes", type=float, default=5.0, help="minutes between checkpoints")
+    add("--sheet", type=int, nargs=2, default=[4, 4], help="rows and columns of the contact sheet")
     add("--sheet-steps", type=int, default=60, help="steps of every picture on the contact sheet")

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 PATCH = 8
-SCALING = 4.0  # latents as the UNet sees them = stored latents * SCALING; unit variance there
+SCALING = 16.0  # latents as the UNet sees them = stored latents * SCALING; unit variance there
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from stylegallery.embedded.train import main
 
 TINY = ["--side", "64", "--batch", "2", "--channels", "4", "--widths", "32", "32", "32", "32",
-        "--decoder-width", "8", "--decoder-blocks", "1", "0", "0", "0", "--decoder-steps", "2",
-        "--sheet-steps", "2", "--threads", "2", "--seed", "3"]  # fmt: skip
+        "--decoder-steps", "2", "--sheet", "1", "1", "--sheet-steps", "2",
+        "--threads", "2", "--seed", "3"]  # fmt: skip
 
 
 def train(out: Path, *more: str) -> None:
