@@ -43,6 +43,7 @@ class Plan:
         standing: Keys of assets that stand although no row tells of them: a crash came between.
         counts: The plan in numbers.
         estimate: What is left will cost about this much.
+        made_at: When the done items were looked up, UTC.
     """
 
     spec: RestyleSpec
@@ -53,6 +54,7 @@ class Plan:
     standing: frozenset[str]
     counts: PlanCounts
     estimate: Estimate
+    made_at: datetime
 
     @property
     def files(self) -> RunFiles:
@@ -82,6 +84,7 @@ def plan(spec: RestyleSpec) -> Plan:
     if not items:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
+    made_at = datetime.now(UTC)
     done, standing = _look_up(spec.output, run_id, items)
     counts = PlanCounts(
         items=len(items),
@@ -92,7 +95,7 @@ def plan(spec: RestyleSpec) -> Plan:
         styles=sum(map(len, galleries.values())),
     )
     cost = estimate(counts.todo, spec, device_class(spec), done.values())
-    return Plan(spec, run_id, fingerprint, items, done, standing, counts, cost)
+    return Plan(spec, run_id, fingerprint, items, done, standing, counts, cost, made_at)
 
 
 def write_plan(plan: Plan) -> None:

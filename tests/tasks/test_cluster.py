@@ -1,12 +1,15 @@
 """How many actors fit, and what is said when they do not; how items wait to be handed out."""
 
+import os
+import signal
+
 import pytest
 
 from schemas.run import PoolSpec
 from schemas.work import StyleSource, WorkItem
 from tasks import backlog
 from tasks.backlog import Backlog
-from tasks.cluster import lay_out
+from tasks.cluster import _sigterm_kept, _sigterm_raises, lay_out
 from tasks.errors import PoolError
 from tasks.lease import Assignment
 
@@ -101,3 +104,22 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     now[0] = 1.0
     (again,) = queue.take(8, 1)
     assert (again.attempt, again.adopt, again.item) == (2, True, a.item)
+
+
+def test_sigterm_stays_what_it_was() -> None:
+    def mine(*_: object) -> None:
+        raise KeyError
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with _sigterm_kept():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init does
+        with _sigterm_raises(), pytest.raises(KeyError):
+            os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with _sigterm_raises(), pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert caught.value.code == 143
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -130,7 +130,12 @@ def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> N
     pid = starts(plan.spec.output)[-1][2]
     again = planning.plan(plan.spec)
     assert (again.run_id, again.counts.done) == (plan.run_id, 3)
-    ended(again)
+    heard: list[Progress] = []
+    ended(plan, on_progress=heard.append)  # the plan made before the interruption does as well
+    assert heard[0].done == 3
+    begun = Counter(name for name, _, _ in starts(plan.spec.output))
+    assert len(begun) == 8
+    assert begun.total() <= 9
     assert not alive(pid)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,7 @@ from tasks.verify import verify
 from tests.s3_server import S3Server
 from tests.tasks.actors import SlowActor, starts
 from tests.tasks.conftest import MakeSpec
+from tests.tasks.test_item import BAD, GOOD
 from tests.tasks.test_pool import alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
@@ -107,6 +109,24 @@ def test_everything_on_s3(make_spec: MakeSpec, s3_env: S3Server, tmp_path: Path)
     proof = verify(far.output, plan.run_id)
     assert len(proof.problems) == 1
     assert "not those that were written" in proof.problems[0]
+
+
+def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(products=1, only=["rocket"])
+    photos = {**GOOD, **{name: data for name, (data, _) in BAD.items()}}
+    for name, data in photos.items():
+        if data is not None:
+            (tmp_path / "in" / name).write_bytes(data)
+    names = ["good", *photos]
+    uris = ["p0.png", *photos]
+    pq.write_table(pa.table({"product_id": names, "image_uri": uris}), spec.catalog)
+    plan, summary, _ = run(spec)
+    assert (summary.ok, summary.rejected, summary.failed) == (1 + len(GOOD), len(BAD), 0)
+    for row in pq.read_table(plan.files.results).to_pylist():
+        assert (row["status"] == "rejected") == (row["product_id"] in BAD)
+        assert (row["error"] is not None) == (row["status"] == "rejected")
+    again = planning.plan(spec)
+    assert (again.run_id, again.counts.todo) == (plan.run_id, 0)
 
 
 def test_a_killed_driver_resumes_without_doing_anything_twice(
