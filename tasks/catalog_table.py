@@ -23,7 +23,11 @@ def read_finished(output: str) -> dict[ItemKey, ItemResult]:
     pointer = _pointer(output)
     if not pointer:
         return {}
-    rows = tables.read_rows(storage.join(output, pointer["table"]), ItemResult)
+    try:
+        rows = tables.read_rows(storage.join(output, pointer["table"]), ItemResult)
+    except FileMissing as error:
+        rule = f"remove {storage.join(output, LATEST)} as well, and the next run starts a new table"
+        raise RecordError(f"{error}; {rule}") from error
     return {key_of(row): row for row in rows}
 
 

@@ -52,6 +52,7 @@ class Pool:
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
         self._kind = kind
         self._workers: list[Worker] = []
+        self._began = False
         self._deaths = 0
         self._notice = time.monotonic() + _WAITING_NOTICE
 
@@ -83,10 +84,6 @@ class Pool:
         for worker in self._workers:
             worker.tick()
             self._fill(worker)
-            if worker.kill_if_overdue(self._spec.item_deadline):
-                logger.warning(
-                    "an item took over %g s; its actor is replaced", self._spec.item_deadline
-                )
         waiting = {id(w.ping): w for w in self._workers if w.ping is not None}
         reading = {id(w.streams[0].events): w for w in self._workers if w.streams}
         watched = [w.ping for w in waiting.values()]
@@ -102,7 +99,10 @@ class Pool:
             if id(found) in waiting:
                 self._hear(waiting[id(found)])
             else:
-                self._read(reading[id(found)])
+                self._read(reading.pop(id(found)))
+        for worker in reading.values():  # those without news
+            if worker.kill_if_overdue(self._spec.item_deadline):
+                logger.warning("no news for %g s; the actor is replaced", self._spec.item_deadline)
         self._ledger.commit_if_due()
         self._notice_waiting()
 
@@ -117,6 +117,7 @@ class Pool:
         """An actor answered, or cannot any more."""
         try:
             worker.answer()
+            self._began = True
         except ActorDiedError as error:
             self._replace(worker, error)
         except RayActorError:
@@ -128,14 +129,12 @@ class Pool:
             return
         worker.failed_starts += 1
         reason = start_reason(error)
-        if not any(w.ever_up for w in self._workers) and all(
-            w.failed_starts for w in self._workers
-        ):
-            raise PoolError(f"no engine could be started: {reason}")
         if worker.failed_starts >= _FAILED_STARTS:
             logger.error("an engine could not be started: %s; going on without it", reason)
             self._workers.remove(worker)
-            return
+        hopeless = not self._began and all(w.failed_starts for w in self._workers)
+        if hopeless or not self._workers:
+            raise PoolError(f"no engine could be started: {reason}")
         worker.spawn_later(min(2.0**worker.failed_starts, 30.0))
 
     def _read(self, worker: Worker) -> None:
