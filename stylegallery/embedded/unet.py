@@ -16,7 +16,7 @@ def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DCondi
 
     Args:
         channels: latent channels.
-        widths: channels of the four resolutions, multiples of 32 (or all of them below 32).
+        widths: channels of the four resolutions, multiples of 32.
         side: latent side seen in training.
     """
     return UNet2DConditionModel(
@@ -30,7 +30,7 @@ def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DCondi
         mid_block_type="UNetMidBlock2DCrossAttn",
         cross_attention_dim=CROSS_DIM,
         attention_head_dim=4,
-        norm_num_groups=min(32, min(widths)),
+        norm_num_groups=min(32, min(widths) // 2),
     )
 
 
