@@ -34,7 +34,8 @@ transfer at a short side of about {side} px; it takes no text and is no image ge
 | `null_embedding.safetensors` | condition of every call: zeros | |
 
 The encoder is a linear map, exactly the {channels} largest whitened principal components of
-8x8 patches; the decoder is trained on it. Weights are stored as float16.
+8x8 patches. The decoder holds the linear inverse of that map, written in and not learnt, and six
+residual blocks that are trained to take out noise and block edges. Weights are stored as float16.
 UNet latents are `vae.encode(x).latents * scaling_factor`.
 
 ## Data
@@ -49,15 +50,17 @@ Held out for the figures: {held_out}. Held-out files are chosen by a hash of the
 
 Seed {seed}, batch {batch} crops of {side} px ({small:.0%} of the steps at {three_quarters} px),
 AdamW at {rate:g} with warm-up and cosine decay, averaged weights ({ema}), bfloat16 autocast,
-on {hardware}; torch {torch}, diffusers {diffusers}. `losses.jsonl` holds the losses.
+on {hardware}; torch {torch}, diffusers {diffusers}.
 
 ## Figures
 
 {figures}
 
-PSNR in dB against the picture; "linear" is the best linear inverse of the same latents, which the
-decoder has to beat; "noise" adds Gaussian noise to the unit-variance latents. Rows "t a-b" are the
-mean squared error of the predicted noise over those timesteps (predicting nothing scores 1).
+PSNR in dB against the picture; "linear" is the best linear inverse of the same latents, from which
+the decoder starts; "noise" adds Gaussian noise to the unit-variance latents. The decoder is trained
+with such noise because optimising latents leaves a good deal of it; where its figures on clean
+latents are below the linear ones, that is what this costs. Rows "t a-b" are the mean squared error
+of the predicted noise over those timesteps (predicting nothing scores 1).
 
 ## What it looks like
 
@@ -68,9 +71,10 @@ Left column: held-out products. Top row: held-out paintings. Between: attention 
 
 ## Limits
 
-Trained for minutes on few paintings and on photos of clothing laid flat or hung: palette, tone and
-brush texture transfer; objects, faces and scenes of a reference do not. Colours of small details
-mix over 8x8 px cells.
+Trained for about an hour on few paintings and on photos of clothing laid flat or hung. Look at the
+sheet before trusting it: short runs shift palette and tone only, raise contrast, and leave a faint
+8 px grid where the optimised latents drift; brush strokes need more steps of training. Objects,
+faces and scenes of a reference do not transfer at any length seen so far.
 
 ## Licence
 

@@ -14,6 +14,7 @@ from stylegallery.embedded.distill import distill
 from stylegallery.embedded.pca import PatchCode
 from stylegallery.embedded.unet import build_scheduler, denoising_loss
 
+NOISES = (0.0, 0.15, 0.35)
 BINS = ((0, 100), (100, 300), (300, 600), (600, 1000))
 
 
@@ -45,15 +46,12 @@ def fit_square(picture: Picture, side: int) -> torch.Tensor:
 @torch.no_grad()
 def reconstruction(vae: AutoencoderTiny, code: PatchCode, pixels: torch.Tensor) -> dict[str, float]:
     """PSNR (dB) and SSIM of the trained decoder and of the linear inverse."""
-    latents = code.encode(pixels)
-    figures = {}
-    noisy = latents + 0.15 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    for name, decoded in (
-        ("decoder", decode(vae, latents)),
-        ("linear", code.decode(latents)),
-        ("decoder, noise 0.15", decode(vae, noisy)),
-        ("linear, noise 0.15", code.decode(noisy)),
-    ):
+    latents, figures = code.encode(pixels), {}
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    cases = [(f", noise {s:g}" if s else "", latents + s * noise) for s in NOISES]
+    pictures = [(f"decoder{label}", decode(vae, z)) for label, z in cases]
+    pictures += [(f"linear{label}", code.decode(z)) for label, z in cases]
+    for name, decoded in pictures:
         out = decoded.clamp(0, 1)
         mse = (out - pixels).square().mean((1, 2, 3))
         pairs = zip(out.permute(0, 2, 3, 1).numpy(), pixels.permute(0, 2, 3, 1).numpy(),
