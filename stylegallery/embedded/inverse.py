@@ -17,7 +17,14 @@ from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from torch import nn
 
 from stylegallery.embedded.pca import SCALING, PatchCode
-from stylegallery.embedded.routes import Route, route_early, route_late, watch_cells, watch_flags
+from stylegallery.embedded.routes import (
+    Route,
+    bias,
+    route_early,
+    route_late,
+    watch_cells,
+    watch_flags,
+)
 
 WIDTH, BLOCKS = 64, (4, 3, 2, 1)
 MAX_CHANNELS, PROBES, PARTS = 24, 7, 24  # latents, watched views of them, numbers of a 4x4 patch
@@ -67,7 +74,7 @@ def write_inverse(vae: AutoencoderTiny, code: PatchCode) -> Trained:
             _clear(module)
     n, to_quarter, constant, basis = (code.channels, *_quarter(code))
     first.weight[range(n), range(n), 1, 1] = SCALING
-    first.bias[:n] = LIFT[0]
+    bias(first)[:n] = LIFT[0]
     watch_cells(doublings[0], blocks[1][0], n, PROBES)
     route_early(blocks[1][1], Route(to_quarter, constant, LIFT[0], LIFT[1]))
     watch_flags(doublings[1], (38, 39), [(k, 40 + k) for k in range(PARTS)])
@@ -76,7 +83,7 @@ def write_inverse(vae: AutoencoderTiny, code: PatchCode) -> Trained:
     route_late(blocks[3][0], Route(_halves(torch.eye(12), 2), None, LIFT[2] + SPARE, LIFT[3]), 14)
     for k in range(6):
         last.weight[k % 3, 14 + k, 1, 1] = 1.0
-    last.bias[:] = 0.5 - LIFT[3]
+    bias(last)[:] = 0.5 - LIFT[3]
     _start(learn, n)
     layers = list(vae.decoder.layers)
     middle, end = layers.index(learn[3]) + 1, layers.index(learn[-1]) + 1

@@ -107,12 +107,19 @@ def route_late(
         three.weight[flag, 2 * n_in + axis, 1, 1] = 1.0
 
 
+def bias(conv: nn.Conv2d) -> torch.Tensor:
+    """The bias of a convolution that has one."""
+    if conv.bias is None:
+        raise ValueError("this convolution has no bias")
+    return conv.bias
+
+
 def _rows(conv: nn.Conv2d, channels: list[int], flag: list[int], lift: float) -> None:
     """Copy ``channels`` twice: the first copy lives in first rows, the second in the others."""
     n = len(channels)
     for k, channel in enumerate(channels):
         conv.weight[[k, n + k], channel, 1, 1] = 1.0
-        conv.bias[k] = -2 * lift
+        bias(conv)[k] = -2 * lift
         for f in flag:
             conv.weight[k, f, 1, 1] += 2 * lift
             conv.weight[n + k, f, 1, 1] -= 2 * lift
@@ -132,4 +139,4 @@ def _columns(conv: nn.Conv2d, start: int, flag: int, route: Route) -> None:
             conv.weight[rows, part, 1, 1] = route.weight[row, column]
         conv.weight[rows, flag, 1, 1] = offsets[0, column] - offsets[1, column]
         conv.weight[rows, flag + 1, 1, 1] = 2 * lift if column == 0 else -2 * lift
-        conv.bias[rows] = offsets[1, column] + (-lift if column == 0 else lift)
+        bias(conv)[rows] = offsets[1, column] + (-lift if column == 0 else lift)
