@@ -8,6 +8,7 @@ from schemas.base import Frozen
 
 Method = Literal["stylegallery", "attention-distillation"]
 Preset = Literal["quality", "balanced", "preview"]
+Start = Literal["clean", "adain"]
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 
@@ -30,15 +31,19 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        60,
+        40,
         ge=1,
         le=1000,
         title="Optimisation steps",
-        description="Number of Adam steps on the latent, one per timestep. More is slower and "
+        description="Number of steps on the latent, one per timestep. More is slower and "
         "brings stronger style.",
     )
     learning_rate: float = Field(
-        0.05, gt=0, le=1, title="Learning rate", description="Adam learning rate on the latent."
+        0.1,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="Size of a step, in units of the latent's own variation.",
     )
     content_weight: float = Field(
         0.26,
@@ -121,8 +126,14 @@ class StyleParams(Frozen):
         title="Routing strength",
         description="How strongly soft routing favours matched regions; 0 ignores regions.",
     )
+    start: Start = Field(
+        "adain",
+        title="Start",
+        description="Latent that the optimisation starts from: `clean` is the photo's own, "
+        "`adain` gives each region the tone and contrast of its matches first.",
+    )
     start_noise: float = Field(
-        0.1,
+        0.02,
         ge=0,
         le=1,
         title="Start noise",
@@ -144,9 +155,9 @@ class StyleParams(Frozen):
 
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 150},
+    "quality": {"steps": 100, "learning_rate": 0.06},
     "balanced": {},
-    "preview": {"steps": 24, "learning_rate": 0.1},
+    "preview": {"steps": 20, "learning_rate": 0.2},
 }
 """What each preset changes against the defaults of :class:`StyleParams`."""
 

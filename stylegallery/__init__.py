@@ -11,12 +11,17 @@
 Names load on first use, so that importing the package does not import torch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stylegallery.pipeline import StyleGallery
     from stylegallery.types import Picture, PreparedImage, Step, Stylized
+
+# MKL picks its kernels by how memory happens to be aligned, so equal calls differ in the last bit
+# unless this stands before its first call; the same seed has to give the same bytes.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __version__ = "0.1.0"
 __all__ = ["Picture", "PreparedImage", "Step", "StyleGallery", "Stylized"]

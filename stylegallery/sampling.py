@@ -10,8 +10,12 @@ from stylegallery.attention import LayerRecord, grid_size, record_attention, sty
 from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
 from stylegallery.errors import DidNotConverge
 from stylegallery.models import Models
+from stylegallery.pyramid import PyramidLatent
 from stylegallery.routing import Correspondence
+from stylegallery.start import regional_adain
 from stylegallery.types import PreparedImage, Step
+
+_MOMENTUM = 0.9
 
 OnStep = Callable[[Step], None]
 
@@ -25,11 +29,12 @@ def optimise(
     seed: int,
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, tuple[Step, ...]]:
-    """Run Adam on one latent, one step at each timestep from noisy to clean.
+    """Descend the energies on one latent, one step at each timestep from noisy to clean.
 
     As in the published code no denoising step is taken: the latent itself is the result. Unlike
-    it, the start is the clean latent (Attention Distillation, arXiv 2502.20235) with a little
-    seeded noise, so that flat areas can grow texture.
+    it, the start is the clean latent, as in Attention Distillation (arXiv 2502.20235), in the
+    tone of its matches (:mod:`stylegallery.start`), with a little seeded noise; and the steps
+    are sized band by band (:mod:`stylegallery.pyramid`) instead of cell by cell by Adam.
 
     Returns:
         The latent (1, C, h, w) float32 and the losses of every step.
@@ -40,8 +45,14 @@ def optimise(
     generator = torch.Generator().manual_seed(seed)
     clean = content.latent.to(models.device)
     noise = torch.randn(clean.shape, generator=generator).to(models.device)
-    latent = (clean + params.start_noise * noise).requires_grad_()
-    adam = torch.optim.Adam([latent], lr=params.learning_rate)
+    references = [style.latent.to(models.device) for style in styles]
+    begin = clean
+    if params.start == "adain":
+        begin = regional_adain(content, styles, routing).to(models.device)
+    pyramid = PyramidLatent(begin + params.start_noise * noise, [clean, *references])
+    optimiser = torch.optim.SGD(
+        pyramid.moves, lr=params.learning_rate, momentum=_MOMENTUM, dampening=_MOMENTUM
+    )
     router = _Router(content, styles, routing, models.device)
     scheduler = type(models.scheduler).from_config(models.scheduler.config)
     scheduler.set_timesteps(params.steps)
@@ -53,12 +64,13 @@ def optimise(
                 for image in [content, *styles]:
                     models.denoise(image.latent.to(models.device), timestep)
                     shown.append(dict(record.layers))
-            models.denoise(latent, timestep)
+            models.denoise(pyramid.value(), timestep)
             style, kept = _energies(record.layers, shown[0], shown[1:], router, params)
             loss = style + params.content_weight * kept
-            adam.zero_grad(set_to_none=True)
+            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            adam.step()
+            pyramid.normalise_gradients()
+            optimiser.step()
             step = Step(index, params.steps, timestep, loss.item(), style.item(), kept.item())
             if not torch.isfinite(loss):
                 raise DidNotConverge(
@@ -67,7 +79,7 @@ def optimise(
             trace.append(step)
             if on_step is not None:
                 on_step(step)
-    return latent.detach(), tuple(trace)
+    return pyramid.value().detach(), tuple(trace)
 
 
 def _energies(

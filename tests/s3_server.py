@@ -116,8 +116,8 @@ def _start(
         port = _free_port()
         command = [str(binary), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
         command += ["--auth-key", f"{key},{secret}", "--vfs-cache-mode", "off"]
-        # Without these the server would show a changed directory only minutes later.
-        command += ["--dir-cache-time", "0s", "--poll-interval", "0"]
+        # Without these a changed directory would show only minutes later; at 0s the server spins.
+        command += ["--dir-cache-time", "1ms", "--poll-interval", "0"]
         command += ["--config", os.devnull, str(data)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -51,8 +51,9 @@ def test_soft_routing_of_strength_zero_is_attention_distillation(
     engine: StyleGallery, params: StyleParams
 ) -> None:
     picture = figure_on_ground(64, 64, RED, BLUE)
-    soft = params.model_copy(update={"routing_strength": 0.0})
-    plain = params.model_copy(update={"method": "attention-distillation"})
+    clean = params.model_copy(update={"start": "clean"})
+    soft = clean.model_copy(update={"routing_strength": 0.0})
+    plain = clean.model_copy(update={"method": "attention-distillation"})
     assert torch.allclose(
         restyle(engine, picture, soft), restyle(engine, picture, plain), atol=1e-3
     )
