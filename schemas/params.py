@@ -8,7 +8,6 @@ from schemas.base import Frozen
 
 Method = Literal["stylegallery", "attention-distillation"]
 Preset = Literal["quality", "balanced", "preview"]
-Start = Literal["clean", "adain"]
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 
@@ -126,11 +125,11 @@ class StyleParams(Frozen):
         title="Routing strength",
         description="How strongly soft routing favours matched regions; 0 ignores regions.",
     )
-    start: Start = Field(
-        "adain",
-        title="Start",
-        description="Latent that the optimisation starts from: `clean` is the photo's own, "
-        "`adain` gives each region the tone and contrast of its matches first.",
+    match_tone: bool = Field(
+        True,
+        title="Match tone",
+        description="Give each region the tone and contrast of its matches, before and after the "
+        "optimisation.",
     )
     start_noise: float = Field(
         0.02,
@@ -157,7 +156,7 @@ class StyleParams(Frozen):
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
     "quality": {"steps": 100, "learning_rate": 0.06},
     "balanced": {},
-    "preview": {"steps": 20, "learning_rate": 0.2},
+    "preview": {"steps": 16, "learning_rate": 0.15},
 }
 """What each preset changes against the defaults of :class:`StyleParams`."""
 

@@ -12,7 +12,7 @@ from stylegallery.errors import DidNotConverge
 from stylegallery.models import Models
 from stylegallery.pyramid import PyramidLatent
 from stylegallery.routing import Correspondence
-from stylegallery.start import regional_adain
+from stylegallery.tone import match_tone
 from stylegallery.types import PreparedImage, Step
 
 _MOMENTUM = 0.9
@@ -33,7 +33,7 @@ def optimise(
 
     As in the published code no denoising step is taken: the latent itself is the result. Unlike
     it, the start is the clean latent, as in Attention Distillation (arXiv 2502.20235), in the
-    tone of its matches (:mod:`stylegallery.start`), with a little seeded noise; and the steps
+    tone of its matches (:mod:`stylegallery.tone`), with a little seeded noise; and the steps
     are sized band by band (:mod:`stylegallery.pyramid`) instead of cell by cell by Adam.
 
     Returns:
@@ -46,9 +46,7 @@ def optimise(
     clean = content.latent.to(models.device)
     noise = torch.randn(clean.shape, generator=generator).to(models.device)
     references = [style.latent.to(models.device) for style in styles]
-    begin = clean
-    if params.start == "adain":
-        begin = regional_adain(content, styles, routing).to(models.device)
+    begin = match_tone(clean, content, styles, routing) if params.match_tone else clean
     pyramid = PyramidLatent(begin + params.start_noise * noise, [clean, *references])
     optimiser = torch.optim.SGD(
         pyramid.moves, lr=params.learning_rate, momentum=_MOMENTUM, dampening=_MOMENTUM
@@ -79,7 +77,10 @@ def optimise(
             trace.append(step)
             if on_step is not None:
                 on_step(step)
-    return pyramid.value().detach(), tuple(trace)
+    result = pyramid.value().detach()
+    if params.match_tone:
+        result = match_tone(result, content, styles, routing)
+    return result, tuple(trace)
 
 
 def _energies(

@@ -51,7 +51,7 @@ def test_soft_routing_of_strength_zero_is_attention_distillation(
     engine: StyleGallery, params: StyleParams
 ) -> None:
     picture = figure_on_ground(64, 64, RED, BLUE)
-    clean = params.model_copy(update={"start": "clean"})
+    clean = params.model_copy(update={"match_tone": False})
     soft = clean.model_copy(update={"routing_strength": 0.0})
     plain = clean.model_copy(update={"method": "attention-distillation"})
     assert torch.allclose(

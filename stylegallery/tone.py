@@ -1,4 +1,4 @@
-"""Where the optimisation starts: the clean latent, tuned to the statistics of its matches."""
+"""Tone and contrast: each region of a latent takes the statistics of its matches."""
 
 import torch
 from torch import Tensor
@@ -11,20 +11,27 @@ _GAIN = (0.5, 2.0)
 _SMOOTHING = 5
 
 
-def regional_adain(
-    content: PreparedImage, styles: list[PreparedImage], routing: Correspondence
+def match_tone(
+    latent: Tensor, content: PreparedImage, styles: list[PreparedImage], routing: Correspondence
 ) -> Tensor:
-    """Give each content region mean and deviation of the reference regions it is routed to.
+    """Give each region of a latent mean and deviation of the reference regions it is routed to.
 
     Adaptive instance normalisation (Huang and Belongie, arXiv 1703.06868), which StyleID applies
-    to the whole inverted latent, here region by region on the clean one: tone and contrast are
-    right from the first step on, and the optimisation is left with what it is for, texture.
-    Gains are limited, so that flat areas do not become noise, and blend over region borders.
+    to the whole inverted latent, here region by region. Before the optimisation it leaves it with
+    what it is for, texture; after it, it takes back what has drifted: blown highlights, and a
+    mean in channels that have none, which would show as a grid. Gains are limited, so that flat
+    areas do not become noise, and blend over region borders.
+
+    Args:
+        latent: (1, C, h, w) on the content's grid.
+        content: Gives the regions.
+        styles: The references that `routing` was made for.
+        routing: Which regions belong together.
 
     Returns:
         (1, C, h, w) float32. Regions without a reference stay as they are.
     """
-    latent = content.latent.cpu()
+    device, latent = latent.device, latent.cpu()
     values = torch.cat([s.latent.cpu()[0].flatten(1) for s in styles], dim=1)
     labels, offset = [], 0
     for style, count in zip(styles, routing.style_regions, strict=True):
@@ -43,7 +50,7 @@ def regional_adain(
         factor = (deviation / own.clamp(min=1e-4)).clamp(*_GAIN)
         gain[0][:, cells] = factor[:, None]
         shift[0][:, cells] = (mean - own_mean * factor)[:, None]
-    return latent * _blend(gain) + _blend(shift)
+    return (latent * _blend(gain) + _blend(shift)).to(device)
 
 
 def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

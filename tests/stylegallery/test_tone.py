@@ -5,7 +5,7 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from stylegallery.pyramid import PyramidLatent, amplitudes, bands, collapse
-from stylegallery.start import regional_adain
+from stylegallery.tone import match_tone
 from tests.stylegallery.conftest import figure_on_ground
 
 
@@ -46,8 +46,8 @@ def test_regions_take_the_tone_of_their_matches(engine: StyleGallery, params: St
     one = engine.prepare(figure_on_ground(64, 64, (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)), whole)
     other = engine.prepare(figure_on_ground(64, 64, (0.1, 0.8, 0.2), (0.9, 0.9, 0.1)), whole)
     routing = engine.match(one, [other], whole)
-    tuned = regional_adain(one, [other], routing)
+    tuned = match_tone(one.latent, one, [other], routing)
     wanted = other.latent.mean(dim=(2, 3))
     assert torch.allclose(tuned.mean(dim=(2, 3)), wanted, atol=1e-3)
     routing.log_weights.fill_(-torch.inf)
-    assert torch.equal(regional_adain(one, [other], routing), one.latent)
+    assert torch.equal(match_tone(one.latent, one, [other], routing), one.latent)
