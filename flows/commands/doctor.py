@@ -13,8 +13,18 @@ from typing import Final
 
 from flows.usage import EXIT_OK, EXIT_USAGE
 
-_ENGINE: Final = ("torch", "diffusers", "transformers", "scikit-learn", "pyarrow")
-_BATCH: Final = ("prefect", "ray", "fsspec", "s3fs", "jinja2")
+_PACKAGES: Final = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "scikit-learn",
+    "pyarrow",
+    "prefect",
+    "ray",
+    "fsspec",
+    "s3fs",
+    "jinja2",
+)
 _FASTAPI: Final = ((0, 139), (0, 151))
 """Releases that Prefect 3.8's server starts with: at least the first, below the second."""
 _MIN_FREE_GB: Final = 5
@@ -49,12 +59,11 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in (*_ENGINE, *_BATCH):
-        extra = "[batch]" if name in _BATCH else ""
+    for name in _PACKAGES:
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, "not installed", f"pip install 'stylegallery{extra}'")
+            yield Finding(name, "not installed", "pip install stylegallery")
 
 
 def _fastapi() -> Iterator[Finding]:
