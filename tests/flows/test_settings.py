@@ -7,7 +7,7 @@ import pytest
 from flows.flags import RunFlags, field_help
 from flows.settings import from_assignments, from_environment, from_file, resolve, resolve_engine
 from flows.usage import UsageError
-from schemas.params import StyleParams
+from schemas.params import PRESETS, StyleParams
 
 PLACES = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "out"}
 
@@ -35,7 +35,7 @@ def test_flags_beat_environment_beats_file_beats_preset(
     spec = resolve(*flags.layers())
     assert spec.catalog == "file.parquet"
     assert spec.output == "env-out"
-    assert spec.params.steps == 150  # the preset's
+    assert spec.params.steps == PRESETS["quality"]["steps"]
     assert spec.params.learning_rate == 0.02
     assert spec.params.max_regions == 6
     assert spec.pool.actors == 4
@@ -103,7 +103,7 @@ def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> N
 
 def test_one_image_needs_no_catalog() -> None:
     params, engine = resolve_engine({"model": "/models/sd15", "preset": "preview", "limit": 3})
-    assert (params.steps, engine.model) == (24, "/models/sd15")
+    assert (params.steps, engine.model) == (PRESETS["preview"]["steps"], "/models/sd15")
 
 
 def test_help_texts_are_those_of_the_schemas() -> None:
