@@ -127,7 +127,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         if device.type != "cpu":
             return torch.float16
-        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has no such function
+        # torch 2.11 has no such function
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         native = able.get("amx_bf16") or able.get("avx512_bf16")
         return torch.bfloat16 if native else torch.float32
     dtype: torch.dtype = getattr(torch, name)
