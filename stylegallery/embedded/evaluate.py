@@ -18,7 +18,7 @@ NOISES = (0.0, 0.15, 0.35)
 BINS = ((0, 100), (100, 300), (300, 600), (600, 1000))
 
 
-def test_crops(mixture: Mixture, side: int, count: int) -> dict[str, torch.Tensor]:
+def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, torch.Tensor]:
     """Centre crops of held-out pictures by source; drawn patterns where nothing is held out.
 
     Returns:

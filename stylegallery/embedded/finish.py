@@ -34,7 +34,7 @@ def finish(options: Options, mixture: Mixture, code: PatchCode, say: Report, ful
     say(f"wrote {options.out}")
     if not full:
         return
-    crops = evaluate.test_crops(mixture, options.side, 24)
+    crops = evaluate.held_out_crops(mixture, options.side, 24)
     figures = {
         name: {
             **evaluate.reconstruction(vae, code, pixels),
