@@ -26,7 +26,7 @@ def field_help(model: type[BaseModel], name: str) -> str:
         notes.append("one of " + ", ".join(str(choice) for choice in get_args(info.annotation)))
     if info.is_required():
         notes.append("required")
-    elif info.default not in ("", [], False, None):
+    elif info.default not in ("", [], (), False, None):
         notes.append(f"default {info.default}")
     return f"{info.description}" + (f" [{'; '.join(notes)}]" if notes else "")
 
@@ -68,6 +68,9 @@ class StyleFlags:
         ),
     ] = None
     model: Annotated[str | None, _flag(EngineSpec, "model", _MACHINE)] = None
+    revision: Annotated[str | None, _flag(EngineSpec, "revision", _MACHINE)] = None
+    config_folder: Annotated[str | None, _flag(EngineSpec, "config_folder", _MACHINE)] = None
+    loras: Annotated[list[str] | None, _flag(EngineSpec, "loras", _MACHINE, "--lora")] = None
     encoder: Annotated[str | None, _flag(EngineSpec, "encoder", _MACHINE)] = None
     device: Annotated[str | None, _flag(EngineSpec, "device", _MACHINE)] = None
     dtype: Annotated[str | None, _flag(EngineSpec, "dtype", _MACHINE)] = None

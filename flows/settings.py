@@ -27,7 +27,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "pool": PoolSpec,
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
-_LISTS: Final = {"galleries", "only"}
+_LISTS: Final = {"galleries", "only", "loras"}
 
 Layer = dict[str, Any]
 """Settings of one source: field name to value, `params.steps` and the like flattened to `steps`."""

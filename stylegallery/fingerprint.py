@@ -4,7 +4,7 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-from schemas.engine import EngineSpec
+from schemas.engine import EngineSpec, LoraSpec
 
 METHOD_VERSION = 1
 """Raised whenever a change of the code changes pixels for the same parameters."""
@@ -16,29 +16,40 @@ def embedded_folder() -> Path:
 
 
 def model_location(model: str) -> str | Path:
-    """Return the folder that `model` names, or the hub id as it stands."""
+    """Return the folder or file that `model` names, or the hub id as it stands."""
     if model == "embedded":
         return embedded_folder()
-    folder = Path(model).expanduser()
-    return folder if folder.is_dir() else model
+    place = Path(model).expanduser()
+    return place if place.exists() else model
+
+
+def lora_location(weights: str) -> str | Path:
+    """Return the file that `weights` names, or the hub id as it stands."""
+    file = Path(weights).expanduser()
+    return file if file.is_file() else weights
 
 
 def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
-    """Name model, encoder, precision, device class and the versions that decide pixels.
+    """Name model, LoRAs, encoder, precision, device class and the versions that decide pixels.
+
+    Folders and files are named by their content. Of a hub id only the revision is known without
+    the network: give one where its default branch may move.
 
     Args:
         spec: The engine asked for.
         device_class: `cpu`, `cuda` or `mps`; CPU and GPU pixels differ.
 
     Returns:
-        Text such as `embedded:1f3a…/efficientnet-lite0/cpu-auto/torch-2.13.0/method-1`.
+        Text such as `embedded:1f3a…/efficientnet-lite0/cpu-auto/torch-2.13.0/method-1`, with
+        `config:…` and `lora:…` after the model where there are any.
     """
     place = model_location(spec.model)
-    name = "embedded" if spec.model == "embedded" else spec.model
-    content = _folder_hash(place) if isinstance(place, Path) else spec.revision or "default"
+    content = _content_hash(place) if isinstance(place, Path) else spec.revision or "default"
     return "/".join(
         [
-            f"{name}:{content}",
+            f"{spec.model}:{content}",
+            *_config_names(spec),
+            *(f"lora:{_lora_name(lora)}" for lora in spec.loras),
             spec.encoder,
             f"{device_class}-{spec.dtype}",
             f"torch-{version('torch').split('+')[0]}",
@@ -47,11 +58,27 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
     )
 
 
-def _folder_hash(folder: Path) -> str:
+def _config_names(spec: EngineSpec) -> list[str]:
+    """Name the layout of a single file; of its folder the weights themselves are not read."""
+    folder = Path(spec.config_folder).expanduser()
+    if not spec.config_folder or not folder.is_dir():
+        return []
+    return [f"config:{_content_hash(folder, '*.json', 'null_embedding.safetensors')}"]
+
+
+def _lora_name(lora: LoraSpec) -> str:
+    place = lora_location(lora.weights)
+    content = _content_hash(place) if isinstance(place, Path) else lora.weights
+    return f"{content}@{lora.scale}"
+
+
+def _content_hash(place: Path, *patterns: str) -> str:
+    """Hash a file, or those of a folder's files that match; all weights and configs if not told."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in {".safetensors", ".json"} and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    patterns = patterns or ("*.safetensors", "*.json")
+    found = {path for pattern in patterns for path in place.rglob(pattern) if path.is_file()}
+    for path in [place] if place.is_file() else sorted(found):
+        digest.update(path.relative_to(place).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]

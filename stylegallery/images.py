@@ -69,10 +69,10 @@ def encode(picture: Picture, image_format: str, note: str = "") -> bytes:
         image_format: `png`, `webp` (both lossless) or `jpg` (quality 95).
         note: ASCII text stored in the file's metadata.
     """
-    rgb = _to_bytes(picture.pixels)
+    rgb = to_bytes(picture.pixels)
     image = Image.fromarray(rgb.permute(1, 2, 0).numpy())
     if picture.alpha is not None and image_format != "jpg":
-        image.putalpha(Image.fromarray(_to_bytes(picture.alpha)[0].numpy()))
+        image.putalpha(Image.fromarray(to_bytes(picture.alpha)[0].numpy()))
     out = io.BytesIO()
     if image_format == "png":
         info = PngImagePlugin.PngInfo()
@@ -173,5 +173,6 @@ def _to_float(image: Image.Image) -> Tensor:
     return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None].contiguous()
 
 
-def _to_bytes(pixels: Tensor) -> Tensor:
+def to_bytes(pixels: Tensor) -> Tensor:
+    """Return the first of pixels (B, C, H, W) in [0, 1] as (C, H, W) uint8 on the CPU."""
     return (pixels[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()

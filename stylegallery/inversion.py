@@ -23,7 +23,8 @@ def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:
     """Invert a clean latent by DDIM and fuse the features seen on the way.
 
     The features are the output of the last but one up block, which lies on the latent's grid.
-    The library's inverse scheduler gives the published trajectory.
+    The library's inverse scheduler gives the published trajectory; it reads from the model's
+    schedule whether the UNet predicts noise or velocity.
 
     Args:
         models: The diffusion model.

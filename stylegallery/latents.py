@@ -25,8 +25,9 @@ def encode(models: Models, pixels: Tensor, size: tuple[int, int]) -> Tensor:
     The posterior's mean is taken, so the same pixels always give the same latent.
     """
     signed = resize(pixels.to(models.device), size) * 2 - 1
-    encoded = models.vae.encode(signed)
-    latent = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    # AutoencoderKL gives (a posterior,), AutoencoderTiny and AutoencoderDC (the latent,)
+    encoded = models.vae.encode(signed, return_dict=False)[0]
+    latent = encoded if isinstance(encoded, Tensor) else encoded.mean
     scaled: Tensor = (latent - _shift(models)) * models.vae.config.scaling_factor
     return scaled.float()
 

@@ -1,22 +1,19 @@
-"""Load a latent diffusion model from a folder in diffusers layout or from the Hugging Face hub."""
+"""A latent diffusion model, whatever it was loaded from: folder, hub or single file."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
-from safetensors.torch import load_file
+from diffusers import DDIMScheduler
 from torch import Tensor
 
 from schemas.engine import EngineSpec
+from stylegallery.checkpoints import is_checkpoint, load_checkpoint
+from stylegallery.conditioning import SDXL_EMBEDDING
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.fingerprint import model_location
-
-VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny")
-NULL_EMBEDDING_FILE = "null_embedding.safetensors"
+from stylegallery.folders import Parts, load_folder
+from stylegallery.lora import fuse_lora
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +25,14 @@ class Models:
         vae: Encodes and decodes; float32.
         scheduler: Noise schedule and prediction type.
         null_embedding: (1, n, d) embedding of the empty prompt, of `dtype`.
+        null_pooled: (1, p) its pooled embedding, of `dtype`; None unless the UNet is SDXL's.
     """
 
     unet: Any
     vae: Any
     scheduler: DDIMScheduler
     null_embedding: Tensor
+    null_pooled: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +47,9 @@ class Models:
     @property
     def vae_factor(self) -> int:
         """Pixels a side of one latent cell."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        config = self.vae.config  # AutoencoderDC may have another decoder, so it names both
+        stages = config.get("encoder_block_out_channels") or config.block_out_channels
+        return int(2 ** (len(stages) - 1))
 
     @property
     def native_size(self) -> int:
@@ -57,51 +58,57 @@ class Models:
         return int(min(size) if isinstance(size, list | tuple) else size) * self.vae_factor
 
     def denoise(self, latent: Tensor, timestep: int) -> Tensor:
-        """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999."""
+        """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999.
+
+        What it predicts, noise or velocity, `scheduler.config.prediction_type` says.
+        """
         batch = latent.shape[0]
         prediction: Tensor = self.unet(
             latent.to(self.dtype),
             timestep,
             encoder_hidden_states=self.null_embedding.expand(batch, -1, -1),
+            added_cond_kwargs=self._sizes_and_pooled(latent),
             return_dict=False,
         )[0]
         return prediction
 
+    def _sizes_and_pooled(self, latent: Tensor) -> dict[str, Tensor] | None:
+        """Return SDXL's further conditions: an uncropped image of the working size."""
+        if self.null_pooled is None:
+            return None
+        batch = latent.shape[0]
+        height, width = (side * self.vae_factor for side in latent.shape[-2:])
+        sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device)
+        return {
+            "text_embeds": self.null_pooled.expand(batch, -1),
+            "time_ids": sizes.float().expand(batch, -1),
+        }
+
 
 def load_models(spec: EngineSpec) -> Models:
-    """Load UNet, autoencoder, schedule and null embedding, and freeze them.
+    """Load UNet, autoencoder, schedule and the empty prompt's condition, and freeze them.
 
     Raises:
-        ModelNotFound: the folder or hub id cannot be loaded; the message says what to do.
-        UnsupportedModel: the model is of a kind that the engine does not know.
+        ModelNotFound: a folder, file or hub id cannot be loaded; the message says what to do.
+        UnsupportedModel: the model or a LoRA is of a kind that the engine does not know.
     """
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.dtype, device)
-    place = model_location(spec.model)
-    options: dict[str, Any] = {"revision": spec.revision} if spec.revision else {}
-    weights = {**options, "use_safetensors": True, "low_cpu_mem_usage": False}  # no accelerate
-    try:
-        unet = UNet2DConditionModel.from_pretrained(
-            place, subfolder="unet", torch_dtype=dtype, **weights
-        )
-        vae = _vae_class(place, options).from_pretrained(
-            place, subfolder="vae", torch_dtype=torch.float32, **weights
-        )
-        schedule = DDIMScheduler.load_config(place, subfolder="scheduler", **options)
-        null = _null_embedding(place, options)
-    except (OSError, ValueError) as error:
-        raise ModelNotFound(_advice(spec, place, error)) from error
-    if unet.config.addition_embed_type is not None:
-        raise UnsupportedModel(
-            f"{spec.model} takes extra conditions ({unet.config.addition_embed_type}), as SDXL "
-            "does; use a model of the SD 1.x or 2.x kind."
-        )
+    if is_checkpoint(spec.model):
+        parts = load_checkpoint(spec, dtype)
+    else:
+        parts = load_folder(spec, model_location(spec.model), dtype)
+    _refuse_other_kinds(spec.model, parts)
+    for lora in spec.loras:
+        fuse_lora(parts.unet, lora)
     layout = torch.channels_last
+    pooled = parts.null.pooled
     return Models(
-        unet=unet.to(device, memory_format=layout).eval().requires_grad_(False),
-        vae=vae.to(device, memory_format=layout).eval().requires_grad_(False),
-        scheduler=DDIMScheduler.from_config(schedule),
-        null_embedding=null.to(device, dtype),
+        unet=parts.unet.to(device, memory_format=layout).eval().requires_grad_(False),
+        vae=parts.vae.to(device, memory_format=layout).eval().requires_grad_(False),
+        scheduler=parts.scheduler,
+        null_embedding=parts.null.embedding.to(device, dtype),
+        null_pooled=None if pooled is None else pooled.to(device, dtype),
     )
 
 
@@ -135,46 +142,16 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def _vae_class(place: str | Path, options: dict[str, Any]) -> Any:
-    config = diffusers.AutoencoderKL.load_config(place, subfolder="vae", **options)
-    name = config.get("_class_name", "AutoencoderKL")
-    if name not in VAE_CLASSES:
-        raise UnsupportedModel(f"autoencoder {name} is not known; use one of {VAE_CLASSES}.")
-    return getattr(diffusers, name)
-
-
-def _null_embedding(place: str | Path, options: dict[str, Any]) -> Tensor:
-    """Read the stored embedding of the empty prompt, or compute it with the text encoder."""
-    if isinstance(place, Path) and (place / NULL_EMBEDDING_FILE).is_file():
-        return load_file(place / NULL_EMBEDDING_FILE)["null_embedding"]
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    tokenizer = CLIPTokenizer.from_pretrained(place, subfolder="tokenizer", **options)
-    encoder = CLIPTextModel.from_pretrained(
-        place, subfolder="text_encoder", use_safetensors=True, **options
-    )
-    tokens = tokenizer(
-        "", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt"
-    )
-    with torch.no_grad():
-        hidden: Tensor = encoder(tokens.input_ids).last_hidden_state
-    return hidden
-
-
-def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(place, Path):
-        return (
-            f"model folder {place} cannot be loaded ({reason}); it must be in diffusers layout "
-            "with safetensors weights: unet/, vae/, scheduler/ and either null_embedding."
-            "safetensors or text_encoder/ and tokenizer/."
+def _refuse_other_kinds(name: str, parts: Parts) -> None:
+    extra = parts.unet.config.addition_embed_type
+    if extra not in (None, SDXL_EMBEDDING):
+        raise UnsupportedModel(
+            f"{name} takes extra conditions ({extra}) that are not known; use a model of the "
+            "SD 1.x, SD 2.x or SDXL kind."
         )
-    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    remedy = (
-        "HF_HUB_OFFLINE is set: unset it, or" if offline else "check the id and the network, or"
-    )
-    return (
-        f"model {spec.model!r} is neither a folder here nor loadable from the hub ({reason}); "
-        f"{remedy} download it once with `huggingface-cli download {spec.model}`, or use "
-        "--model embedded."
-    )
+    taken, given = parts.unet.config.in_channels, parts.vae.config.latent_channels
+    if taken != given:
+        raise UnsupportedModel(
+            f"the UNet of {name} takes {taken} channels where its autoencoder gives {given}, as "
+            "models for inpainting do; use the plain model."
+        )

@@ -1,47 +1,46 @@
-"""A stand-in for a real model: SD-shaped, random weights, written as a diffusers folder.
+"""Stand-ins for real models: small, random weights, written as diffusers folders.
 
-It is loaded by the real loader, so only its pictures are meaningless, not the code it runs.
+They are loaded by the real loader, so only their pictures are meaningless, not the code they run.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 WIDTHS = (32, 64, 128, 128)
+_BETAS: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+}
 
 
-def write_tiny_model(folder: Path, prediction_type: str = "epsilon") -> Path:
-    """Write a seeded SD-shaped model of about 3 MB into `folder` and return it."""
-    state = torch.random.get_rng_state()
-    torch.manual_seed(7)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=WIDTHS,
-        layers_per_block=1,
-        attention_head_dim=4,
-        cross_attention_dim=16,
-        norm_num_groups=8,
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
-    )
-    torch.random.set_rng_state(state)
-    unet.save_pretrained(folder / "unet")
-    vae.save_pretrained(folder / "vae")
+def write_tiny_model(folder: Path, prediction_type: str = "epsilon", **unet: Any) -> Path:
+    """Write a seeded SD 1.x-shaped model of about 3 MB into `folder` and return it."""
+    with _seeded():
+        UNet2DConditionModel(
+            **{
+                "sample_size": 8,
+                "in_channels": 4,
+                "out_channels": 4,
+                "block_out_channels": WIDTHS,
+                "layers_per_block": 1,
+                "attention_head_dim": 4,
+                "cross_attention_dim": 16,
+                "norm_num_groups": 8,
+                **unet,
+            }
+        ).save_pretrained(folder / "unet")
+        _tiny_vae().save_pretrained(folder / "vae")
     DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
+        **_BETAS,
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
@@ -51,3 +50,84 @@ def write_tiny_model(folder: Path, prediction_type: str = "epsilon") -> Path:
     index = {"_class_name": "StableDiffusionPipeline"}
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def write_tiny_sd21(folder: Path) -> Path:
+    """Write an SD 2.1-shaped model: velocity, linear projections, heads of one width."""
+    return write_tiny_model(
+        folder, "v_prediction", use_linear_projection=True, attention_head_dim=(2, 4, 8, 8)
+    )
+
+
+def write_tiny_sdxl(folder: Path, force_zeros: bool = True) -> Path:
+    """Write an SDXL-shaped model: three levels, two text encoders, sizes as a condition."""
+    with _seeded():
+        UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(32, 64, 64),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            layers_per_block=1,
+            transformer_layers_per_block=(1, 1, 2),
+            attention_head_dim=(2, 4, 4),
+            cross_attention_dim=16 + 8,
+            use_linear_projection=True,
+            norm_num_groups=8,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=12 + 6 * 8,
+        ).save_pretrained(folder / "unet")
+        _tiny_vae().save_pretrained(folder / "vae")
+        write_text_encoder(folder, 16)
+        write_text_encoder(folder, 8, "_2", projection=12)
+    # SDXL's folders name Euler, with settings that DDIM does not have
+    EulerDiscreteScheduler(**_BETAS, timestep_spacing="linspace").save_pretrained(
+        folder / "scheduler"
+    )
+    index = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "force_zeros_for_empty_prompt": force_zeros,
+    }
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def write_text_encoder(
+    folder: Path, width: int, suffix: str = "", projection: int | None = None
+) -> None:
+    """Write `text_encoder` and `tokenizer`, both with a suffix, for prompts of seven tokens."""
+    config = CLIPTextConfig(
+        vocab_size=4, hidden_size=width, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=7, bos_token_id=1, eos_token_id=2,
+        projection_dim=projection or 16,
+    )  # fmt: skip
+    kind = CLIPTextModel if projection is None else CLIPTextModelWithProjection
+    kind(config).save_pretrained(folder / f"text_encoder{suffix}")
+    place = folder / f"tokenizer{suffix}"
+    place.mkdir()
+    tokens = {"<pad>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2, "a</w>": 3}
+    (place / "vocab.json").write_text(json.dumps(tokens))
+    (place / "merges.txt").write_text("#version: 0.2\n")
+    (place / "tokenizer_config.json").write_text(
+        json.dumps({"model_max_length": 7, "tokenizer_class": "CLIPTokenizer"})
+    )
+
+
+def _tiny_vae() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Draw the same weights each time, and leave torch's generator as it was."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(7)
+    yield
+    torch.random.set_rng_state(state)

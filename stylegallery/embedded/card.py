@@ -1,18 +1,18 @@
 """The model card: what the model is, what it was trained on, how well it does."""
 
-from __future__ import annotations
-
 import platform
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
+from torch import nn
 
 from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.runs import Budget
 
-Figures = dict[str, dict[str, float]]
+Figures = dict[str, Any]
 
 TEMPLATE = """---
 license: apache-2.0
@@ -21,7 +21,7 @@ tags: [style-transfer, latent-diffusion]
 ---
 # StyleGallery embedded model
 
-A small latent diffusion model in diffusers layout (Stable Diffusion 1.5's topology at a twentieth
+A small latent diffusion model in diffusers layout (Stable Diffusion 1.5's topology at a fraction
 of its width), trained from scratch by `python -m stylegallery.embedded.train`. It exists so that
 StyleGallery restyles pictures on a laptop CPU, offline. It is made for image-guided style
 transfer at a short side of about {side} px; it takes no text and is no image generator.
@@ -29,52 +29,63 @@ transfer at a short side of about {side} px; it takes no text and is no image ge
 | part | class | parameters |
 |---|---|---|
 | `unet/` | UNet2DConditionModel, widths {widths} | {unet:.1f} M |
-| `vae/` | AutoencoderTiny, {channels} channels at 1/8 of the size | {vae:.2f} M |
+| `vae/` | AutoencoderDC, {channels} channels at 1/8 of the size | {vae:.1f} M |
 | `scheduler/` | DDIMScheduler, SD 1.5's schedule, epsilon prediction | |
 | `null_embedding.safetensors` | condition of every call: zeros | |
 
-The encoder is a linear map, exactly the {channels} largest whitened principal components of
-8x8 patches. The decoder holds the linear inverse of that map, written in and not learnt, and six
-residual blocks that are trained to take out noise and block edges. Weights are stored as float16.
-UNet latents are `vae.encode(x).latents * scaling_factor`.
+The autoencoder starts as the principal components of 8x8 patches and learns from there. The UNet
+learns to predict noise and, through a head that is thrown away, what EfficientNet-Lite0 sees
+(REPA, arXiv 2410.06940). Weights are stored as float16.
 
 ## Data
 
 {data}
 
-Held out for the figures: {held_out}. Held-out files are chosen by a hash of their names.
+Held out for the figures: {held_out}, chosen by a hash of their names, and every reference under
+"Style arrives" that is not a painting of the list above.
 
 ## Training
 
 {training}
 
-Seed {seed}, batch {batch} crops of {side} px ({small:.0%} of the steps at {three_quarters} px),
-AdamW at {rate:g} with warm-up and cosine decay, averaged weights ({ema}), bfloat16 autocast,
-on {hardware}; torch {torch}, diffusers {diffusers}.
+Seed {seed}; autoencoder: {vae_batch} crops of {vae_side} px a step at {vae_rate:g}; UNet: windows
+of the latents of {crops} pictures, {batch} of {side} px or as many cells in smaller ones, at
+{rate:g}. AdamW with warm-up and cosine decay, averaged weights ({ema}), bfloat16 autocast, on
+{hardware}; torch {torch}, diffusers {diffusers}.
 
 ## Figures
 
-{figures}
+On held-out pictures at {side} px. PSNR in dB.
 
-PSNR in dB against the picture; "linear" is the best linear inverse of the same latents, from which
-the decoder starts; "noise" adds Gaussian noise to the unit-variance latents. The decoder is trained
-with such noise because optimising latents leaves a good deal of it; where its figures on clean
-latents are below the linear ones, that is what this costs. Rows "t a-b" are the mean squared error
-of the predicted noise over those timesteps (predicting nothing scores 1).
+{latents}
+
+Mean squared error of the predicted noise by timestep; the best constant predictor scores 1.
+
+{denoising}
+
+Regions of held-out products on a plain background, mean IoU of their best union with the
+foreground (`figures_features.foreground` says how it is derived): {regions}.
+
+Dense correspondence on scikit-image's stereo pair (unseen; nearest neighbour within one row and
+one and a half columns of the truth): {correspondence}.
+
+Style arrives: {pairs} pairs of a held-out product and a reference, each reference as one region
+over the whole picture (attention distillation). Gram distances are over EfficientNet-Lite0, whose
+features the UNet has learnt to guess, so another encoder may see less.
+
+{style}
 
 ## What it looks like
 
-Left column: held-out products. Top row: held-out paintings. Between: attention distillation,
-{sheet_steps} steps, chosen by position and not by eye.
+Left: held-out products and their reconstructions. Top: held-out paintings and drawn patterns that
+no batch has seen. Between: attention distillation, {sheet_steps} steps; chosen by position and
+not by eye.
 
 ![contact sheet](contact_sheet.png)
 
 ## Limits
 
-Trained for about an hour on few paintings and on photos of clothing laid flat or hung. Look at the
-sheet before trusting it: short runs shift palette and tone only, raise contrast, and leave a faint
-8 px grid where the optimised latents drift; brush strokes need more steps of training. Objects,
-faces and scenes of a reference do not transfer at any length seen so far.
+{limits}
 
 ## Licence
 
@@ -82,17 +93,20 @@ Weights: the licence of this repository. The training pictures are in the public
 the licences named above; none are contained in the weights' folder except on the contact sheet.
 """
 
+LIMITS = """Trained for less than two hours on few paintings and on photos of clothing. It carries
+palette, tone and fine texture; objects, faces and scenes of a reference do not transfer. It knows
+pictures of about 256 px on the short side."""
+
 
 def write_card(
-    options: Options,
-    mixture: Mixture,
-    figures: Figures,
-    budgets: dict[str, Budget],
-    parts: tuple[torch.nn.Module, torch.nn.Module],
-) -> None:
+    options: Options, mixture: Mixture, figures: Figures, budgets: dict[str, Budget],
+    parts: tuple[nn.Module, nn.Module],
+) -> None:  # fmt: skip
     """Write ``README.md`` in ``options.out``.
 
     Args:
+        figures: as ``finish.measure`` gathers them.
+        budgets: steps and minutes of each phase.
         parts: UNet and autoencoder.
     """
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in parts]
@@ -100,11 +114,14 @@ def write_card(
         side=options.side, widths="/".join(map(str, options.widths)), channels=options.channels,
         unet=millions[0], vae=millions[1], data=_data(options, mixture),
         held_out=_counts({k: len(v) for k, v in mixture.held_out.items()}) or "nothing",
-        training=_training(budgets), seed=options.seed, batch=options.batch,
-        small=options.small_share, three_quarters=options.side * 3 // 4, rate=options.rate,
-        ema=options.ema, hardware=hardware(options.device), torch=torch.__version__,
-        diffusers=diffusers.__version__, figures=_table(figures),
-        sheet_steps=options.sheet_steps,
+        training=_training(budgets), seed=options.seed, batch=options.batch, crops=options.crops,
+        vae_batch=options.vae_batch, vae_side=options.vae_side, vae_rate=options.vae_rate,
+        rate=options.rate, ema=options.ema, hardware=hardware(options.device),
+        torch=torch.__version__, diffusers=diffusers.__version__,
+        latents=_columns(figures["latents"]), denoising=_denoising(figures["denoising"]),
+        regions=_line(figures["regions"]), correspondence=_line(figures["correspondence"]),
+        pairs=options.pairs, style=_columns(figures["style"]), sheet_steps=options.sheet_steps,
+        limits=LIMITS,
     )  # fmt: skip
     (options.out / "README.md").write_text(text)
 
@@ -138,10 +155,23 @@ def _training(budgets: dict[str, Budget]) -> str:
     return "\n".join(lines)
 
 
-def _table(figures: Figures) -> str:
+def _columns(figures: dict[str, dict[str, float]]) -> str:
+    """A table with a column for each outer and a row for each inner name."""
     names = list(figures)
     keys = list(next(iter(figures.values())))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {key} | " + " | ".join(str(figures[n][key]) for n in names) + " |"
               for key in keys]  # fmt: skip
     return "\n".join(lines)
+
+
+def _denoising(figures: dict[str, list[float]]) -> str:
+    bins = len(next(iter(figures.values())))
+    heads = [f"{i * 1000 // bins}-" for i in range(bins)]
+    lines = ["| timesteps | " + " | ".join(heads) + " |", "|---" * (bins + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(map(str, row)) + " |" for name, row in figures.items()]
+    return "\n".join(lines)
+
+
+def _line(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figures.items())

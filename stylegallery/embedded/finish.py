@@ -1,62 +1,115 @@
 """From checkpoints to the finished folder: weights, figures, contact sheet and card."""
 
-from __future__ import annotations
-
 import json
-from dataclasses import replace
-from pathlib import Path
+import os
+from typing import Any
 
+import torch
+from diffusers import AutoencoderDC
 from PIL import Image
 
-from stylegallery.embedded import decoder_training, evaluate, unet_training
+from schemas.engine import EngineSpec
+from schemas.params import preset_params
+from stylegallery.embedded import figures_features, figures_latents, figures_style
+from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.card import write_card
-from stylegallery.embedded.data import Mixture
+from stylegallery.embedded.data import Mixture, load_folders
+from stylegallery.embedded.figures_latents import fit_square
 from stylegallery.embedded.folder import write_folder
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PatchCode
-from stylegallery.embedded.runs import Report
+from stylegallery.embedded.runs import Budget, Report, Run, load_state
+from stylegallery.embedded.unet_training import Student
+from stylegallery.pipeline import StyleGallery
 
 SHEET = "contact_sheet.png"
-SHEET_BYTES = 400_000
+SHEET_BYTES = 600_000
+PRODUCTS = 48  # held-out products looked at for a figure; those on plain ground are fewer
+PLAIN_PRODUCTS = 20
 
 
-def finish(options: Options, mixture: Mixture, code: PatchCode, say: Report, full: bool) -> None:
-    """Write the folder of the averaged weights in ``options.state``.
-
-    Args:
-        full: also measure, draw the contact sheet and write the card.
-    """
-    options = replace(options, resume=True)
-    unet_run = unet_training.start(options)
-    decoder_run = decoder_training.start(options, code)
-    unet, vae = unet_run.average.module.cpu(), decoder_run.finished().cpu().eval()
-    write_folder(options.out, unet, vae)
+def drop(options: Options, vae: AutoencoderDC, student: Student, say: Report) -> None:
+    """Write the model folder."""
+    write_folder(options.out, student.unet, vae)
     say(f"wrote {options.out}")
-    if not full:
-        return
-    crops = evaluate.held_out_crops(mixture, options.side, 24)
-    figures = {
-        name: {
-            **evaluate.reconstruction(vae, code, pixels),
-            **evaluate.denoising(unet, code, pixels),
-        }
-        for name, pixels in crops.items()
-    }
-    (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
+
+
+def measure(
+    options: Options, mixture: Mixture, code: PatchCode, vae: AutoencoderDC, run: Run, say: Report
+) -> None:
+    """Measure the written folder, draw the contact sheet and write the card."""
+    crops = figures_latents.held_out_crops(mixture, options.side, PRODUCTS)
+    figures: dict[str, Any] = {"latents": {}, "denoising": {}}
+    for name, pixels in crops.items():
+        figures["latents"][name] = figures_latents.reconstruction(vae, code, pixels)
+    latents = torch.cat([encode(vae, pixels) for pixels in crops.values()])
+    student: Any = run.average.module
+    figures["denoising"]["final"] = figures_latents.denoising(student.unet, latents)
+    early = load_state(options.state / "unet-tenth.pt")
+    if early is not None:
+        final = {name: value.clone() for name, value in student.state_dict().items()}
+        student.load_state_dict(early["average"])
+        figures["denoising"]["at a tenth"] = figures_latents.denoising(student.unet, latents)
+        student.load_state_dict(final)
     say(json.dumps(figures, indent=2))
-    budgets = {"UNet": unet_run.budget, "decoder": decoder_run.budget}
-    write_card(options, mixture, figures, budgets, (unet, vae))
-    sheet = evaluate.contact_sheet(unet, vae, code, crops, options.sheet_steps, *options.sheet)
-    save_sheet(sheet, options)
+    engine = StyleGallery.load(EngineSpec(model=str(options.out), device=options.device))
+    products = next(iter(crops.values()))
+    figures["regions"] = figures_features.segmentation(
+        engine.models, engine.encoder, products, PLAIN_PRODUCTS
+    )
+    figures["correspondence"] = figures_features.correspondence(engine.models, options.side)
+    figures["style"] = _style(options, engine, crops)
+    say(json.dumps(figures, indent=2))
+    (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
+    write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
+    params = preset_params("quality", method="attention-distillation", steps=options.sheet_steps)
+    sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
+    _save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
 
 
-def save_sheet(sheet: Image.Image, options: Options) -> None:
-    """Save the sheet in full beside the checkpoints, and below 400 kB in the model folder."""
-    sheet.save(Path(options.state) / SHEET)
-    for cell in (256, 192, 160, 128, 96, 64):
-        small = evaluate.shrink(sheet, min(cell, options.side), options.side)
-        path = options.out / SHEET
-        small.quantize(256).save(path, optimize=True)
-        if path.stat().st_size <= SHEET_BYTES:
-            return
+def _budgets(options: Options) -> dict[str, Budget]:
+    """Steps and minutes that each phase's checkpoint has behind it."""
+    budgets = {}
+    for title, name in (("autoencoder", "vae"), ("UNet", "unet"), ("decoder alone", "decoder")):
+        state = load_state(options.state / f"{name}.pt")
+        if state is not None:
+            budgets[title] = Budget(0, 0, state["step"], state["seconds"])
+    return budgets
+
+
+def _style(
+    options: Options, engine: StyleGallery, crops: dict[str, torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    """Figures by preset, over pairs of held-out products and references."""
+    if options.judge:
+        pictures, _ = load_folders(options.judge, options.side * 2, 0.0)
+        references = torch.cat([fit_square(p, options.side) for p in pictures])
+    else:
+        references = next(reversed(crops.values())).roll(1, 0)  # none is its own reference
+    count = options.pairs
+    contents = _spread(next(iter(crops.values())), count)
+    chosen = _spread(references, count)
+    figures = {}
+    for preset in ("preview", "balanced", "quality"):
+        params = preset_params(preset, method="attention-distillation")
+        figures[preset] = figures_style.style_arrival(engine, contents, chosen, params)
+    return figures
+
+
+def _spread(pictures: torch.Tensor, count: int) -> torch.Tensor:
+    """`count` pictures at even distances, some twice where there are fewer."""
+    return pictures[[index * len(pictures) // count for index in range(count)]]
+
+
+def _save_sheet(sheet: Image.Image, options: Options) -> None:
+    """Save the sheet in full beside the checkpoints, and below 600 kB in the model folder."""
+    sheet.save(options.state / SHEET)
+    target, part = options.out / SHEET, options.out / f"{SHEET}.part"
+    for share in (1.0, 0.75, 0.625, 0.5, 0.375, 0.25):
+        size = (round(sheet.width * share), round(sheet.height * share))
+        small = sheet.resize(size, Image.Resampling.LANCZOS)
+        small.quantize(256).save(part, "PNG", optimize=True)
+        if part.stat().st_size <= SHEET_BYTES:
+            break
+    os.replace(part, target)

@@ -1,7 +1,5 @@
 """Writes the finished model as a diffusers folder, file by file and each atomically."""
 
-from __future__ import annotations
-
 import copy
 import json
 import os
@@ -9,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderDC, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from stylegallery.embedded.unet import build_scheduler, null_embedding
@@ -17,7 +15,7 @@ from stylegallery.embedded.unet import build_scheduler, null_embedding
 MODEL_INDEX = {
     "_class_name": "StableDiffusionPipeline",
     "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderTiny"],
+    "vae": ["diffusers", "AutoencoderDC"],
     "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": [None, None],
     "tokenizer": [None, None],
@@ -26,7 +24,7 @@ MODEL_INDEX = {
 }
 
 
-def write_folder(out: Path, unet: UNet2DConditionModel, vae: AutoencoderTiny) -> None:
+def write_folder(out: Path, unet: UNet2DConditionModel, vae: AutoencoderDC) -> None:
     """Write ``unet/``, ``vae/``, ``scheduler/``, the null embedding and the index to ``out``.
 
     Weights are stored as float16. Other files in ``out`` stay.

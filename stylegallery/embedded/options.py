@@ -1,10 +1,10 @@
 """Command-line options of the training script."""
 
-from __future__ import annotations
-
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+PHASES = ("vae", "unet", "decoder", "card")
 
 
 @dataclass(frozen=True)
@@ -18,27 +18,41 @@ class Options:
     state: Path
     steps: int
     minutes: float
+    vae_steps: int
+    vae_minutes: float
     decoder_steps: int
     decoder_minutes: float
     batch: int
     side: int
     small_share: float
+    crops: int
+    vae_batch: int
+    vae_side: int
     channels: int
     widths: tuple[int, ...]
+    vae_widths: tuple[int, int, int]
+    vae_blocks: tuple[int, int, int]
     rate: float
-    decoder_rate: float
+    vae_rate: float
     ema: float
     patterns: float
     held_out: float
-    drop_minutes: float
+    save_minutes: float
     seed: int
     device: str
     threads: int
     phases: tuple[str, ...]
-    sheet: tuple[int, ...]
+    judge: tuple[Path, ...]
+    pairs: int
+    sheet_rows: int
     sheet_steps: int
     resume: bool
     stop_after: int
+
+    @property
+    def resumed(self) -> "Options":
+        """The same options, for reading what an earlier phase left."""
+        return replace(self, resume=True)
 
 
 def parse(arguments: list[str] | None = None) -> Options:
@@ -58,11 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("--images", type=Path, nargs="+", default=[], help="folders of photos")
     add("--paintings", type=Path, nargs="+", default=[], help="folders of paintings")
+    add(
+        "--judge",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of references for the figures alone; never trained on",
+    )
     add("--credit", nargs="+", default=[], help="lines for the card: data set, licence")
     add("--out", type=Path, required=True, help="folder of the finished model")
     add("--state", type=Path, default=None, help="checkpoints and losses (default OUT.state)")
-    add("--phases", nargs="+", default=["unet", "decoder", "card"], help="what to run, in order",
-        choices=["unet", "decoder", "drop", "card"])  # fmt: skip
+    add("--phases", nargs="+", default=list(PHASES), choices=[*PHASES, "drop"],
+        help="what to run, in order; drop: write the folder as it stands")  # fmt: skip
     add("--resume", action="store_true", help="go on from the checkpoints in --state")
     add("--stop-after", type=int, default=0, help="pause each phase after N steps, 0 = do not")
     add("--seed", type=int, default=0)
@@ -74,20 +95,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_options(p: argparse.ArgumentParser) -> None:
     add = p.add_argument
-    add("--steps", type=int, default=3000, help="UNet steps")
-    add("--minutes", type=float, default=90.0, help="UNet minutes at most")
-    add("--decoder-steps", type=int, default=3000, help="decoder steps")
-    add("--decoder-minutes", type=float, default=20.0, help="decoder minutes at most")
-    add("--batch", type=int, default=12, help="crops a UNet step")
-    add("--side", type=int, default=256, help="side of a crop in pixels, a multiple of 64")
-    add("--small-share", type=float, default=0.5, help="share of steps at 3/4 of the side: faster")
-    add("--channels", type=int, default=24, help="latent channels, at most 24")
+    add("--vae-steps", type=int, default=12000, help="steps of encoder and decoder together")
+    add("--vae-minutes", type=float, default=40.0, help="minutes of that at most")
+    add("--decoder-steps", type=int, default=4000, help="steps of the decoder alone")
+    add("--decoder-minutes", type=float, default=15.0, help="minutes of that at most")
+    add("--vae-batch", type=int, default=16, help="crops an autoencoder step")
+    add("--vae-side", type=int, default=64, help="their side in pixels, a multiple of 8")
+    add("--vae-rate", type=float, default=1e-3, help="peak learning rate of the autoencoder")
+    add("--vae-widths", type=int, nargs=3, default=[64, 128, 256], help="autoencoder channels")
+    add("--vae-blocks", type=int, nargs=3, default=[1, 2, 2], help="decoder blocks a stage")
+    add("--channels", type=int, default=16, help="latent channels")
+    add("--crops", type=int, default=6000, help="pictures whose latents the UNet learns from")
+    add("--steps", type=int, default=12000, help="UNet steps")
+    add("--minutes", type=float, default=60.0, help="UNet minutes at most")
+    add("--batch", type=int, default=8, help="pictures a UNet step, or as many cells")
+    add("--side", type=int, default=256, help="side of a picture in pixels, a multiple of 64")
+    add("--small-share", type=float, default=0.8, help="share of UNet steps on parts of pictures")
     add("--widths", type=int, nargs=4, default=[64, 96, 128, 128], help="UNet channels")
-    add("--rate", type=float, default=3e-4, help="peak learning rate of the UNet")
-    add("--decoder-rate", type=float, default=1e-3, help="peak learning rate of the decoder")
-    add("--ema", type=float, default=0.998, help="decay of the averaged weights a step")
-    add("--patterns", type=float, default=0.15, help="share of drawn patterns in a batch")
+    add("--rate", type=float, default=6e-4, help="peak learning rate of the UNet")
+    add("--ema", type=float, default=0.999, help="decay of the averaged weights a step")
+    add("--patterns", type=float, default=0.2, help="share of drawn patterns in a batch")
     add("--held-out", type=float, default=0.05, help="share of files kept for the figures")
-    add("--drop-minutes", type=float, default=5.0, help="minutes between checkpoints")
-    add("--sheet", type=int, nargs=2, default=[4, 4], help="rows and columns of the contact sheet")
-    add("--sheet-steps", type=int, default=60, help="steps of every picture on the contact sheet")
+    add("--save-minutes", type=float, default=5.0, help="minutes between checkpoints")
+    add("--pairs", type=int, default=24, help="products x references that style is measured on")
+    add("--sheet-rows", type=int, default=4, help="products on the contact sheet")
+    add("--sheet-steps", type=int, default=100, help="steps of every picture on the contact sheet")

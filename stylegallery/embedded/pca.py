@@ -1,10 +1,4 @@
-"""The latent code: whitened principal components of 8x8 RGB patches, an exact linear map.
-
-The autoencoder's encoder holds this map as convolutions, so training needs no encoder pass:
-latents of a uint8 batch are one matrix product.
-"""
-
-from __future__ import annotations
+"""The linear latent code that training starts from: principal components of 8x8 RGB patches."""
 
 from dataclasses import dataclass
 
@@ -12,7 +6,6 @@ import torch
 from torch.nn import functional as F
 
 PATCH = 8
-SCALING = 16.0  # latents as the UNet sees them = stored latents * SCALING; unit variance there
 
 
 @dataclass(frozen=True)
@@ -20,7 +13,7 @@ class PatchCode:
     """``z = weight @ patch + bias`` per patch.
 
     Args:
-        weight: (channels, 192) float32, fp16-representable; patch order (colour, row, column).
+        weight: (channels, 192) float32; patch order (colour, row, column).
         bias: (channels,) float32.
         inverse: (192, channels) float32, least-squares decoder.
         mean: (192,) float32, mean patch, values in [0, 1].
@@ -59,10 +52,6 @@ class PatchCode:
         size = (latents.shape[2] * PATCH, latents.shape[3] * PATCH)
         return F.fold(patches + self.mean[:, None], size, PATCH, stride=PATCH)
 
-    def to(self, device: torch.device | str) -> PatchCode:
-        """The same code on another device."""
-        return PatchCode(*(t.to(device) for t in self.tensors().values()))
-
     def tensors(self) -> dict[str, torch.Tensor]:
         """All fields by name, for saving."""
         return {name: getattr(self, name) for name in ("weight", "bias", "inverse", "mean")}
@@ -70,6 +59,10 @@ class PatchCode:
 
 def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     """Fit the code to pictures.
+
+    Every component is divided by the square root of its standard deviation: half way to white.
+    Fully white, the patch's mean colour would be worth no more than its faintest detail, and noise
+    in it shows as a grid of patches; not at all, the details would drown in a diffusion's noise.
 
     Args:
         pixels: (B, 3, H, W) uint8.
@@ -82,6 +75,6 @@ def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     order = torch.argsort(values, descending=True)[:channels]
     scale, basis = values[order].clamp_min(1e-8).sqrt(), vectors[:, order]
     basis = basis * torch.where(basis.sum(0) < 0, -1.0, 1.0)
-    weight = (basis / scale).T.half().double()
-    bias = (-weight @ mean.double()).half()
+    weight = (basis / (scale * scale.mean()).sqrt()).T
+    bias = -weight @ mean.double()
     return PatchCode(weight.float(), bias.float(), torch.linalg.pinv(weight).float(), mean)

@@ -1,7 +1,6 @@
-"""What every training phase shares: its budget, learning rate, checkpoint file and loss log."""
+"""What every training phase shares: its budget, learning rate, checkpoint file, log and loop."""
 
-from __future__ import annotations
-
+import copy
 import itertools
 import json
 import math
@@ -9,13 +8,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 Report = Callable[[str], None]
+Batch = TypeVar("Batch")
+LOG_STEPS = 50
+TENTH = 0.1  # of the training: the averaged weights of then are kept, to compare
 
 
 @dataclass
@@ -53,20 +56,6 @@ class Budget:
         return peak * min(1.0, (self.step + 1) / warm_up) * fall
 
 
-class Clock:
-    """Adds the time since the last call to a budget."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def tick(self, budget: Budget) -> None:
-        """Count one finished step."""
-        now = time.monotonic()
-        budget.seconds += now - self._last
-        budget.step += 1
-        self._last = now
-
-
 class LossLog:
     """Appends one JSON object a line to ``losses.jsonl``."""
 
@@ -87,7 +76,7 @@ class LossLog:
         return [json.loads(line) for line in self._path.read_text().splitlines()]
 
 
-def prefetch(make: Callable[[int], torch.Tensor], first: int) -> Iterator[torch.Tensor]:
+def prefetch(make: Callable[[int], Batch], first: int) -> Iterator[Batch]:
     """``make(first)``, ``make(first + 1)`` and so on, each computed while the last is in use."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(make, first)
@@ -110,3 +99,136 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+class Average:
+    """Exponential moving average of a module's parameters, warming up as (1 + n) / (10 + n)."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        """Start from `module`; `decay` a step, in [0, 1), is reached with time."""
+        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move towards `module`."""
+        self.updates += 1
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        ours: list[torch.Tensor] = list(self.module.parameters())
+        theirs: list[torch.Tensor] = list(module.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - keep)
+
+
+@dataclass
+class Run:
+    """One phase of training and everything that it resumes from.
+
+    Args:
+        name: of the checkpoint and in the log.
+        module: what is trained; lies on the device it trains on.
+        average: its averaged weights: what is kept in the end.
+        optimiser: AdamW over the weights of `module` that want gradients.
+        budget: steps and minutes, used and left.
+        rate: peak learning rate.
+        noted: parts of the loss, averaged since the log's last row.
+    """
+
+    name: str
+    module: nn.Module
+    average: Average
+    optimiser: torch.optim.AdamW
+    budget: Budget
+    rate: float
+    noted: dict[str, float] = field(default_factory=dict)
+
+    def note(self, **parts: float) -> None:
+        """Add parts of a step's loss to the log's next row."""
+        for name, value in parts.items():
+            self.noted[name] = self.noted.get(name, 0.0) + value / LOG_STEPS
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint."""
+        state: dict[str, Any] = {
+            "module": self.module.state_dict(),
+            "average": self.average.module.state_dict(),
+            "updates": self.average.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.budget.step,
+            "seconds": self.budget.seconds,
+        }
+        save_state(folder / f"{self.name}.pt", state)
+
+    def load(self, folder: Path) -> bool:
+        """Go on from the checkpoint in `folder`; False where there is none."""
+        state = load_state(folder / f"{self.name}.pt")
+        if state is None:
+            return False
+        self.module.load_state_dict(state["module"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.updates = state["updates"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.budget.step, self.budget.seconds = state["step"], state["seconds"]
+        return True
+
+
+def start(name: str, module: nn.Module, budget: Budget, rate: float, decay: float) -> Run:
+    """Return a run at step 0 over the weights of `module` that want gradients."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(weights, rate, (0.9, 0.98), weight_decay=1e-3, fused=True)
+    return Run(name, module, Average(module, decay), optimiser, budget, rate)
+
+
+def train(
+    run: Run, draw: Callable[[int], Batch],
+    loss: Callable[[Batch, torch.Generator], torch.Tensor], seed: int, folder: Path,
+    save_minutes: float, say: Report,
+) -> None:  # fmt: skip
+    """Train until the budget is used up; save every `save_minutes` and at the end.
+
+    Args:
+        draw: batch of a step, made in a second thread while the last is in use.
+        loss: scalar to minimise, of a batch and a generator that follows seed and step.
+    """
+    log, last, saved, recent = LossLog(folder), time.monotonic(), time.monotonic(), 0.0
+    batches = prefetch(draw, run.budget.step)
+    try:
+        while not run.budget.over:
+            for group in run.optimiser.param_groups:
+                group["lr"] = run.budget.rate(run.rate)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + run.budget.step)
+            value = loss(next(batches), generator)
+            run.optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            norm = nn.utils.clip_grad_norm_(run.module.parameters(), 1.0)
+            if torch.isfinite(norm):
+                run.optimiser.step()
+                run.average.update(run.module)
+            else:
+                say(f"{run.name} step {run.budget.step} has no finite gradient: left out")
+            now, before = time.monotonic(), run.budget.progress
+            run.budget.step, run.budget.seconds = (
+                run.budget.step + 1,
+                run.budget.seconds + now - last,
+            )
+            last, recent = now, recent + float(value.detach())
+            if run.budget.step % LOG_STEPS == 0:
+                _log(log, run, recent / LOG_STEPS, say)
+                recent = 0.0
+            if before < TENTH <= run.budget.progress:
+                state = run.average.module.state_dict()
+                save_state(folder / f"{run.name}-tenth.pt", {"average": state})
+            if now - saved > 60 * save_minutes:
+                run.save(folder)
+                saved = now
+    finally:
+        run.save(folder)
+
+
+def _log(log: LossLog, run: Run, loss: float, say: Report) -> None:
+    parts = {name: round(value, 5) for name, value in run.noted.items()}
+    run.noted.clear()
+    log.write(phase=run.name, step=run.budget.step, loss=round(loss, 6),
+              minutes=round(run.budget.seconds / 60, 2), **parts)  # fmt: skip
+    more = "".join(f" {name} {value:.4f}" for name, value in parts.items())
+    say(f"{run.name} step {run.budget.step} loss {loss:.5f}{more} "
+        f"{run.budget.seconds / 60:.1f} min")  # fmt: skip

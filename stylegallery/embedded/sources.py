@@ -1,7 +1,5 @@
 """Builds the training mixture of a run and the latent code fitted to it."""
 
-from __future__ import annotations
-
 from safetensors.torch import load_file, save_file
 
 from stylegallery.embedded.data import Mixture, Source, bundled, load_folders
@@ -14,21 +12,21 @@ FIT_PICTURES, FIT_STEP = 192, 10**9  # batch drawn for the fit, outside the step
 def build_mixture(options: Options) -> Mixture:
     """Load what the run trains on: photos 0.5, paintings 0.28, bundled photos 0.07."""
     sources, held_out = [], {}
-    short = options.side * 5 // 4
+    short = options.side * 25 // 16
     if options.images:
         train, test = load_folders(options.images, short, options.held_out)
-        sources.append(Source("photos", train, 0.5, (0.55, 1.0), 0.2))
+        sources.append(Source("photos", train, 0.5, (0.5, 1.0), 0.2))
         held_out["photos"] = test
     if options.paintings:
         train, test = load_folders(options.paintings, 2 * options.side, 2 * options.held_out)
         sources.append(Source("paintings", train, 0.28, (0.3, 1.0), 0.45))
         held_out["paintings"] = test
     sources.append(Source("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
-    return Mixture(sources, options.patterns, held_out)
+    return Mixture(sources, options.patterns, options.side, held_out)
 
 
 def latent_code(mixture: Mixture, options: Options) -> PatchCode:
-    """The run's latent code: read from ``--state`` on resuming, else fitted and stored there."""
+    """The code that the autoencoder starts from: fitted and stored, or read back on resuming."""
     path = options.state / "code.safetensors"
     if options.resume and path.exists():
         return PatchCode(**load_file(path))

@@ -1,16 +1,17 @@
 """``python -m stylegallery.embedded.train``: from picture folders to a finished model folder."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from typing import Any
 
 import torch
+from diffusers import AutoencoderDC
 
-from stylegallery.embedded import decoder_training, unet_training
-from stylegallery.embedded.finish import finish
+from stylegallery.embedded import finish, unet_training, vae_training
+from stylegallery.embedded.data import Mixture
+from stylegallery.embedded.latent_bank import latent_bank
 from stylegallery.embedded.options import Options, parse
+from stylegallery.embedded.pca import PatchCode
 from stylegallery.embedded.sources import build_mixture, latent_code
 
 
@@ -20,7 +21,7 @@ def say(line: str) -> None:
 
 
 def run(options: Options) -> None:
-    """Run the phases of ``options`` in order."""
+    """Run the phases of ``options`` in order; each goes on from what the ones before left."""
     if options.threads:
         torch.set_num_threads(options.threads)
     mixture = build_mixture(options)
@@ -29,14 +30,33 @@ def run(options: Options) -> None:
     code = latent_code(mixture, options)
     for phase in options.phases:
         say(f"phase {phase}")
-        if phase == "unet":
-            unet_run = unet_training.start(options)
-            unet_training.train(unet_run, mixture, code, options, say)
-        elif phase == "decoder":
-            decoder_run = decoder_training.start(options, code)
-            decoder_training.train(decoder_run, mixture, code, options, say)
-        else:
-            finish(options, mixture, code, say, full=phase == "card")
+        _phase(phase, options, mixture, code)
+
+
+def _phase(phase: str, options: Options, mixture: Mixture, code: PatchCode) -> None:
+    if phase == "vae":
+        vae_training.train_vae(vae_training.vae_run(options, code), mixture, options, say)
+    elif phase == "unet":
+        bank = latent_bank(mixture, _vae(options, code, decoder=False), options, say)
+        unet_training.train_unet(unet_training.unet_run(options), bank, options, say)
+    elif phase == "decoder":
+        alone = vae_training.decoder_run(options, _vae(options, code, decoder=False))
+        vae_training.train_decoder(alone, mixture, options, say)
+    else:
+        done, vae = unet_training.unet_run(options.resumed), _vae(options, code, decoder=True)
+        student: Any = done.average.module
+        finish.drop(options, vae, student, say)
+        if phase == "card":
+            finish.measure(options, mixture, code, vae, done, say)
+
+
+def _vae(options: Options, code: PatchCode, decoder: bool) -> AutoencoderDC:
+    """Return the averaged autoencoder as trained so far, `decoder` with its own last phase."""
+    joint: Any = vae_training.vae_run(options.resumed, code).average.module
+    if decoder:
+        joint = vae_training.decoder_run(options.resumed, joint).average.module
+    vae: AutoencoderDC = joint.eval().requires_grad_(False).cpu()
+    return vae
 
 
 def main(arguments: list[str] | None = None) -> int:

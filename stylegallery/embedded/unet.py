@@ -1,8 +1,7 @@
 """The denoiser: Stable Diffusion's topology at a twentieth of its width, and its training step."""
 
-from __future__ import annotations
-
-import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -12,7 +11,7 @@ NULL_TOKENS, CROSS_DIM = 1, 32
 
 
 def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DConditionModel:
-    """A fresh UNet2DConditionModel with SD 1.5's block types, two layers a block, four heads.
+    """A fresh UNet2DConditionModel with SD 1.5's block types, two layers a block, two heads.
 
     Args:
         channels: latent channels.
@@ -29,7 +28,7 @@ def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DCondi
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         mid_block_type="UNetMidBlock2DCrossAttn",
         cross_attention_dim=CROSS_DIM,
-        attention_head_dim=4,
+        attention_head_dim=2,  # diffusers means the number of heads
         norm_num_groups=min(32, min(widths) // 2),
     )
 
@@ -74,49 +73,31 @@ def skip_cross_attention(unet: UNet2DConditionModel) -> None:
             module.set_processor(NullCrossAttention())
 
 
-def denoising_loss(
-    unet: UNet2DConditionModel,
+def denoising_errors(
+    denoise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, Any]],
     alphas: torch.Tensor,
     latents: torch.Tensor,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, Any]:
     """Squared error of the predicted noise, per sample.
 
     Args:
+        denoise: noisy latents, timesteps and null embedding to the noise and anything else.
         alphas: (1000,) cumulative products of the schedule.
-        latents: (B, C, h, w) clean, unit variance.
+        latents: (B, C, h, w) clean, about unit variance.
         noise: (B, C, h, w) standard normal.
         timesteps: (B,) int64 in [0, 1000).
 
     Returns:
-        (B,) float32.
+        (B,) float32, and what else `denoise` returned.
     """
     a = alphas[timesteps][:, None, None, None]
     noisy = (a.sqrt() * latents + (1 - a).sqrt() * noise).contiguous(
         memory_format=torch.channels_last
     )
-    bf16 = torch.autocast(latents.device.type, torch.bfloat16)
-    with bf16:
-        null = null_embedding(len(latents), latents.device)
-        out = unet(noisy, timesteps, encoder_hidden_states=null).sample
+    null = null_embedding(len(latents), latents.device)
+    with torch.autocast(latents.device.type, torch.bfloat16):
+        out, more = denoise(noisy, timesteps, null)
     error: torch.Tensor = (out.float() - noise).square().mean((1, 2, 3))
-    return error
-
-
-class Average:
-    """Exponential moving average of a module's parameters, warming up as (1 + n) / (10 + n)."""
-
-    def __init__(self, module: torch.nn.Module, decay: float) -> None:
-        """Start from ``module``; ``decay`` a step, in [0, 1), is reached with time."""
-        self.module = copy.deepcopy(module).requires_grad_(False).eval()
-        self.decay, self.updates = decay, 0
-
-    @torch.no_grad()
-    def update(self, module: torch.nn.Module) -> None:
-        """Move towards ``module``."""
-        self.updates += 1
-        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        ours: list[torch.Tensor] = list(self.module.parameters())
-        theirs: list[torch.Tensor] = list(module.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - keep)
+    return error, more

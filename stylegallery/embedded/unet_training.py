@@ -1,129 +1,93 @@
-"""The UNet's training loop."""
+"""Trains the UNet to predict noise, and on the way to see what EfficientNet-Lite0 sees.
 
-from __future__ import annotations
+The second task (REPA, arXiv 2410.06940) reads the features of one depth through a small head
+that is thrown away afterwards. A denoiser learns what things are late; with it, early.
+"""
 
-import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from stylegallery.embedded.data import Mixture
+from stylegallery.embedded.latent_bank import LatentBank
 from stylegallery.embedded.options import Options
-from stylegallery.embedded.pca import PATCH, PatchCode
-from stylegallery.embedded.runs import (
-    Budget,
-    Clock,
-    LossLog,
-    Report,
-    load_state,
-    prefetch,
-    save_state,
-)
+from stylegallery.embedded.pca import PATCH
+from stylegallery.embedded.runs import Budget, Report, Run, start, train
 from stylegallery.embedded.unet import (
-    Average,
     build_scheduler,
     build_unet,
-    denoising_loss,
+    denoising_errors,
     skip_cross_attention,
 )
 
-CHECKPOINT = "unet.pt"
+ALIGNMENT_WEIGHT = 0.5
+FEATURES = 112  # channels of EfficientNet-Lite0 at stride 16
+READ = 1  # up block that the head reads: its output has two latent cells a side
 
 
-@dataclass
-class UNetRun:
-    """Everything a UNet run resumes from."""
+class Student(nn.Module):
+    """The UNet and the head that guesses EfficientNet-Lite0's features."""
 
-    unet: UNet2DConditionModel
-    average: Average
-    optimiser: torch.optim.AdamW
-    budget: Budget
+    def __init__(self, unet: UNet2DConditionModel, width: int) -> None:
+        """Read `width` channels at `up_blocks[READ]`."""
+        super().__init__()
+        self.unet = unet
+        self.head = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, FEATURES, 1)
+        )
 
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint."""
-        state: dict[str, Any] = {
-            "unet": self.unet.state_dict(),
-            "average": self.average.module.state_dict(),
-            "updates": self.average.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.budget.step,
-            "seconds": self.budget.seconds,
-        }
-        save_state(folder / CHECKPOINT, state)
+    def forward(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the predicted noise (B, C, h, w) and features (B, 112, h / 2, w / 2)."""
+        seen: list[Tensor] = []
+        hook = self.unet.up_blocks[READ].register_forward_hook(
+            lambda module, inputs, output: seen.append(output)
+        )
+        try:
+            noise = self.unet(noisy, timesteps, encoder_hidden_states=null).sample
+        finally:
+            hook.remove()
+        return noise, self.head(seen[0])
 
 
-def start(options: Options) -> UNetRun:
-    """A new run, or the one in the checkpoint when ``options.resume`` is set."""
+def unet_run(options: Options) -> Run:
+    """Return the run, from its checkpoint when `options.resume` is set."""
     torch.manual_seed(options.seed)
     unet = build_unet(options.channels, options.widths, options.side // PATCH)
-    unet.to(options.device, memory_format=torch.channels_last)
-    average = Average(unet, options.ema)
+    student: Any = Student(unet, options.widths[-2])
+    student.to(options.device, memory_format=torch.channels_last)
+    budget = Budget(options.steps, options.minutes, pause=options.stop_after)
+    run = start("unet", student, budget, options.rate, options.ema)
+    if options.resume:
+        run.load(options.state)
     skip_cross_attention(unet)
-    optimiser = torch.optim.AdamW(
-        unet.parameters(), options.rate, (0.9, 0.99), weight_decay=1e-3, fused=True
-    )
-    run = UNetRun(
-        unet, average, optimiser, Budget(options.steps, options.minutes, pause=options.stop_after)
-    )
-    state = load_state(options.state / CHECKPOINT) if options.resume else None
-    if state:
-        unet.load_state_dict(state["unet"])
-        run.average.module.load_state_dict(state["average"])
-        run.average.updates = state["updates"]
-        optimiser.load_state_dict(state["optimiser"])
-        run.budget.step, run.budget.seconds = state["step"], state["seconds"]
     return run
 
 
-def train(run: UNetRun, mixture: Mixture, code: PatchCode, options: Options, say: Report) -> None:
-    """Train until the budget is used up; saves every ``drop_minutes`` and at the end."""
-    log, clock, saved = LossLog(options.state), Clock(), time.monotonic()
-    code, recent = code.to(options.device), 0.0
+def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> None:
+    """Train on windows of the bank: whole pictures, or more of a half or three quarters' side.
+
+    Attention costs by the square of the cells, so that small windows learn faster.
+    """
     alphas = build_scheduler().alphas_cumprod.to(options.device)
-    try:
-        batches = prefetch(lambda step: _pixels(mixture, options, step), run.budget.step)
-        while not run.budget.over:
-            recent += _step(run, next(batches), code, alphas, options)
-            clock.tick(run.budget)
-            if run.budget.step % 25 == 0:
-                log.write(phase="unet", step=run.budget.step, loss=round(recent / 25, 5),
-                          minutes=round(run.budget.seconds / 60, 2))  # fmt: skip
-                say(f"unet step {run.budget.step} loss {recent / 25:.4f} "
-                    f"{run.budget.seconds / 60:.1f} min")  # fmt: skip
-                recent = 0.0
-            if time.monotonic() - saved > 60 * options.drop_minutes:
-                run.save(options.state)
-                saved = time.monotonic()
-    finally:
-        run.save(options.state)
+    student: Any = run.module
 
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(options.seed * 7_000_003 + step)
+        small = float(torch.rand(1, generator=generator)) < options.small_share
+        quarters = int(torch.randint(2, 4, (1,), generator=generator)) if small else 4
+        cells = options.side // PATCH * quarters // 4
+        return bank.cut(generator, options.batch * 16 // quarters**2, cells - cells % 2)
 
-def _pixels(mixture: Mixture, options: Options, step: int) -> torch.Tensor:
-    """Crops of one step, (B, 3, side, side) uint8; some steps use 3/4 of the side."""
-    small = np.random.default_rng((options.seed, step)).random() < options.small_share
-    side = options.side * 3 // 4 if small else options.side
-    return mixture.batch(options.seed, step, options.batch, side)
+    def loss(batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+        latents, wanted = (part.to(options.device) for part in batch)
+        noise = torch.randn(latents.shape, generator=generator).to(options.device)
+        spread = torch.rand(1, generator=generator) + torch.arange(len(latents)) / len(latents)
+        timesteps = (spread % 1.0 * 1000).long().to(options.device)
+        errors, seen = denoising_errors(student, alphas, latents, noise, timesteps)
+        distance = 1 - F.cosine_similarity(seen.float(), wanted, dim=1).mean()
+        run.note(denoising=float(errors.detach().mean()), alignment=float(distance.detach()))
+        return errors.mean() + ALIGNMENT_WEIGHT * distance
 
-
-def _step(
-    run: UNetRun, pixels: torch.Tensor, code: PatchCode, alphas: torch.Tensor, options: Options
-) -> float:
-    step = run.budget.step
-    for group in run.optimiser.param_groups:
-        group["lr"] = run.budget.rate(options.rate)
-    latents = code.encode(pixels.to(options.device).float() / 255)
-    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-    noise = torch.randn(latents.shape, generator=generator).to(options.device)
-    spread = (torch.rand(1, generator=generator) + torch.arange(len(latents)) / len(latents)) % 1.0
-    timesteps = (spread * 1000).long().to(options.device)
-    loss = denoising_loss(run.unet, alphas, latents, noise, timesteps).mean()
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.unet.parameters(), 1.0)
-    run.optimiser.step()
-    run.average.update(run.unet)
-    return float(loss.detach())
+    train(run, draw, loss, options.seed, options.state, options.save_minutes, say)

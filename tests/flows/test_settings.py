@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.flags import RunFlags, field_help
+from flows.flags import RunFlags, StyleFlags, field_help
 from flows.settings import from_assignments, from_environment, from_file, resolve, resolve_engine
 from flows.usage import UsageError
+from schemas.engine import LoraSpec
 from schemas.params import PRESETS, StyleParams
 
 PLACES = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "out"}
@@ -50,6 +51,15 @@ def test_what_is_named_anywhere_beats_the_preset_of_a_stronger_source() -> None:
 def test_lists_in_the_environment_are_separated_by_commas() -> None:
     layer = from_environment({"STYLEGALLERY_GALLERIES": "a.parquet,b.parquet", "HOME": "/"})
     assert layer == {"galleries": ["a.parquet", "b.parquet"]}
+
+
+def test_loras_come_from_flags_environment_and_file(tmp_path: Path) -> None:
+    config = write(tmp_path, '[[engine.loras]]\nweights = "a.safetensors"\nscale = 0.5\n')
+    flags = StyleFlags(loras=["a.safetensors=0.5"])
+    environment = from_environment({"STYLEGALLERY_LORAS": "a.safetensors=0.5"})
+    expected = (LoraSpec(weights="a.safetensors", scale=0.5),)
+    for layers in ([from_file(config)], [environment], flags.layers()):
+        assert resolve_engine(*layers)[1].loras == expected
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
-from schemas.engine import EngineSpec
+from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.params import PRESETS, StyleParams, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
@@ -20,8 +20,8 @@ from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
 from schemas.work import StyleSource, WorkItem, derived_seed, item_id
 
 MODELS: list[type[BaseModel]] = [
-    CatalogRow, GalleryRow, StyleParams, EngineSpec, PoolSpec, RestyleSpec, StyleSource, WorkItem,
-    MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary, RunRecord,
+    CatalogRow, GalleryRow, StyleParams, EngineSpec, LoraSpec, PoolSpec, RestyleSpec, StyleSource,
+    WorkItem, MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary, RunRecord,
 ]  # fmt: skip
 
 MATCH = MatchRow(
@@ -46,9 +46,37 @@ def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert not bare, f"{model.__name__} has fields without description: {bare}"
 
 
-@pytest.mark.parametrize("model", [StyleParams, EngineSpec, PoolSpec, RestyleSpec])
+@pytest.mark.parametrize("model", [StyleParams, EngineSpec, LoraSpec, PoolSpec, RestyleSpec])
 def test_what_a_form_shows_has_titles(model: type[BaseModel]) -> None:
     assert all(info.title for info in model.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "scale"),
+    [
+        ("a.safetensors", "a.safetensors", 1.0),
+        ("owner/repo=0.5", "owner/repo", 0.5),
+        ("kind=denim/lora.safetensors", "kind=denim/lora.safetensors", 1.0),
+        ("kind=denim/lora.safetensors=-1", "kind=denim/lora.safetensors", -1.0),
+    ],
+)
+def test_loras_are_read_from_text(text: str, weights: str, scale: float) -> None:
+    expected = LoraSpec(weights=weights, scale=scale)
+    assert EngineSpec.model_validate({"loras": [text]}).loras == (expected,)
+    spec = EngineSpec(loras=(expected,))
+    assert EngineSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("text", ["", "=1", "a=nan", "a=99"])
+def test_loras_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        LoraSpec.model_validate(text)
+
+
+def test_a_layout_is_only_for_a_single_file() -> None:
+    assert EngineSpec(model="a.safetensors", config_folder="c").config_folder == "c"
+    with pytest.raises(ValidationError, match="config_folder says the layout of a single"):
+        EngineSpec(model="somebody/some-model", config_folder="c")
 
 
 @pytest.mark.parametrize("row", [RESULT, FAILED])

@@ -8,7 +8,6 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from schemas.engine import EngineSpec
 from stylegallery import StyleGallery, latents
@@ -16,7 +15,7 @@ from stylegallery.encoders import DinoEncoder, load_encoder
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.fingerprint import engine_fingerprint
 from stylegallery.models import load_models
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import write_text_encoder, write_tiny_model
 
 
 def test_latents_have_the_unets_scale(engine: StyleGallery) -> None:
@@ -44,18 +43,7 @@ def test_tiny_autoencoders_load_too(tmp_path: Path) -> None:
 def test_prompt_embedding_is_computed_when_none_is_stored(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path / "m")
     (folder / "null_embedding.safetensors").unlink()
-    config = CLIPTextConfig(
-        vocab_size=4, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=7, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
-    tokens = {"<pad>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2, "a</w>": 3}
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(tokens))
-    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer" / "tokenizer_config.json").write_text(
-        json.dumps({"model_max_length": 7, "tokenizer_class": "CLIPTokenizer"})
-    )
+    write_text_encoder(folder, 16)
     assert load_models(EngineSpec(model=str(folder))).null_embedding.shape == (1, 7, 16)
 
 
@@ -109,3 +97,25 @@ def test_fingerprint_follows_weights_precision_and_device(tmp_path: Path) -> Non
     assert first != engine_fingerprint(EngineSpec(model=str(folder), dtype="bfloat16"), "cpu")
     save_file({"null_embedding": torch.ones(1, 1, 16)}, str(folder / "null_embedding.safetensors"))
     assert first != engine_fingerprint(spec, "cpu")
+
+
+def test_fingerprint_follows_loras_revision_and_the_layout_of_a_file(tmp_path: Path) -> None:
+    def named(**spec: object) -> str:
+        return engine_fingerprint(EngineSpec.model_validate(spec), "cpu")
+
+    hub = "somebody/some-model"
+    assert named(model=hub) != named(model=hub, revision="fp16")
+    file, folder = tmp_path / "x.safetensors", tmp_path / "config"
+    (folder / "unet").mkdir(parents=True)
+    lora = {"model": hub, "loras": [str(file)]}
+    assert "lora:somewhere/else@1.0/" in named(model=hub, loras=["somewhere/else"])
+    seen = {named(**lora)}
+    for text in ("one", "two"):
+        file.write_text(text)
+        seen |= {named(**lora), named(model=hub, loras=[f"{file}=0.5"]), named(model=str(file))}
+        (folder / "unet" / "config.json").write_text(text)
+        seen.add(named(model=str(file), config_folder=str(folder)))
+    assert len(seen) == 1 + 4 * 2
+    before = named(model=str(file), config_folder=str(folder))
+    (folder / "unet" / "weights.safetensors").write_text("not used")
+    assert named(model=str(file), config_folder=str(folder)) == before
