@@ -53,7 +53,7 @@ def _grams(net: nn.Module, picture: Tensor) -> list[Tensor]:
     return grams
 
 
-def _luminance(picture: Tensor) -> NDArray[np.float32]
+def _luminance(picture: Tensor) -> NDArray[np.float32]:
     weights = torch.tensor(_LUMA).view(3, 1, 1)
     luminance: NDArray[np.float32] = (picture[0].cpu() * weights).sum(0).numpy()
     return luminance

@@ -54,8 +54,8 @@ def write_components(vae: AutoencoderDC, code: PatchCode) -> None:
 @torch.no_grad()
 def encode(vae: AutoencoderDC, pixels: Tensor) -> Tensor:
     """Return latents (B, C, H/8, W/8) as the UNet sees them, of pixels (B, 3, H, W) in [0, 1]."""
-    latents: Tensor = vae.encoder(pixels * 2 - 1)
-    return latents * float(vae.config.scaling_factor)
+    latents: Tensor = vae.encoder(pixels * 2 - 1) * vae.config.scaling_factor
+    return latents
 
 
 def decode(vae: AutoencoderDC, latents: Tensor) -> Tensor:
