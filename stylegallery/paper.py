@@ -39,13 +39,11 @@ def merge_regions(
 ) -> Tensor:
     """Merge regions whose mean latents lie closer than the threshold, transitively (METHOD 1.1).
 
-    Means are those of the regions given: they are not taken anew while merging.
-
     Args:
         latents: (N, C) tokens, or (C, h, w) or (1, C, h, w).
         threshold: Euclidean distance below which a pair merges; 0.85, with depth 0.35.
         depth_threshold: The depth lock, 0.3: a pair merges only if its mean depths differ by
-            less. Without it, or without depth, the latent alone decides.
+            less. Without it the latent alone decides.
 
     Returns:
         Labels from 0 without gaps, in the order of each merged region's smallest label.
@@ -64,12 +62,8 @@ def merge_regions(
 def split_by_depth(labels: Tensor, depth: Tensor, threshold: float) -> Tensor:
     """Split every region of 20 cells or more that spans too much depth in two (METHOD 1.1).
 
-    Args:
-        threshold: Least distance of the 5th to the 95th percentile (interpolated linearly) at
-            which a region is split; 0.75.
-
-    Returns:
-        Labels; one part keeps its number, the other takes the next one above all others.
+    It does when its depths from the 5th to the 95th percentile, interpolated linearly, span at
+    least the threshold (0.75). One part keeps its label, the other gets the next above all.
     """
     split, heights = labels.flatten().long().clone(), depth.flatten().double()
     for value in labels.unique():
@@ -85,8 +79,8 @@ def split_by_depth(labels: Tensor, depth: Tensor, threshold: float) -> Tensor:
 def region_circle(points: Tensor) -> tuple[Tensor, Tensor]:
     """Return the centroid (2,) of points (n, 2), n > 0, and their largest distance () from it.
 
-    METHOD 1.2; the paper speaks of the smallest enclosing circle, the code does this. Unit and
-    dtype are the points'; integers give float32.
+    METHOD 1.2; the paper says the smallest enclosing circle. Unit and dtype are the points';
+    integers give float32.
     """
     exact = points.double()
     centre = exact.mean(dim=0)
@@ -121,15 +115,14 @@ def style_loss(
     """Return one region's style loss () in one layer, with masks that multiply (METHOD 1.3).
 
     A masked key stays in the softmax with logit and value 0, a masked query spreads evenly over
-    all keys (METHOD 1.5, W1 and W2), and the mean runs over the whole map. The exact mask is
-    `energy.style_target`'s.
+    all keys (W1, W2), and the mean runs over the whole map. `energy.style_target` masks exactly.
 
     Args:
-        query: (B, heads, N, d) of the latent being optimised.
+        query: (B, heads, N, d) of the latent being optimised, as is `output`, which alone gets
+            a gradient.
         key: (B, heads, M, d) of the reference, as is `value`.
-        output: (B, heads, N, d), the layer's own; it alone gets a gradient.
-        content_mask: 0 and 1, (h, w) or (N,); the grid of a finer layer is resized by nearest.
-        style_mask: Likewise, on the M cells of the reference.
+        content_mask: 0 and 1, (h, w) or (N,); a finer grid is resized by nearest neighbour.
+        style_mask: Likewise, on the reference's M cells.
         scale: Factor on the queries; 1.5.
     """
     asking = _per_token(content_mask, query.shape[-2])
@@ -175,13 +168,9 @@ def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
 def apply_user_mask(labels: Tensor, user_mask: Tensor) -> Tensor:
     """Let each label of the user overwrite the automatic ones as a new region (METHOD 1.1).
 
-    Args:
-        user_mask: (H, W) integers, positive where assigned, or colours (H, W, 3), each one a
-            label in order of first appearance and black free. Another size than the labels' is
-            resized by nearest neighbour, where thin labels can vanish.
-
-    Returns:
-        Labels; the user's are numbered from the largest automatic one on.
+    `user_mask` holds integers (H, W), positive where assigned, or colours (H, W, 3), each one a
+    label in order of first appearance and black free. Nearest neighbour brings it to the size of
+    `labels`, where thin ones can vanish. New regions count on from the largest label.
     """
     grid = _grid(labels).long()
     if user_mask.ndim == 3 and user_mask.shape[-1] == 3:
@@ -201,18 +190,16 @@ def invert(
     """Invert a clean latent (B, C, h, w) by DDIM; every step's result (steps, B, C, h, w).
 
     METHOD 1.1: the noise is taken at the timestep that a step leads to, from the latent before
-    it. As published, no prediction is clipped and the first step starts from the schedule's
-    first alpha, whatever the scheduler's settings for sampling say.
+    it. Nothing is clipped and the first step starts from the schedule's first alpha, whatever
+    the scheduler's settings for sampling say.
 
     Args:
         noise_model: Maps a latent and its timestep () int64 to the noise in it.
-        scheduler: A DDIM scheduler, for sampling or inverse, or its config; betas, spacing and
-            offset of the timesteps are read.
+        scheduler: A DDIM scheduler, sampling or inverse, or its config: betas and timesteps.
     """
+    published = {"clip_sample": False, "set_alpha_to_one": False, "prediction_type": "epsilon"}
     config = getattr(scheduler, "config", scheduler)
-    inverse = DDIMInverseScheduler.from_config(
-        config, clip_sample=False, set_alpha_to_one=False, prediction_type="epsilon"
-    )
+    inverse = DDIMInverseScheduler.from_config(config, **published)
     inverse.set_timesteps(steps)
     trajectory = []
     for timestep in inverse.timesteps:
@@ -224,14 +211,13 @@ def invert(
 def _distances(tokens: Tensor, inverse: Tensor) -> Tensor:
     regions = range(int(inverse.max()) + 1)
     means = torch.stack([tokens[inverse == region].double().mean(dim=0) for region in regions])
-    return (means[:, None] - means[None]).norm(dim=-1)
+    return torch.cdist(means, means)
 
 
 def _second_of_two_means(values: Tensor) -> Tensor:
-    # The published figures end where one start, a pair drawn with seed 42, leads: not always at
-    # the best of all splits.
-    drawn = torch.randperm(len(values), generator=torch.Generator().manual_seed(_SEED))[:2]
-    centres = values[drawn]
+    # One start, a pair drawn with seed 42, as the published figures show: not always the best.
+    generator = torch.Generator().manual_seed(_SEED)
+    centres = values[torch.randperm(len(values), generator=generator)[:2]]
     for _ in range(_ROUNDS):
         away = (values[:, None] - centres).abs()
         second = away[:, 1] < away[:, 0]
@@ -246,19 +232,18 @@ def _second_of_two_means(values: Tensor) -> Tensor:
 
 
 def _grid(labels: Tensor) -> Tensor:
-    flat = labels.ndim == 1
-    return labels.reshape((math.isqrt(len(labels)), -1) if flat else labels.shape[-2:])
+    side = math.isqrt(len(labels))
+    return labels.reshape((side, side) if labels.ndim == 1 else labels.shape[-2:])
 
 
 def _nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
-    # The first of the cells that fall together, as torch does: from 64 to 32 only even rows and
-    # columns survive (METHOD 1.5, W3).
-    given = values.shape[-2:]
-    rows, columns = (torch.arange(size[axis]) * given[axis] // size[axis] for axis in (0, 1))
+    # As torch does it: from 64 to 32 only even rows and columns survive (METHOD 1.5, W3).
+    rows, columns = (torch.arange(n) * m // n for n, m in zip(size, values.shape, strict=True))
     return values[rows][:, columns]
 
 
 def _per_token(mask: Tensor, tokens: int) -> Tensor:
     if mask.numel() != tokens:
-        mask = _nearest(mask, grid_size(tokens, (mask.shape[-2], mask.shape[-1])))
+        grid = _grid(mask)
+        mask = _nearest(grid, grid_size(tokens, (grid.shape[0], grid.shape[1])))
     return mask.reshape(tokens, 1)
