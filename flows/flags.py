@@ -106,6 +106,7 @@ class RunFlags(StyleFlags):
     image_format: Annotated[str | None, _flag(RestyleSpec, "image_format", _INPUT, "--format")] = (
         None
     )
+    quality: Annotated[int | None, _flag(RestyleSpec, "quality", _INPUT)] = None
     require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
     actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
     gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None

@@ -1,15 +1,16 @@
 """Parameters of the method: everything that may change the pixels of a result."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Frozen
+from schemas.methods import METHOD_DEFAULTS, Method, Sampler
 
-Method = Literal["stylegallery", "attention-distillation"]
 Preset = Literal["quality", "balanced", "preview"]
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
+Color = Literal["full", "keep-chroma", "match-histogram"]
 
 
 class StyleParams(Frozen):
@@ -18,8 +19,16 @@ class StyleParams(Frozen):
     method: Method = Field(
         "stylegallery",
         title="Method",
-        description="Algorithm: `stylegallery` matches region to region; `attention-distillation` "
-        "treats each image as one region and takes the style of all references at once.",
+        description="Algorithm: `stylegallery` matches region to region; `stylegallery-paper` does "
+        "as the published code, at its own defaults; `attention-distillation` treats each image as "
+        "one region and takes the style of all references at once; `styleid` does so too, without "
+        "optimisation, by denoising with the references' keys and values.",
+    )
+    sampler: Sampler = Field(
+        "optimise",
+        title="Sampler",
+        description="`optimise` descends the energies on one latent; `guided` denoises the "
+        "inverted one and descends them a little at each step. `styleid` samples in its own way.",
     )
     image_size: int = Field(
         0,
@@ -38,11 +47,11 @@ class StyleParams(Frozen):
         "brings stronger style.",
     )
     learning_rate: float = Field(
-        0.1,
+        0.05,
         gt=0,
         le=1,
         title="Learning rate",
-        description="Size of a step, in units of the latent's own variation.",
+        description="Size of Adam's steps on the latent.",
     )
     content_weight: float = Field(
         0.26,
@@ -53,7 +62,7 @@ class StyleParams(Frozen):
         "original's structure.",
     )
     attention_scale: float = Field(
-        1.5,
+        1.0,
         gt=0,
         le=10,
         title="Attention scale",
@@ -128,8 +137,15 @@ class StyleParams(Frozen):
     match_tone: bool = Field(
         True,
         title="Match tone",
-        description="Give each region the tone and contrast of its matches, before and after the "
-        "optimisation.",
+        description="Give each region the colours of its matches, before sampling and after it.",
+    )
+    settle_timestep: int = Field(
+        60,
+        ge=0,
+        le=900,
+        title="Settling",
+        description="For sampler `optimise`: timestep whose share of noise the UNet takes out of "
+        "the finished latent, 0 to 999: what optimising leaves and no picture has. 0 turns it off.",
     )
     start_noise: float = Field(
         0.02,
@@ -137,6 +153,14 @@ class StyleParams(Frozen):
         le=1,
         title="Start noise",
         description="Seeded noise on the starting latent, so that flat areas can grow texture.",
+    )
+    query_preservation: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        title="Query preservation",
+        description="For `styleid`: share of the original's own queries in attention; lower takes "
+        "on more style and keeps less structure.",
     )
     min_similarity: float = Field(
         -1.0,
@@ -152,11 +176,45 @@ class StyleParams(Frozen):
         "gallery, `content` keeps the original.",
     )
 
+    color: Color = Field(
+        "full",
+        title="Colours",
+        description="`full` takes colours as the method makes them; `keep-chroma` keeps the "
+        "original's hues and takes light and shade alone; `match-histogram` gives each region the "
+        "colour distribution of the reference regions it was matched to.",
+    )
+    protect_feather: float = Field(
+        0.02,
+        ge=0,
+        le=0.5,
+        title="Feather of protected areas",
+        description="Width of the soft edge around protected pixels, as a share of the image's "
+        "shorter side. It lies outside the protected area, whose pixels stay exact.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_settings(cls, given: Any) -> Any:
+        """Let the method's own defaults stand in for whatever is not given."""
+        if not isinstance(given, dict):
+            return given
+        own = [v for method, v in METHOD_DEFAULTS.items() if method == given.get("method")]
+        return {**own[0], **given} if own else given
+
+    @model_validator(mode="after")
+    def _sampler_needs_energies(self) -> Self:
+        if self.method == "styleid" and self.sampler == "guided":
+            raise ValueError(
+                "styleid optimises no energy that could guide; leave out sampler, or choose "
+                "another method for sampler `guided`."
+            )
+        return self
+
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 100, "learning_rate": 0.06},
+    "quality": {"steps": 100, "learning_rate": 0.04},
     "balanced": {},
-    "preview": {"steps": 16, "learning_rate": 0.15},
+    "preview": {"steps": 16, "learning_rate": 0.1},
 }
 """What each preset changes against the defaults of :class:`StyleParams`."""
 

@@ -95,7 +95,16 @@ class RestyleSpec(Frozen):
         0, ge=0, title="Limit", description="Restyle at most this many items; 0 means all."
     )
     image_format: Literal["png", "webp", "jpg"] = Field(
-        "png", title="Format", description="File format of the assets; png and webp are lossless."
+        "png",
+        title="Format",
+        description="File format of the assets; png is lossless, and so is webp without quality.",
+    )
+    quality: int = Field(
+        0,
+        ge=0,
+        le=100,
+        title="Quality",
+        description="Quality of jpg and webp assets, 1 to 100; 0 is lossless webp and jpg at 95.",
     )
     require_license: bool = Field(
         False,

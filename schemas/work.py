@@ -21,6 +21,8 @@ class StyleSource(Row):
     weight: float = Field(1.0, description="Weight of this reference.")
     mask_uri: str | None = Field(None, description="Absolute URI of its label image.")
     mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
+    license: str | None = Field(None, description="Licence of the reference image.")
+    attribution: str | None = Field(None, description="Whom to credit.")
 
 
 class WorkItem(Row):
@@ -41,6 +43,7 @@ class WorkItem(Row):
     seed: int = Field(description="Random seed of this item.")
     styles: list[StyleSource] = Field(description="The gallery's references, ordered by style_id.")
     image_format: str = Field(description="File format of the asset: png, webp or jpg.")
+    quality: int = Field(0, description="Quality of a jpg or webp asset; 0 is the format's own.")
     extra: dict[str, str] = Field(
         default_factory=dict, description="Further catalog columns, carried through as text."
     )
@@ -59,6 +62,7 @@ def item_id(
     params: StyleParams,
     engine_fingerprint: str,
     image_format: str,
+    quality: int = 0,
     seed: int | None = None,
     mask_version: str | None = None,
     protect_version: str | None = None,
@@ -66,8 +70,8 @@ def item_id(
 ) -> str:
     """Hash everything that can change the picture, and nothing else.
 
-    Names, URIs, run ids, batch sizes and the number of actors are left out on purpose: the same
-    bytes restyled the same way are the same item wherever they lie.
+    Names, URIs, licences, run ids, batch sizes and the number of actors are left out on purpose:
+    the same bytes restyled the same way are the same item wherever they lie.
 
     Returns:
         64 hex digits (SHA-256 of canonical JSON).
@@ -79,6 +83,7 @@ def item_id(
         "params": params.model_dump(mode="json"),
         "engine": engine_fingerprint,
         "format": image_format,
+        "quality": quality,
         "seed": seed,
         "mask": mask_version,
         "protect": protect_version,

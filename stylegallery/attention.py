@@ -1,6 +1,6 @@
 """Record what the self-attentions see, through diffusers' attention-processor interface."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +26,21 @@ class LayerRecord:
     output: Tensor
 
 
+Attend = Callable[[str, Tensor, Tensor, Tensor], Tensor]
+"""A layer's name, query, key and value (B, heads, N, d) to its output (B, heads, N, d)."""
+
+
 @dataclass
 class AttentionRecord:
-    """Layer name to what it saw in the last UNet call, in order of execution."""
+    """What the recorded layers saw, and whether they attend in another way.
+
+    Attributes:
+        layers: Layer name to what it saw in the last UNet call, in order of execution.
+        attend: Takes the place of the recorded layers' own attention while it is set.
+    """
 
     layers: dict[str, LayerRecord] = field(default_factory=dict)
+    attend: Attend | None = None
 
 
 class _RecordingProcessor:
@@ -54,7 +64,10 @@ class _RecordingProcessor:
             project(hidden_states).view(batch, tokens, attn.heads, -1).transpose(1, 2)
             for project in (attn.to_q, attn.to_k, attn.to_v)
         )
-        output = F.scaled_dot_product_attention(query, key, value)
+        if self._record.attend is None:
+            output = F.scaled_dot_product_attention(query, key, value)
+        else:
+            output = self._record.attend(self._name, query, key, value)
         self._record.layers[self._name] = LayerRecord(query, key, value, output)
         merged = output.transpose(1, 2).reshape(batch, tokens, -1)
         hidden_states = attn.to_out[1](attn.to_out[0](merged))
@@ -94,8 +107,8 @@ def style_layers(unet: Any) -> list[str]:
 def record_attention(unet: Any, layers: list[str]) -> Iterator[AttentionRecord]:
     """Record the named self-attentions of every UNet call made inside the block.
 
-    The processors found before are put back at the end, whatever happens. Recording does not
-    change the UNet's output beyond rounding.
+    The processors found before are put back at the end, whatever happens. Recording alone does
+    not change the UNet's output beyond rounding.
     """
     record = AttentionRecord()
     before = dict(unet.attn_processors)

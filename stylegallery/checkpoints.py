@@ -131,6 +131,6 @@ def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     return (
         f"{spec.model} holds weights alone, and its layout cannot be fetched from {place} "
         f"({reason(error)}); set config_folder to a diffusers folder of the same kind, got once "
-        f"with `huggingface-cli download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
+        f"with `hf download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
         "or convert the file with diffusers' from_single_file and save_pretrained."
     )

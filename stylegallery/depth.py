@@ -28,7 +28,7 @@ class DepthEstimator:
         except (OSError, ValueError) as error:
             raise ModelNotFound(
                 f"depth model {name!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
-                f"model for depth estimation, downloaded once with `huggingface-cli download "
+                f"model for depth estimation, downloaded once with `hf download "
                 f"{name}`, or go without depth."
             ) from error
         self._net = net.eval().requires_grad_(False).to(device)

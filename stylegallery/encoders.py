@@ -73,7 +73,7 @@ class DinoEncoder:
         except (OSError, ValueError) as error:
             raise ModelNotFound(
                 f"semantic encoder {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
-                f"download it once with `huggingface-cli download {name}`, or use "
+                f"download it once with `hf download {name}`, or use "
                 f"--encoder {LITE0}."
             ) from error
         self._net = model.eval().requires_grad_(False).to(device)

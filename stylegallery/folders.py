@@ -145,6 +145,6 @@ def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     )
     return (
         f"model {spec.model!r} is neither a folder here nor loadable from the hub "
-        f"({reason(error)}); {remedy} download it once with `huggingface-cli download "
+        f"({reason(error)}); {remedy} download it once with `hf download "
         f"{spec.model}`, or use --model embedded."
     )

@@ -1,7 +1,9 @@
 """Files to pictures and back: the only module that knows file formats and colour profiles."""
 
 import io
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.errors import BadImage
+from stylegallery.provenance import xmp_packet
 from stylegallery.types import Picture
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MIN_SIDE = 16
 MAX_PIXELS = 80_000_000
 _NOTE_KEY = "stylegallery"
+_JPEG_NOTE = 65_000
+_ICC_DATE = slice(24, 36)
 _DEEP_MODES = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I": 65535.0, "F": 1.0}
 
 
@@ -50,7 +55,9 @@ def decode(data: bytes, name: str) -> Picture:
         raise BadImage(f"{name} is animated ({frames} frames); save one frame as a still image.")
     if min(image.size) < MIN_SIDE:
         width, height = image.size
-        raise BadImage(f"{name} is {width}x{height} px; the shorter side must be at least 16 px.")
+        raise BadImage(
+            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
+        )
     try:
         upright = ImageOps.exif_transpose(image)
         pixels, alpha = _to_srgb(upright)
@@ -61,32 +68,41 @@ def decode(data: bytes, name: str) -> Picture:
     return Picture(pixels, alpha)
 
 
-def encode(picture: Picture, image_format: str, note: str = "") -> bytes:
-    """Encode a picture; the same picture and note always give the same bytes.
+def encode(
+    picture: Picture, image_format: str, note: str = "", *, rights: str = "", quality: int = 0
+) -> bytes:
+    """Encode a picture with the sRGB profile; the same arguments always give the same bytes.
 
     Args:
-        picture: Written as 8-bit sRGB; alpha is kept by png and webp, laid over white by jpg.
-        image_format: `png`, `webp` (both lossless) or `jpg` (quality 95).
-        note: ASCII text stored in the file's metadata.
+        picture: Written in 8 bits; alpha is kept by png and webp, laid over white by jpg. A
+            picture that was decoded from 8 bits comes out with the values it had, alpha or not.
+        image_format: `png`, `webp` or `jpg`.
+        note: ASCII text on how the picture was made, for :func:`read_note`. With a note, the
+            file also says in XMP that it was made with AI. jpg has room for 64 kB; a longer note
+            is left out.
+        rights: Licences and credits, for XMP.
+        quality: 1 to 100 for jpg and lossy webp; 0 is a lossless webp and a jpg of 95.
     """
-    rgb = to_bytes(picture.pixels)
-    image = Image.fromarray(rgb.permute(1, 2, 0).numpy())
-    if picture.alpha is not None and image_format != "jpg":
-        image.putalpha(Image.fromarray(to_bytes(picture.alpha)[0].numpy()))
     out = io.BytesIO()
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if image_format == "png":
         info = PngImagePlugin.PngInfo()
         if note:
             info.add_text(_NOTE_KEY, note)
-        image.save(out, "PNG", pnginfo=info, compress_level=6)
+            info.add_itxt("XML:com.adobe.xmp", xmp_packet(rights).decode())
+        _to_image(picture).save(out, "PNG", pnginfo=info, compress_level=6, **options)
         return out.getvalue()
-    exif = Image.Exif()
     if note:
-        exif[ExifTags.Base.ImageDescription] = note
+        options["xmp"] = xmp_packet(rights)
+    if note and (image_format == "webp" or len(note) < _JPEG_NOTE):
+        options["exif"] = Image.Exif()
+        options["exif"][ExifTags.Base.ImageDescription] = note
     if image_format == "webp":
-        image.save(out, "WEBP", lossless=True, quality=60, method=4, exif=exif, exact=True)
+        how = {"quality": quality} if quality else {"lossless": True, "quality": 60, "exact": True}
+        _to_image(picture).save(out, "WEBP", method=4, **how, **options)
     else:
-        image.save(out, "JPEG", quality=95, subsampling=0, exif=exif)
+        flat = _to_image(Picture(_over_white(picture)))
+        flat.save(out, "JPEG", quality=quality or 95, subsampling=0, **options)
     return out.getvalue()
 
 
@@ -148,6 +164,34 @@ def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
     return _to_float(_convert_profile(image)), alpha
 
 
+def _over_white(picture: Picture) -> Tensor:
+    """Return the pixels (1, 3, H, W) as they can be seen over white with the picture's alpha."""
+    if picture.alpha is None:
+        return picture.pixels
+    return torch.maximum(picture.pixels, 1 - picture.alpha)
+
+
+def _to_image(picture: Picture) -> Image.Image:
+    """Return 8-bit RGB, or RGBA whose colours give the picture's pixels when laid over white."""
+    pixels = _over_white(picture)
+    if picture.alpha is None:
+        return Image.fromarray(to_bytes(pixels).permute(1, 2, 0).numpy())
+    white = torch.ones_like(pixels)
+    lent = (pixels - (1 - picture.alpha)) / picture.alpha.clamp(min=1e-6)
+    colours = torch.where(picture.alpha > 0, lent, white)
+    rgba = torch.cat([to_bytes(colours), to_bytes(picture.alpha)])
+    return Image.fromarray(rgba.permute(1, 2, 0).numpy())
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return the ICC profile that written files carry, without the time at which it was made."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_ICC_DATE] = bytes(_ICC_DATE.stop - _ICC_DATE.start)
+    profile[_ICC_DATE.start : _ICC_DATE.start + 6] = (2000).to_bytes(2) + b"\0\1\0\1"
+    return bytes(profile)
+
+
 def _drop_alpha(image: Image.Image) -> Image.Image:
     rgb = image.convert("RGB")
     rgb.info["icc_profile"] = image.info.get("icc_profile")
@@ -156,6 +200,8 @@ def _drop_alpha(image: Image.Image) -> Image.Image:
 
 def _convert_profile(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
+    if profile == srgb_profile():  # ours: a conversion could only round
+        return image.convert("RGB")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -138,7 +138,7 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
         raise ModelNotFound(
             f"LoRA {weights} cannot be loaded ({reason(error)}); give a .safetensors file here, "
             "or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
-            "`huggingface-cli download`."
+            "`hf download`."
         ) from error
     adapter = json.loads(notes.get("lora_adapter_metadata", "{}"))
     if any(adapter.get(f"unet.{key}") for key in ("use_rslora", "alpha_pattern")):

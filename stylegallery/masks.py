@@ -1,6 +1,5 @@
 """Label and protection images: the user's masks in, region maps out."""
 
-import colorsys
 import io
 
 import numpy as np
@@ -10,6 +9,11 @@ from torch import Tensor
 
 from stylegallery.errors import BadImage, BadMask
 from stylegallery.images import open_image
+from stylegallery.regions import RegionMap
+from stylegallery.visualize import region_labels_image
+
+MAX_LABELS = 224
+"""With the 32 regions that the engine finds at most, a region map still fits into bytes."""
 
 
 def decode_labels(data: bytes, name: str) -> Tensor:
@@ -19,15 +23,15 @@ def decode_labels(data: bytes, name: str) -> Tensor:
         (H, W) int64; 0 is free, labels count from 1 in order of first appearance.
 
     Raises:
-        BadMask: not a readable image, or more than 255 colours.
+        BadMask: not a readable image, or more than 224 colours.
     """
     rgb = np.asarray(_open_mask(data, name).convert("RGB"), dtype=np.int64)
     codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [i for i in np.argsort(first) if values[i] != 0]
-    if len(order) > 255:
+    if len(order) > MAX_LABELS:
         raise BadMask(
-            f"{name} has {len(order)} colours; a label image holds at most 255 (save it "
+            f"{name} has {len(order)} colours; a label image holds at most {MAX_LABELS} (save it "
             "without smoothing, as PNG)."
         )
     number = np.zeros(len(values), dtype=np.int64)
@@ -45,19 +49,10 @@ def decode_grey(data: bytes, name: str) -> Tensor:
     return torch.from_numpy(grey)[None, None]
 
 
-def region_colour(index: int) -> tuple[int, int, int]:
-    """Return a distinct RGB colour (0 to 255) for a region number; neighbours differ in hue."""
-    hue = (0.58 + index * 0.61803398875) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, 0.93 if index % 2 else 0.72)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def encode_labels(labels: Tensor) -> bytes:
-    """Encode labels (h, w), 0 to 255, as an indexed PNG with one colour a region."""
-    image = Image.fromarray(labels.cpu().numpy().astype(np.uint8))
-    image.putpalette([c for i in range(256) for c in region_colour(i)])
+def encode_labels(regions: RegionMap) -> bytes:
+    """Encode a region map as an indexed PNG on its own grid, with one colour a region."""
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=9)
+    region_labels_image(regions).save(out, "PNG", compress_level=9)
     return out.getvalue()
 
 

@@ -1,5 +1,7 @@
 """Like goes to like: match content regions to regions of several references."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,9 @@ from stylegallery.descriptors import circle_iou
 from stylegallery.routing import Correspondence, Pin, hard_log_weights, pinned_index
 from stylegallery.transport import transport_log_weights
 from stylegallery.types import Descriptors
+
+Similarities = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Semantic, statistical, geometric and total similarity, each (R, S)."""
 
 
 def match(
@@ -35,49 +40,89 @@ def match(
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    counts = tuple(len(style.area) for style in styles)
     parts = _similarities(content, styles, params)
     total = parts[-1]
-    share = torch.cat(
-        [
-            style.area * weight
-            for style, weight in zip(styles, weights or [1.0] * len(styles), strict=True)
-        ]
-    )
-    if params.method == "attention-distillation":
-        table = (
-            torch.log(share / torch.cat([s.area for s in styles])).expand(len(total), -1).clone()
-        )
-        best = total.argmax(dim=1)
-    elif params.routing == "hard":
+    if params.routing == "hard":
         best = total.argmax(dim=1)
         table = hard_log_weights(best, total.shape[1])
     else:
+        share = _weighted_areas(styles, weights)
         table, best = transport_log_weights(
             total, content.area, share / share.sum(), params.routing_strength
         )
+    found = routed(content, styles, parts, table, best, pins)
+    return replace(found, fallback=_apply_gate(found, params))
+
+
+def match_whole(
+    content: Descriptors,
+    styles: list[Descriptors],
+    params: StyleParams,
+    weights: list[float] | None = None,
+    pins: list[Pin] | None = None,
+) -> Correspondence:
+    """Let every content region take style from all references at once, in their weights.
+
+    The arguments are those of :func:`match`; similarity is only reported.
+
+    Raises:
+        BadRouting: a pin names a region that does not exist.
+    """
+    parts = _similarities(content, styles, params)
+    bias = torch.log(_weighted_areas(styles, weights) / torch.cat([s.area for s in styles]))
+    table = bias.expand(len(content.area), -1).clone()
+    found = routed(content, styles, parts, table, parts[-1].argmax(dim=1), pins)
+    return replace(found, fallback=tuple("global" for _ in content.area))
+
+
+def routed(
+    content: Descriptors,
+    styles: list[Descriptors],
+    parts: Similarities,
+    table: Tensor,
+    best: Tensor,
+    pins: list[Pin] | None,
+) -> Correspondence:
+    """Put a correspondence together; pins overwrite `table` and `best` in place.
+
+    Args:
+        content: Descriptors of the content's R regions.
+        styles: Descriptors of each reference, S regions in all.
+        parts: Semantic, statistical, geometric and total similarity.
+        table: (R, S) log weights.
+        best: (R,) main match of each region.
+        pins: The user's decisions.
+
+    Raises:
+        BadRouting: a pin names a region that does not exist.
+    """
+    counts = tuple(len(style.area) for style in styles)
     pinned = torch.zeros(len(best), dtype=torch.bool)
     for pin in pins or []:
         index = pinned_index(pin, len(best), counts)
         best[pin.region], pinned[pin.region] = index, True
-        table[pin.region] = hard_log_weights(torch.tensor([index]), total.shape[1])[0]
-    scores = torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1)
-    fallback = _apply_gate(table, scores[:, -1], pinned, params)
+        table[pin.region] = hard_log_weights(torch.tensor([index]), table.shape[1])[0]
     return Correspondence(
         log_weights=table,
         style_regions=counts,
         best=best,
-        scores=scores,
-        fallback=fallback,
+        scores=torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1),
+        fallback=tuple("none" for _ in best),
         pinned=pinned,
         area=content.area,
         centroid=content.circle[:, :2],
     )
 
 
+def _weighted_areas(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
+    """Return the area (S,) of every style region times the weight of its reference."""
+    factors = weights or [1.0] * len(styles)
+    return torch.cat([s.area * weight for s, weight in zip(styles, factors, strict=True)])
+
+
 def _similarities(
     content: Descriptors, styles: list[Descriptors], params: StyleParams
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Similarities:
     """Return semantic, statistical, geometric and total similarity, each (R, S)."""
     area = torch.cat([style.area for style in styles])
     semantic = _centred_cosine(
@@ -108,17 +153,13 @@ def _centred_cosine(first: Tensor, area: Tensor, second: Tensor, other_area: Ten
     return F.normalize(one, dim=1, eps=1e-6) @ F.normalize(two, dim=1, eps=1e-6).T
 
 
-def _apply_gate(
-    table: Tensor, similarity: Tensor, pinned: Tensor, params: StyleParams
-) -> tuple[FallbackUsed, ...]:
-    """Overwrite the rows of `table` whose best match is too poor; say what each row got."""
-    if params.method == "attention-distillation":
-        return tuple("global" for _ in similarity)
+def _apply_gate(found: Correspondence, params: StyleParams) -> tuple[FallbackUsed, ...]:
+    """Overwrite the rows of the table whose best match is too poor; say what each row got."""
     used: list[FallbackUsed] = []
-    for region, score in enumerate(similarity.tolist()):
-        if pinned[region] or score >= params.min_similarity:
+    for region, score in enumerate(found.scores[:, -1].tolist()):
+        if found.pinned[region] or score >= params.min_similarity:
             used.append("none")
             continue
-        table[region] = 0.0 if params.fallback == "global" else -torch.inf
+        found.log_weights[region] = 0.0 if params.fallback == "global" else -torch.inf
         used.append(params.fallback)
     return tuple(used)

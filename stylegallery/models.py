@@ -57,6 +57,12 @@ class Models:
         size = self.unet.config.sample_size
         return int(min(size) if isinstance(size, list | tuple) else size) * self.vae_factor
 
+    def schedule(self, steps: int) -> DDIMScheduler:
+        """Return a DDIM schedule of its own with so many timesteps, from noisy to clean."""
+        schedule = DDIMScheduler.from_config(self.scheduler.config)
+        schedule.set_timesteps(steps)
+        return schedule
+
     def denoise(self, latent: Tensor, timestep: int) -> Tensor:
         """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999.
 

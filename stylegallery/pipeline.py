@@ -9,14 +9,13 @@ from stylegallery import latents
 from stylegallery.descriptors import describe
 from stylegallery.encoders import SemanticEncoder, load_encoder
 from stylegallery.errors import BadMask
-from stylegallery.finish import finish
+from stylegallery.finish import check_protection, finish
 from stylegallery.inversion import inversion_features
-from stylegallery.matching import match
+from stylegallery.methods import METHODS
 from stylegallery.models import Models, load_models
-from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence, Pin
-from stylegallery.sampling import OnStep, optimise
-from stylegallery.segmentation import segment
+from stylegallery.sampling import OnStep
+from stylegallery.tone import match_tone
 from stylegallery.types import Picture, PreparedImage, Stylized
 
 _DEFAULTS = StyleParams()
@@ -71,10 +70,7 @@ class StyleGallery:
         latent = latents.encode(self.models, picture.pixels, size)
         features = inversion_features(self.models, latent, params.inversion_steps)
         semantic = self.encoder(picture.pixels)
-        if params.method == "attention-distillation":
-            regions = RegionMap.whole((latent.shape[-2], latent.shape[-1]))
-        else:
-            regions = segment(features, semantic, latent, params, labels)
+        regions = METHODS[params.method].segment(features, semantic, latent, params, labels)
         descriptors = describe(regions, semantic, features)
         return PreparedImage(picture, latent, regions, descriptors)
 
@@ -101,7 +97,8 @@ class StyleGallery:
         """
         if not styles:
             raise ValueError("at least one reference image is needed")
-        return match(content.descriptors, [s.descriptors for s in styles], params, weights, pins)
+        described = [style.descriptors for style in styles]
+        return METHODS[params.method].match(content.descriptors, described, params, weights, pins)
 
     def stylize(
         self,
@@ -129,7 +126,13 @@ class StyleGallery:
             BadMask: `protect` has another size than the picture.
             DidNotConverge: the optimisation produced numbers that are not finite.
         """
-        latent, trace = optimise(self.models, content, styles, routing, params, seed, on_step)
+        if protect is not None:
+            check_protection(protect, content.picture)
+        restyle = METHODS[params.method].restyle[params.sampler]
+        latent, trace = restyle(self.models, content, styles, routing, params, seed, on_step)
         with torch.no_grad():
             pixels = latents.decode(self.models, latent)
-        return Stylized(finish(pixels, content.picture, protect), routing, trace)
+        if params.match_tone:
+            pixels = match_tone(pixels, content, styles, routing)
+        picture = finish(pixels, content, styles, routing, params, protect)
+        return Stylized(picture, routing, trace)

@@ -133,12 +133,13 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
     if not 0 <= pin.region < regions:
         raise BadRouting(
             f"the routing file pins content region {pin.region}, but the image has regions 0 to "
-            f"{regions - 1}."
+            f"{regions - 1}; its region map shows which is where."
         )
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(
-            f"the routing file names region {pin.style_region} of reference {pin.style}, which "
-            f"has regions 0 to {style_regions[pin.style] - 1}."
+            f"the routing file names region {pin.style_region} of reference {pin.style} (from 0), "
+            f"which has regions 0 to {style_regions[pin.style] - 1}; its region map shows which is "
+            "where."
         )
     return sum(style_regions[: pin.style]) + pin.style_region
 

@@ -58,7 +58,7 @@ class SamSegmenter:
         except (OSError, ValueError) as error:
             raise ModelNotFound(
                 f"SAM model {name!r} cannot be loaded ({str(error).splitlines()[0]}); download it "
-                f"once with `huggingface-cli download {name}`, or go without SAM."
+                f"once with `hf download {name}`, or go without SAM."
             ) from error
         self._net = net.eval().requires_grad_(False).to(device)
         self._side = int(config.vision_config.image_size)

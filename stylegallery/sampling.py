@@ -6,16 +6,12 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.attention import LayerRecord, grid_size, record_attention, style_layers
-from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
-from stylegallery.errors import DidNotConverge
+from stylegallery.guidance import Guidance, checked_step, guide
+from stylegallery.latents import encode
 from stylegallery.models import Models
-from stylegallery.pyramid import PyramidLatent
 from stylegallery.routing import Correspondence
 from stylegallery.tone import match_tone
 from stylegallery.types import PreparedImage, Step
-
-_MOMENTUM = 0.9
 
 OnStep = Callable[[Step], None]
 
@@ -29,12 +25,12 @@ def optimise(
     seed: int,
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, tuple[Step, ...]]:
-    """Descend the energies on one latent, one step at each timestep from noisy to clean.
+    """Descend the energies from the content's clean latent, as Attention Distillation does.
 
-    As in the published code no denoising step is taken: the latent itself is the result. Unlike
-    it, the start is the clean latent, as in Attention Distillation (arXiv 2502.20235), in the
-    tone of its matches (:mod:`stylegallery.tone`), with a little seeded noise; and the steps
-    are sized band by band (:mod:`stylegallery.pyramid`) instead of cell by cell by Adam.
+    Beyond that method (arXiv 2502.20235, eq. 5 and 6) the start has the tone of its matches
+    (:mod:`stylegallery.tone`) and a little seeded noise, and at the end the UNet takes out what
+    no picture has (:func:`settle`). With all three turned off and one region a side the two are
+    the same.
 
     Returns:
         The latent (1, C, h, w) float32 and the losses of every step.
@@ -42,97 +38,75 @@ def optimise(
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    generator = torch.Generator().manual_seed(seed)
-    clean = content.latent.to(models.device)
-    noise = torch.randn(clean.shape, generator=generator).to(models.device)
-    references = [style.latent.to(models.device) for style in styles]
-    begin = match_tone(clean, content, styles, routing) if params.match_tone else clean
-    pyramid = PyramidLatent(begin + params.start_noise * noise, [clean, *references])
-    optimiser = torch.optim.SGD(
-        pyramid.moves, lr=params.learning_rate, momentum=_MOMENTUM, dampening=_MOMENTUM
-    )
-    router = _Router(content, styles, routing, models.device)
-    scheduler = type(models.scheduler).from_config(models.scheduler.config)
-    scheduler.set_timesteps(params.steps)
+    start = content.latent.to(models.device)
+    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
+    if params.match_tone:
+        toned = match_tone(content.picture.pixels, content, styles, routing)
+        factor = models.vae_factor
+        start = encode(models, toned, (factor * start.shape[-2], factor * start.shape[-1]))
+    start = start + params.start_noise * noise.to(models.device)
+    latent, trace = descend(models, start, content, styles, routing, params, on_step)
+    return settle(models, latent, params.settle_timestep), trace
+
+
+def descend(
+    models: Models,
+    start: Tensor,
+    content: PreparedImage,
+    styles: list[PreparedImage],
+    routing: Correspondence,
+    params: StyleParams,
+    on_step: OnStep | None,
+    kind: type[Guidance] = Guidance,
+) -> tuple[Tensor, tuple[Step, ...]]:
+    """Descend the energies by Adam, one step at each timestep from noisy to clean.
+
+    No denoising step is taken: the latent itself is the result (METHOD 1.3).
+
+    Args:
+        models: The diffusion model.
+        start: (1, C, h, w) float32 latent on the models' device; it stays as it is.
+        content: The image to restyle.
+        styles: The references that `routing` was made for, in the same order.
+        routing: From the method's matching.
+        params: Steps, learning rate and weights.
+        on_step: Called after every step.
+        kind: The energies to descend.
+
+    Returns:
+        The latent (1, C, h, w) float32 and the losses of every step.
+
+    Raises:
+        DidNotConverge: a loss is not finite.
+    """
+    latent = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([latent], lr=params.learning_rate)
     trace: list[Step] = []
-    with record_attention(models.unet, style_layers(models.unet)) as record:
-        for index, timestep in enumerate(scheduler.timesteps.tolist()):
-            with torch.no_grad():
-                shown = []
-                for image in [content, *styles]:
-                    models.denoise(image.latent.to(models.device), timestep)
-                    shown.append(dict(record.layers))
-            models.denoise(pyramid.value(), timestep)
-            style, kept = _energies(record.layers, shown[0], shown[1:], router, params)
-            loss = style + params.content_weight * kept
+    with guide(models, content, styles, routing, params, kind) as guidance:
+        for index, timestep in enumerate(models.schedule(params.steps).timesteps.tolist()):
+            _, *energies = guidance.energies(latent, timestep)
+            step, loss = checked_step(index, timestep, energies, params)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            pyramid.normalise_gradients()
             optimiser.step()
-            step = Step(index, params.steps, timestep, loss.item(), style.item(), kept.item())
-            if not torch.isfinite(loss):
-                raise DidNotConverge(
-                    f"the loss is not finite at step {index}; lower learning_rate or use float32."
-                )
             trace.append(step)
             if on_step is not None:
                 on_step(step)
-    result = pyramid.value().detach()
-    if params.match_tone:
-        result = match_tone(result, content, styles, routing)
-    return result, tuple(trace)
+    return latent.detach(), tuple(trace)
 
 
-def _energies(
-    now: dict[str, LayerRecord],
-    content: dict[str, LayerRecord],
-    styles: list[dict[str, LayerRecord]],
-    router: "_Router",
-    params: StyleParams,
-) -> tuple[Tensor, Tensor]:
-    """Return the style and content energies, summed over the layers."""
-    style_terms, content_terms = [], []
-    for name, layer in now.items():
-        key = torch.cat([style[name].key for style in styles], dim=2)
-        value = torch.cat([style[name].value for style in styles], dim=2)
-        routing = router.at(layer.query.shape[2], [s[name].key.shape[2] for s in styles])
-        target = style_target(
-            layer.query.detach(), key, value, content[name].output, routing, params.attention_scale
-        )
-        style_terms.append(style_energy(layer.output.float(), target.float()))
-        content_terms.append(content_energy(layer.query.float(), content[name].query.float()))
-    return torch.stack(style_terms).sum(), torch.stack(content_terms).sum()
+@torch.no_grad()
+def settle(models: Models, latent: Tensor, timestep: int) -> Tensor:
+    """Return the picture that the UNet sees in a latent (1, C, h, w) behind a little noise.
 
-
-class _Router:
-    """Query and key indices at every resolution of the UNet, built when first asked for."""
-
-    def __init__(
-        self,
-        content: PreparedImage,
-        styles: list[PreparedImage],
-        routing: Correspondence,
-        device: torch.device,
-    ) -> None:
-        self._content, self._styles = content, styles
-        self._table, self._counts = routing.log_weights, routing.style_regions
-        self._device = device
-        self._built: dict[int, RegionAttention] = {}
-
-    def at(self, queries: int, keys: list[int]) -> RegionAttention:
-        """Return the groups for a layer with so many queries and so many keys of each style."""
-        if queries not in self._built:
-            labels, offset = [], 0
-            for style, tokens, count in zip(self._styles, keys, self._counts, strict=True):
-                labels.append(_labels_at(style, tokens) + offset)
-                offset += count
-            built = RegionAttention.build(
-                self._table, _labels_at(self._content, queries), torch.cat(labels)
-            )
-            self._built[queries] = built.to(self._device)
-        return self._built[queries]
-
-
-def _labels_at(image: PreparedImage, tokens: int) -> Tensor:
-    latent = (int(image.latent.shape[-2]), int(image.latent.shape[-1]))
-    return image.regions.resized(grid_size(tokens, latent)).flatten()
+    Gradients leave in a latent what no encoder writes, and decoders print it as speckle and
+    weave. The latent is taken as clean plus noise of `timestep`, and that noise, as the UNet
+    predicts it, is taken out in one step. 0 leaves everything as it is.
+    """
+    if timestep == 0:
+        return latent
+    schedule = models.schedule(models.scheduler.config.num_train_timesteps)
+    noisy = latent * schedule.alphas_cumprod[timestep].sqrt().to(latent.device)
+    prediction = models.denoise(noisy, timestep).float()
+    clean: Tensor = schedule.step(prediction, timestep, noisy).pred_original_sample
+    return clean

@@ -1,65 +1,96 @@
-"""Tone and contrast: each region of a latent takes the statistics of its matches."""
+"""Tone: each region takes the colours of what it is matched with."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegallery.images import resize
 from stylegallery.routing import Correspondence
 from stylegallery.types import PreparedImage
 
-_GAIN = (0.5, 2.0)
-_SMOOTHING = 5
+_FLOOR = 1e-3  # variance added to every colour axis: flat areas are left flat
+_GAIN = (0.4, 2.5)
+_SMOOTHING = 3  # latent cells
 
 
 def match_tone(
-    latent: Tensor, content: PreparedImage, styles: list[PreparedImage], routing: Correspondence
+    pixels: Tensor, content: PreparedImage, styles: list[PreparedImage], routing: Correspondence
 ) -> Tensor:
-    """Give each region of a latent mean and deviation of the reference regions it is routed to.
+    """Give each region of a picture the mean and covariance of its matches' colours.
 
-    Adaptive instance normalisation (Huang and Belongie, arXiv 1703.06868), which StyleID applies
-    to the whole inverted latent, here region by region. Before the optimisation it leaves it with
-    what it is for, texture; after it, it takes back what has drifted: blown highlights, and a
-    mean in channels that have none, which would show as a grid. Gains are limited, so that flat
-    areas do not become noise, and blend over region borders.
+    The linear Monge-Kantorovich map (Pitie and Kokaram, CVMP 2007) moves colours least of all
+    maps that do so. Before the optimisation it leaves it with what it is for, texture; after it,
+    it takes back what has drifted. It works on pixels: the channels of a latent mix colour with
+    detail, and to match those one by one turns hues and prints grids. Gains are limited, so that
+    flat areas do not become noise, and maps blend over region borders.
 
     Args:
-        latent: (1, C, h, w) on the content's grid.
+        pixels: (1, 3, H, W) in [0, 1], the content's frame at any size.
         content: Gives the regions.
         styles: The references that `routing` was made for.
         routing: Which regions belong together.
 
     Returns:
-        (1, C, h, w) float32. Regions without a reference stay as they are.
+        (1, 3, H, W) in [0, 1], float32, on the device of `pixels`. Regions without a reference
+        stay as they are.
     """
-    device, latent = latent.device, latent.cpu()
-    values = torch.cat([s.latent.cpu()[0].flatten(1) for s in styles], dim=1)
-    labels, offset = [], 0
+    device, pixels = pixels.device, pixels.cpu()
+    grid = (int(content.latent.shape[-2]), int(content.latent.shape[-1]))
+    colours, labels, offset = [], [], 0
     for style, count in zip(styles, routing.style_regions, strict=True):
-        labels.append(style.regions.labels.flatten() + offset)
+        height, width = style.regions.labels.shape
+        small = resize(style.picture.pixels, (4 * height, 4 * width))
+        colours.append(small[0].flatten(1))
+        labels.append(_enlarged(style.regions.labels).flatten() + offset)
         offset += count
-    source = torch.cat(labels)
-    gain, shift = torch.ones_like(latent), torch.zeros_like(latent)
+    source, values = torch.cat(labels), torch.cat(colours, dim=1)
+    own = resize(pixels, (4 * grid[0], 4 * grid[1]))[0].flatten(1)
+    own_labels = _enlarged(content.regions.labels).flatten()
+    matrices = torch.eye(3).expand(len(routing.log_weights), 3, 3).clone()
+    shifts = torch.zeros(len(routing.log_weights), 3)
     for region, row in enumerate(routing.log_weights):
         weights = row[source].exp()
-        if not weights.any():
-            continue
-        cells = content.regions.labels == region
-        mean, deviation = _moments(values, weights / weights.sum())
-        inside = latent[0][:, cells]
-        own_mean, own = _moments(inside, torch.full((inside.shape[1],), 1 / inside.shape[1]))
-        factor = (deviation / own.clamp(min=1e-4)).clamp(*_GAIN)
-        gain[0][:, cells] = factor[:, None]
-        shift[0][:, cells] = (mean - own_mean * factor)[:, None]
-    return (latent * _blend(gain) + _blend(shift)).to(device)
+        inside = own[:, own_labels == region]
+        if weights.any() and inside.shape[1]:
+            matrices[region], shifts[region] = _colour_map(inside, values, weights)
+    blend = _blend(content.regions.one_hot)
+    field = torch.einsum("rk,rhw->khw", torch.cat([matrices.flatten(1), shifts], 1), blend)
+    field = F.interpolate(field[None], pixels.shape[-2:], mode="bilinear")[0]
+    moved = torch.einsum("ijhw,jhw->ihw", field[:9].unflatten(0, (3, 3)), pixels[0]) + field[9:]
+    return moved.clamp(0, 1)[None].to(device)
+
+
+def _colour_map(values: Tensor, wanted: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matrix (3, 3) and shift (3,) that bring colours (3, N) to those wanted (3, M)."""
+    mean, covariance = _moments(values, torch.ones(values.shape[1]))
+    goal_mean, goal = _moments(wanted, weights)
+    root = _power(covariance, 0.5)
+    back = _power(covariance, -0.5)
+    matrix = back @ _power(root @ goal @ root, 0.5) @ back
+    gains, axes = torch.linalg.eigh(matrix)
+    matrix = axes * gains.clamp(*_GAIN) @ axes.T
+    return matrix, goal_mean - matrix @ mean
 
 
 def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and deviation (C,) of values (C, N)."""
-    mean = values @ weights
-    return mean, (values.square() @ weights - mean.square()).clamp(min=0).sqrt()
+    """Weighted mean (3,) and covariance (3, 3) of colours (3, N)."""
+    share = weights / weights.sum()
+    mean = values @ share
+    centred = values - mean[:, None]
+    return mean, (centred * share) @ centred.T + _FLOOR * torch.eye(3)
 
 
-def _blend(field: Tensor) -> Tensor:
-    """Smooth a (1, C, h, w) field over a few cells."""
-    padded = F.pad(field, (_SMOOTHING // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, _SMOOTHING, stride=1)
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    power: Tensor = vectors * values.clamp(min=1e-8) ** exponent @ vectors.T
+    return power
+
+
+def _enlarged(labels: Tensor) -> Tensor:
+    return labels.repeat_interleave(4, 0).repeat_interleave(4, 1)
+
+
+def _blend(masks: Tensor) -> Tensor:
+    """Smooth (R, h, w) masks that sum to one over a few cells; they still do."""
+    padded = F.pad(masks[None], (_SMOOTHING // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(padded, _SMOOTHING, stride=1)[0]

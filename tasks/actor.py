@@ -31,7 +31,12 @@ class StyleActor:
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
-        self._bench = Bench(StyleGallery.load(setup.engine), setup.output, setup.params)
+        self._bench = Bench(
+            StyleGallery.load(setup.engine),
+            setup.output,
+            setup.params,
+            fingerprint=setup.engine_fingerprint,
+        )
         self._node = socket.gethostname()
 
     def ready(self) -> int:

@@ -58,6 +58,8 @@ def _style(row: GalleryRow, versions: dict[str, str]) -> StyleSource:
         weight=row.weight,
         mask_uri=row.mask_uri,
         mask_version=versions[row.mask_uri] if row.mask_uri else None,
+        license=row.license,
+        attribution=row.attribution,
     )
 
 
@@ -84,6 +86,7 @@ def _item(
         params=spec.params,
         engine_fingerprint=fingerprint,
         image_format=spec.image_format,
+        quality=spec.quality,
         seed=row.seed,
         **extras,
     )
@@ -100,6 +103,7 @@ def _item(
         seed=derived_seed(identifier) if row.seed is None else row.seed,
         styles=styles,
         image_format=spec.image_format,
+        quality=spec.quality,
         extra=photo.extra,
         **extras,
     )

@@ -17,7 +17,7 @@ from tasks import storage
 from tasks.caches import Prepared
 from tasks.errors import FileMissing
 from tasks.faults import is_transient
-from tasks.notes import Note, parse_note
+from tasks.notes import Note, credits_of, parse_note, rights_text
 from tasks.sources import Bench, content_of, pins_of, protection_of, style_of
 
 logger = logging.getLogger(__name__)
@@ -87,19 +87,30 @@ def _compute(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult:
             content.image, pictures, routing, bench.params, seed=item.seed, protect=protect
         )
     with stages.stage("encode"):
-        note = _note(item, content, styles, made)
-        data = images.encode(made.picture, item.image_format, note=note.to_text())
+        note = _note(bench, item, content, styles, made)
+        data = images.encode(
+            made.picture,
+            item.image_format,
+            note.to_text(),
+            rights=rights_text(note.references),
+            quality=item.quality,
+        )
     with stages.stage("write"):
         storage.write_bytes(storage.join(bench.output, item.asset_key), data)
     return _ok(item, note, data, stages)
 
 
-def _note(item: WorkItem, content: Prepared, styles: list[Prepared], made: Stylized) -> Note:
+def _note(
+    bench: Bench, item: WorkItem, content: Prepared, styles: list[Prepared], made: Stylized
+) -> Note:
     height, width = made.picture.size
     names = [style.style_id for style in item.styles]
     last = made.trace[-1] if made.trace else None
     return Note(
         item_id=item.item_id,
+        engine=bench.fingerprint,
+        params=bench.params,
+        references=credits_of(item.styles),
         seed=item.seed,
         width=width,
         height=height,

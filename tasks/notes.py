@@ -1,4 +1,4 @@
-"""The note inside an asset: enough to write its row again when the row was lost in a crash.
+"""The note inside an asset: how it was made, and enough to write its row again after a crash.
 
 It holds nothing that differs from run to run (no times, no host), so that the same item is the
 same bytes.
@@ -10,13 +10,28 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from schemas.base import Frozen
+from schemas.params import StyleParams
 from schemas.result import MatchRow
+from schemas.work import StyleSource
+
+
+class Credit(Frozen):
+    """One reference that lent its style. No URI: assets are published, where they came from not."""
+
+    style_id: str = Field(description="Id of the reference within its gallery.")
+    image_version: str = Field(description="Content hash or ETag of the reference.")
+    weight: float = Field(description="Weight of this reference.")
+    license: str | None = Field(None, description="Its licence when the asset was made.")
+    attribution: str | None = Field(None, description="Whom to credit.")
 
 
 class Note(Frozen):
     """What an asset knows of itself."""
 
     item_id: str = Field(description="The item it was made for.")
+    engine: str = Field(description="Model, encoder, precision, device class and versions.")
+    params: StyleParams = Field(description="Parameters of the method.")
+    references: list[Credit] = Field(description="What it took its style from.")
     seed: int = Field(description="Random seed used.")
     width: int = Field(description="Width in pixels.")
     height: int = Field(description="Height in pixels.")
@@ -29,6 +44,22 @@ class Note(Frozen):
         """Return ASCII JSON, the same for equal notes."""
         content: dict[str, Any] = self.model_dump(mode="json")
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def credits_of(styles: list[StyleSource]) -> list[Credit]:
+    """Return what a note says of an item's references."""
+    names = set(Credit.model_fields)
+    return [Credit.model_validate(style.model_dump(include=names)) for style in styles]
+
+
+def rights_text(references: list[Credit]) -> str:
+    """Say in a sentence under which licences the references stand and whom to credit."""
+    terms = [
+        ", ".join(filter(None, (ref.style_id, ref.license, ref.attribution)))
+        for ref in references
+        if ref.license or ref.attribution
+    ]
+    return f"Style references: {'; '.join(terms)}" if terms else ""
 
 
 def parse_note(text: str) -> Note | None:

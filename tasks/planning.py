@@ -146,6 +146,7 @@ def _run_id(spec: RestyleSpec, fingerprint: str, items: tuple[WorkItem, ...]) ->
         "params": spec.params.model_dump(mode="json"),
         "engine": fingerprint,
         "format": spec.image_format,
+        "quality": spec.quality,
         "limit": spec.limit,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

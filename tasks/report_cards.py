@@ -8,19 +8,15 @@ from typing import Final
 
 from schemas.result import ItemResult
 from schemas.work import WorkItem
+from stylegallery.palette import Colour, Labels, RegionKey, content_colours, gallery_colours
 from tasks.errors import StorageError
 from tasks.report_view import (
     Card,
     Reference,
-    RegionKey,
     Shared,
-    content_colours,
-    gallery_colours,
     match_table,
 )
 from tasks.thumbnails import (
-    Colour,
-    Labels,
     NotAnImage,
     Thumbnail,
     overlay,

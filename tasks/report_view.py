@@ -8,15 +8,13 @@ from statistics import mean, median
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
 from schemas.work import WorkItem
-from tasks.thumbnails import UNMATCHED, Colour, Thumbnail, distinct_colours
+from stylegallery.palette import NEUTRAL, Colour
+from tasks.thumbnails import Thumbnail
 
 _TOTAL = "total"
 _MOST_STACKED = 3
 _NARROWEST, _WIDEST = 0.2, 0.55
 _LESS_CAPTIONS = 0.84
-
-RegionKey = tuple[str, int]
-"""style_id and index of a region of that reference."""
 
 
 @dataclass(frozen=True)
@@ -137,34 +135,10 @@ def headline(summary: RunSummary) -> str:
     return ", ".join([f"{summary.ok}{of} restyled", *troubles])
 
 
-def gallery_colours(regions: Sequence[RegionKey]) -> dict[RegionKey, Colour]:
-    """Give every reference region of a gallery its colour."""
-    return dict(zip(regions, distinct_colours(len(regions)), strict=True))
-
-
-def content_colours(
-    matches: Iterable[MatchRow], colours: dict[RegionKey, Colour]
-) -> tuple[dict[int, Colour], frozenset[int]]:
-    """Colour each content region like the reference region that it took its style from.
-
-    Returns:
-        Colours by content region, and the regions that kept the original.
-    """
-    painted: dict[int, Colour] = {}
-    kept = set()
-    for match in matches:
-        if match.fallback == "content":
-            kept.add(match.region)
-        own = match.fallback == "none"
-        key = (match.style_id, match.style_region)
-        painted[match.region] = colours.get(key, UNMATCHED) if own else UNMATCHED
-    return painted, frozenset(kept)
-
-
 def match_table(result: ItemResult, painted: dict[int, Colour]) -> list[Match]:
     """Return the match rows, largest region first, with their colours."""
     rows = sorted(result.matches, key=lambda match: -match.area)
-    return [Match(row, _css(painted.get(row.region, UNMATCHED))) for row in rows]
+    return [Match(row, _css(painted.get(row.region, NEUTRAL))) for row in rows]
 
 
 def pick(results: Sequence[ItemResult], items: dict[str, WorkItem], most: int) -> list[ItemResult]:

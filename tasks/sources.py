@@ -32,6 +32,7 @@ class Bench:
         params: Of the run.
         cache: Prepared images.
         written: Paths of region maps known to stand.
+        fingerprint: Of the engine, for the assets' notes.
     """
 
     engine: StyleGallery
@@ -39,6 +40,7 @@ class Bench:
     params: StyleParams
     cache: PreparedCache = field(default_factory=PreparedCache)
     written: set[str] = field(default_factory=set)
+    fingerprint: str = ""
 
 
 def content_of(bench: Bench, item: WorkItem) -> Prepared:
@@ -114,7 +116,7 @@ def _prepare(
     if mask_uri:
         labels = masks.decode_labels(_read(mask_uri, mask_version, "mask_uri"), mask_uri)
     prepared = bench.engine.prepare(picture, bench.params, labels)
-    map_png = masks.encode_labels(prepared.regions.labels)
+    map_png = masks.encode_labels(prepared.regions)
     path = f"regions/{hashlib.sha256(map_png).hexdigest()}.png"
     if path not in bench.written:
         place = storage.join(bench.output, path)

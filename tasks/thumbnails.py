@@ -1,20 +1,15 @@
 """Small pictures for the report: photos, and region maps as transparent overlays."""
 
 import base64
-import colorsys
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-Colour = tuple[int, int, int]
-Labels = NDArray[np.uint8]
+from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
 
-UNMATCHED: Colour = (150, 150, 150)
-_GOLDEN_ANGLE = 0.618034
 _OVERLAY_SIDE = 176
 _FILL_ALPHA, _EDGE_ALPHA = 150, 255
 _MOST_PIXELS = 100_000_000
@@ -92,16 +87,16 @@ def overlay(
         colours: Colour of each region; others are grey.
         clear: Regions drawn as an outline only.
     """
-    fine = _smooth(labels)
-    edge = np.zeros(fine.shape, bool)
-    edge[:, 1:] |= fine[:, 1:] != fine[:, :-1]
-    edge[1:] |= fine[1:] != fine[:-1]
+    scale = _OVERLAY_SIDE / max(labels.shape)
+    height, width = (max(1, round(side * scale)) for side in labels.shape)
+    fine = enlarge(labels, (height, width))
+    edge = edges(fine)
     used = np.unique(fine)
     # Palette entries 2k and 2k + 1: fill and edge of the k-th region in the map.
     index = np.searchsorted(used, fine).astype(np.uint8) * 2 + edge
     palette, alpha = bytearray(), bytearray()
     for region in used.tolist():
-        colour = colours.get(region, UNMATCHED)
+        colour = colours.get(region, NEUTRAL)
         palette += bytes((*colour, *(round(c * 0.7) for c in colour)))
         alpha += bytes((0 if region in clear else _FILL_ALPHA, _EDGE_ALPHA))
     image = Image.fromarray(index, "P")
@@ -109,36 +104,6 @@ def overlay(
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True, transparency=bytes(alpha))
     return Thumbnail(_data_uri("image/png", buffer), image.width, image.height)
-
-
-def distinct_colours(count: int) -> list[Colour]:
-    """Return `count` colours that the eye tells apart, in hue steps of the golden angle."""
-    return [_colour(k) for k in range(count)]
-
-
-def _colour(k: int) -> Colour:
-    hue = (0.02 + k * _GOLDEN_ANGLE) % 1.0
-    lightness = (0.52, 0.42, 0.64)[k // 8 % 3]
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.58)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def _smooth(labels: Labels) -> Labels:
-    """Enlarge a coarse map with rounded borders: the region of largest blurred weight wins."""
-    height, width = labels.shape
-    scale = _OVERLAY_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    regions = np.unique(labels)
-    weights = [
-        np.asarray(
-            Image.fromarray(((labels == region) * 255).astype(np.uint8)).resize(
-                size, Image.Resampling.BICUBIC
-            )
-        )
-        for region in regions.tolist()
-    ]
-    winner: Labels = regions[np.argmax(np.stack(weights), axis=0)]
-    return winner
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -1,22 +1,68 @@
 """`stylegallery stylize`: one image through the engine, with neither Prefect nor Ray."""
 
+import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from flows.console import bar, say
-from flows.flags import StyleFlags
+from flows.flags import StyleFlags, field_help
 from flows.settings import resolve_engine
 from flows.usage import UsageError
+from schemas.engine import EngineSpec
+from schemas.manifest import CatalogRow
+from schemas.params import StyleParams
+from schemas.run import RestyleSpec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from stylegallery import PreparedImage, Step
-    from stylegallery.routing import Correspondence
+    from stylegallery.routing import Correspondence, Pin
 
 _FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpg", ".jpeg": "jpg"}
 _DEFAULTS = StyleFlags()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guides:
+    """What the user decides about this image; None where it was left to the engine."""
+
+    mask: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "mask_uri"))] = None
+    protect: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "protect_uri"))] = None
+    routing: Annotated[
+        Path | None, Parameter(help="JSON pins: content region to reference and its region.")
+    ] = None
+
+    def decoded(self, ids: list[str]) -> "tuple[Tensor | None, Tensor | None, list[Pin] | None]":
+        """Return labels, protection and pins as the engine takes them.
+
+        Args:
+            ids: Names of the references, in order.
+
+        Raises:
+            UsageError: a file cannot be read.
+            InputError: a file is not what it should be.
+        """
+        from stylegallery import masks
+        from stylegallery.routing import parse_pins
+
+        labels = protect = pins = None
+        if self.mask:
+            labels = masks.decode_labels(_read("--mask", self.mask), str(self.mask))
+        if self.protect:
+            protect = masks.decode_grey(_read("--protect", self.protect), str(self.protect))
+        if self.routing:
+            pins = parse_pins(_read("--routing", self.routing), ids)
+        return labels, protect, pins
+
+
+_NO_GUIDES = Guides()
 
 
 def stylize(
@@ -26,11 +72,18 @@ def stylize(
     out: Annotated[Path, Parameter(help="File to write: .png, .webp or .jpg.")],
     save_regions: Annotated[
         Path | None,
-        Parameter(help="Folder for the region maps and routing.json, which --routing takes back."),
+        Parameter(
+            help="Folder for the region maps, matches.png, which shows what was matched with what, "
+            "and routing.json, which --routing takes back."
+        ),
     ] = None,
-    routing: Annotated[
-        Path | None, Parameter(help="JSON pins: content region to reference and its region.")
-    ] = None,
+    guides: Guides = _NO_GUIDES,
+    quality: Annotated[
+        int,
+        Parameter(
+            help=field_help(RestyleSpec, "quality"), validator=validators.Number(gte=0, lte=100)
+        ),
+    ] = 0,
     seed: Annotated[int, Parameter(help="The same seed gives the same picture.")] = 0,
     flags: StyleFlags = _DEFAULTS,
 ) -> None:
@@ -44,15 +97,14 @@ def stylize(
             raise UsageError(f"{path} is not a file")
 
     from stylegallery import StyleGallery, images
-    from stylegallery.routing import parse_pins
 
     pictures = [images.open_picture(path) for path in (content, *style)]
-    pins = parse_pins(_read(routing), ids) if routing else None
+    labels, protect, pins = guides.decoded(ids)
     engine = StyleGallery.load(spec)
     with bar("preparing", len(pictures)) as advance:
-        prepared = []
+        prepared: list[PreparedImage] = []
         for picture in pictures:
-            prepared.append(engine.prepare(picture, params))
+            prepared.append(engine.prepare(picture, params, None if prepared else labels))
             advance(len(prepared))
     matched = engine.match(prepared[0], prepared[1:], params, pins=pins)
     with bar("stylizing", params.steps) as advance:
@@ -61,13 +113,26 @@ def stylize(
             advance(step.index + 1)
 
         result = engine.stylize(
-            prepared[0], prepared[1:], matched, params, seed=seed, on_step=on_step
+            prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
         )
-    note = params.model_dump_json()
-    _write(out, images.encode(result.picture, _FORMATS[out.suffix.lower()], note))
+    note = _note(spec, params, ids, seed, engine.models.device.type)
+    _write(out, images.encode(result.picture, _FORMATS[out.suffix.lower()], note, quality=quality))
     if save_regions:
         _save_regions(save_regions, content, prepared, ids, matched)
     say(f"{out}: {len(matched.best)} regions from {len(ids)} reference{'s'[: len(ids) > 1]}")
+
+
+def _note(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:
+    """Say how the picture was made, as the assets of a run do."""
+    from stylegallery.fingerprint import engine_fingerprint
+
+    made = {
+        "engine": engine_fingerprint(spec, device),
+        "params": params.model_dump(mode="json"),
+        "references": [{"style_id": style_id} for style_id in ids],
+        "seed": seed,
+    }
+    return json.dumps(made, sort_keys=True, separators=(",", ":"))
 
 
 def _save_regions(
@@ -78,9 +143,13 @@ def _save_regions(
     matched: "Correspondence",
 ) -> None:
     from stylegallery.masks import encode_labels
+    from stylegallery.visualize import match_panel
 
     for name, image in zip([f"content-{content.stem}", *ids], prepared, strict=True):
-        _write(folder / f"{name}.png", encode_labels(image.regions.labels))
+        _write(folder / f"{name}.png", encode_labels(image.regions))
+    panel = io.BytesIO()
+    match_panel(prepared[0], prepared[1:], matched, ids).save(panel, "PNG")
+    _write(folder / "matches.png", panel.getvalue())
     _write(folder / "routing.json", matched.to_json(ids).encode())
 
 
@@ -93,11 +162,11 @@ def _style_ids(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _read(path: Path) -> bytes:
+def _read(flag: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"--routing {path}: {error.strerror or error}") from error
+        raise UsageError(f"{flag} {path}: {error.strerror or error}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderDC
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.data import Mixture
@@ -14,7 +15,8 @@ from stylegallery.embedded.runs import Report, prefetch
 from stylegallery.lite0 import lite0_features, load_lite0
 
 FILE = "latents.safetensors"
-FEATURE_BLOCK, FEATURE_CELLS = 10, 2  # EfficientNet-Lite0 at stride 16: two latent cells a side
+BLOCKS = (2, 4, 10)  # of EfficientNet-Lite0: strides 4, 8 and 16
+FEATURE_CELLS = 2  # latent cells a side that one of the coarsest features covers
 CHUNK = 8
 BANK_STEP = 3 * 10**8  # its pictures lie apart from those of the other phases
 
@@ -25,28 +27,42 @@ class LatentBank:
 
     Args:
         latents: (N, C, h, w) float16.
-        features: (N, 112, h / 2, w / 2) float16, unit length over channels.
+        things: (N, 112, h / 2, w / 2) float16, features at stride 16, unit length over channels.
+        textures: (N, 136, h, w) float16, features at strides 4 (its 2x2 cells side by side) and
+            8; every channel has mean 0 and variance 1 over the bank.
     """
 
     latents: Tensor
-    features: Tensor
+    things: Tensor
+    textures: Tensor
 
-    def cut(self, generator: torch.Generator, count: int, cells: int) -> tuple[Tensor, Tensor]:
+    def cut(
+        self, generator: torch.Generator, count: int, cells: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return windows of `cells` x `cells` (even) latent cells of `count` random pictures.
 
         Returns:
-            Latents (count, C, cells, cells) and features (count, 112, cells / 2, cells / 2).
+            Latents (count, C, cells, cells), things (count, 112, cells / 2, cells / 2) and
+            textures (count, 136, cells, cells), float32.
         """
         chosen = torch.randint(len(self.latents), (count,), generator=generator)
         room = (self.latents.shape[-1] - cells) // FEATURE_CELLS + 1
         places = torch.randint(room, (count, 2), generator=generator)
-        latents, features = [], []
+        windows: list[tuple[Tensor, ...]] = []
         for index, (top, left) in zip(chosen.tolist(), places.tolist(), strict=True):
-            half = cells // FEATURE_CELLS
-            features.append(self.features[index, :, top : top + half, left : left + half])
-            row, column = top * FEATURE_CELLS, left * FEATURE_CELLS
-            latents.append(self.latents[index, :, row : row + cells, column : column + cells])
-        return torch.stack(latents).float(), torch.stack(features).float()
+            coarse = slice(top, top + cells // 2), slice(left, left + cells // 2)
+            fine = slice(2 * top, 2 * top + cells), slice(2 * left, 2 * left + cells)
+            windows.append(
+                (
+                    self.latents[index][:, *fine],
+                    self.things[index][:, *coarse],
+                    self.textures[index][:, *fine],
+                )
+            )
+        latents, things, textures = (
+            torch.stack(part).float() for part in zip(*windows, strict=True)
+        )
+        return latents, things, textures
 
 
 def latent_bank(mixture: Mixture, vae: AutoencoderDC, options: Options, say: Report) -> LatentBank:
@@ -55,7 +71,7 @@ def latent_bank(mixture: Mixture, vae: AutoencoderDC, options: Options, say: Rep
     if options.resume and path.exists():
         return LatentBank(**load_file(path))
     bank = encode_pictures(mixture, vae, options, say)
-    save_file({"latents": bank.latents, "features": bank.features}, path)
+    save_file(vars(bank), path)
     return bank
 
 
@@ -66,7 +82,7 @@ def encode_pictures(
     """Draw ``options.crops`` pictures and encode them, on ``options.device`` in bfloat16."""
     device, chunks = options.device, -(-options.crops // CHUNK)
     vae, net = vae.to(device).eval(), load_lite0(device)
-    latents, features = [], []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     batches = prefetch(
         lambda step: mixture.batch(options.seed, BANK_STEP + step, CHUNK, options.side), 0
     )
@@ -75,12 +91,17 @@ def encode_pictures(
             memory_format=torch.channels_last
         )
         with torch.autocast(torch.device(device).type, torch.bfloat16):
-            latents.append(encode(vae, pixels).half().cpu())
-            seen = lite0_features(net, pixels, (FEATURE_BLOCK,))[0].float()
-        features.append(torch.nn.functional.normalize(seen, dim=1).half().cpu())
+            latents = encode(vae, pixels)
+            strokes, cloth, things = lite0_features(net, pixels, BLOCKS)
+        textures = torch.cat([F.pixel_unshuffle(strokes, FEATURE_CELLS), cloth], 1)
+        things = F.normalize(things.float(), dim=1)
+        parts.append((latents.half().cpu(), things.half().cpu(), textures.half().cpu()))
         if index % 50 == 49:
             say(f"latents of {(index + 1) * CHUNK} pictures")
-    return LatentBank(
-        torch.cat(latents)[: options.crops].contiguous(),
-        torch.cat(features)[: options.crops].contiguous(),
+    latents, things, textures = (
+        torch.cat(part)[: options.crops].contiguous() for part in zip(*parts, strict=True)
     )
+    for channel in textures.unbind(1):
+        deviation, mean = torch.std_mean(channel.float())
+        channel.sub_(mean).div_(deviation.clamp(min=1e-6))
+    return LatentBank(latents, things, textures)

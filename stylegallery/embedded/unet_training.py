@@ -1,7 +1,8 @@
 """Trains the UNet to predict noise, and on the way to see what EfficientNet-Lite0 sees.
 
-The second task (REPA, arXiv 2410.06940) reads the features of one depth through a small head
-that is thrown away afterwards. A denoiser learns what things are late; with it, early.
+The second task (REPA, arXiv 2410.06940) reads the UNet's features through small heads that are
+thrown away afterwards: what a thing is where the UNet decides on layout, what it is made of where
+the method reads style. A denoiser alone learns both late.
 """
 
 from typing import Any
@@ -22,40 +23,54 @@ from stylegallery.embedded.unet import (
     skip_cross_attention,
 )
 
-ALIGNMENT_WEIGHT = 0.5
-FEATURES = 112  # channels of EfficientNet-Lite0 at stride 16
-READ = 1  # up block that the head reads: its output has two latent cells a side
+Guesses = tuple[Tensor, list[Tensor]]
+THINGS_WEIGHT, TEXTURES_WEIGHT = 0.5, 0.25
+THINGS, TEXTURES = 112, 136  # channels, see LatentBank
+THINGS_FROM, TEXTURES_FROM = 1, (2, 3)  # up blocks that are read
 
 
 class Student(nn.Module):
-    """The UNet and the head that guesses EfficientNet-Lite0's features."""
+    """The UNet and the heads that guess EfficientNet-Lite0's features from its own."""
 
-    def __init__(self, unet: UNet2DConditionModel, width: int) -> None:
-        """Read `width` channels at `up_blocks[READ]`."""
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        """Read the outputs of the three up blocks that hold attention."""
         super().__init__()
         self.unet = unet
-        self.head = nn.Sequential(
-            nn.Conv2d(width, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, FEATURES, 1)
-        )
+        widths = list(reversed(unet.config.block_out_channels))
+        self.head = _head(widths[THINGS_FROM], THINGS)
+        self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURES) for b in TEXTURES_FROM)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the predicted noise (B, C, h, w) and features (B, 112, h / 2, w / 2)."""
-        seen: list[Tensor] = []
-        hook = self.unet.up_blocks[READ].register_forward_hook(
-            lambda module, inputs, output: seen.append(output)
-        )
+    def forward(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
+        """Return the predicted noise (B, C, h, w) and the guesses of things and textures."""
+        seen: dict[int, Tensor] = {}
+        hooks = [
+            self.unet.up_blocks[block].register_forward_hook(
+                lambda module, inputs, output, block=block: seen.update({block: output})
+            )
+            for block in (THINGS_FROM, *TEXTURES_FROM)
+        ]
         try:
             noise = self.unet(noisy, timesteps, encoder_hidden_states=null).sample
         finally:
-            hook.remove()
-        return noise, self.head(seen[0])
+            for hook in hooks:
+                hook.remove()
+        textures = [
+            head(seen[block]) for head, block in zip(self.texture_heads, TEXTURES_FROM, strict=True)
+        ]
+        return noise, (self.head(seen[THINGS_FROM]), textures)
+
+
+def _head(width: int, channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(width, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, channels, 1)
+    )
 
 
 def unet_run(options: Options) -> Run:
     """Return the run, from its checkpoint when `options.resume` is set."""
     torch.manual_seed(options.seed)
     unet = build_unet(options.channels, options.widths, options.side // PATCH)
-    student: Any = Student(unet, options.widths[-2])
+    student: Any = Student(unet)
     student.to(options.device, memory_format=torch.channels_last)
     budget = Budget(options.steps, options.minutes, pause=options.stop_after)
     run = start("unet", student, budget, options.rate, options.ema)
@@ -73,21 +88,23 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
     alphas = build_scheduler().alphas_cumprod.to(options.device)
     student: Any = run.module
 
-    def draw(step: int) -> tuple[Tensor, Tensor]:
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = torch.Generator().manual_seed(options.seed * 7_000_003 + step)
         small = float(torch.rand(1, generator=generator)) < options.small_share
         quarters = int(torch.randint(2, 4, (1,), generator=generator)) if small else 4
         cells = options.side // PATCH * quarters // 4
         return bank.cut(generator, options.batch * 16 // quarters**2, cells - cells % 2)
 
-    def loss(batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
-        latents, wanted = (part.to(options.device) for part in batch)
+    def loss(batch: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> Tensor:
+        latents, things, textures = (part.to(options.device) for part in batch)
         noise = torch.randn(latents.shape, generator=generator).to(options.device)
         spread = torch.rand(1, generator=generator) + torch.arange(len(latents)) / len(latents)
         timesteps = (spread % 1.0 * 1000).long().to(options.device)
-        errors, seen = denoising_errors(student, alphas, latents, noise, timesteps)
-        distance = 1 - F.cosine_similarity(seen.float(), wanted, dim=1).mean()
-        run.note(denoising=float(errors.detach().mean()), alignment=float(distance.detach()))
-        return errors.mean() + ALIGNMENT_WEIGHT * distance
+        errors, guesses = denoising_errors(student, alphas, latents, noise, timesteps)
+        apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
+        off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
+        run.note(denoising=float(errors.detach().mean()), things=float(apart.detach()),
+                 textures=float(off.detach()))  # fmt: skip
+        return errors.mean() + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off
 
     train(run, draw, loss, options.seed, options.state, options.save_minutes, say)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from flows.cli import main
 from flows.commands.schema import MODELS, schema
+from tests.tiny_model import write_tiny_model
 
 COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
 HEAVY = ("torch", "diffusers", "transformers", "ray", "prefect")
@@ -46,6 +47,12 @@ def imported_by(*words: str) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder that the real loader reads."""
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -114,6 +121,33 @@ def test_wrong_usage_ends_with_2_and_one_sentence(
     assert complaint in said
     assert said.count("\n") == 1
     assert said.startswith("stylegallery: ")
+
+
+def test_stylize_takes_what_the_user_decides(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style = tmp_path / "photo.png", tmp_path / "style.png"
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(style)
+    mask, white = tmp_path / "mask.png", tmp_path / "white.png"
+    halves = Image.new("RGB", (64, 48), "red")
+    halves.paste("blue", (32, 0, 64, 48))
+    halves.save(mask)
+    Image.new("L", (64, 48), 255).save(white)
+    out, regions = tmp_path / "out.png", tmp_path / "regions"
+    words = ["stylize", "--content", photo, "--style", style, "--out", out, "--model", tiny_model]
+    words += ["--set", "image_size=64", "--set", "steps=1", "--set", "inversion_steps=2"]
+    words += ["--mask", mask, "--protect", white, "--save-regions", regions]
+    code, _, said = stylegallery(*words)
+    assert code == 0, said
+    assert "2 regions from 1 reference" in said
+    assert Image.open(out).tobytes() == Image.open(photo).tobytes()
+    assert '"engine":' in Image.open(out).info["stylegallery"]
+    with Image.open(regions / "matches.png") as panel:
+        assert panel.width > 300
+    Image.new("L", (64, 40), 255).save(white)
+    code, _, said = stylegallery(*words)
+    assert (code, "make them the same size" in said) == (2, True)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -119,4 +119,5 @@ def test_one_image_needs_no_catalog() -> None:
 def test_help_texts_are_those_of_the_schemas() -> None:
     text = field_help(StyleParams, "method")
     assert str(StyleParams.model_fields["method"].description) in text
-    assert "one of stylegallery, attention-distillation; default stylegallery" in text
+    choices = "one of stylegallery, stylegallery-paper, attention-distillation, styleid"
+    assert f"{choices}; default stylegallery" in text

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
+from schemas.methods import METHOD_DEFAULTS
 from schemas.params import PRESETS, StyleParams, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
@@ -138,6 +139,21 @@ def test_presets_are_made_of_known_parameters() -> None:
         preset_params("quality", stepps=3)
 
 
+def test_a_method_brings_its_published_settings() -> None:
+    for method, own in METHOD_DEFAULTS.items():
+        chosen = StyleParams(method=method)
+        assert {name: getattr(chosen, name) for name in own} == own
+        assert StyleParams.model_validate_json(chosen.model_dump_json()) == chosen
+    assert StyleParams(method="stylegallery-paper", steps=7).steps == 7
+    assert preset_params("preview", method="styleid").steps == PRESETS["preview"]["steps"]
+    assert preset_params("balanced", method="styleid").steps == 50
+
+
+def test_styleid_has_nothing_to_guide_by() -> None:
+    with pytest.raises(ValidationError, match="leave out sampler"):
+        StyleParams(method="styleid", sampler="guided")
+
+
 def identify(**changes: object) -> str:
     style = StyleSource(style_id="s", image_uri="x", image_version="v1")
     base: dict[str, object] = {
@@ -160,6 +176,7 @@ def test_item_id_changes_with_whatever_changes_the_picture() -> None:
         identify(params=StyleParams(steps=61)),
         identify(engine_fingerprint="f"),
         identify(image_format="webp"),
+        identify(image_format="webp", quality=80),
         identify(seed=1),
         identify(mask_version="m"),
         identify(protect_version="m"),

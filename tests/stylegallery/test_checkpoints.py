@@ -66,7 +66,7 @@ def test_without_a_layout_the_error_says_where_to_get_it(tmp_path: Path) -> None
     path = write_checkpoint(folder, tmp_path / "model.safetensors")
     with pytest.raises(ModelNotFound, match="set config_folder") as caught:
         load(path)
-    assert "huggingface-cli download stable-diffusion-v1-5/" in str(caught.value)
+    assert "hf download stable-diffusion-v1-5/" in str(caught.value)
 
 
 def test_a_useless_layout_is_named(tmp_path: Path) -> None:

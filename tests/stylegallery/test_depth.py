@@ -73,7 +73,7 @@ def test_depth_without_differences_is_zero(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_or_no_depth_estimator(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match="huggingface-cli download nobody/depth"):
+    with pytest.raises(ModelNotFound, match="hf download nobody/depth"):
         DepthEstimator("nobody/depth", CPU)
     with pytest.raises(ModelNotFound, match="name a model for depth estimation"):
         DepthEstimator(str(write_tiny_model(tmp_path / "m")), CPU)

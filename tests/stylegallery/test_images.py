@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image, ImageCms
 
 from stylegallery import Picture, images, masks
 from stylegallery.errors import BadImage, BadMask
+from stylegallery.regions import RegionMap
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -149,7 +151,7 @@ def test_label_images() -> None:
     image.paste((0, 0, 255), (10, 0, 20, 20))
     labels = masks.decode_labels(saved(image, "PNG"), "m")
     assert labels[0].tolist() == [1] * 5 + [0] * 5 + [2] * 10
-    with pytest.raises(BadMask, match="255"):
+    with pytest.raises(BadMask, match="at most 224"):
         masks.decode_labels(saved(gradient(64, 64), "PNG"), "m")
     with pytest.raises(BadMask, match="cannot be used"):
         masks.decode_labels(b"junk", "m")
@@ -160,6 +162,51 @@ def test_grey_masks_and_region_maps() -> None:
     assert grey.shape == (1, 1, 30, 20)
     assert abs(float(grey.mean()) - 128 / 255) < 1e-6
     labels = torch.arange(12).reshape(3, 4)
-    with Image.open(io.BytesIO(masks.encode_labels(labels))) as image:
+    with Image.open(io.BytesIO(masks.encode_labels(RegionMap(labels)))) as image:
         assert image.mode == "P"
         assert np.array_equal(np.array(image), labels.numpy())
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+def test_files_carry_the_profile_and_say_where_they_come_from(image_format: str) -> None:
+    picture = images.decode(saved(gradient(), "PNG"), "x")
+    data = images.encode(picture, image_format, '{"a": 1}', rights="CC BY 4.0, Jané <j@x>")
+    with Image.open(io.BytesIO(data)) as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        assert "sRGB" in ImageCms.getProfileDescription(profile)
+        xmp = image.info["xmp"].decode()
+    assert "digitalsourcetype/trainedAlgorithmicMedia" in xmp
+    assert ">CC BY 4.0, Jané &lt;j@x&gt;</rdf:li>" in xmp
+    ElementTree.fromstring(xmp)
+    assert b"xpacket" not in images.encode(picture, image_format)
+
+
+def test_quality_is_honoured() -> None:
+    picture = Picture(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    for image_format in ("jpg", "webp"):
+        sizes = [len(images.encode(picture, image_format, quality=q)) for q in (10, 50, 90)]
+        assert sizes == sorted(sizes)
+    assert images.encode(picture, "jpg") == images.encode(picture, "jpg", quality=95)
+    again = images.decode(images.encode(picture, "webp"), "x")
+    assert (again.pixels - picture.pixels).abs().max() <= 0.51 / 255
+
+
+def test_half_transparent_colours_come_back_and_jpg_shows_them_over_white() -> None:
+    rows, columns = np.mgrid[0:60, 0:40]
+    rgba = np.stack([columns * 6, rows * 4, rows + columns, 1 + columns * 6], -1).astype(np.uint8)
+    picture = images.decode(saved(Image.fromarray(rgba), "PNG"), "x")
+    for image_format in ("png", "webp"):
+        with Image.open(io.BytesIO(images.encode(picture, image_format))) as image:
+            assert np.array_equal(np.asarray(image), rgba)
+    flat = images.decode(images.encode(picture, "jpg"), "x")
+    assert (flat.pixels - picture.pixels).abs().mean() < 0.01
+    dark = Picture(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+    assert images.decode(images.encode(dark, "jpg"), "x").pixels.min() > 0.99
+
+
+def test_a_note_too_long_for_jpg_is_left_out() -> None:
+    picture = images.decode(saved(gradient(), "PNG"), "x")
+    long = "x" * 70_000
+    assert images.read_note(images.encode(picture, "jpg", long)) == ""
+    for image_format in ("png", "webp"):
+        assert images.read_note(images.encode(picture, image_format, long)) == long

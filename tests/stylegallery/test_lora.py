@@ -199,5 +199,5 @@ def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path, name: str) -> 
     if name == "broken":
         name = str(tmp_path / "broken.safetensors")
         Path(name).write_bytes(b"no header")
-    with pytest.raises(ModelNotFound, match="huggingface-cli download"):
+    with pytest.raises(ModelNotFound, match="hf download"):
         weights(write_tiny_model(tmp_path / "m"), LoraSpec(weights=name))

@@ -8,7 +8,7 @@ import torch
 from schemas.params import StyleParams
 from stylegallery.descriptors import circle_iou, describe, region_circle
 from stylegallery.errors import BadRouting
-from stylegallery.matching import match
+from stylegallery.matching import match, match_whole
 from stylegallery.regions import RegionMap
 from stylegallery.routing import Pin, parse_pins
 from stylegallery.transport import transport_log_weights, transport_plan
@@ -69,6 +69,10 @@ def test_pins_win_over_everything() -> None:
     assert found.log_weights[1].tolist() == [0.0, -torch.inf]
     with pytest.raises(BadRouting, match="regions 0 to 1"):
         match(described(framed(), 0), [described(framed(), 1)], HARD, pins=[Pin(7, 0, 0)])
+    with pytest.raises(
+        BadRouting, match="region 5 of reference 0 .* regions 0 to 1; its region map"
+    ):
+        match(described(framed(), 0), [described(framed(), 1)], HARD, pins=[Pin(0, 0, 5)])
 
 
 def test_routing_file_round_trip_and_its_errors() -> None:
@@ -92,11 +96,11 @@ def test_gate_and_its_fallbacks() -> None:
 
 
 def test_attention_distillation_ignores_regions_but_not_weights() -> None:
-    params = StyleParams(method="attention-distillation")
+    params = StyleParams()
     content, style = described(framed(), 0), described(framed(), 1)
-    even = match(content, [style, style], params)
+    even = match_whole(content, [style, style], params)
     assert even.log_weights.eq(0).all()
-    tilted = match(content, [style, style], params, weights=[3.0, 1.0])
+    tilted = match_whole(content, [style, style], params, weights=[3.0, 1.0])
     assert torch.allclose(
         tilted.log_weights[0, 0] - tilted.log_weights[0, 2], torch.tensor(3.0).log()
     )

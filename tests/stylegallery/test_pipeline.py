@@ -115,8 +115,11 @@ def test_masks_of_another_size_are_refused(engine: StyleGallery, params: StylePa
         engine.prepare(picture, params, labels=torch.ones(20, 10, dtype=torch.int64))
     content = engine.prepare(picture, params)
     routing = engine.match(content, [content], params)
+    steps: list[Step] = []
+    small = torch.ones(1, 1, 20, 10)
     with pytest.raises(BadMask, match="10x20 px, but the photo is 64x64"):
-        engine.stylize(content, [content], routing, params, protect=torch.ones(1, 1, 20, 10))
+        engine.stylize(content, [content], routing, params, protect=small, on_step=steps.append)
+    assert not steps  # it is known before the work, not after
 
 
 def test_no_reference_is_refused(engine: StyleGallery, params: StyleParams) -> None:

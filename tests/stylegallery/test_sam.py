@@ -94,7 +94,7 @@ def test_no_good_mask_leaves_everything_free() -> None:
 
 
 def test_a_model_that_is_not_there_or_no_sam(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match="huggingface-cli download nobody/sam"):
+    with pytest.raises(ModelNotFound, match="hf download nobody/sam"):
         SamSegmenter("nobody/sam", CPU)
     Dinov2Config().save_pretrained(tmp_path / "dino")
     with pytest.raises(UnsupportedModel, match="dinov2 model; use a SAM model"):

@@ -1,6 +1,7 @@
 """One item at a time, on the real engine with a tiny model: good input, bad input, take-over."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,23 @@ def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -
     photo = pictures.encoded(pictures.noise(), "PNG")
     picture = asset(bench, restyle_item(bench, item_of(tmp_path, photo, **extra)))
     assert np.array_equal(np.asarray(picture), pictures.noise())
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_format: str) -> None:
+    bench.fingerprint = "tiny:1/cpu"
+    item = item_of(tmp_path, GOOD["rotated"], image_format=image_format, quality=80)
+    terms = {"license": "CC BY 4.0", "attribution": "A. Painter", "weight": 2.0}
+    item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=terms)]})
+    picture = asset(bench, restyle_item(bench, item))
+    note = json.loads(images.read_note(Path(bench.output, item.asset_key).read_bytes()))
+    assert (note["item_id"], note["engine"], note["seed"]) == (item.item_id, "tiny:1/cpu", 1)
+    assert note["params"] == PARAMS.model_dump(mode="json")
+    version = item.styles[0].image_version
+    assert note["references"] == [{"style_id": "s", "image_version": version, **terms}]
+    assert str(tmp_path) not in json.dumps(note)
+    assert b"s, CC BY 4.0, A. Painter" in picture.info["xmp"]
+    assert picture.info["icc_profile"]
 
 
 def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:

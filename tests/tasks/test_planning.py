@@ -95,6 +95,7 @@ def test_a_changed_reference_changes_its_gallery_only(make_spec: MakeSpec, tmp_p
     [
         {"params": PARAMS.model_copy(update={"steps": 2})},
         {"image_format": "webp"},
+        {"quality": 80},
         {"pool": PoolSpec(gpus_per_actor=1)},
     ],
 )

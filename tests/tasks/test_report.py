@@ -12,18 +12,12 @@ from PIL import Image
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.work import StyleSource, WorkItem
+from stylegallery.palette import NEUTRAL, content_colours, region_colour
 from tasks import storage, tables
 from tasks.report import build_report
-from tasks.report_view import content_colours, timings
+from tasks.report_view import timings
 from tasks.run_files import RunFiles
-from tasks.thumbnails import (
-    UNMATCHED,
-    NotAnImage,
-    distinct_colours,
-    overlay,
-    read_labels,
-    thumbnail,
-)
+from tasks.thumbnails import NotAnImage, overlay, read_labels, thumbnail
 
 EVIL = '<script>alert("x")</script>'
 
@@ -187,7 +181,7 @@ def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> Non
         statistical=0, geometric=0, similarity=0, fallback="none",
     )  # fmt: skip
     kept = row.model_copy(update={"region": 1, "fallback": "content"})
-    assert content_colours([row, kept], colours) == ({0: (1, 2, 3), 1: UNMATCHED}, frozenset({1}))
+    assert content_colours([row, kept], colours) == ({0: (1, 2, 3), 1: NEUTRAL}, frozenset({1}))
 
 
 def test_an_overlay_keeps_every_region_and_its_colour() -> None:
@@ -195,7 +189,7 @@ def test_an_overlay_keeps_every_region_and_its_colour() -> None:
     assert set(labels.ravel().tolist()) == {0, 1}
     drawn = overlay(labels, {0: (255, 0, 0), 1: (0, 0, 255)})
     assert drawn.width > drawn.height
-    assert len(set(distinct_colours(24))) == 24
+    assert len({region_colour(index) for index in range(256)}) == 256
 
 
 @pytest.mark.parametrize("data", [b"", b"text", photo(1)[:60]])

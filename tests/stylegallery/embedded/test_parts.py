@@ -95,9 +95,11 @@ def test_windows_of_the_bank_show_the_same_place_in_both() -> None:
     rows, columns = torch.arange(16)[:, None], torch.arange(16)[None]
     latents = (100 * rows + columns).expand(3, 2, 16, 16).half()
     features = latents[:, :1, ::2, ::2]
-    cut, seen = LatentBank(latents, features).cut(torch.Generator().manual_seed(0), 5, 6)
+    bank = LatentBank(latents, features, latents[:, :1])
+    cut, things, textures = bank.cut(torch.Generator().manual_seed(0), 5, 6)
     assert cut.shape == (5, 2, 6, 6)
-    assert torch.equal(cut[:, :1, ::2, ::2], seen)
+    assert torch.equal(cut[:, :1, ::2, ::2], things)
+    assert torch.equal(cut[:, :1], textures)
 
 
 def test_foreground_is_found_on_plain_ground_alone() -> None:

@@ -1,0 +1,211 @@
+"""Pictures that explain: regions on their image, what was matched with what, contact sheets."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import distance_transform_edt
+
+from schemas.result import MatchRow
+from stylegallery.images import to_bytes
+from stylegallery.palette import (
+    NEUTRAL,
+    Colour,
+    Labels,
+    content_colours,
+    edges,
+    enlarge,
+    gallery_colours,
+    region_colour,
+)
+from stylegallery.regions import RegionMap
+from stylegallery.routing import Correspondence
+from stylegallery.types import Picture, PreparedImage
+
+_SIDE = 640  # longer side of an overlay
+_ROW = 300  # height of the pictures in a contact sheet
+_ACROSS = 4  # pictures side by side in a match panel
+_GAP, _LINE = 16, 26
+_TEXT, _NUMBER = 17, 30
+_INK, _PAPER = (30, 30, 30), (255, 255, 255)
+_TINT, _FADE = 0.5, 0.7
+
+Cell = tuple[str, Image.Image]
+"""A caption and the picture above it."""
+
+
+def region_labels_image(regions: RegionMap) -> Image.Image:
+    """Return a region map as an indexed image ("P") on its own grid, whose values are the labels.
+
+    Its colours all differ and none is black, so that it also reads as a label image.
+
+    Raises:
+        ValueError: there are more than 256 regions.
+    """
+    if regions.count > 256:
+        raise ValueError(f"an indexed image holds 256 regions, not {regions.count}; fix fewer")
+    image = Image.fromarray(_labels(regions))
+    image.putpalette([value for index in range(256) for value in region_colour(index)])
+    return image
+
+
+def region_overlay(image: PreparedImage) -> Image.Image:
+    """Draw an image's regions over it, with their numbers; RGB, 640 pixels on the longer side."""
+    colours = {region: region_colour(region) for region in range(image.regions.count)}
+    return _overlay(image, colours, {region: str(region) for region in colours})
+
+
+def match_panel(
+    content: PreparedImage,
+    styles: Sequence[PreparedImage],
+    routing: Correspondence,
+    style_ids: Sequence[str] = (),
+) -> Image.Image:
+    """Draw the content beside its references, each region in the colour of what it is matched to.
+
+    Below stands a line for every content region, the largest first: where its style comes from
+    and how similar the two are. Grey regions of a reference lend nothing as a main match; a grey
+    region of the content takes the whole gallery's style, one without a tint stays as it was.
+
+    Args:
+        content: The image to restyle.
+        styles: The references that `routing` was made for, in the same order.
+        routing: From the engine's `match`.
+        style_ids: Names of the references, for the captions.
+
+    Returns:
+        RGB.
+    """
+    letters = [_letter(index) for index in range(len(styles))]
+    rows = sorted(routing.rows(letters), key=lambda row: -row.area)
+    lent: dict[tuple[str, int], float] = defaultdict(float)
+    for row in rows:
+        if row.fallback == "none":
+            lent[row.style_id, row.style_region] += row.area
+    colours = gallery_colours(sorted(lent, key=lambda key: (-lent[key], key)))
+    painted, kept = content_colours(rows, colours)
+    numbers = {region: str(region) for region in painted}
+    shown = {region: colour for region, colour in painted.items() if region not in kept}
+    cells = [("content", _overlay(content, shown, numbers))]
+    for index, (letter, style) in enumerate(zip(letters, styles, strict=True)):
+        every = range(style.regions.count)
+        own = {region: colours.get((letter, region), NEUTRAL) for region in every}
+        drawn = _overlay(style, own, {region: f"{letter}{region}" for region in every})
+        cells.append((f"{letter}  {style_ids[index]}" if style_ids else letter, drawn))
+    sheet = contact_sheet([cells[k : k + _ACROSS] for k in range(0, len(cells), _ACROSS)])
+    names = dict(zip(letters, style_ids, strict=True)) if style_ids else {}
+    return _with_legend(sheet, [(_sentence(row, names), painted[row.region]) for row in rows])
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
+    """Lay pictures out in rows of one height, each with its caption below; RGB on white."""
+    font = ImageFont.load_default(_TEXT)
+    scaled = [[(text, _at_height(picture, _ROW)) for text, picture in row] for row in rows]
+    widths = [sum(p.width + _GAP for _, p in row) + _GAP for row in scaled]
+    height = len(scaled) * (_ROW + _LINE + _GAP) + _GAP
+    sheet = Image.new("RGB", (max(widths, default=_GAP), height), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    top = _GAP
+    for row in scaled:
+        left = _GAP
+        for text, picture in row:
+            sheet.paste(picture, (left, top))
+            pen.text((left, top + _ROW + 4), _fit(text, font, picture.width), _INK, font)
+            left += picture.width + _GAP
+        top += _ROW + _LINE + _GAP
+    return sheet
+
+
+def _overlay(
+    image: PreparedImage, colours: Mapping[int, Colour], names: Mapping[int, str]
+) -> Image.Image:
+    """Tint the regions that have a colour, outline all of them and write their names."""
+    base = photo(image.picture)
+    scale = _SIDE / max(base.size)
+    size = (max(1, round(base.width * scale)), max(1, round(base.height * scale)))
+    pixels = np.asarray(base.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
+    coarse = _labels(image.regions)
+    fine = enlarge(coarse, (size[1], size[0]))
+    palette = np.zeros((image.regions.count, 3), dtype=np.float32)
+    tint = np.zeros((image.regions.count, 1), dtype=np.float32)
+    for region, colour in colours.items():
+        palette[region], tint[region] = colour, _TINT
+    # Under a tint the photo loses most of its own colours, which would turn the tint's.
+    grey = pixels.mean(axis=2, keepdims=True)
+    faded = pixels + (grey - pixels) * _FADE * (tint[fine] > 0)
+    drawn = faded + (palette[fine] - faded) * tint[fine]
+    outline = Image.fromarray(edges(fine))
+    canvas = Image.fromarray(drawn.round().astype(np.uint8))
+    # A white line with a dark one beside it shows on any picture.
+    canvas.paste(_INK, (1, 1), outline)
+    canvas.paste(_PAPER, (0, 0), outline)
+    pen = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(_NUMBER)
+    for region, name in names.items():
+        x, y = _middle(coarse == region)
+        place = (x * size[0], y * size[1])
+        pen.text(place, name, _PAPER, font, anchor="mm", stroke_width=3, stroke_fill=_INK)
+    return canvas
+
+
+def _middle(mask: np.ndarray) -> tuple[float, float]:
+    """Return the point (x, y), 0 to 1, that lies deepest inside a region."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    # Of equally deep points, the one nearest to the region's centre.
+    deepest = np.argwhere(depth == depth.max())
+    centre = np.argwhere(mask).mean(axis=0)
+    row, column = deepest[np.square(deepest - centre).sum(axis=1).argmin()]
+    return (column + 0.5) / mask.shape[1], (row + 0.5) / mask.shape[0]
+
+
+def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
+    font = ImageFont.load_default(_TEXT)
+    width = max([sheet.width, *(int(font.getlength(text)) + 4 * _GAP for text, _ in lines)])
+    panel = Image.new("RGB", (width, sheet.height + len(lines) * _LINE + _GAP), _PAPER)
+    panel.paste(sheet, (0, 0))
+    pen = ImageDraw.Draw(panel)
+    for index, (text, colour) in enumerate(lines):
+        top = sheet.height + index * _LINE
+        pen.rectangle((_GAP, top + 2, _GAP + 22, top + 18), fill=colour, outline=_INK)
+        pen.text((_GAP + 34, top), text, _INK, font)
+    return panel
+
+
+def _sentence(row: MatchRow, names: Mapping[str, str]) -> str:
+    name = f" ({names[row.style_id]})" if names else ""
+    match = f"{row.style_id}{row.style_region}{name}"
+    took = {
+        "none": f"takes its style from {match}",
+        "global": f"takes the style of all references; nearest is {match}",
+        "content": f"stays as it is; nearest is {match}",
+    }[row.fallback]
+    pinned = ", pinned" if row.pinned else ""
+    return f"{row.region}  ({row.area:.0%})  {took}, similarity {row.similarity:.2f}{pinned}"
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index % 26) * (index // 26 + 1)
+
+
+def _labels(regions: RegionMap) -> Labels:
+    labels: Labels = regions.labels.cpu().numpy().astype(np.uint8)
+    return labels
+
+
+def photo(picture: Picture) -> Image.Image:
+    """Return a picture as an 8-bit RGB image, over white where it is transparent."""
+    return Image.fromarray(to_bytes(picture.pixels).permute(1, 2, 0).numpy())
+
+
+def _at_height(picture: Image.Image, height: int) -> Image.Image:
+    width = max(1, round(picture.width * height / picture.height))
+    return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."

@@ -1,0 +1,1 @@
+"""Measurements that are run by hand: figures for the README, not tests."""

@@ -1,0 +1,89 @@
+"""Pairs of contents and references for the benchmarks."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from stylegallery.embedded.data import is_held_out
+from stylegallery.embedded.patterns import draw
+from stylegallery.images import open_picture, resize
+from stylegallery.types import Picture
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on
+
+
+@dataclass(frozen=True)
+class Job:
+    """One content and the references it is restyled with."""
+
+    name: str
+    content: Picture
+    references: list[Picture]
+
+
+def jobs(
+    contents: Path | None, styles: Path | None, count: int, references: int, short_side: int = 256
+) -> list[Job]:
+    """Return `count` jobs, contents and style families at even distances in the order of names.
+
+    Args:
+        contents: Folder of photos; of many, those held out from training are taken. None: the
+            photos of scikit-image and scikit-learn.
+        styles: Folder of style families (folders of references). None: drawn patterns.
+        count: Number of jobs.
+        references: References of each job, all of one family.
+        short_side: Pixels; larger pictures are shrunk, so that figures are of one scale.
+    """
+    photos = _contents(contents)
+    families = _families(styles)
+    made = []
+    for index in range(count):
+        photo = photos[index * len(photos) // count]
+        name, members = families[index % len(families)]
+        first = index // len(families)
+        chosen = [members[(first + k) % len(members)] for k in range(references)]
+        content = _shrunk(open_picture(photo), short_side)
+        made.append(
+            Job(
+                f"{photo.stem[:8]} x {name}",
+                content,
+                [_shrunk(_open(member), short_side) for member in chosen],
+            )
+        )
+    return made
+
+
+def _contents(folder: Path | None) -> list[Path]:
+    if folder is None:
+        data = Path(str(files("skimage").joinpath("data")))
+        learn = Path(str(files("sklearn").joinpath("datasets", "images")))
+        return [data / "astronaut.png", data / "chelsea.png", data / "coffee.png",
+                data / "rocket.jpg", learn / "china.jpg", learn / "flower.jpg"]  # fmt: skip
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    held_out = [p for p in found if is_held_out(p, HELD_OUT)]
+    return held_out if len(held_out) >= 24 else found
+
+
+def _families(folder: Path | None) -> list[tuple[str, list[Path | int]]]:
+    if folder is None:
+        return [(f"pattern {i}", [10 * i + k for k in range(5)]) for i in range(6)]
+    return [
+        (home.name, sorted(p for p in home.iterdir() if p.suffix.lower() in SUFFIXES))
+        for home in sorted(p for p in folder.iterdir() if p.is_dir())
+    ]
+
+
+def _open(member: Path | int) -> Picture:
+    if isinstance(member, Path):
+        return open_picture(member)
+    pixels = torch.from_numpy(draw((10**6, member), 256)).permute(2, 0, 1)[None].float() / 255
+    return Picture(pixels)
+
+
+def _shrunk(picture: Picture, short_side: int) -> Picture:
+    scale = short_side / min(picture.size)
+    size = (round(picture.size[0] * scale), round(picture.size[1] * scale))
+    return Picture(resize(picture.pixels, size)) if scale < 1 else picture

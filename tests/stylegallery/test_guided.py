@@ -1,0 +1,77 @@
+"""Energy-guided sampling: it follows the energies, and without them gives the photo back."""
+
+import pytest
+import torch
+
+from schemas.methods import Method
+from schemas.params import StyleParams
+from stylegallery import StyleGallery, Stylized
+from stylegallery.errors import DidNotConverge
+from stylegallery.inversion import inverted
+from stylegallery.latents import decode
+from tests.stylegallery.conftest import figure_on_ground
+
+RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
+METHODS: list[Method] = ["stylegallery", "stylegallery-paper", "attention-distillation"]
+
+
+def guided(engine: StyleGallery, method: Method, seed: int = 0, **settings: object) -> Stylized:
+    params = StyleParams.model_validate(
+        {
+            "method": method,
+            "sampler": "guided",
+            "image_size": 64,
+            "inversion_steps": 2,
+            "max_regions": 3,
+            "steps": 6,
+            "match_tone": False,
+            "start_noise": 0.0,
+            **settings,
+        }
+    )
+    content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
+    styles = [engine.prepare(figure_on_ground(64, 64, GREEN, RED, seed=1), params)]
+    return engine.stylize(content, styles, engine.match(content, styles, params), params, seed=seed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_guidance_lowers_the_energy(engine: StyleGallery, method: Method) -> None:
+    led = guided(engine, method, learning_rate=0.1).trace
+    free = guided(engine, method, learning_rate=1e-9).trace
+    assert led[0] == free[0]
+    assert led[0].timestep > led[-1].timestep
+    assert led[-1].style_loss < free[-1].style_loss
+
+
+def test_without_guidance_it_is_ddim_from_the_inverted_photo(engine: StyleGallery) -> None:
+    models, params = engine.models, StyleParams(image_size=64, inversion_steps=2)
+    content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
+    schedule, latent = models.schedule(6), inverted(models, content.latent, 6)[-1]
+    for timestep in schedule.timesteps.tolist():
+        latent = schedule.step(models.denoise(latent, timestep), timestep, latent).prev_sample
+    free = guided(engine, "attention-distillation", learning_rate=1e-9).picture.pixels
+    assert torch.allclose(free, decode(models, latent), atol=1e-4)
+
+
+def test_the_seed_acts_through_the_start_noise(engine: StyleGallery) -> None:
+    runs = [
+        guided(engine, "stylegallery", seed=seed, steps=2, start_noise=noise).picture.pixels
+        for seed, noise in ((1, 0.0), (2, 0.0), (1, 0.1), (2, 0.1))
+    ]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[2], runs[3])
+
+
+def test_tone_is_matched_before_the_first_step(engine: StyleGallery) -> None:
+    plain = guided(engine, "stylegallery", steps=2)
+    toned = guided(engine, "stylegallery", steps=2, match_tone=True)
+    assert plain.trace[0].content_loss < 1e-5 < toned.trace[0].content_loss
+
+
+def test_numbers_that_are_not_finite_are_reported(engine: StyleGallery) -> None:
+    params = StyleParams(sampler="guided", image_size=64, inversion_steps=2, steps=2)
+    content = engine.prepare(figure_on_ground(64, 64, RED, BLUE), params)
+    routing = engine.match(content, [content], params)
+    content.latent.fill_(torch.nan)
+    with pytest.raises(DidNotConverge, match="not finite at step 0"):
+        engine.stylize(content, [content], routing, params)
