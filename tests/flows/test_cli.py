@@ -141,8 +141,9 @@ def test_stylize_takes_what_the_user_decides(
     code, _, said = stylegallery(*words)
     assert code == 0, said
     assert "2 regions from 1 reference" in said
-    assert Image.open(out).tobytes() == Image.open(photo).tobytes()
-    assert '"engine":' in Image.open(out).info["stylegallery"]
+    with Image.open(out) as made, Image.open(photo) as original:
+        assert made.tobytes() == original.tobytes()
+        assert '"engine":' in made.info["stylegallery"]
     with Image.open(regions / "matches.png") as panel:
         assert panel.width > 300
     Image.new("L", (64, 40), 255).save(white)
