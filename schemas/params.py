@@ -212,7 +212,7 @@ class StyleParams(Frozen):
 
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 100, "learning_rate": 0.04},
+    "quality": {"steps": 100, "learning_rate": 0.03},
     "balanced": {},
     "preview": {"steps": 16, "learning_rate": 0.1},
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
+from stylegallery.bands import limit_moves
 from stylegallery.guidance import Guidance, checked_step, guide
 from stylegallery.latents import encode
 from stylegallery.models import Models
@@ -28,9 +29,9 @@ def optimise(
     """Descend the energies from the content's clean latent, as Attention Distillation does.
 
     Beyond that method (arXiv 2502.20235, eq. 5 and 6) the start has the tone of its matches
-    (:mod:`stylegallery.tone`) and a little seeded noise, and at the end the UNet takes out what
-    no picture has (:func:`settle`). With all three turned off and one region a side the two are
-    the same.
+    (:mod:`stylegallery.tone`) and a little seeded noise, and at the end what no picture has is
+    taken out (:mod:`stylegallery.bands` and :func:`settle`). With all of that turned off and one
+    region a side the two are the same.
 
     Returns:
         The latent (1, C, h, w) float32 and the losses of every step.
@@ -46,7 +47,11 @@ def optimise(
         start = encode(models, toned, (factor * start.shape[-2], factor * start.shape[-1]))
     start = start + params.start_noise * noise.to(models.device)
     latent, trace = descend(models, start, content, styles, routing, params, on_step)
-    return settle(models, latent, params.settle_timestep), trace
+    if params.settle_timestep:
+        natural = [image.latent.to(models.device) for image in [content, *styles]]
+        latent = limit_moves(start, latent, natural)
+        latent = settle(models, latent, params.settle_timestep)
+    return latent, trace
 
 
 def descend(
@@ -101,10 +106,8 @@ def settle(models: Models, latent: Tensor, timestep: int) -> Tensor:
 
     Gradients leave in a latent what no encoder writes, and decoders print it as speckle and
     weave. The latent is taken as clean plus noise of `timestep`, and that noise, as the UNet
-    predicts it, is taken out in one step. 0 leaves everything as it is.
+    predicts it, is taken out in one step.
     """
-    if timestep == 0:
-        return latent
     schedule = models.schedule(models.scheduler.config.num_train_timesteps)
     noisy = latent * schedule.alphas_cumprod[timestep].sqrt().to(latent.device)
     prediction = models.denoise(noisy, timestep).float()

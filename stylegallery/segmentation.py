@@ -11,8 +11,10 @@ from schemas.params import StyleParams
 from stylegallery.clustering import COMPONENTS, cluster, principal_components
 from stylegallery.regions import RegionMap, majority_labels
 
-SEMANTIC_COMPONENTS = 20
+SEMANTIC_COMPONENTS, COLOUR_COMPONENTS = 20, 4
+_COLOUR_WEIGHT = 1.5
 _RIM = 1
+_REACH, _ROUNDS, _LIKENESS = 2, 6, 0.05
 
 
 def segment(
@@ -27,7 +29,8 @@ def segment(
     Unlike the published code, which clusters UNet features alone, the semantic encoder's
     features stand beside them with the same weight: UNet features follow outlines and texture,
     the encoder's what the thing is, and together they keep the inside of a garment and its
-    outline in one region.
+    outline in one region. Both are blurred by their receptive fields, so they are drawn back to
+    the edges of the latent's main components, its colours, which are the third kind of feature.
 
     Args:
         features: F_mix (1, C', h, w), timestep-weighted UNet features.
@@ -41,10 +44,12 @@ def segment(
     """
     grid = (int(latent.shape[-2]), int(latent.shape[-1]))
     dense = F.interpolate(semantic.cpu().float(), grid, mode="bilinear")
-    tokens = torch.cat(
+    meanings = torch.cat(
         [_tokens(features.cpu(), COMPONENTS), _tokens(dense, SEMANTIC_COMPONENTS)], dim=1
     )
-    labels = cluster(tokens, params.max_regions)
+    colours = _colours(latent.cpu())
+    meanings = _drawn_to_edges(meanings, colours, grid)
+    labels = cluster(torch.cat([meanings, _COLOUR_WEIGHT * colours], dim=1), params.max_regions)
     labels = merge_similar(labels, latent[0].flatten(1).T.cpu(), params.merge_threshold)
     cells = params.min_region_fraction * labels.numel()
     cleaned = clean_small_regions(labels.reshape(grid), cells)
@@ -69,6 +74,31 @@ def _tokens(features: Tensor, components: int) -> Tensor:
     """Project (1, C, h, w) on its main directions, (h*w, components), of mean square norm 1."""
     projected = principal_components(_without_rim(features)[0].flatten(1).T, components)
     return projected / projected.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+
+
+def _colours(latent: Tensor) -> Tensor:
+    """Return the main components of a latent (1, C, h, w), (h*w, 4), of mean square norm 1."""
+    cells = latent[0].flatten(1).T.float()
+    left, scale, _ = torch.linalg.svd(cells - cells.mean(dim=0), full_matrices=False)
+    main: Tensor = left[:, :COLOUR_COMPONENTS] * scale[:COLOUR_COMPONENTS]
+    return main / main.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+
+
+def _drawn_to_edges(tokens: Tensor, guide: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Average tokens (N, D) over neighbours of like guide (N, G): a joint bilateral filter."""
+    width = 2 * _REACH + 1
+
+    def neighbours(values: Tensor) -> Tensor:
+        """(N, D) to (D, width * width, N)."""
+        padded = F.pad(values.T.reshape(1, -1, *grid), (_REACH,) * 4, mode="replicate")
+        return F.unfold(padded, width).reshape(values.shape[1], width * width, -1)
+
+    distance = (neighbours(guide) - guide.T[:, None]).square().sum(dim=0)
+    weights = (-distance / _LIKENESS).exp()
+    weights = weights / weights.sum(dim=0)
+    for _ in range(_ROUNDS):
+        tokens = (neighbours(tokens) * weights).sum(dim=1).T
+    return tokens
 
 
 def _without_rim(features: Tensor) -> Tensor:

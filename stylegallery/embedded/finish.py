@@ -9,7 +9,7 @@ from diffusers import AutoencoderDC
 from PIL import Image
 
 from schemas.engine import EngineSpec
-from schemas.params import preset_params
+from schemas.params import Preset, StyleParams, preset_params
 from stylegallery.embedded import figures_features, figures_latents, figures_style
 from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.card import write_card
@@ -24,7 +24,8 @@ from stylegallery.pipeline import StyleGallery
 
 SHEET = "contact_sheet.png"
 SHEET_BYTES = 600_000
-PRODUCTS = 48  # held-out products looked at for a figure; those on plain ground are fewer
+PICTURES, PRODUCTS = 24, 200  # held-out: of each source; searched for those on plain ground
+PRESETS: tuple[Preset, ...] = ("preview", "balanced")
 PLAIN_PRODUCTS = 20
 
 
@@ -38,7 +39,7 @@ def measure(
     options: Options, mixture: Mixture, code: PatchCode, vae: AutoencoderDC, run: Run, say: Report
 ) -> None:
     """Measure the written folder, draw the contact sheet and write the card."""
-    crops = figures_latents.held_out_crops(mixture, options.side, PRODUCTS)
+    crops = figures_latents.held_out_crops(mixture, options.side, PICTURES)
     figures: dict[str, Any] = {"latents": {}, "denoising": {}}
     for name, pixels in crops.items():
         figures["latents"][name] = figures_latents.reconstruction(vae, code, pixels)
@@ -53,7 +54,8 @@ def measure(
         student.load_state_dict(final)
     say(json.dumps(figures, indent=2))
     engine = StyleGallery.load(EngineSpec(model=str(options.out), device=options.device))
-    products = next(iter(crops.values()))
+    many = figures_latents.held_out_crops(mixture, options.side, PRODUCTS)
+    products = next(iter(many.values()))
     figures["regions"] = figures_features.segmentation(
         engine.models, engine.encoder, products, PLAIN_PRODUCTS
     )
@@ -62,7 +64,7 @@ def measure(
     say(json.dumps(figures, indent=2))
     (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
     write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
-    params = preset_params("quality", method="attention-distillation", steps=options.sheet_steps)
+    params = StyleParams(method="attention-distillation", steps=options.sheet_steps)
     sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
     _save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
@@ -91,7 +93,7 @@ def _style(
     contents = _spread(next(iter(crops.values())), count)
     chosen = _spread(references, count)
     figures = {}
-    for preset in ("preview", "balanced", "quality"):
+    for preset in PRESETS:
         params = preset_params(preset, method="attention-distillation")
         figures[preset] = figures_style.style_arrival(engine, contents, chosen, params)
     return figures

@@ -119,4 +119,4 @@ def _add_model_options(p: argparse.ArgumentParser) -> None:
     add("--save-minutes", type=float, default=5.0, help="minutes between checkpoints")
     add("--pairs", type=int, default=24, help="products x references that style is measured on")
     add("--sheet-rows", type=int, default=4, help="products on the contact sheet")
-    add("--sheet-steps", type=int, default=100, help="steps of every picture on the contact sheet")
+    add("--sheet-steps", type=int, default=40, help="steps of every picture on the contact sheet")

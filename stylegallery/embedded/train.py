@@ -44,7 +44,7 @@ def _phase(phase: str, options: Options, mixture: Mixture, code: PatchCode) -> N
         vae_training.train_decoder(alone, mixture, options, say)
     else:
         done, vae = unet_training.unet_run(options.resumed), _vae(options, code, decoder=True)
-        student: Any = done.average.module
+        student: Any = done.average.module.cpu()
         finish.drop(options, vae, student, say)
         if phase == "card":
             finish.measure(options, mixture, code, vae, done, say)

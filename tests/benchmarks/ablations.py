@@ -118,9 +118,8 @@ def _sheet(lines: list[list[Tensor]]) -> Image.Image:
         cells = []
         for pixels in line:
             scale = CELL / max(pixels.shape[-2:])
-            small = resize(
-                pixels, (round(pixels.shape[-2] * scale), round(pixels.shape[-1] * scale))
-            )
+            height, width = (round(side * scale) for side in pixels.shape[-2:])
+            small = resize(pixels, (height, width))
             cell = torch.ones(1, 3, CELL, CELL)
             cell[..., :height, :width] = small
             cells.append(cell)

