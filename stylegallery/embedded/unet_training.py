@@ -27,6 +27,7 @@ Guesses = tuple[Tensor, list[Tensor]]
 THINGS_WEIGHT, TEXTURES_WEIGHT = 0.5, 0.25
 THINGS, TEXTURES = 112, 136  # channels, see LatentBank
 THINGS_FROM, TEXTURES_FROM = 1, (2, 3)  # up blocks that are read
+SMALLEST = 8  # cells a side of a window: half of it three times is still a cell
 
 
 class Student(nn.Module):
@@ -92,8 +93,9 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         generator = torch.Generator().manual_seed(options.seed * 7_000_003 + step)
         small = float(torch.rand(1, generator=generator)) < options.small_share
         quarters = int(torch.randint(2, 4, (1,), generator=generator)) if small else 4
-        cells = options.side // PATCH * quarters // 4
-        return bank.cut(generator, options.batch * 16 // quarters**2, cells - cells % 2)
+        whole = options.side // PATCH
+        cells = max(min(whole, SMALLEST), whole * quarters // 4)
+        return bank.cut(generator, options.batch * whole**2 // cells**2, cells - cells % 2)
 
     def loss(batch: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> Tensor:
         latents, things, textures = (part.to(options.device) for part in batch)
