@@ -92,7 +92,7 @@ def _style(
     count = options.pairs
     contents = _spread(next(iter(crops.values())), count)
     chosen = _spread(references, count)
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for preset in PRESETS:
         params = preset_params(preset, method="attention-distillation")
         figures[preset] = figures_style.style_arrival(engine, contents, chosen, params)
