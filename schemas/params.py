@@ -144,8 +144,9 @@ class StyleParams(Frozen):
         ge=0,
         le=900,
         title="Settling",
-        description="For sampler `optimise`: timestep whose share of noise the UNet takes out of "
-        "the finished latent, 0 to 999: what optimising leaves and no picture has. 0 turns it off.",
+        description="For sampler `optimise`: what optimising leaves in the latent and no picture "
+        "has is taken out at the end, by limiting it band by band and as noise of this timestep. "
+        "0 turns both off.",
     )
     start_noise: float = Field(
         0.02,

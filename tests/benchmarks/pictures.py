@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from stylegallery.embedded.data import is_held_out
+from stylegallery.embedded.data import SUFFIXES, is_held_out
 from stylegallery.embedded.patterns import draw
 from stylegallery.images import open_picture, resize
 from stylegallery.types import Picture
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on
 
 
