@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from flows.settings import Layer, from_assignments, from_environment, from_file
 from schemas.engine import EngineSpec
-from schemas.params import Preset, StyleParams
+from schemas.params import StyleParams
+from schemas.presets import Preset
 from schemas.run import PoolSpec, RestyleSpec
 
 _INPUT = Group("Input and output", sort_key=1)
@@ -72,6 +73,8 @@ class StyleFlags:
     config_folder: Annotated[str | None, _flag(EngineSpec, "config_folder", _MACHINE)] = None
     loras: Annotated[list[str] | None, _flag(EngineSpec, "loras", _MACHINE, "--lora")] = None
     encoder: Annotated[str | None, _flag(EngineSpec, "encoder", _MACHINE)] = None
+    depth: Annotated[str | None, _flag(EngineSpec, "depth", _MACHINE)] = None
+    sam: Annotated[str | None, _flag(EngineSpec, "sam", _MACHINE)] = None
     device: Annotated[str | None, _flag(EngineSpec, "device", _MACHINE)] = None
     dtype: Annotated[str | None, _flag(EngineSpec, "dtype", _MACHINE)] = None
 

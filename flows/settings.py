@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from flows.usage import UsageError, nearest, sentence
 from schemas.engine import EngineSpec
-from schemas.params import PRESETS, StyleParams
+from schemas.params import StyleParams
+from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
 
 M = TypeVar("M", bound=BaseModel)

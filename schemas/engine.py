@@ -40,7 +40,7 @@ class LoraSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """The diffusion model, the semantic encoder, and the device they run on."""
+    """The diffusion model, what sees beside it, and the device they run on."""
 
     model: str = Field(
         "embedded",
@@ -72,6 +72,20 @@ class EngineSpec(Frozen):
         title="Semantic encoder",
         description="`efficientnet-lite0` (weights ship in a package) or a DINOv2 hub id or "
         "folder, such as `facebook/dinov2-base`.",
+    )
+    depth: str = Field(
+        "",
+        title="Depth model",
+        description="Hub id or folder of a depth-estimation model of transformers. With it, what "
+        "lies at different depths falls into different regions; empty means no depth.",
+        examples=["depth-anything/Depth-Anything-V2-Small-hf"],
+    )
+    sam: str = Field(
+        "",
+        title="SAM",
+        description="Hub id or folder of a SAM model. With it, regions are made of whole segments "
+        "that it finds; empty means no SAM.",
+        examples=["facebook/sam-vit-base"],
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", title="Device", description="`auto` takes a GPU when one is there."

@@ -7,6 +7,7 @@ Sampler = Literal["optimise", "guided"]
 
 METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
     "stylegallery-paper": {
+        "anchors": 0,
         "match_tone": False,
         "settle_timestep": 0,
         "steps": 150,

@@ -7,10 +7,14 @@ from pydantic import Field, model_validator
 from schemas.base import Frozen
 from schemas.methods import METHOD_DEFAULTS, Method, Sampler
 
-Preset = Literal["quality", "balanced", "preview"]
+Schedule = Literal["ddim", "lcm", "hyper"]
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 Color = Literal["full", "keep-chroma", "match-histogram"]
+
+
+LCM_STEPS: Final = 50
+"""Timesteps that latent consistency models are distilled on (arXiv 2310.04378)."""
 
 
 class StyleParams(Frozen):
@@ -46,6 +50,19 @@ class StyleParams(Frozen):
         description="Number of steps on the latent, one per timestep. More is slower and "
         "brings stronger style.",
     )
+    repeats: int = Field(
+        1,
+        ge=1,
+        le=100,
+        title="Repeats",
+        description="Optimisation steps at each timestep.",
+    )
+    schedule: Schedule = Field(
+        "ddim",
+        title="Schedule",
+        description="For sampler `optimise`: which timesteps are visited. `lcm` and `hyper` are "
+        "those that LCM and Hyper-SD LoRAs were distilled for; load one with them.",
+    )
     learning_rate: float = Field(
         0.05,
         gt=0,
@@ -68,6 +85,14 @@ class StyleParams(Frozen):
         title="Attention scale",
         description="Factor on the queries when they attend to the reference; above 1 sharpens "
         "the attention.",
+    )
+    anchors: int = Field(
+        4,
+        ge=0,
+        le=1000,
+        title="Anchors",
+        description="Number of timesteps at which the photo's and the references' attention is "
+        "looked at; each step takes the nearest. Fewer are faster; 0 looks at every step.",
     )
     inversion_steps: int = Field(
         15,
@@ -203,6 +228,21 @@ class StyleParams(Frozen):
         return {**own[0], **given} if own else given
 
     @model_validator(mode="after")
+    def _schedule_of_the_optimiser(self) -> Self:
+        if (self.schedule, self.repeats) != ("ddim", 1) and (
+            self.sampler == "guided" or self.method == "styleid"
+        ):
+            raise ValueError(
+                "schedule and repeats (preset `fast`) belong to sampler `optimise`; leave them out "
+                "for sampler `guided` and method `styleid`, which denoise by DDIM."
+            )
+        if self.schedule == "lcm" and self.steps > LCM_STEPS:
+            raise ValueError(
+                f"schedule lcm has at most {LCM_STEPS} steps; lower steps, or raise repeats."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sampler_needs_energies(self) -> Self:
         if self.method == "styleid" and self.sampler == "guided":
             raise ValueError(
@@ -210,20 +250,3 @@ class StyleParams(Frozen):
                 "another method for sampler `guided`."
             )
         return self
-
-
-PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 100, "learning_rate": 0.03},
-    "balanced": {},
-    "preview": {"steps": 16, "learning_rate": 0.1},
-}
-"""What each preset changes against the defaults of :class:`StyleParams`."""
-
-
-def preset_params(preset: Preset, **overrides: Any) -> StyleParams:
-    """Return the parameters of `preset` with `overrides` on top.
-
-    Raises:
-        pydantic.ValidationError: an override has an unknown name or a value out of range.
-    """
-    return StyleParams(**{**PRESETS[preset], **overrides})

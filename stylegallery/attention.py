@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from stylegallery.errors import UnsupportedModel
 
+_STYLE_LAYERS = 6
+
 
 @dataclass(frozen=True, eq=False)
 class LayerRecord:
@@ -24,6 +26,11 @@ class LayerRecord:
     key: Tensor
     value: Tensor
     output: Tensor
+
+    def of(self, item: int) -> "LayerRecord":
+        """Return what it saw of one item of the batch, (1, heads, N, d) each."""
+        parts = (self.query, self.key, self.value, self.output)
+        return LayerRecord(*(part[item : item + 1] for part in parts))
 
 
 Attend = Callable[[str, Tensor, Tensor, Tensor], Tensor]
@@ -78,10 +85,10 @@ class _RecordingProcessor:
 
 
 def style_layers(unet: Any) -> list[str]:
-    """Return the self-attentions of the last two up blocks that hold any, as executed.
+    """Return the last six self-attentions of the up blocks, as executed, from two blocks at most.
 
-    In SD 1.x and 2.x these are the six of up_blocks.2 and up_blocks.3, where the published
-    method looks (METHOD 1.3). SDXL's last up block has none: there they are up_blocks.0 and .1.
+    In SD 1.x and 2.x these are those of up_blocks.2 and up_blocks.3, in SDXL, whose last up block
+    holds none, those of up_blocks.1: where the published methods look (METHOD 1.3 and 3.1).
 
     Raises:
         UnsupportedModel: no up block holds self-attention.
@@ -100,7 +107,7 @@ def style_layers(unet: Any) -> list[str]:
             "the UNet's up blocks hold no self-attention, where style is read; use a model of the "
             "SD 1.x, SD 2.x or SDXL kind."
         )
-    return [name for names in holding[-2:] for name in names]
+    return [name for names in holding[-2:] for name in names][-_STYLE_LAYERS:]
 
 
 @contextmanager
@@ -109,10 +116,18 @@ def record_attention(unet: Any, layers: list[str]) -> Iterator[AttentionRecord]:
 
     The processors found before are put back at the end, whatever happens. Recording alone does
     not change the UNet's output beyond rounding.
+
+    Raises:
+        UnsupportedModel: the UNet has no attention layer of one of the names.
     """
     record = AttentionRecord()
     before = dict(unet.attn_processors)
     chosen = {f"{name}.processor" for name in layers}
+    if unknown := sorted(chosen - before.keys()):
+        raise UnsupportedModel(
+            f"the UNet has no attention layer {unknown[0].removesuffix('.processor')!r}; take "
+            f"names from style_layers, such as {style_layers(unet)[0]!r}."
+        )
     unet.set_attn_processor(
         {
             key: _RecordingProcessor(key.removesuffix(".processor"), record)

@@ -35,9 +35,10 @@ def cluster(tokens: Tensor, max_clusters: int) -> Tensor:
         (N,) int64 labels.
     """
     points = tokens.double().numpy()
+    most = min(max_clusters, len(points) - 1, len(np.unique(points, axis=0)))
     best: tuple[float, NDArray[np.int32]] | None = None
     with threadpool_limits(1):
-        for count in range(2, min(max_clusters, len(points) - 1) + 1):
+        for count in range(2, most + 1):
             model = KMeans(count, n_init=_RESTARTS, max_iter=64, tol=1e-4, random_state=_SEED)
             labels = model.fit_predict(points)
             if len(np.unique(labels)) < 2:

@@ -18,7 +18,11 @@ class BadMask(InputError):
 
 
 class BadRouting(InputError):
-    """A routing file is unreadable or names what does not exist."""
+    """A routing is unreadable, names what does not exist or was made for other images."""
+
+
+class BadReferences(InputError):
+    """There are no references, or their weights cannot be used."""
 
 
 class ModelNotFound(StyleGalleryError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.engine import EngineSpec, LoraSpec
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Raised whenever a change of the code changes pixels for the same parameters."""
 
 
@@ -30,7 +30,7 @@ def lora_location(weights: str) -> str | Path:
 
 
 def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
-    """Name model, LoRAs, encoder, precision, device class and the versions that decide pixels.
+    """Name models, LoRAs, precision, device class and the versions that decide pixels.
 
     Folders and files are named by their content. Of a hub id only the revision is known without
     the network: give one where its default branch may move.
@@ -41,7 +41,8 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
 
     Returns:
         Text such as `embedded:1f3a…/efficientnet-lite0/cpu-auto/torch-2.13.0/method-1`, with
-        `config:…` and `lora:…` after the model where there are any.
+        `config:…` and `lora:…` after the model, `depth:…` and `sam:…` after the encoder, where
+        there are any.
     """
     place = model_location(spec.model)
     content = _content_hash(place) if isinstance(place, Path) else spec.revision or "default"
@@ -50,7 +51,8 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
             f"{spec.model}:{content}",
             *_config_names(spec),
             *(f"lora:{_lora_name(lora)}" for lora in spec.loras),
-            spec.encoder,
+            _by_content(spec.encoder),
+            *_hint_names(spec),
             f"{device_class}-{spec.dtype}",
             f"torch-{version('torch').split('+')[0]}",
             f"method-{METHOD_VERSION}",
@@ -70,6 +72,16 @@ def _lora_name(lora: LoraSpec) -> str:
     place = lora_location(lora.weights)
     content = _content_hash(place) if isinstance(place, Path) else lora.weights
     return f"{content}@{lora.scale}"
+
+
+def _hint_names(spec: EngineSpec) -> list[str]:
+    names = {"depth": spec.depth, "sam": spec.sam}
+    return [f"{kind}:{_by_content(name)}" for kind, name in names.items() if name]
+
+
+def _by_content(name: str) -> str:
+    """Return a folder's hash, or the hub id as it stands."""
+    return _content_hash(Path(name)) if Path(name).is_dir() else name
 
 
 def _content_hash(place: Path, *patterns: str) -> str:

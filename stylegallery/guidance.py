@@ -14,107 +14,135 @@ from stylegallery.attention import (
     record_attention,
     style_layers,
 )
+from stylegallery.bank import AttentionBank, Kept
 from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
-from stylegallery.errors import DidNotConverge
 from stylegallery.models import Models
 from stylegallery.routing import Correspondence
-from stylegallery.types import PreparedImage, Step
+from stylegallery.types import Job, PreparedImage
+
+Shown = tuple[Tensor, list[list[Tensor]]]
+"""Latents (B, C, h, w) of the contents, and (1, C, h', w') of each job's references."""
+
+Seen = Sequence[tuple[Tensor, ...]]
+"""Key and value (1, heads, M, d) of each reference in one layer."""
 
 
 class Guidance:
-    """The style and content energies of one content image, routed; from :func:`guide`."""
+    """The style and content energies of a batch of jobs; from :func:`guide`."""
 
     def __init__(
         self,
         models: Models,
-        content: PreparedImage,
-        styles: list[PreparedImage],
-        routing: Correspondence,
+        jobs: list[Job],
         params: StyleParams,
         record: AttentionRecord,
+        bank: AttentionBank,
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
-        self._models, self._params, self._record = models, params, record
-        self._clean = [image.latent.to(models.device) for image in [content, *styles]]
-        self._router = Router(content, styles, routing, models.device)
+        self._models, self._params, self._jobs = models, params, jobs
+        self._record, self._bank = record, bank
+        self._routers = [Router(j.content, j.styles, j.routing, models.device) for j in jobs]
+        self._contents = torch.cat([job.content.latent for job in jobs]).to(models.device)
+        self._anchors = anchors(models.timesteps(params.steps, params.schedule), params.anchors)
+        self._own: tuple[int, dict[str, LayerRecord]] = (-1, {})
 
     def energies(
-        self, latent: Tensor, timestep: int, shown: list[Tensor] | None = None
+        self, latent: Tensor, timestep: int, shown: Shown | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the UNet predicts for a latent, its style energy and its content energy.
+        """Return what the UNet predicts for latents, their style and their content energies.
 
         Args:
-            latent: (1, C, h, w) float32 on the models' device; gradients flow back to it.
+            latent: (B, C, h, w) float32 on the models' device, one for each job; gradients flow
+                back to it.
             timestep: Training timestep, 0 to 999.
-            shown: Latents of the content and of every reference, (1, C, h, w) each, from which
-                the UNet's features are taken at the same timestep. When None their clean ones, as
-                published (METHOD 1.3), which fits a latent that is clean itself.
+            shown: Latents of the contents and of every reference, from which the UNet's features
+                are taken at the same timestep. When None their clean ones, as published (METHOD
+                1.3), which fits a latent that is clean itself; they are taken at the nearest of
+                the anchors, and those of references are kept.
 
         Returns:
-            The prediction (1, C, h, w), and both energies (), summed over the layers.
+            The prediction (B, C, h, w), and both energies (B,), summed over the layers.
         """
-        with torch.no_grad():
-            content, *styles = [self._seen(one, timestep)[1] for one in shown or self._clean]
+        contents, styles = self._clean(timestep) if shown is None else self._at(shown, timestep)
         prediction, now = self._seen(latent, timestep)
         style_terms, content_terms = [], []
-        for name, layer in now.items():
-            references = [style[name] for style in styles]
-            style_terms.append(self.style_energy(layer, content[name], references))
-            content_terms.append(content_energy(layer.query.float(), content[name].query.float()))
-        return prediction, torch.stack(style_terms).sum(), torch.stack(content_terms).sum()
+        for index, references in enumerate(styles):
+            for name, layers in now.items():
+                layer, own = layers.of(index), contents[name].of(index)
+                seen = [reference[name] for reference in references]
+                style_terms.append(self.style_energy(index, layer, own.output, seen))
+                content_terms.append(content_energy(layer.query.float(), own.query.float()))
+        energies = torch.stack([torch.stack(style_terms), torch.stack(content_terms)])
+        style, content = energies.unflatten(1, (len(styles), -1)).sum(dim=2)
+        return prediction, style, content
+
+    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
+        """Return one job's style energy () in one layer: what another method reads otherwise.
+
+        Args:
+            index: Which job.
+            layer: What the layer sees of the latent that is pulled.
+            own: (1, heads, N, d) its output for the content.
+            styles: Keys and values (1, heads, M, d) of each reference.
+        """
+        keys, values = zip(*styles, strict=True)
+        routing = self._routers[index].at(layer.query.shape[2], [k.shape[2] for k in keys])
+        key, value = torch.cat(keys, dim=2), torch.cat(values, dim=2)
+        scale = self._params.attention_scale
+        target = style_target(layer.query.detach(), key, value, own, routing, scale)
+        return style_energy(layer.output.float(), target.float())
+
+    @torch.no_grad()
+    def _clean(self, timestep: int) -> tuple[dict[str, LayerRecord], list[list[Kept]]]:
+        """What the layers see of the clean contents, and of each job's clean references."""
+        anchor = min(self._anchors, key=lambda a: abs(a - timestep)) if self._anchors else timestep
+        if self._own[0] != anchor:
+            self._own = (anchor, self._seen(self._contents, anchor)[1])
+        return self._own[1], [[self._kept(s, anchor) for s in job.styles] for job in self._jobs]
+
+    def _kept(self, style: PreparedImage, timestep: int) -> Kept:
+        kept = self._bank.get(style, timestep)
+        if kept is None:  # alone, so that its numbers do not depend on what it would stand beside
+            kept = self._keys_and_values(style.latent.to(self._models.device), timestep)
+            self._bank.put(style, timestep, kept)
+        return kept
+
+    @torch.no_grad()
+    def _at(self, shown: Shown, timestep: int) -> tuple[dict[str, LayerRecord], list[list[Kept]]]:
+        contents, styles = shown
+        seen = [[self._keys_and_values(one, timestep) for one in of] for of in styles]
+        return self._seen(contents, timestep)[1], seen
+
+    def _keys_and_values(self, latent: Tensor, timestep: int) -> Kept:
+        layers = self._seen(latent, timestep)[1]
+        return {name: (layer.key, layer.value) for name, layer in layers.items()}
 
     def _seen(self, latent: Tensor, timestep: int) -> tuple[Tensor, dict[str, LayerRecord]]:
         prediction = self._models.denoise(latent, timestep)
         return prediction, dict(self._record.layers)
 
-    def style_energy(
-        self, layer: LayerRecord, content: LayerRecord, styles: list[LayerRecord]
-    ) -> Tensor:
-        """Return one layer's style energy (): what another method reads otherwise.
-
-        Args:
-            layer: What the layer sees of the latent that is pulled.
-            content: What it sees of the content.
-            styles: What it sees of each reference.
-        """
-        key = torch.cat([style.key for style in styles], dim=2)
-        value = torch.cat([style.value for style in styles], dim=2)
-        routing = self._router.at(layer.query.shape[2], [s.key.shape[2] for s in styles])
-        scale = self._params.attention_scale
-        target = style_target(layer.query.detach(), key, value, content.output, routing, scale)
-        return style_energy(layer.output.float(), target.float())
-
 
 @contextmanager
 def guide(
     models: Models,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
+    bank: AttentionBank,
     kind: type[Guidance] = Guidance,
 ) -> Iterator[Guidance]:
     """Record the UNet's style layers inside the block and yield the energies read from them."""
     with record_attention(models.unet, style_layers(models.unet)) as record:
-        yield kind(models, content, styles, routing, params, record)
+        yield kind(models, jobs, params, record, bank)
 
 
-def checked_step(
-    index: int, timestep: int, energies: Sequence[Tensor], params: StyleParams
-) -> tuple[Step, Tensor]:
-    """Weigh the style and content energies () into one loss () and note them as step `index`.
+def anchors(timesteps: list[int], count: int) -> list[int]:
+    """Return `count` of the timesteps at even distances, or none when all are to be exact.
 
-    Raises:
-        DidNotConverge: the loss is not finite.
+    Features change slowly with the timestep, so few of them serve all steps (METHOD 1.5, S1).
     """
-    style, content = energies
-    loss = style + params.content_weight * content
-    if not torch.isfinite(loss):
-        raise DidNotConverge(
-            f"the loss is not finite at step {index}; lower learning_rate or use float32."
-        )
-    step = Step(index, params.steps, timestep, loss.item(), style.item(), content.item())
-    return step, loss
+    if not 0 < count < len(timesteps):
+        return []
+    return [timesteps[(2 * k + 1) * len(timesteps) // (2 * count)] for k in range(count)]
 
 
 class Router:

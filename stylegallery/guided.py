@@ -5,72 +5,77 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery.adain import adain
-from stylegallery.guidance import Guidance, checked_step, guide
+from stylegallery.bank import AttentionBank
+from stylegallery.guidance import Guidance, guide
 from stylegallery.inversion import inverted
 from stylegallery.models import Models
-from stylegallery.routing import Correspondence
-from stylegallery.sampling import OnStep
-from stylegallery.types import PreparedImage, Step
+from stylegallery.sampling import Restyled
+from stylegallery.trace import OnStep, Trace
+from stylegallery.types import Job, PreparedImage
 
 
 def sample(
     models: Models,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
-    seed: int,
+    bank: AttentionBank,
     on_step: OnStep | None = None,
     kind: type[Guidance] = Guidance,
-) -> tuple[Tensor, tuple[Step, ...]]:
+) -> Restyled:
     """Take DDIM steps, each followed by one down the gradient of the energies.
 
     This is what the paper's text says where its code optimises a latent (METHOD 1.4, row 1).
-    The start is the inverted content, with `match_tone` in the
-    statistics of the inverted references. The energies
-    compare like with like: content and references are shown as their own inversion left them
-    at the same timestep, as noisy as the latent is by then.
+    The start is the inverted content, with `match_tone` in the statistics of the inverted
+    references. The energies compare like with like: contents and references are shown as their
+    own inversion left them at the same timestep, as noisy as the latent is by then.
 
     A move is `learning_rate` times the gradient of root mean square 1 times the deviation of the
     noise that the latent still holds: what a step adds, later steps can still make natural.
 
     Args:
         models: The diffusion model.
-        content: The image to restyle.
-        styles: The references that `routing` was made for, in the same order.
-        routing: From the method's matching.
+        jobs: Contents of one latent size, with their references, routings and seeds, the latter
+            of the noise, `start_noise`, that is mixed into the start.
         params: `steps` counts the inversion's steps as well; `learning_rate` is described above.
-        seed: Of the noise, `start_noise`, that is mixed into the start.
+        bank: Not used: noisy features belong to this schedule alone.
         on_step: Called after every step.
         kind: The energies to descend.
-
-    Returns:
-        The latent (1, C, h, w) float32 and the losses of every step.
 
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    paths = [inverted(models, i.latent.to(models.device), params.steps) for i in [content, *styles]]
-    start = latent = paths[0][-1]
-    if params.match_tone:
-        latent = adain(start, [path[-1] for path in paths[1:]], content, styles, routing)
-    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
-    kept = (1 - params.start_noise**2) ** 0.5  # the variance stays
-    latent = kept * latent + params.start_noise * noise.to(models.device)
-    schedule = models.schedule(params.steps)
-    trace: list[Step] = []
-    with guide(models, content, styles, routing, params, kind) as guidance:
+    device, steps = models.device, params.steps
+    contents = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), steps)
+    styles: dict[PreparedImage, list[Tensor]] = {}
+    for style in (style for job in jobs for style in job.styles):
+        if style not in styles:
+            styles[style] = inverted(models, style.latent.to(device), steps)
+    starts = zip(contents[-1].split(1), jobs, strict=True)
+    latent = torch.cat(
+        [_start(one, job, [styles[s][-1] for s in job.styles], params) for one, job in starts]
+    )
+    schedule, trace = models.schedule(steps), Trace(params, on_step)
+    with guide(models, jobs, params, bank, kind) as guidance:
         for index, timestep in enumerate(schedule.timesteps.tolist()):
             latent.requires_grad_()
-            shown = [path[-1 - index] for path in paths]
-            prediction, *found = guidance.energies(latent, timestep, shown)
-            step, loss = checked_step(index, timestep, found, params)
+            back = -1 - index  # the inversion ran from clean to noisy
+            shown = contents[back], [[styles[s][back] for s in job.styles] for job in jobs]
+            prediction, style_terms, content_terms = guidance.energies(latent, timestep, shown)
+            loss = trace.loss(timestep, style_terms, content_terms)
             gradient = torch.autograd.grad(loss, latent)[0]
             latent = schedule.step(prediction.detach().float(), timestep, latent.detach())[0]
-            size = gradient.square().mean().sqrt().clamp(min=1e-12)
+            size = gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
             noisiness = (1 - schedule.alphas_cumprod[timestep]).sqrt().item()
             latent = latent - params.learning_rate * noisiness * gradient / size
-            trace.append(step)
-            if on_step is not None:
-                on_step(step)
-    return latent, tuple(trace)
+            trace.stepped()
+    return latent, trace.steps()
+
+
+def _start(latent: Tensor, job: Job, styles: list[Tensor], params: StyleParams) -> Tensor:
+    """The inverted content (1, C, h, w), with the references' tone and some noise."""
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(job.seed))
+    if params.match_tone:
+        latent = adain(latent, styles, job.content, job.styles, job.routing)
+    kept = (1 - params.start_noise**2) ** 0.5  # the variance stays
+    start: Tensor = kept * latent + params.start_noise * noise.to(latent.device)
+    return start

@@ -11,12 +11,12 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegallery.checks import check_sides
 from stylegallery.errors import BadImage
 from stylegallery.provenance import xmp_packet
 from stylegallery.types import Picture
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MIN_SIDE = 16
 MAX_PIXELS = 80_000_000
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
@@ -47,17 +47,13 @@ def decode(data: bytes, name: str) -> Picture:
         name: What to call the file in messages.
 
     Raises:
-        BadImage: not an image, cut short, animated, too small or too large.
+        BadImage: not an image, cut short, animated, too small, too large or too narrow.
     """
     image = open_image(data, name)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in ("MPO", "TIFF"):  # MPO: what some phones call JPEG
         raise BadImage(f"{name} is animated ({frames} frames); save one frame as a still image.")
-    if min(image.size) < MIN_SIDE:
-        width, height = image.size
-        raise BadImage(
-            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
-        )
+    check_sides(image.size[::-1], name)
     try:
         upright = ImageOps.exif_transpose(image)
         pixels, alpha = _to_srgb(upright)

@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor
 
+from stylegallery.errors import BadImage
 from stylegallery.images import resize
 from stylegallery.models import Models
+
+_MIN_CELLS = 2
 
 
 def working_size(size: tuple[int, int], short_side: int, factor: int) -> tuple[int, int]:
@@ -12,9 +15,18 @@ def working_size(size: tuple[int, int], short_side: int, factor: int) -> tuple[i
 
     The short side becomes `short_side`, the aspect is kept, and both sides are rounded to the
     nearest multiple of `factor`, so that the aspect changes by less than one latent cell.
+
+    Raises:
+        BadImage: the short side would be a single cell, of which no statistics can be taken.
     """
     scale = short_side / min(size)
-    height, width = (max(factor, round(side * scale / factor) * factor) for side in size)
+    height, width = (round(side * scale / factor) * factor for side in size)
+    if min(height, width) < _MIN_CELLS * factor:
+        raise BadImage(
+            f"the picture would be worked on at {width}x{height} px, where this model needs "
+            f"{_MIN_CELLS * factor} px a side; raise image_size, or set it to 0 for the model's "
+            "own size."
+        )
     return height, width
 
 

@@ -10,13 +10,16 @@ from torch import Tensor
 from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
 from stylegallery import guided, matching, published, sampling, segmentation, styleid
+from stylegallery.bank import AttentionBank
+from stylegallery.hints import Hints
 from stylegallery.models import Models
 from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence, Pin
-from stylegallery.types import Descriptors, PreparedImage, Step
+from stylegallery.trace import OnStep
+from stylegallery.types import Descriptors, Job
 
-Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, Tensor | None], RegionMap]
-"""UNet features, semantic features, latent, parameters and the user's labels to regions."""
+Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, Hints], RegionMap]
+"""UNet features, semantic features, latent, parameters and hints to regions."""
 
 Match = Callable[
     [Descriptors, list[Descriptors], StyleParams, list[float] | None, list[Pin] | None],
@@ -26,19 +29,17 @@ Match = Callable[
 
 
 class Restyle(Protocol):
-    """Makes the restyled latent (1, C, h, w) and the losses on the way."""
+    """Makes the restyled latents (B, C, h, w) of jobs of one latent size, and their losses."""
 
     def __call__(
         self,
         models: Models,
-        content: PreparedImage,
-        styles: list[PreparedImage],
-        routing: Correspondence,
+        jobs: list[Job],
         params: StyleParams,
-        seed: int,
-        on_step: sampling.OnStep | None,
-    ) -> tuple[Tensor, tuple[Step, ...]]:
-        """Restyle the content as routed."""
+        bank: AttentionBank,
+        on_step: OnStep | None,
+    ) -> sampling.Restyled:
+        """Restyle the contents as routed."""
         ...
 
 

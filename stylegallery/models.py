@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, LCMScheduler
 from torch import Tensor
 
 from schemas.engine import EngineSpec
+from schemas.params import LCM_STEPS, Schedule
 from stylegallery.checkpoints import is_checkpoint, load_checkpoint
 from stylegallery.conditioning import SDXL_EMBEDDING
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.fingerprint import model_location
 from stylegallery.folders import Parts, load_folder
 from stylegallery.lora import fuse_lora
+from stylegallery.narrow import mend_narrow_convolutions
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,22 @@ class Models:
         schedule.set_timesteps(steps)
         return schedule
 
+    def timesteps(self, steps: int, schedule: Schedule = "ddim") -> list[int]:
+        """Return so many training timesteps, from noisy to clean, of a schedule by name."""
+        if schedule == "ddim":
+            found = self.schedule(steps).timesteps
+        elif schedule == "lcm":
+            consistent = LCMScheduler.from_config(self.scheduler.config)
+            consistent.set_timesteps(steps, original_inference_steps=LCM_STEPS)
+            found = consistent.timesteps
+        else:  # Hyper-SD's few-step LoRAs end at the last timestep (arXiv 2404.13686)
+            trailing = {"timestep_spacing": "trailing"}
+            spaced = DDIMScheduler.from_config(self.scheduler.config, **trailing)
+            spaced.set_timesteps(steps)
+            found = spaced.timesteps
+        timesteps: list[int] = found.tolist()
+        return timesteps
+
     def denoise(self, latent: Tensor, timestep: int) -> Tensor:
         """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999.
 
@@ -107,6 +125,8 @@ def load_models(spec: EngineSpec) -> Models:
     _refuse_other_kinds(spec.model, parts)
     for lora in spec.loras:
         fuse_lora(parts.unet, lora)
+    if device.type == "cpu" and dtype is torch.bfloat16:
+        mend_narrow_convolutions(parts.unet)
     layout = torch.channels_last
     pooled = parts.null.pooled
     return Models(

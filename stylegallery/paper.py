@@ -1,7 +1,8 @@
 """The published behaviour in one readable place, to compare the corrected method against.
 
-Nothing in the product calls these functions. Each does what the authors' code does, flaws
-included (METHOD 1.1 to 1.5); where the corrected method does the same, its function is used.
+Each function does what the authors' code does, flaws included (METHOD 1.1 to 1.5); where the
+corrected method does the same, its function is used. :mod:`stylegallery.published` puts them end
+to end.
 
 `labels` are integers, (h, w) or flat (N,) (a square map where neighbours matter); what comes back
 is int64 of the same shape. `depth` is (h, w) or (N,), stretched to [0, 1] by the caller.
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDIMInverseScheduler
-from scipy.sparse.csgraph import connected_components as linked
 from skimage.measure import label as connected_components
 from skimage.morphology import diamond, dilation
 from torch import Tensor
@@ -23,57 +23,11 @@ from stylegallery import descriptors
 from stylegallery.attention import attend, grid_size
 from stylegallery.energy import content_energy, style_energy
 from stylegallery.inversion import timestep_weights as timestep_weights  # public here too
+from stylegallery.merging import merge_regions as merge_regions  # likewise
+from stylegallery.merging import split_by_depth as split_by_depth  # likewise
 from stylegallery.regions import RegionMap
 
-_FEWEST_CELLS_TO_SPLIT = 20
-_SEED, _ROUNDS, _TOLERANCE = 42, 64, 1e-4
 _Centre = Tensor | Sequence[float]
-
-
-def merge_regions(
-    labels: Tensor,
-    latents: Tensor,
-    threshold: float,
-    depth: Tensor | None = None,
-    depth_threshold: float | None = None,
-) -> Tensor:
-    """Merge regions whose mean latents lie closer than the threshold, transitively (METHOD 1.1).
-
-    Args:
-        latents: (N, C) tokens, or (C, h, w) or (1, C, h, w).
-        threshold: Euclidean distance below which a pair merges; 0.85, with depth 0.35.
-        depth_threshold: The depth lock, 0.3: a pair merges only if its mean depths differ by
-            less. Without it the latent alone decides.
-
-    Returns:
-        Labels from 0 without gaps, in the order of each merged region's smallest label.
-    """
-    cells = labels.numel()
-    channels_first = latents.shape[-2:].numel() == cells
-    tokens = latents.reshape(-1, cells).T if channels_first else latents.reshape(cells, -1)
-    inverse = labels.flatten().unique(return_inverse=True)[1]
-    close = _distances(tokens, inverse) < threshold
-    if depth is not None and depth_threshold is not None:
-        close &= _distances(depth.reshape(cells, 1), inverse) < depth_threshold
-    numbers = torch.from_numpy(linked(close.numpy(), directed=False)[1]).long()
-    return numbers[inverse].reshape(labels.shape)
-
-
-def split_by_depth(labels: Tensor, depth: Tensor, threshold: float) -> Tensor:
-    """Split every region of 20 cells or more that spans too much depth in two (METHOD 1.1).
-
-    It does when its depths from the 5th to the 95th percentile, interpolated linearly, span at
-    least the threshold (0.75). One part keeps its label, the other gets the next above all.
-    """
-    split, heights = labels.flatten().long().clone(), depth.flatten().double()
-    for value in labels.unique():
-        cells = (labels.flatten() == value).nonzero()[:, 0]
-        if len(cells) < _FEWEST_CELLS_TO_SPLIT:
-            continue
-        low, high = heights[cells].quantile(heights.new_tensor([0.05, 0.95]))
-        if high - low >= threshold:
-            split[cells[_second_of_two_means(heights[cells])]] = split.max() + 1
-    return split.reshape(labels.shape)
 
 
 def region_circle(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,29 +160,6 @@ def invert(
         latent = inverse.step(noise_model(latent, timestep), timestep, latent).prev_sample
         trajectory.append(latent)
     return torch.stack(trajectory)
-
-
-def _distances(tokens: Tensor, inverse: Tensor) -> Tensor:
-    regions = range(int(inverse.max()) + 1)
-    means = torch.stack([tokens[inverse == region].double().mean(dim=0) for region in regions])
-    return torch.cdist(means, means)
-
-
-def _second_of_two_means(values: Tensor) -> Tensor:
-    # One start, a pair drawn with seed 42, as the published figures show: not always the best.
-    generator = torch.Generator().manual_seed(_SEED)
-    centres = values[torch.randperm(len(values), generator=generator)[:2]]
-    for _ in range(_ROUNDS):
-        away = (values[:, None] - centres).abs()
-        second = away[:, 1] < away[:, 0]
-        if not second.any():  # a pair of equal values: take the farthest for the second
-            centres = torch.stack([centres[0], values[away[:, 0].argmax()]])
-            continue
-        moved = torch.stack([values[~second].mean(), values[second].mean()])
-        shift, centres = (moved - centres).abs().max(), moved
-        if shift < _TOLERANCE:
-            break
-    return second
 
 
 def _grid(labels: Tensor) -> Tensor:

@@ -6,43 +6,65 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from stylegallery import latents
+from stylegallery.bank import AttentionBank
+from stylegallery.checks import check_picture, check_references, check_routing
+from stylegallery.depth import DepthEstimator
 from stylegallery.descriptors import describe
 from stylegallery.encoders import SemanticEncoder, load_encoder
 from stylegallery.errors import BadMask
 from stylegallery.finish import check_protection, finish
+from stylegallery.hints import NO_HINTS, Hints
 from stylegallery.inversion import inversion_features
 from stylegallery.methods import METHODS
 from stylegallery.models import Models, load_models
 from stylegallery.routing import Correspondence, Pin
-from stylegallery.sampling import OnStep
+from stylegallery.sam import SamSegmenter
+from stylegallery.segmentation import whole
 from stylegallery.tone import match_tone
-from stylegallery.types import Picture, PreparedImage, Stylized
+from stylegallery.trace import OnStep
+from stylegallery.types import Job, Picture, PreparedImage, Step, Stylized
 
 _DEFAULTS = StyleParams()
 
 
 class StyleGallery:
-    """One diffusion model and one semantic encoder on one device.
+    """One diffusion model and one semantic encoder, and if asked for depth and SAM, on one device.
 
-    An engine holds no state between calls: everything about an image is in its PreparedImage.
+    All that is known of an image is in its PreparedImage. Between calls an engine only remembers
+    what its layers see of references, to save time; results do not depend on it.
     """
 
-    def __init__(self, models: Models, encoder: SemanticEncoder) -> None:
+    def __init__(
+        self,
+        models: Models,
+        encoder: SemanticEncoder,
+        depth: DepthEstimator | None = None,
+        sam: SamSegmenter | None = None,
+    ) -> None:
         """Use models that are loaded already; see :meth:`load`."""
         self.models = models
         self.encoder = encoder
+        self.depth = depth
+        self.sam = sam
+        self._bank = AttentionBank()
 
     @classmethod
     def load(cls, spec: EngineSpec | str = "embedded") -> "StyleGallery":
         """Load the engine of a spec, or of a model's name with defaults for the rest.
 
         Raises:
-            ModelNotFound: model, encoder or device is not there; the message says what to do.
-            UnsupportedModel: the model is of a kind that the engine does not know.
+            ModelNotFound: model, encoder, depth model, SAM or device is not there; the message
+                says what to do.
+            UnsupportedModel: the model or SAM is of a kind that the engine does not know.
         """
         spec = EngineSpec(model=spec) if isinstance(spec, str) else spec
         models = load_models(spec)
-        return cls(models, load_encoder(spec.encoder, models.device))
+        return cls(
+            models,
+            load_encoder(spec.encoder, models.device),
+            DepthEstimator(spec.depth, models.device) if spec.depth else None,
+            SamSegmenter(spec.sam, models.device) if spec.sam else None,
+        )
 
     def prepare(
         self, picture: Picture, params: StyleParams = _DEFAULTS, labels: Tensor | None = None
@@ -50,14 +72,17 @@ class StyleGallery:
         """Compute everything that is needed of an image once: latent, regions, descriptors.
 
         Args:
-            picture: The image, of any size.
+            picture: The image, of any size that :func:`stylegallery.checks.check_sides` allows.
             params: Working size and segmentation parameters.
             labels: (H, W) int64 label image of the picture's size; positive numbers are regions
                 that the user fixes. Without one, transparent pixels form a region.
 
         Raises:
+            BadImage: the picture cannot be used: its shape, numbers or sides, or too small a
+                working size.
             BadMask: `labels` has another size than the picture.
         """
+        check_picture(picture)
         if labels is not None and tuple(labels.shape) != picture.size:
             raise BadMask(
                 f"the label image is {labels.shape[1]}x{labels.shape[0]} px, but the image is "
@@ -70,9 +95,17 @@ class StyleGallery:
         latent = latents.encode(self.models, picture.pixels, size)
         features = inversion_features(self.models, latent, params.inversion_steps)
         semantic = self.encoder(picture.pixels)
-        regions = METHODS[params.method].segment(features, semantic, latent, params, labels)
+        segment = METHODS[params.method].segment
+        hints = NO_HINTS if segment is whole else self._hints(picture, labels, latent)
+        regions = segment(features, semantic, latent, params, hints)
         descriptors = describe(regions, semantic, features)
         return PreparedImage(picture, latent, regions, descriptors)
+
+    def _hints(self, picture: Picture, labels: Tensor | None, latent: Tensor) -> Hints:
+        grid = (int(latent.shape[-2]), int(latent.shape[-1]))
+        depth = None if self.depth is None else self.depth(picture.pixels, grid)
+        segments = None if self.sam is None else self.sam(picture.pixels)
+        return Hints(labels, depth, segments)
 
     def match(
         self,
@@ -92,11 +125,10 @@ class StyleGallery:
             pins: The user's decisions, see :func:`stylegallery.routing.parse_pins`.
 
         Raises:
-            BadRouting: a pin names a region that does not exist.
-            ValueError: there is no reference.
+            BadReferences: there is none, or not one positive weight for each.
+            BadRouting: a pin names a region or reference that does not exist.
         """
-        if not styles:
-            raise ValueError("at least one reference image is needed")
+        check_references(len(styles), weights)
         described = [style.descriptors for style in styles]
         return METHODS[params.method].match(content.descriptors, described, params, weights, pins)
 
@@ -124,15 +156,53 @@ class StyleGallery:
 
         Raises:
             BadMask: `protect` has another size than the picture.
+            BadRouting: `routing` was made for images with other numbers of regions.
             DidNotConverge: the optimisation produced numbers that are not finite.
         """
-        if protect is not None:
-            check_protection(protect, content.picture)
+        job = Job(content, styles, routing, seed, protect)
+        return self.stylize_batch([job], params, on_step=on_step)[0]
+
+    def stylize_batch(
+        self, jobs: list[Job], params: StyleParams = _DEFAULTS, *, on_step: OnStep | None = None
+    ) -> list[Stylized]:
+        """Restyle several contents, those of one working size in the same UNet calls.
+
+        The results are those of :meth:`stylize` up to rounding: processors multiply matrices of
+        another height in another order. Memory grows with the number of jobs.
+
+        Args:
+            jobs: What to make, of any sizes and galleries.
+            params: Steps, learning rate and weights.
+            on_step: Called after every step of every size with the mean losses.
+
+        Returns:
+            The results in the order of the jobs.
+
+        Raises:
+            BadMask: a `protect` has another size than its picture.
+            BadRouting: a routing was made for images with other numbers of regions.
+            DidNotConverge: the optimisation produced numbers that are not finite.
+        """
+        sizes: dict[torch.Size, list[int]] = {}
+        for index, job in enumerate(jobs):
+            check_routing(job.routing, job.content, job.styles)
+            if job.protect is not None:
+                check_protection(job.protect, job.content.picture)
+            sizes.setdefault(job.content.latent.shape, []).append(index)
         restyle = METHODS[params.method].restyle[params.sampler]
-        latent, trace = restyle(self.models, content, styles, routing, params, seed, on_step)
-        with torch.no_grad():
-            pixels = latents.decode(self.models, latent)
+        made: dict[int, Stylized] = {}
+        for indices in sizes.values():
+            batch = [jobs[index] for index in indices]
+            restyled, traces = restyle(self.models, batch, params, self._bank, on_step)
+            for index, latent, trace in zip(indices, restyled.split(1), traces, strict=True):
+                made[index] = self._finished(latent, jobs[index], params, trace)
+        return [made[index] for index in range(len(jobs))]
+
+    def _finished(
+        self, latent: Tensor, job: Job, params: StyleParams, trace: tuple[Step, ...]
+    ) -> Stylized:
+        pixels = latents.decode(self.models, latent)
         if params.match_tone:
-            pixels = match_tone(pixels, content, styles, routing)
-        picture = finish(pixels, content, styles, routing, params, protect)
-        return Stylized(picture, routing, trace)
+            pixels = match_tone(pixels, job.content, job.styles, job.routing)
+        picture = finish(pixels, job.content, job.styles, job.routing, params, job.protect)
+        return Stylized(picture, job.routing, trace)

@@ -13,18 +13,22 @@ from torch.nn import functional as F
 from schemas.params import StyleParams
 from stylegallery import paper
 from stylegallery.attention import AttentionRecord, LayerRecord
+from stylegallery.bank import AttentionBank
 from stylegallery.clustering import cluster, principal_components
 from stylegallery.descriptors import circle_iou
-from stylegallery.guidance import Guidance
+from stylegallery.guidance import Guidance, Seen
+from stylegallery.hints import NO_HINTS, Hints
 from stylegallery.inversion import inverted
 from stylegallery.matching import routed
+from stylegallery.merging import DEPTH_LOCK, DEPTH_SPAN, merge_regions, split_by_depth
 from stylegallery.models import Models
 from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence, Pin, hard_log_weights
-from stylegallery.sampling import OnStep, descend
-from stylegallery.types import Descriptors, PreparedImage, Step
+from stylegallery.sampling import Restyled, descend
+from stylegallery.trace import OnStep
+from stylegallery.types import Descriptors, Job
 
-_DEPTH_SPAN, _DEPTH_LOCK, _DEPTH_MERGE = 0.75, 0.3, 0.35
+_DEPTH_MERGE, _SEGMENTS_MERGE = 0.35, 0.5
 
 
 def segment(
@@ -32,33 +36,39 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    user_labels: Tensor | None = None,
-    depth: Tensor | None = None,
+    hints: Hints = NO_HINTS,
 ) -> RegionMap:
-    """Find regions by UNet features alone (METHOD 1.1).
+    """Find regions by UNet features alone, or by SAM's segments alone (METHOD 1.1).
+
+    The published code always uses depth; here, without it, regions are neither split by depth nor
+    kept apart by it. With segments neither features nor depth play a part: the segments that look
+    alike merge, and all places without a mask are one more of them.
 
     Args:
         features: F_mix (1, C', h, w).
         semantic: Not used: the semantic features play a part in matching only.
         latent: (1, C, h, w) clean latent on the same grid.
         params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
-        user_labels: (H, W) int64 at any size; positive numbers are regions that the user fixes.
-        depth: (h, w) in [0, 1] on the same grid, as :mod:`stylegallery.depth` gives it; without
-            it, as by default, regions are neither split by depth nor kept apart by it.
+        hints: The user's labels, depth and segments, as far as they are known.
 
     Returns:
         The region map on the (h, w) grid.
     """
     grid, clean = latent.shape[-2:], latent[0].cpu()
-    tokens = principal_components(features[0].cpu().flatten(1).T)
-    labels = cluster(tokens, params.max_regions).reshape(grid)
-    labels = paper.merge_regions(labels, clean, params.merge_threshold)
-    if depth is not None:
-        labels = paper.split_by_depth(labels, depth, _DEPTH_SPAN)
-        labels = paper.merge_regions(labels, clean, _DEPTH_MERGE, depth, _DEPTH_LOCK)
+    if hints.segments is not None:
+        nothing = torch.zeros(grid, dtype=torch.int64)
+        labels = paper.apply_user_mask(nothing, hints.segments)  # nearest cell, as the user's
+        labels = merge_regions(labels, clean, _SEGMENTS_MERGE)
+    else:
+        tokens = principal_components(features[0].cpu().flatten(1).T)
+        labels = cluster(tokens, params.max_regions).reshape(grid)
+        labels = merge_regions(labels, clean, params.merge_threshold)
+        if hints.depth is not None:
+            labels = split_by_depth(labels, hints.depth, DEPTH_SPAN)
+            labels = merge_regions(labels, clean, _DEPTH_MERGE, hints.depth, DEPTH_LOCK)
     labels = paper.clean_small_regions(labels, params.min_region_fraction * labels.numel())
-    if user_labels is not None:
-        labels = paper.apply_user_mask(labels, user_labels)
+    if hints.labels is not None:
+        labels = paper.apply_user_mask(labels, hints.labels)
     return RegionMap.numbered(labels)
 
 
@@ -106,67 +116,57 @@ class PublishedGuidance(Guidance):
     def __init__(
         self,
         models: Models,
-        content: PreparedImage,
-        styles: list[PreparedImage],
-        routing: Correspondence,
+        jobs: list[Job],
         params: StyleParams,
         record: AttentionRecord,
+        bank: AttentionBank,
     ) -> None:
         """Take the masks of every content region and of its match from the region maps."""
-        super().__init__(models, content, styles, routing, params, record)
+        super().__init__(models, jobs, params, record, bank)
         self._scale = params.attention_scale
-        own = content.regions.one_hot.to(models.device)
-        matches = [routing.locate(index) for index in routing.best.tolist()]
-        theirs = [styles[s].regions.one_hot[region].to(models.device) for s, region in matches]
-        self._pairs = [
-            (mask, style, other)
-            for mask, (style, _), other in zip(own, matches, theirs, strict=True)
-        ]
+        self._pairs = [_matched(job, models.device) for job in jobs]
 
-    def style_energy(
-        self, layer: LayerRecord, content: LayerRecord, styles: list[LayerRecord]
-    ) -> Tensor:
+    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
         """Return the sum () of all content regions' style losses in one layer."""
         query, output = layer.query.float(), layer.output.float()
-        losses = [
-            paper.style_loss(
-                query,
-                styles[s].key.float(),
-                styles[s].value.float(),
-                output,
-                mask,
-                other,
-                self._scale,
-            )
-            for mask, s, other in self._pairs
-        ]
+        losses = []
+        for mask, style, other in self._pairs[index]:
+            key, value = (part.float() for part in styles[style])
+            losses.append(paper.style_loss(query, key, value, output, mask, other, self._scale))
         return torch.stack(losses).sum()
+
+
+def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
+    """Each content region's mask (h, w), its match's reference, and the match's mask there."""
+    matches = [job.routing.locate(index) for index in job.routing.best.tolist()]
+    theirs = [job.styles[style].regions.one_hot[region].to(device) for style, region in matches]
+    own = job.content.regions.one_hot.to(device)
+    return [(m, s, o) for m, (s, _), o in zip(own, matches, theirs, strict=True)]
 
 
 def optimise(
     models: Models,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
-    seed: int,
+    bank: AttentionBank,
     on_step: OnStep | None = None,
-) -> tuple[Tensor, tuple[Step, ...]]:
+) -> Restyled:
     """Descend the published energies by Adam, one step a timestep (METHOD 1.3).
 
     The start is the content inverted to the last of `inversion_steps`, its style removed; the
-    latent itself is the result. Nothing is random, so `seed` is not used. Both are made for the
+    latent itself is the result. Nothing is random, so seeds are not used. Both are made for the
     four channels of SD 1.x: an autoencoder with more of them prints what is left as blocks.
-
-    Returns:
-        The latent (1, C, h, w) float32 and the losses of every step.
 
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    noisy = inverted(models, content.latent.to(models.device), params.inversion_steps)[-1]
-    start = paper.remove_style(noisy)
-    return descend(models, start, content, styles, routing, params, on_step, PublishedGuidance)
+    start = torch.cat([_start(models, job, params) for job in jobs])
+    return descend(models, start, jobs, params, bank, on_step, PublishedGuidance)
+
+
+def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
+    path = inverted(models, job.content.latent.to(models.device), params.inversion_steps)
+    return paper.remove_style(path[-1])
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:

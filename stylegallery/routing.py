@@ -128,12 +128,17 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
     """Return the index into S that a pin means.
 
     Raises:
-        BadRouting: the pin names a content or style region that does not exist.
+        BadRouting: the pin names a content region, reference or style region that does not exist.
     """
     if not 0 <= pin.region < regions:
         raise BadRouting(
             f"the routing file pins content region {pin.region}, but the image has regions 0 to "
             f"{regions - 1}; its region map shows which is where."
+        )
+    if not 0 <= pin.style < len(style_regions):
+        raise BadRouting(
+            f"the routing pins content region {pin.region} to reference {pin.style} (from 0), but "
+            f"there are references 0 to {len(style_regions) - 1}; name one of them."
         )
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(

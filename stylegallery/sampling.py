@@ -1,108 +1,116 @@
 """Optimise the content latent under the style and content energies."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery.bands import limit_moves
-from stylegallery.guidance import Guidance, checked_step, guide
+from stylegallery.bank import AttentionBank
+from stylegallery.guidance import Guidance, guide
 from stylegallery.latents import encode
 from stylegallery.models import Models
-from stylegallery.routing import Correspondence
 from stylegallery.tone import match_tone
-from stylegallery.types import PreparedImage, Step
+from stylegallery.trace import OnStep, Trace
+from stylegallery.types import Job, Step
 
-OnStep = Callable[[Step], None]
+Restyled = tuple[Tensor, list[tuple[Step, ...]]]
+"""Latents (B, C, h, w) float32, and the losses of every step of each."""
 
 
 def optimise(
     models: Models,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
-    seed: int,
+    bank: AttentionBank,
     on_step: OnStep | None = None,
-) -> tuple[Tensor, tuple[Step, ...]]:
-    """Descend the energies from the content's clean latent, as Attention Distillation does.
+    kind: type[Guidance] = Guidance,
+) -> Restyled:
+    """Descend the energies from the contents' clean latents, as Attention Distillation does.
 
     Beyond that method (arXiv 2502.20235, eq. 5 and 6) the start has the tone of its matches
     (:mod:`stylegallery.tone`) and a little seeded noise, and at the end what no picture has is
     taken out (:mod:`stylegallery.bands` and :func:`settle`). With all of that turned off and one
     region a side the two are the same.
 
-    Returns:
-        The latent (1, C, h, w) float32 and the losses of every step.
+    Args:
+        models: The diffusion model.
+        jobs: Contents of one latent size, with their references, routings and seeds.
+        params: Steps, learning rate and weights.
+        bank: Keeps what the references look like.
+        on_step: Called after every step.
+        kind: The energies to descend.
 
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    start = content.latent.to(models.device)
-    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
+    start = torch.cat([_start(models, job, params) for job in jobs])
+    latent, traces = descend(models, start, jobs, params, bank, on_step, kind)
+    if params.settle_timestep:
+        ends = zip(start.split(1), latent.split(1), jobs, strict=True)
+        latent = torch.cat([_limited(*one) for one in ends])
+        latent = settle(models, latent, params.settle_timestep)
+    return latent, traces
+
+
+def _limited(start: Tensor, latent: Tensor, job: Job) -> Tensor:
+    natural = [image.latent.to(start.device) for image in [job.content, *job.styles]]
+    return limit_moves(start, latent, natural)
+
+
+def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
+    """The content's latent (1, C, h, w), toned and with noise, on the models' device."""
+    start = job.content.latent.to(models.device)
+    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(job.seed))
     if params.match_tone:
-        toned = match_tone(content.picture.pixels, content, styles, routing)
+        toned = match_tone(job.content.picture.pixels, job.content, job.styles, job.routing)
         factor = models.vae_factor
         start = encode(models, toned, (factor * start.shape[-2], factor * start.shape[-1]))
-    start = start + params.start_noise * noise.to(models.device)
-    latent, trace = descend(models, start, content, styles, routing, params, on_step)
-    if params.settle_timestep:
-        natural = [image.latent.to(models.device) for image in [content, *styles]]
-        latent = limit_moves(start, latent, natural)
-        latent = settle(models, latent, params.settle_timestep)
-    return latent, trace
+    return start + params.start_noise * noise.to(models.device)
 
 
 def descend(
     models: Models,
     start: Tensor,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
+    bank: AttentionBank,
     on_step: OnStep | None,
     kind: type[Guidance] = Guidance,
-) -> tuple[Tensor, tuple[Step, ...]]:
-    """Descend the energies by Adam, one step at each timestep from noisy to clean.
+) -> Restyled:
+    """Descend the energies by Adam, `repeats` steps at each timestep from noisy to clean.
 
-    No denoising step is taken: the latent itself is the result (METHOD 1.3).
+    No denoising step is taken: the latent itself is the result (METHOD 1.3). Items of a batch
+    share every UNet call; Adam and the energies keep them apart.
 
     Args:
         models: The diffusion model.
-        start: (1, C, h, w) float32 latent on the models' device; it stays as it is.
-        content: The image to restyle.
-        styles: The references that `routing` was made for, in the same order.
-        routing: From the method's matching.
+        start: (B, C, h, w) float32 latents on the models' device; they stay as they are.
+        jobs: As for :func:`optimise`.
         params: Steps, learning rate and weights.
+        bank: Keeps what the references look like.
         on_step: Called after every step.
         kind: The energies to descend.
-
-    Returns:
-        The latent (1, C, h, w) float32 and the losses of every step.
 
     Raises:
         DidNotConverge: a loss is not finite.
     """
     latent = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latent], lr=params.learning_rate)
-    trace: list[Step] = []
-    with guide(models, content, styles, routing, params, kind) as guidance:
-        for index, timestep in enumerate(models.schedule(params.steps).timesteps.tolist()):
-            _, *energies = guidance.energies(latent, timestep)
-            step, loss = checked_step(index, timestep, energies, params)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            trace.append(step)
-            if on_step is not None:
-                on_step(step)
-    return latent.detach(), tuple(trace)
+    trace = Trace(params, on_step)
+    with guide(models, jobs, params, bank, kind) as guidance:
+        for timestep in models.timesteps(params.steps, params.schedule):
+            for _ in range(params.repeats):
+                _, style, content = guidance.energies(latent, timestep)
+                optimiser.zero_grad(set_to_none=True)
+                trace.loss(timestep, style, content).backward()
+                optimiser.step()
+                trace.stepped()
+    return latent.detach(), trace.steps()
 
 
 @torch.no_grad()
 def settle(models: Models, latent: Tensor, timestep: int) -> Tensor:
-    """Return the picture that the UNet sees in a latent (1, C, h, w) behind a little noise.
+    """Return the pictures that the UNet sees in latents (B, C, h, w) behind a little noise.
 
     Gradients leave in a latent what no encoder writes, and decoders print it as speckle and
     weave. The latent is taken as clean plus noise of `timestep`, and that noise, as the UNet

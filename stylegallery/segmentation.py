@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from schemas.params import StyleParams
 from stylegallery.clustering import COMPONENTS, cluster, principal_components
+from stylegallery.hints import NO_HINTS, Hints
+from stylegallery.merging import DEPTH_LOCK, DEPTH_SPAN, merge_regions, split_by_depth
 from stylegallery.regions import RegionMap, majority_labels
 
 SEMANTIC_COMPONENTS, COLOUR_COMPONENTS = 20, 4
@@ -22,7 +24,7 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    user_labels: Tensor | None = None,
+    hints: Hints = NO_HINTS,
 ) -> RegionMap:
     """Find the semantic regions of an image (METHOD 1.1).
 
@@ -32,12 +34,20 @@ def segment(
     outline in one region. Both are blurred by their receptive fields, so they are drawn back to
     the edges of the latent's main components, its colours, which are the third kind of feature.
 
+    With depth, clusters are split and kept apart by it as published, but before anything merges:
+    of a region joined across depths the mean depth says nothing.
+
+    With SAM's segments, each is clustered as one, by the mean of its features, together with the
+    cells that no segment covers (METHOD 1.5, W7): outlines are SAM's, and which things are of one
+    kind, what SAM cannot tell, is told by the features. The published code takes the segments for
+    the regions instead, and all that SAM leaves out for one more.
+
     Args:
         features: F_mix (1, C', h, w), timestep-weighted UNet features.
         semantic: (1, D, h', w') semantic features at any grid.
         latent: (1, C, h, w) clean latent on the same grid.
         params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
-        user_labels: (H, W) int64 at any size; positive numbers are regions that the user fixes.
+        hints: The user's labels, depth and segments, as far as they are known.
 
     Returns:
         The region map on the (h, w) grid.
@@ -49,11 +59,15 @@ def segment(
     )
     colours = _colours(latent.cpu())
     meanings = _drawn_to_edges(meanings, colours, grid)
-    labels = cluster(torch.cat([meanings, _COLOUR_WEIGHT * colours], dim=1), params.max_regions)
-    labels = merge_similar(labels, latent[0].flatten(1).T.cpu(), params.merge_threshold)
-    cells = params.min_region_fraction * labels.numel()
-    cleaned = clean_small_regions(labels.reshape(grid), cells)
-    return RegionMap.numbered(apply_user_labels(cleaned, user_labels))
+    tokens = torch.cat([meanings, _COLOUR_WEIGHT * colours], dim=1)
+    if hints.segments is not None:
+        tokens = average_over_segments(tokens, _on_grid(hints.segments, grid).flatten())
+    labels = cluster(tokens, params.max_regions).reshape(grid)
+    if hints.depth is not None:
+        labels = split_by_depth(labels, hints.depth, DEPTH_SPAN)
+    labels = merge_regions(labels, latent[0].cpu(), params.merge_threshold, hints.depth, DEPTH_LOCK)
+    cleaned = clean_small_regions(labels, params.min_region_fraction * labels.numel())
+    return RegionMap.numbered(apply_user_labels(cleaned, hints.labels))
 
 
 def whole(
@@ -61,11 +75,11 @@ def whole(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    user_labels: Tensor | None = None,
+    hints: Hints = NO_HINTS,
 ) -> RegionMap:
     """Return one region over the (h, w) grid of the latent, for methods that know no regions.
 
-    The arguments are those of :func:`segment`; the user's labels are not used either.
+    The arguments are those of :func:`segment`; no hint is used either, not even the user's labels.
     """
     return RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
 
@@ -113,27 +127,18 @@ def _without_rim(features: Tensor) -> Tensor:
     return F.pad(inner, (_RIM,) * 4, mode="replicate")
 
 
-def merge_similar(labels: Tensor, latents: Tensor, threshold: float) -> Tensor:
-    """Merge regions whose mean latents lie closer than the threshold, transitively.
+def average_over_segments(tokens: Tensor, segments: Tensor) -> Tensor:
+    """Give all cells of a segment their mean token, so that no clustering tears it apart.
 
     Args:
-        labels: (N,) int64.
-        latents: (N, C) latent of each cell.
-        threshold: Euclidean distance in the latent; 0.85 as published.
-
-    Returns:
-        (N,) int64 labels, not necessarily contiguous.
+        tokens: (N, D), one of each cell.
+        segments: (N,) int64; 0 where no segment is, which leaves the token as it is.
     """
-    values = labels.unique()
-    means = torch.stack([latents[labels == value].mean(dim=0) for value in values])
-    close = torch.cdist(means, means) < threshold
-    close |= torch.eye(len(values), dtype=torch.bool)
-    reach = close
-    for _ in values:
-        reach = (reach.float() @ close.float()) > 0
-    root = reach.float().argmax(dim=1)
-    merged: Tensor = values[root[torch.searchsorted(values, labels)]]
-    return merged
+    tokens = tokens.clone()
+    for segment in segments[segments > 0].unique():
+        inside = segments == segment
+        tokens[inside] = tokens[inside].mean(dim=0)
+    return tokens
 
 
 def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
@@ -168,7 +173,11 @@ def apply_user_labels(labels: Tensor, user_labels: Tensor | None) -> Tensor:
     """
     if user_labels is None or not user_labels.any():
         return labels
-    count = int(user_labels.max()) + 1
-    masks = torch.stack([user_labels == value for value in range(count)]).float()
-    wanted = majority_labels(masks, (labels.shape[0], labels.shape[1]))
+    wanted = _on_grid(user_labels, (labels.shape[0], labels.shape[1]))
     return torch.where(wanted > 0, labels.max() + wanted, labels)
+
+
+def _on_grid(labels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Reduce labels (H, W) to a grid of (h, w) cells, each label keeping at least one of them."""
+    masks = torch.stack([labels == value for value in range(int(labels.max()) + 1)]).float()
+    return majority_labels(masks, grid)

@@ -16,56 +16,54 @@ from stylegallery.attention import (
     record_attention,
     style_layers,
 )
+from stylegallery.bank import AttentionBank, Kept
 from stylegallery.energy import style_target
 from stylegallery.guidance import Router
 from stylegallery.inversion import inversion
 from stylegallery.models import Models
-from stylegallery.routing import Correspondence
-from stylegallery.sampling import OnStep
-from stylegallery.types import PreparedImage, Step
-
-_Kept = dict[str, tuple[Tensor, ...]]
-"""Layer name to the kept ones of query, key and value (1, heads, N, d) at one step."""
+from stylegallery.sampling import Restyled
+from stylegallery.trace import OnStep
+from stylegallery.types import Job, PreparedImage, Step
 
 
 @torch.no_grad()
 def sample(
     models: Models,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
+    jobs: list[Job],
     params: StyleParams,
-    seed: int,
+    bank: AttentionBank,
     on_step: OnStep | None = None,
-) -> tuple[Tensor, tuple[Step, ...]]:
-    """Denoise the inverted content in the references' statistics, keys and values.
+) -> Restyled:
+    """Denoise the inverted contents in the references' statistics, keys and values.
 
     Several references, which StyleID does not know, stand side by side: their keys and values are
     concatenated, with the logarithm of a reference's weight on its logits, and the start takes
     the statistics of all their cells, weighted alike. As published, the first step stays as it
-    is.
-
-    What is kept is large: at 512 px on SD 1.5, 50 steps and half precision, 0.6 GB for the photo
-    and 1.2 GB for each reference.
+    is. Jobs are taken one after the other, as what is kept of each is large: at 512 px on SD 1.5,
+    50 steps and half precision, 0.6 GB for the photo and 1.2 GB for each reference.
 
     Args:
         models: The diffusion model.
-        content: The image to restyle.
-        styles: The references that `routing` was made for, in the same order.
-        routing: From :func:`stylegallery.matching.match_whole`.
+        jobs: Contents of one latent size; routings are those of
+            :func:`stylegallery.matching.match_whole`. Nothing is random: seeds are not used.
         params: `steps`, `query_preservation` (gamma) and `attention_scale` (tau) are used.
-        seed: Not used: nothing is random.
+        bank: Not used.
         on_step: Called after every step, with losses of 0.
 
     Returns:
-        The latent (1, C, h, w) float32, and no trace, as no energy is measured.
+        The latents (B, C, h, w) float32, and empty traces, as no energy is measured.
     """
+    return torch.cat([_denoised(models, job, params, on_step) for job in jobs]), [() for _ in jobs]
+
+
+def _denoised(models: Models, job: Job, params: StyleParams, on_step: OnStep | None) -> Tensor:
     schedule = models.schedule(params.steps)
-    router = Router(content, styles, routing, models.device)
+    router = Router(job.content, job.styles, job.routing, models.device)
     with record_attention(models.unet, style_layers(models.unet)) as record:
-        start, queries = _inverted(models, content, params.steps, record, ("query",))
-        kept = [_inverted(models, s, params.steps, record, ("key", "value")) for s in styles]
-        latent = adain(start, [noisy for noisy, _ in kept], content, styles, routing)
+        start, queries = _inverted(models, job.content, params.steps, record, ("query",))
+        kept = [_inverted(models, s, params.steps, record, ("key", "value")) for s in job.styles]
+        noisy = [latent for latent, _ in kept]
+        latent = adain(start, noisy, job.content, job.styles, job.routing)
         for index, timestep in enumerate(schedule.timesteps.tolist()):
             if index > 0:
                 back = -1 - index  # the inversion ran from clean to noisy
@@ -75,14 +73,14 @@ def sample(
             latent = schedule.step(prediction, timestep, latent).prev_sample
             if on_step is not None:
                 on_step(Step(index, params.steps, timestep, 0.0, 0.0, 0.0))
-    return latent, ()
+    return latent
 
 
 class _Injection:
     """Attention with the content's queries mixed in, on the references' keys and values."""
 
     def __init__(
-        self, queries: _Kept, styles: list[_Kept], router: Router, params: StyleParams
+        self, queries: Kept, styles: list[Kept], router: Router, params: StyleParams
     ) -> None:
         self._queries, self._styles, self._router = queries, styles, router
         self._gamma, self._tau = params.query_preservation, params.attention_scale
@@ -104,9 +102,9 @@ def _inverted(
     steps: int,
     record: AttentionRecord,
     wanted: tuple[str, ...],
-) -> tuple[Tensor, list[_Kept]]:
+) -> tuple[Tensor, list[Kept]]:
     """Return the image's noisy latent, and what each layer saw at each step, clean to noisy."""
-    features: list[_Kept] = []
+    features: list[Kept] = []
     noisy = image.latent.to(models.device)
     for _, there in inversion(models, noisy, steps):
         noisy = there

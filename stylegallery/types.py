@@ -72,6 +72,25 @@ class PreparedImage:
         return sum(t.element_size() * t.nelement() for t in tensors)
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture to make.
+
+    Attributes:
+        content: The image to restyle.
+        styles: One or more references.
+        routing: What `match` found for these, in this order.
+        seed: The same seed gives the same pixels on the same hardware and versions.
+        protect: (1, 1, H, W) in [0, 1] of the content's size; 1 keeps the original pixel.
+    """
+
+    content: PreparedImage
+    styles: list[PreparedImage]
+    routing: Correspondence
+    seed: int = 0
+    protect: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Step:
     """One optimisation step, for progress bars and traces.

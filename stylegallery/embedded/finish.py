@@ -9,7 +9,8 @@ from diffusers import AutoencoderDC
 from PIL import Image
 
 from schemas.engine import EngineSpec
-from schemas.params import Preset, StyleParams, preset_params
+from schemas.params import StyleParams
+from schemas.presets import Preset, preset_params
 from stylegallery.embedded import figures_features, figures_latents, figures_style
 from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.card import write_card

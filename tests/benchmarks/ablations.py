@@ -2,50 +2,39 @@
 
     python -m tests.benchmarks.ablations --contents PHOTOS --styles FAMILIES --out DIR
 
-Every variant restyles the same jobs on the same engine in one run. Without folders it takes the
+Every variant restyles the same pairs on the same model in one run. Without folders it takes the
 photos of scikit-image and scikit-learn and drawn patterns.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams, preset_params
+from schemas.methods import Method, Sampler
+from schemas.params import StyleParams
+from schemas.presets import preset_params
 from stylegallery import StyleGallery
 from stylegallery.images import resize
 from stylegallery.lite0 import load_lite0
+from stylegallery.methods import METHODS, Restyle
 from stylegallery.types import PreparedImage
 from tests.benchmarks.judging import judge
-from tests.benchmarks.pictures import Job, jobs
+from tests.benchmarks.pictures import Case, cases
+from tests.benchmarks.variants import VARIANTS, Variant
 
-AD = {"method": "attention-distillation"}
-PAPER = {"method": "stylegallery-paper", "steps": 40}
-VARIANTS: dict[str, dict[str, Any]] = {
-    "stylegallery": {},
-    "attention-distillation": AD,
-    "stylegallery-paper": PAPER,
-    "styleid": {"method": "styleid"},
-    "guided": {"sampler": "guided"},
-    "hard regions": {"routing": "hard"},
-    "strength 1": {"routing_strength": 1.0},
-    "strength 4": {"routing_strength": 4.0},
-    "no ground term": {"ground_weight": 0.0},
-    "gate 0": {"min_similarity": 0.0},
-    "gate 0, keep content": {"min_similarity": 0.0, "fallback": "content"},
-    "content loss off": {"content_weight": 0.0},
-    "tone off": {"match_tone": False},
-    "settling off": {"settle_timestep": 0},
-}
 COLUMNS = ("gram", "regional gram", "ssim", "edges", "contrast", "collapse", "area used", "seconds")
+MOST_REFERENCES = 5
 CELL = 192
 
 
@@ -56,48 +45,66 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     engine, net = StyleGallery.load(EngineSpec(model=options.model)), load_lite0("cpu")
-    work = jobs(options.contents, options.styles, options.pairs, options.references)
-    chosen = {name: VARIANTS[name] for name in options.variants or VARIANTS}
+    chosen = options.variants or list(VARIANTS)
     rows: list[dict[str, Any]] = []
     pictures: list[list[Tensor]] = []
-    for job in work:
-        line = [job.content.pixels, *(r.pixels for r in job.references)]
-        for name, row, out in _variants(engine, net, job, chosen, options.preset):
-            rows.append({"job": job.name, "variant": name, **row})
+    for case in cases(options.contents, options.styles, options.pairs, MOST_REFERENCES):
+        room = _Room(engine, case, options.preset)
+        line = [case.content.pixels, case.references[0].pixels]
+        for name in chosen:
+            out, figures = room.run(VARIANTS[name], net)
+            rows.append({"pair": case.name, "variant": name, **figures})
             line.append(out)
         pictures.append(line)
-        print(job.name, flush=True)
+        print(case.name, flush=True)
         (options.out / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    table = table_of(rows, list(chosen))
+    table = table_of(rows, chosen)
     (options.out / "table.md").write_text(table + "\n")
     print(table)
     for number, start in enumerate(range(0, len(pictures), 8)):
         _sheet(pictures[start : start + 8]).save(options.out / f"sheet-{number}.png")
 
 
-def _variants(
-    engine: StyleGallery, net: nn.Module, job: Job, chosen: dict[str, dict[str, Any]], preset: Any
-) -> Iterable[tuple[str, dict[str, float], Tensor]]:
-    """Yield name, figures and result (1, 3, H, W) of every variant."""
-    named = _prepared(engine, job, preset_params(preset))
-    routing = engine.match(named[0], named[1:], preset_params(preset))
-    for name, changes in chosen.items():
-        params = preset_params(preset, **changes)
+class _Room:
+    """One pair, prepared once for each method."""
+
+    def __init__(self, engine: StyleGallery, case: Case, preset: Any) -> None:
+        self._engine, self._case, self._preset = engine, case, preset
+        self._prepared: dict[str, list[PreparedImage]] = {}
+
+    def run(self, variant: Variant, net: torch.nn.Module) -> tuple[Tensor, dict[str, float]]:
+        """Return the result (1, 3, H, W) and its figures; seconds are those of restyling."""
+        params = preset_params(self._preset, **variant.changes)
+        images = self._images(params, variant.references)
+        engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
         begin = time.monotonic()
-        images = _prepared(engine, job, params)
-        found = engine.match(images[0], images[1:], params)
-        out = engine.stylize(images[0], images[1:], found, params).picture.pixels
+        routing = engine.match(images[0], images[1:], params)
+        with _instead(params.method, params.sampler, variant.restyle):
+            out = engine.stylize(images[0], images[1:], routing, params).picture.pixels
         seconds = time.monotonic() - begin
-        standard = (named[0], named[1:], routing)
-        yield (
-            name,
-            {**judge(net, out, images[0], images[1:], found, standard), "seconds": seconds},
-            out,
-        )
+        default = preset_params(self._preset)
+        named = self._images(default, variant.references)
+        standard = (named[0], named[1:], engine.match(named[0], named[1:], default))
+        figures = judge(net, out, images[0], images[1:], routing, standard)
+        return out, {**figures, "seconds": seconds}
+
+    def _images(self, params: StyleParams, references: int) -> list[PreparedImage]:
+        found = self._prepared.setdefault(params.method, [])
+        pictures = [self._case.content, *self._case.references[:references]]
+        found += [self._engine.prepare(p, params) for p in pictures[len(found) :]]
+        return found[: 1 + references]
 
 
-def _prepared(engine: StyleGallery, job: Job, params: StyleParams) -> list[PreparedImage]:
-    return [engine.prepare(picture, params) for picture in (job.content, *job.references)]
+@contextmanager
+def _instead(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
+    """Let another algorithm stand in the engine's table inside the block."""
+    before = METHODS[method]
+    if restyle is not None:
+        METHODS[method] = replace(before, restyle={**before.restyle, sampler: restyle})
+    try:
+        yield
+    finally:
+        METHODS[method] = before
 
 
 def table_of(rows: list[dict[str, Any]], names: list[str]) -> str:
@@ -136,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--preset", default="balanced", choices=["quality", "balanced", "preview"])
     parser.add_argument("--pairs", type=int, default=24)
-    parser.add_argument("--references", type=int, default=1)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=0)
     return parser

@@ -15,7 +15,7 @@ HELD_OUT = 0.05  # the share of product photos that the embedded model was never
 
 
 @dataclass(frozen=True)
-class Job:
+class Case:
     """One content and the references it is restyled with."""
 
     name: str
@@ -23,17 +23,17 @@ class Job:
     references: list[Picture]
 
 
-def jobs(
+def cases(
     contents: Path | None, styles: Path | None, count: int, references: int, short_side: int = 256
-) -> list[Job]:
-    """Return `count` jobs, contents and style families at even distances in the order of names.
+) -> list[Case]:
+    """Return `count` cases, contents and style families at even distances in the order of names.
 
     Args:
         contents: Folder of photos; of many, those held out from training are taken. None: the
             photos of scikit-image and scikit-learn.
         styles: Folder of style families (folders of references). None: drawn patterns.
-        count: Number of jobs.
-        references: References of each job, all of one family.
+        count: Number of cases.
+        references: References of each case, all of one family.
         short_side: Pixels; larger pictures are shrunk, so that figures are of one scale.
     """
     photos = _contents(contents)
@@ -46,7 +46,7 @@ def jobs(
         chosen = [members[(first + k) % len(members)] for k in range(references)]
         content = _shrunk(open_picture(photo), short_side)
         made.append(
-            Job(
+            Case(
                 f"{photo.stem[:8]} x {name}",
                 content,
                 [_shrunk(_open(member), short_side) for member in chosen],

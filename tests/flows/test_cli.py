@@ -83,6 +83,14 @@ def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
     assert imported_by(command, "--help") == set()
 
 
+@pytest.mark.parametrize("command", ["run", "stylize"])
+def test_help_tells_of_depth_and_sam(command: str, stylegallery: Command) -> None:
+    code, shown, _ = stylegallery(command, "--help")
+    assert code == 0
+    assert "--depth" in shown
+    assert "--sam" in shown
+
+
 def test_plan_says_what_is_to_do_and_changes_nothing(
     manifests: tuple[Path, Path], tmp_path: Path, stylegallery: Command
 ) -> None:

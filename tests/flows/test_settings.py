@@ -8,7 +8,8 @@ from flows.flags import RunFlags, StyleFlags, field_help
 from flows.settings import from_assignments, from_environment, from_file, resolve, resolve_engine
 from flows.usage import UsageError
 from schemas.engine import LoraSpec
-from schemas.params import PRESETS, StyleParams
+from schemas.params import StyleParams
+from schemas.presets import PRESETS
 
 PLACES = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "out"}
 
@@ -60,6 +61,15 @@ def test_loras_come_from_flags_environment_and_file(tmp_path: Path) -> None:
     expected = (LoraSpec(weights="a.safetensors", scale=0.5),)
     for layers in ([from_file(config)], [environment], flags.layers()):
         assert resolve_engine(*layers)[1].loras == expected
+
+
+def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> None:
+    config = write(tmp_path, '[engine]\ndepth = "a/depth"\nsam = "b/sam"\n')
+    flags = StyleFlags(depth="a/depth", sam="b/sam")
+    environment = from_environment({"STYLEGALLERY_DEPTH": "a/depth", "STYLEGALLERY_SAM": "b/sam"})
+    for layers in ([from_file(config)], [environment], flags.layers()):
+        spec = resolve_engine(*layers)[1]
+        assert (spec.depth, spec.sam) == ("a/depth", "b/sam")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import METHOD_DEFAULTS
-from schemas.params import PRESETS, StyleParams, preset_params
+from schemas.params import StyleParams
+from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
 from schemas.work import StyleSource, WorkItem, derived_seed, item_id

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from stylegallery import StyleGallery
 from stylegallery.attention import grid_size, record_attention, style_layers
 from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
+from stylegallery.errors import UnsupportedModel
 from stylegallery.inversion import inversion_features, timestep_weights
 
 
@@ -42,6 +43,15 @@ def test_processors_come_back_after_an_error(engine: StyleGallery) -> None:
     ):
         raise RuntimeError("boom")
     assert engine.models.unet.attn_processors == before
+
+
+def test_a_layer_that_is_not_there_is_named(engine: StyleGallery) -> None:
+    unet = engine.models.unet
+    known = style_layers(unet)
+    recording = record_attention(unet, [known[0], "up_blocks.9.attn1"])
+    with pytest.raises(UnsupportedModel, match=r"'up_blocks\.9\.attn1'; .* such as") as caught:
+        recording.__enter__()
+    assert known[0] in str(caught.value)
 
 
 def test_grid_of_a_layer() -> None:

@@ -10,6 +10,7 @@ from schemas.methods import Method
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.attention import style_layers
+from stylegallery.bank import AttentionBank
 from stylegallery.energy import style_target
 from stylegallery.guidance import Guidance, Router, guide
 from stylegallery.latents import decode
@@ -17,6 +18,7 @@ from stylegallery.models import Models
 from stylegallery.published import PublishedGuidance
 from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence, hard_log_weights
+from stylegallery.types import Job
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -87,12 +89,13 @@ def test_one_region_and_one_reference_are_attention_distillation(
     params = StyleParams(method=method, routing=routing, attention_scale=1.0, steps=2, **PLAIN)
     found = engine.match(content, [style], params)
     noise = torch.randn(content.latent.shape, generator=torch.Generator().manual_seed(1))
+    bank = AttentionBank()
     for start in (content.latent, content.latent + 0.1 * noise):
         latent, twin = start.clone().requires_grad_(), start.clone().requires_grad_()
-        with guide(engine.models, content, [style], found, params) as guidance:
+        with guide(engine.models, [Job(content, [style], found)], params, bank) as guidance:
             _, pull, kept = guidance.energies(latent, 301)
         expected = distillation(engine.models, twin, content.latent, style.latent, 301)
-        assert torch.allclose(torch.stack([pull, kept]), torch.stack(expected), atol=1e-6)
+        assert torch.allclose(torch.cat([pull, kept]), torch.stack(expected), atol=1e-6)
         (pull + 0.25 * kept).backward()
         (expected[0] + 0.25 * expected[1]).backward()
         assert latent.grad is not None
@@ -157,7 +160,8 @@ def test_a_region_of_one_cell_keeps_its_target_at_the_coarse_grid(
     content, style = dotted(pair[0], 1, 1), dotted(pair[1], 3, 5)
     params = StyleParams(**PLAIN)
     latent = content.latent.clone().requires_grad_()
-    with guide(engine.models, content, [style], crossed(), params, kind) as guidance:
+    job = Job(content, [style], crossed())
+    with guide(engine.models, [job], params, AttentionBank(), kind) as guidance:
         _, pull, kept = guidance.energies(latent, 101)
     (pull + kept).backward()
     assert pull.isfinite()

@@ -99,6 +99,22 @@ def test_fingerprint_follows_weights_precision_and_device(tmp_path: Path) -> Non
     assert first != engine_fingerprint(spec, "cpu")
 
 
+def test_fingerprint_follows_depth_and_sam(tmp_path: Path) -> None:
+    plain = engine_fingerprint(EngineSpec(), "cpu")
+    assert "depth:" not in plain
+    assert "sam:" not in plain
+    both = engine_fingerprint(EngineSpec(depth="some/depth", sam="some/sam"), "cpu")
+    added = "efficientnet-lite0/depth:some/depth/sam:some/sam/"
+    assert both == plain.replace("efficientnet-lite0/", added)
+    seen = {plain}
+    for text in ("one", "two"):
+        (tmp_path / "model.safetensors").write_text(text)
+        for kind in ("depth", "sam"):
+            spec = EngineSpec.model_validate({kind: str(tmp_path)})
+            seen.add(engine_fingerprint(spec, "cpu"))
+    assert len(seen) == 1 + 2 * 2
+
+
 def test_fingerprint_follows_loras_revision_and_the_layout_of_a_file(tmp_path: Path) -> None:
     def named(**spec: object) -> str:
         return engine_fingerprint(EngineSpec.model_validate(spec), "cpu")

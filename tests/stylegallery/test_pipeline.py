@@ -8,7 +8,7 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.errors import BadMask, DidNotConverge
+from stylegallery.errors import BadMask, BadReferences, DidNotConverge
 from stylegallery.latents import working_size
 from stylegallery.types import Step
 from tests.stylegallery.conftest import figure_on_ground
@@ -124,7 +124,7 @@ def test_masks_of_another_size_are_refused(engine: StyleGallery, params: StylePa
 
 def test_no_reference_is_refused(engine: StyleGallery, params: StyleParams) -> None:
     content = engine.prepare(figure_on_ground(64, 64, RED, BLUE), params)
-    with pytest.raises(ValueError, match="at least one reference"):
+    with pytest.raises(BadReferences, match="at least one reference"):
         engine.match(content, [], params)
 
 

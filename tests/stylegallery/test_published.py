@@ -8,9 +8,11 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery, paper, published
 from stylegallery.attention import record_attention, style_layers
+from stylegallery.bank import AttentionBank
 from stylegallery.guidance import guide
+from stylegallery.hints import Hints
 from stylegallery.routing import Pin
-from stylegallery.types import Descriptors
+from stylegallery.types import Descriptors, Job
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -56,9 +58,9 @@ def test_the_losses_are_those_of_the_published_functions(
                 styles[style].regions.one_hot[match], 1.5,
             )  # fmt: skip
     kind = published.PublishedGuidance
-    with guide(models, content, styles, routing, params, kind) as guidance:
+    with guide(models, [Job(content, styles, routing)], params, AttentionBank(), kind) as guidance:
         _, *found = guidance.energies(latent, 401)
-    assert torch.allclose(torch.stack(found), torch.stack([pull, kept]), rtol=1e-5)
+    assert torch.allclose(torch.cat(found), torch.stack([pull, kept]), rtol=1e-5)
 
 
 def test_it_starts_at_the_inverted_content_without_its_style(
@@ -67,7 +69,8 @@ def test_it_starts_at_the_inverted_content_without_its_style(
     content, *styles = images
     models, params = engine.models, settings(steps=1, learning_rate=1e-9)
     routing = engine.match(content, styles, params)
-    found, trace = published.optimise(models, content, styles, routing, params, seed=0)
+    jobs = [Job(content, styles, routing)]
+    found, (trace,) = published.optimise(models, jobs, params, AttentionBank())
     path = paper.invert(content.latent, lambda z, t: models.denoise(z, int(t)), models.scheduler, 3)
     assert torch.allclose(found, paper.remove_style(path[-1]), atol=1e-5)
     assert trace[0].timestep == models.schedule(1).timesteps[0]
@@ -81,7 +84,8 @@ def test_adam_moves_every_number_by_the_learning_rate(
     for rate in (1e-9, 0.05):
         params = settings(steps=1, learning_rate=rate)
         routing = engine.match(content, styles, params)
-        ends.append(published.optimise(engine.models, content, styles, routing, params, 0)[0])
+        jobs = [Job(content, styles, routing)]
+        ends.append(published.optimise(engine.models, jobs, params, AttentionBank())[0])
     moved = (ends[1] - ends[0]).abs()
     assert moved.median() == pytest.approx(0.05, rel=1e-3)
 
@@ -116,7 +120,7 @@ def test_labels_of_the_user_win_and_small_pieces_go() -> None:
     user = torch.zeros(80, 120, dtype=torch.int64)
     user[:20, :20] = 7
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, user).labels
+    found = published.segment(features, features, latent, params, Hints(user)).labels
     assert (found[:2, :2] == found[0, 0]).all()
     assert (found == found[0, 0]).sum() == 4
     coarse = settings(merge_threshold=0.85, min_region_fraction=0.5)
@@ -128,8 +132,26 @@ def test_depth_splits_a_region_where_it_is_given() -> None:
     features, latent = blocks()
     depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, depth=depth)
+    found = published.segment(features, features, latent, params, Hints(depth=depth))
     assert found.count == 4
+
+
+def test_segments_stand_for_features_and_depth() -> None:
+    features, latent = blocks()
+    segments = torch.zeros(16, 24, dtype=torch.int64)
+    segments[8:, :12], segments[:8, 12:], segments[8:, 12:] = 1, 2, 5
+    depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
+    params = settings(merge_threshold=9)
+    found = published.segment(features, features, latent, params, Hints(None, depth, segments))
+    # the latent tells only left from right: alike segments merge, at 0.5 and at any depth
+    assert torch.equal(found.labels, (torch.arange(12) >= 6).long().expand(8, 12))
+    latent[..., 4:, :] += 0.3  # 0.6 in four channels
+    assert (
+        published.segment(features, features, latent, params, Hints(segments=segments)).count == 4
+    )
+    user = segments.eq(5).long()
+    found = published.segment(features, features, latent, params, Hints(user, None, segments * 0))
+    assert found.count == 2
 
 
 def described(semantic: list[list[float]]) -> Descriptors:

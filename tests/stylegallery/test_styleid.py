@@ -7,8 +7,10 @@ from torch import Tensor
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.adain import adain
+from stylegallery.bank import AttentionBank
 from stylegallery.inversion import inverted
 from stylegallery.styleid import sample
+from stylegallery.types import Job
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -39,7 +41,8 @@ def played(
 ) -> Tensor:
     params = settings(**chosen)
     routing = engine.match(content, styles, params, weights)
-    latent, trace = sample(engine.models, content, styles, routing, params, seed=0)
+    job = Job(content, styles, routing)
+    latent, (trace,) = sample(engine.models, [job], params, AttentionBank())
     assert trace == ()
     return latent
 

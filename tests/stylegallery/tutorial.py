@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from skimage import data
 
-from schemas.params import preset_params
-from stylegallery import Picture, StyleGallery, images, visualize
+from schemas.presets import preset_params
+from stylegallery import Job, Picture, StyleGallery, images, visualize
 from stylegallery.masks import encode_labels
 from stylegallery.routing import Pin, parse_pins
 
@@ -132,12 +132,22 @@ hues = params.model_copy(update={"color": "keep-chroma"})
 own_hues = engine.stylize(content, styles, routing, hues, seed=1)
 
 # %% [markdown]
+# ## A batch
+#
+# `stylize_batch` makes the same pictures in fewer calls of the model. What the model sees of a
+# reference, at as many timesteps as there are `anchors`, is remembered from call to call.
+
+# %%
+jobs = [Job(content, styles, routing, seed) for seed in (1, 2)]
+batch = engine.stylize_batch(jobs, params)
+
+# %% [markdown]
 # ## Save
 #
 # png and webp are lossless; jpg and webp take a quality. The note travels in the file.
 
 # %%
-made = {"result": result, "protected": kept, "own-hues": own_hues}
+made = {"result": result, "protected": kept, "own-hues": own_hues, "batch": batch[1]}
 for name, one in made.items():
     (OUT / f"{name}.png").write_bytes(images.encode(one.picture, "png", note=name))
 (OUT / "result.jpg").write_bytes(images.encode(result.picture, "jpg", note="result", quality=90))

@@ -1,0 +1,81 @@
+"""What the ablations compare: parameters, numbers of references, and changed algorithms."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from schemas.params import StyleParams
+from stylegallery import sampling
+from stylegallery.adain import adain
+from stylegallery.bank import AttentionBank
+from stylegallery.inversion import inverted
+from stylegallery.methods import Restyle
+from stylegallery.models import Models
+from stylegallery.published import PublishedGuidance
+from stylegallery.trace import OnStep
+from stylegallery.types import Job
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to restyle.
+
+    Attributes:
+        changes: Parameters against the preset's.
+        references: How many of a job's references are used.
+        restyle: Takes the place of the method's own algorithm.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    references: int = 1
+    restyle: Restyle | None = None
+
+
+def from_inverted(
+    models: Models,
+    jobs: list[Job],
+    params: StyleParams,
+    bank: AttentionBank,
+    on_step: OnStep | None = None,
+) -> sampling.Restyled:
+    """Optimise from the inverted content in the statistics of the inverted references."""
+    steps, starts = params.inversion_steps, []
+    for job in jobs:
+        noisy, *styles = [
+            inverted(models, image.latent.to(models.device), steps)[-1]
+            for image in [job.content, *job.styles]
+        ]
+        starts.append(adain(noisy, styles, job.content, job.styles, job.routing))
+    latent, traces = sampling.descend(models, torch.cat(starts), jobs, params, bank, on_step)
+    return sampling.settle(models, latent, params.settle_timestep), traces
+
+
+HARD = {"routing": "hard"}
+VARIANTS: dict[str, Variant] = {
+    "stylegallery": Variant(),
+    "attention-distillation": Variant({"method": "attention-distillation"}),
+    "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 40}),
+    "styleid": Variant({"method": "styleid", "steps": 50}),
+    "guided": Variant({"sampler": "guided", "steps": 25}),
+    "hard regions": Variant(HARD),
+    "hard, masks by zero": Variant(
+        HARD, restyle=partial(sampling.optimise, kind=PublishedGuidance)
+    ),
+    "strength 1": Variant({"routing_strength": 1.0}),
+    "strength 4": Variant({"routing_strength": 4.0}),
+    "no ground term": Variant({"ground_weight": 0.0}),
+    "gate 0": Variant({"min_similarity": 0.0}),
+    "gate 0, keep content": Variant({"min_similarity": 0.0, "fallback": "content"}),
+    "region loss off": Variant({"steps": 1, "learning_rate": 1e-9}),
+    "content loss off": Variant({"content_weight": 0.0}),
+    "tone off": Variant({"match_tone": False}),
+    "settling off": Variant({"settle_timestep": 0}),
+    "from inverted": Variant(restyle=from_inverted),
+    "all timesteps": Variant({"anchors": 0}),
+    "1 anchor": Variant({"anchors": 1}),
+    "2 references": Variant(references=2),
+    "3 references": Variant(references=3),
+    "5 references": Variant(references=5),
+}

@@ -1,0 +1,108 @@
+"""What is kept of references saves UNet calls and changes nothing (oracle i)."""
+
+import gc
+
+import pytest
+import torch
+
+from schemas.params import StyleParams
+from stylegallery import PreparedImage, StyleGallery
+from stylegallery.bank import AttentionBank, Kept
+from stylegallery.guidance import anchors
+from tests.stylegallery.conftest import figure_on_ground
+
+RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
+QUICK = StyleParams(image_size=64, steps=6, inversion_steps=2, max_regions=3)
+
+
+@pytest.fixture
+def images(engine: StyleGallery) -> list[PreparedImage]:
+    sizes = [(64, 80, RED, BLUE, 1), (64, 64, GREEN, RED, 2), (80, 64, BLUE, GREEN, 3)]
+    return [engine.prepare(figure_on_ground(*size), QUICK) for size in sizes]
+
+
+def kept(numbers: int) -> Kept:
+    """So many float32 numbers, half of them keys."""
+    return {"layer": (torch.zeros(numbers // 2), torch.zeros(numbers - numbers // 2))}
+
+
+def restyled(
+    engine: StyleGallery, images: list[PreparedImage], params: StyleParams
+) -> torch.Tensor:
+    found = engine.match(images[0], images[1:], params)
+    return engine.stylize(images[0], images[1:], found, params).picture.pixels
+
+
+def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]) -> None:
+    bank, there = AttentionBank(), kept(10)
+    assert bank.get(images[0], 1) is None
+    bank.put(images[0], 1, there)
+    assert bank.get(images[0], 1) is there
+    assert bank.get(images[0], 2) is None
+    assert bank.get(images[1], 1) is None
+    assert bank.nbytes == 40
+    del images[0]
+    gc.collect()
+    bank.put(images[0], 1, kept(1))
+    assert bank.nbytes == 4
+
+
+def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> None:
+    bank = AttentionBank(budget=100)
+    for image in images[:2]:
+        bank.put(image, 1, kept(10))
+    bank.get(images[0], 1)
+    bank.put(images[2], 1, kept(10))
+    assert [bank.get(image, 1) is None for image in images] == [False, True, False]
+    assert bank.nbytes == 80
+
+
+def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedImage]) -> None:
+    bank = AttentionBank(budget=100)
+    for timestep in (1, 2, 3):
+        bank.put(images[0], timestep, kept(10))
+    assert [bank.get(images[0], timestep) is None for timestep in (1, 2, 3)] == [False, False, True]
+    assert bank.nbytes == 80
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_warm_bank_saves_calls_and_changes_no_byte(
+    engine: StyleGallery,
+    images: list[PreparedImage],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    params = StyleParams.model_validate({**QUICK.model_dump(), "anchors": count})
+    calls: list[int] = []
+    inner = engine.models.unet.forward
+
+    def forward(sample: torch.Tensor, *args: object, **options: object) -> object:
+        calls.append(len(sample))
+        return inner(sample, *args, **options)
+
+    monkeypatch.setattr(engine.models.unet, "forward", forward)
+    cold = restyled(engine, images, params)
+    first = len(calls)
+    warm = restyled(engine, images, params)
+    assert torch.equal(cold, warm)
+    looks = count or params.steps
+    assert first == params.steps + 3 * looks + 1  # latents, content and two references, settling
+    assert len(calls) - first == params.steps + looks + 1
+
+
+def test_anchors_lie_evenly_in_the_schedule() -> None:
+    timesteps = list(range(990, -10, -10))
+    assert anchors(timesteps, 0) == anchors(timesteps, 100) == anchors(timesteps, 200) == []
+    assert anchors(timesteps, 1) == [490]
+    assert anchors(timesteps, 4) == [870, 620, 370, 120]
+
+
+def test_as_many_anchors_as_steps_are_exact(
+    engine: StyleGallery, images: list[PreparedImage]
+) -> None:
+    results = [
+        restyled(engine, images, StyleParams.model_validate({**QUICK.model_dump(), "anchors": n}))
+        for n in (0, 6, 1)
+    ]
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
