@@ -118,3 +118,13 @@ def test_the_edge_is_soft_and_outside() -> None:
     assert kept[0, 0] == 0.4
     assert torch.equal(feathered(protect, 0.0), protect)
     assert torch.equal(feathered(torch.zeros(1, 1, 20, 20), 0.1), torch.zeros(1, 1, 20, 20))
+
+
+def test_the_edge_fades_out_where_it_ends() -> None:
+    protect = torch.zeros(1, 1, 100, 120)
+    protect[..., :20] = 1
+    edge = feathered(protect, 0.1)[0, 0, 50]
+    assert edge[19] == 1
+    assert (edge[19:30].diff() < 0).all()
+    assert 0 < edge[29] < 0.05  # 10 px from the white, the last of the edge
+    assert (edge[30:] == 0).all()

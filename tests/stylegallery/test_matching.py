@@ -43,6 +43,25 @@ def test_figure_goes_to_figure(routing: str) -> None:
     assert all(row.fallback == "none" and not row.pinned for row in rows)
 
 
+def test_contact_says_how_much_of_the_border_a_region_holds() -> None:
+    corner = torch.zeros(12, 12, dtype=torch.int64)
+    corner[:6, :6] = 1  # a quarter of the border as of the picture
+    corner[11, 11] = 2  # 1 of 44 cells of the border, but of 144 of the picture: capped
+    assert described(corner, 0).contact.tolist() == pytest.approx([1.0, 32 / 44 / (107 / 144), 2.0])
+    assert described(framed(), 0).contact[1] == 0
+
+
+@pytest.mark.parametrize("routing", ["soft", "hard"])
+def test_where_all_looks_alike_figure_still_goes_to_figure(routing: str) -> None:
+    same = torch.ones(1, 4, 12, 12)
+    content, style = (
+        describe(RegionMap.numbered(labels), same, same) for labels in (framed(), framed(0, 1))
+    )
+    params = StyleParams(routing=routing, geometric_weight=0)
+    assert match(content, [style], params).best.tolist() == [0, 1]
+    assert style.contact[0] > style.contact[1]
+
+
 def test_order_of_references_does_not_matter() -> None:
     content = described(framed(1, 0), 0)
     styles = [described(framed(1, 2), 1), described(framed(3, 0), 2)]
