@@ -1,20 +1,22 @@
 """Parameters of the method: everything that may change the pixels of a result."""
 
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
-from schemas.methods import METHOD_DEFAULTS, Method, Sampler
+from schemas.methods import (
+    METHOD_DEFAULTS,
+    Method,
+    Sampler,
+    Schedule,
+    check_sampler,
+    check_schedule,
+)
 
-Schedule = Literal["ddim", "lcm", "hyper"]
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 Color = Literal["full", "keep-chroma", "match-histogram"]
-
-
-LCM_STEPS: Final = 50
-"""Timesteps that latent consistency models are distilled on (arXiv 2310.04378)."""
 
 
 class StyleParams(Frozen):
@@ -29,10 +31,10 @@ class StyleParams(Frozen):
         "optimisation, by denoising with the references' keys and values.",
     )
     sampler: Sampler = Field(
-        "optimise",
+        "guided",
         title="Sampler",
-        description="`optimise` descends the energies on one latent; `guided` denoises the "
-        "inverted one and descends them a little at each step. `styleid` samples in its own way.",
+        description="`guided` denoises the inverted photo and descends the energies a little at "
+        "each step; `optimise` descends them on the clean latent. `styleid` samples its own way.",
     )
     image_size: int = Field(
         0,
@@ -43,12 +45,19 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        40,
+        24,
         ge=1,
         le=1000,
-        title="Optimisation steps",
-        description="Number of steps on the latent, one per timestep. More is slower and "
-        "brings stronger style.",
+        title="Steps",
+        description="Timesteps of the schedule. More is slower and finer.",
+    )
+    strength: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        title="Strength",
+        description="For sampler `guided`: the share of the schedule that is taken, from noisy to "
+        "clean; more lets go of more of the original.",
     )
     repeats: int = Field(
         1,
@@ -60,18 +69,18 @@ class StyleParams(Frozen):
     schedule: Schedule = Field(
         "ddim",
         title="Schedule",
-        description="For sampler `optimise`: which timesteps are visited. `lcm` and `hyper` are "
-        "those that LCM and Hyper-SD LoRAs were distilled for; load one with them.",
+        description="For sampler `optimise`: the timesteps visited; `lcm` and `hyper` go with LCM "
+        "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.05,
+        0.1,
         gt=0,
         le=1,
         title="Learning rate",
-        description="Size of Adam's steps on the latent.",
+        description="Size of a step on the latent.",
     )
     content_weight: float = Field(
-        0.26,
+        0.15,
         ge=0,
         le=10,
         title="Content weight",
@@ -91,8 +100,8 @@ class StyleParams(Frozen):
         ge=0,
         le=1000,
         title="Anchors",
-        description="Number of timesteps at which the photo's and the references' attention is "
-        "looked at; each step takes the nearest. Fewer are faster; 0 looks at every step.",
+        description="For sampler `optimise`: timesteps at which the attention of photo and "
+        "references is looked at; each step takes the nearest. Fewer are faster; 0 is all.",
     )
     inversion_steps: int = Field(
         15,
@@ -164,14 +173,21 @@ class StyleParams(Frozen):
         title="Match tone",
         description="Give each region the colours of its matches, before sampling and after it.",
     )
+    tone_lightness: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Lightness of tones",
+        description="How far light and shade follow the references when tones are matched; hues "
+        "follow fully. Less keeps more of the original's form.",
+    )
     settle_timestep: int = Field(
         60,
         ge=0,
         le=900,
         title="Settling",
-        description="For sampler `optimise`: what optimising leaves in the latent and no picture "
-        "has is taken out at the end, by limiting it band by band and as noise of this timestep. "
-        "0 turns both off.",
+        description="For sampler `optimise`: at the end, what no picture has is taken out of the "
+        "latent, band by band and as noise of this timestep. 0 turns both off.",
     )
     start_noise: float = Field(
         0.02,
@@ -228,25 +244,7 @@ class StyleParams(Frozen):
         return {**own[0], **given} if own else given
 
     @model_validator(mode="after")
-    def _schedule_of_the_optimiser(self) -> Self:
-        if (self.schedule, self.repeats) != ("ddim", 1) and (
-            self.sampler == "guided" or self.method == "styleid"
-        ):
-            raise ValueError(
-                "schedule and repeats (preset `fast`) belong to sampler `optimise`; leave them out "
-                "for sampler `guided` and method `styleid`, which denoise by DDIM."
-            )
-        if self.schedule == "lcm" and self.steps > LCM_STEPS:
-            raise ValueError(
-                f"schedule lcm has at most {LCM_STEPS} steps; lower steps, or raise repeats."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _sampler_needs_energies(self) -> Self:
-        if self.method == "styleid" and self.sampler == "guided":
-            raise ValueError(
-                "styleid optimises no energy that could guide; leave out sampler, or choose "
-                "another method for sampler `guided`."
-            )
+    def _goes_together(self) -> Self:
+        check_sampler(self.method, self.sampler)
+        check_schedule(self.method, self.sampler, self.schedule, self.steps, self.repeats)
         return self

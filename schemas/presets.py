@@ -7,16 +7,17 @@ from schemas.params import StyleParams
 Preset = Literal["quality", "balanced", "fast", "preview"]
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 100, "learning_rate": 0.03},
+    "quality": {"steps": 60},
     "balanced": {},
     "fast": {
+        "sampler": "optimise",
         "schedule": "lcm",
         "steps": 28,
         "repeats": 3,
         "learning_rate": 0.25,
         "content_weight": 0.33,
     },
-    "preview": {"steps": 16, "learning_rate": 0.1},
+    "preview": {"steps": 12},
 }
 """What each preset changes against the defaults of :class:`StyleParams`.
 

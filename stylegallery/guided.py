@@ -25,9 +25,10 @@ def sample(
     """Take DDIM steps, each followed by one down the gradient of the energies.
 
     This is what the paper's text says where its code optimises a latent (METHOD 1.4, row 1).
-    The start is the inverted content, with `match_tone` in the statistics of the inverted
-    references. The energies compare like with like: contents and references are shown as their
-    own inversion left them at the same timestep, as noisy as the latent is by then.
+    The start is the content inverted as far as `strength` says, with `match_tone` in the
+    statistics of the references inverted as far. The energies compare like with like: contents
+    and references are shown as their own inversion left them at the same timestep, as noisy as
+    the latent is by then.
 
     A move is `learning_rate` times the gradient of root mean square 1 times the deviation of the
     noise that the latent still holds: what a step adds, later steps can still make natural.
@@ -36,7 +37,8 @@ def sample(
         models: The diffusion model.
         jobs: Contents of one latent size, with their references, routings and seeds, the latter
             of the noise, `start_noise`, that is mixed into the start.
-        params: `steps` counts the inversion's steps as well; `learning_rate` is described above.
+        params: `steps` are those of the whole schedule, of which `strength` is taken, forth and
+            back; `learning_rate` is described above.
         bank: Not used: noisy features belong to this schedule alone.
         on_step: Called after every step.
         kind: The energies to descend.
@@ -44,19 +46,21 @@ def sample(
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    device, steps = models.device, params.steps
-    contents = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), steps)
+    device, schedule = models.device, models.schedule(params.steps)
+    taken = max(1, round(params.strength * params.steps))
+    part = (params.steps, taken)
+    contents = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), *part)
     styles: dict[PreparedImage, list[Tensor]] = {}
     for style in (style for job in jobs for style in job.styles):
         if style not in styles:
-            styles[style] = inverted(models, style.latent.to(device), steps)
+            styles[style] = inverted(models, style.latent.to(device), *part)
     starts = zip(contents[-1].split(1), jobs, strict=True)
     latent = torch.cat(
         [_start(one, job, [styles[s][-1] for s in job.styles], params) for one, job in starts]
     )
-    schedule, trace = models.schedule(steps), Trace(params, on_step)
+    trace = Trace(params, on_step, taken)
     with guide(models, jobs, params, bank, kind) as guidance:
-        for index, timestep in enumerate(schedule.timesteps.tolist()):
+        for index, timestep in enumerate(schedule.timesteps.tolist()[-taken:]):
             latent.requires_grad_()
             back = -1 - index  # the inversion ran from clean to noisy
             shown = contents[back], [[styles[s][back] for s in job.styles] for job in jobs]

@@ -1,6 +1,7 @@
 """DDIM inversion and the timestep-weighted UNet features on which regions are found."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from diffusers import DDIMInverseScheduler
@@ -44,9 +45,12 @@ def inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple[int,
         yield timestep, latent
 
 
-def inverted(models: Models, latent: Tensor, steps: int) -> list[Tensor]:
-    """Return the latents (1, C, h, w) of all T steps of :func:`inversion`, clean to noisy."""
-    return [there for _, there in inversion(models, latent, steps)]
+def inverted(models: Models, latent: Tensor, steps: int, taken: int | None = None) -> list[Tensor]:
+    """Return the latents (1, C, h, w) of :func:`inversion`, clean to noisy.
+
+    They are those of all T steps, or of the first `taken`.
+    """
+    return [there for _, there in islice(inversion(models, latent, steps), taken)]
 
 
 def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:

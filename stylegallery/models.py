@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, LCMScheduler
 from torch import Tensor
 
 from schemas.engine import EngineSpec
-from schemas.params import LCM_STEPS, Schedule
+from schemas.methods import LCM_STEPS, Schedule
 from stylegallery.checkpoints import is_checkpoint, load_checkpoint
 from stylegallery.conditioning import SDXL_EMBEDDING
 from stylegallery.errors import ModelNotFound, UnsupportedModel

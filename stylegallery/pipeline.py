@@ -203,6 +203,7 @@ class StyleGallery:
     ) -> Stylized:
         pixels = latents.decode(self.models, latent)
         if params.match_tone:
-            pixels = match_tone(pixels, job.content, job.styles, job.routing)
+            images = (job.content, job.styles, job.routing)
+            pixels = match_tone(pixels, *images, params.tone_lightness)
         picture = finish(pixels, job.content, job.styles, job.routing, params, job.protect)
         return Stylized(picture, job.routing, trace)

@@ -59,13 +59,20 @@ def _limited(start: Tensor, latent: Tensor, job: Job) -> Tensor:
 
 def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
     """The content's latent (1, C, h, w), toned and with noise, on the models' device."""
-    start = job.content.latent.to(models.device)
+    start = toned(models, job, params)
     noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(job.seed))
-    if params.match_tone:
-        toned = match_tone(job.content.picture.pixels, job.content, job.styles, job.routing)
-        factor = models.vae_factor
-        start = encode(models, toned, (factor * start.shape[-2], factor * start.shape[-1]))
     return start + params.start_noise * noise.to(models.device)
+
+
+def toned(models: Models, job: Job, params: StyleParams) -> Tensor:
+    """Return the latent (1, C, h, w) of the content in its matches' tone, if asked for."""
+    latent = job.content.latent
+    if params.match_tone:
+        images = (job.content, job.styles, job.routing)
+        pixels = match_tone(job.content.picture.pixels, *images, params.tone_lightness)
+        height, width = (models.vae_factor * int(side) for side in latent.shape[-2:])
+        latent = encode(models, pixels, (height, width))
+    return latent.to(models.device)
 
 
 def descend(
@@ -96,7 +103,7 @@ def descend(
     """
     latent = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latent], lr=params.learning_rate)
-    trace = Trace(params, on_step)
+    trace = Trace(params, on_step, params.steps * params.repeats)
     with guide(models, jobs, params, bank, kind) as guidance:
         for timestep in models.timesteps(params.steps, params.schedule):
             for _ in range(params.repeats):

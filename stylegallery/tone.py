@@ -8,27 +8,35 @@ from stylegallery.images import resize
 from stylegallery.routing import Correspondence
 from stylegallery.types import PreparedImage
 
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FLOOR = 1e-3  # variance added to every colour axis: flat areas are left flat
-_GAIN = (0.4, 2.5)
+_GAIN = (0.5, 1.0)
 _SMOOTHING = 3  # latent cells
 
 
 def match_tone(
-    pixels: Tensor, content: PreparedImage, styles: list[PreparedImage], routing: Correspondence
+    pixels: Tensor,
+    content: PreparedImage,
+    styles: list[PreparedImage],
+    routing: Correspondence,
+    lightness: float = 1.0,
 ) -> Tensor:
     """Give each region of a picture the mean and covariance of its matches' colours.
 
     The linear Monge-Kantorovich map (Pitie and Kokaram, CVMP 2007) moves colours least of all
     maps that do so. Before the optimisation it leaves it with what it is for, texture; after it,
     it takes back what has drifted. It works on pixels: the channels of a latent mix colour with
-    detail, and to match those one by one turns hues and prints grids. Gains are limited, so that
-    flat areas do not become noise, and maps blend over region borders.
+    detail, and to match those one by one turns hues and prints grids. Colours are drawn together
+    but never spread, which would turn the rim of a flat area into a halo, and maps blend over
+    region borders.
 
     Args:
         pixels: (1, 3, H, W) in [0, 1], the content's frame at any size.
         content: Gives the regions.
         styles: The references that `routing` was made for.
         routing: Which regions belong together.
+        lightness: How much of the change of luminance is made, 0 to 1: form lives in light and
+            shade, so that a little less of it keeps much more of the product.
 
     Returns:
         (1, 3, H, W) in [0, 1], float32, on the device of `pixels`. Regions without a reference
@@ -53,10 +61,12 @@ def match_tone(
         inside = own[:, own_labels == region]
         if weights.any() and inside.shape[1]:
             matrices[region], shifts[region] = _colour_map(inside, values, weights)
-    blend = _blend(content.regions.one_hot)
-    field = torch.einsum("rk,rhw->khw", torch.cat([matrices.flatten(1), shifts], 1), blend)
+    maps = torch.cat([matrices.flatten(1), shifts], 1)
+    field = torch.einsum("rk,rhw->khw", maps, _blend(content.regions.one_hot))
     field = F.interpolate(field[None], pixels.shape[-2:], mode="bilinear")[0]
     moved = torch.einsum("ijhw,jhw->ihw", field[:9].unflatten(0, (3, 3)), pixels[0]) + field[9:]
+    brighter = torch.einsum("c,chw->hw", torch.tensor(_LUMA), moved - pixels[0])
+    moved = moved - (1 - lightness) * brighter
     return moved.clamp(0, 1)[None].to(device)
 
 

@@ -16,9 +16,9 @@ OnStep = Callable[[Step], None]
 class Trace:
     """Weighs energies into losses and remembers them without waiting for the device."""
 
-    def __init__(self, params: StyleParams, on_step: OnStep | None) -> None:
-        """Tell `on_step`, if given, of every step; that waits for the device each time."""
-        self._params, self._on_step = params, on_step
+    def __init__(self, params: StyleParams, on_step: OnStep | None, total: int) -> None:
+        """Tell `on_step`, if given, of each of `total` steps; that waits for the device."""
+        self._params, self._on_step, self._total = params, on_step, total
         self._timesteps: list[int] = []
         self._losses: list[Tensor] = []
 
@@ -56,9 +56,7 @@ class Trace:
         ]
 
     def _step(self, index: int, losses: list[float]) -> Step:
-        step = Step(
-            index, self._params.steps * self._params.repeats, self._timesteps[index], *losses
-        )
+        step = Step(index, self._total, self._timesteps[index], *losses)
         if not torch.isfinite(torch.tensor(losses)).all():
             raise DidNotConverge(
                 f"the loss is not finite at step {index}; lower learning_rate or use float32."

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from schemas.params import StyleParams
-from stylegallery import sampling
+from stylegallery import guided, sampling
 from stylegallery.adain import adain
 from stylegallery.bank import AttentionBank
 from stylegallery.inversion import inverted
@@ -53,28 +53,33 @@ def from_inverted(
 
 
 HARD = {"routing": "hard"}
+OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
     "attention-distillation": Variant({"method": "attention-distillation"}),
-    "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 40}),
+    "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
+    "optimise": Variant(OPTIMISE),
     "styleid": Variant({"method": "styleid", "steps": 50}),
-    "guided": Variant({"sampler": "guided", "steps": 25}),
-    "hard regions": Variant(HARD),
-    "hard, masks by zero": Variant(
-        HARD, restyle=partial(sampling.optimise, kind=PublishedGuidance)
+    "attention-distillation, content weight as ours": Variant(
+        {"method": "attention-distillation", "content_weight": 0.15}
     ),
-    "strength 1": Variant({"routing_strength": 1.0}),
-    "strength 4": Variant({"routing_strength": 4.0}),
+    "hard regions": Variant(HARD),
+    "hard, masks by zero": Variant(HARD, restyle=partial(guided.sample, kind=PublishedGuidance)),
+    "routing strength 1": Variant({"routing_strength": 1.0}),
+    "routing strength 4": Variant({"routing_strength": 4.0}),
     "no ground term": Variant({"ground_weight": 0.0}),
     "gate 0": Variant({"min_similarity": 0.0}),
     "gate 0, keep content": Variant({"min_similarity": 0.0, "fallback": "content"}),
-    "region loss off": Variant({"steps": 1, "learning_rate": 1e-9}),
+    "region loss off": Variant({"learning_rate": 1e-9}),
     "content loss off": Variant({"content_weight": 0.0}),
     "tone off": Variant({"match_tone": False}),
-    "settling off": Variant({"settle_timestep": 0}),
-    "from inverted": Variant(restyle=from_inverted),
-    "all timesteps": Variant({"anchors": 0}),
-    "1 anchor": Variant({"anchors": 1}),
+    "lightness 1": Variant({"tone_lightness": 1.0}),
+    "strength 0.4": Variant({"strength": 0.4}),
+    "strength 1": Variant({"strength": 1.0}),
+    "optimise from inverted": Variant(OPTIMISE, restyle=from_inverted),
+    "optimise, settling off": Variant({**OPTIMISE, "settle_timestep": 0}),
+    "optimise, all timesteps": Variant({**OPTIMISE, "anchors": 0}),
+    "optimise, 1 anchor": Variant({**OPTIMISE, "anchors": 1}),
     "2 references": Variant(references=2),
     "3 references": Variant(references=3),
     "5 references": Variant(references=5),

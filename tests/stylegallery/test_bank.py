@@ -12,7 +12,7 @@ from stylegallery.guidance import anchors
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
-QUICK = StyleParams(image_size=64, steps=6, inversion_steps=2, max_regions=3)
+QUICK = StyleParams(sampler="optimise", image_size=64, steps=6, inversion_steps=2, max_regions=3)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 PLAIN = {
+    "sampler": "optimise",
     "image_size": 64,
     "inversion_steps": 2,
     "start_noise": 0.0,

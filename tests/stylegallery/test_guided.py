@@ -20,6 +20,7 @@ def guided(engine: StyleGallery, method: Method, seed: int = 0, **settings: obje
         {
             "method": method,
             "sampler": "guided",
+            "strength": 1.0,
             "image_size": 64,
             "inversion_steps": 2,
             "max_regions": 3,
@@ -51,6 +52,16 @@ def test_without_guidance_it_is_ddim_from_the_inverted_photo(engine: StyleGaller
         latent = schedule.step(models.denoise(latent, timestep), timestep, latent).prev_sample
     free = guided(engine, "attention-distillation", learning_rate=1e-9).picture.pixels
     assert torch.allclose(free, decode(models, latent), atol=1e-4)
+
+
+def test_strength_is_the_share_of_the_schedule_that_is_taken(engine: StyleGallery) -> None:
+    whole, half = (guided(engine, "stylegallery", strength=share) for share in (1.0, 0.5))
+    timesteps = [step.timestep for step in whole.trace]
+    assert [step.timestep for step in half.trace] == timesteps[3:]
+    assert {step.total for step in half.trace} == {3}
+    least = guided(engine, "stylegallery", strength=0.01)
+    assert [step.timestep for step in least.trace] == timesteps[-1:]
+    assert least.trace[0].content_loss < half.trace[-1].content_loss
 
 
 def test_the_seed_acts_through_the_start_noise(engine: StyleGallery) -> None:

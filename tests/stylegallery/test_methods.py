@@ -22,6 +22,7 @@ WAYS = [(method, way) for method, algorithm in METHODS.items() for way in algori
 QUICK = {
     "image_size": 64,
     "steps": 2,
+    "strength": 1.0,
     "inversion_steps": 2,
     "max_regions": 3,
     "merge_threshold": 0.0,

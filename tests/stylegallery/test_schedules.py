@@ -4,7 +4,8 @@ import pytest
 from diffusers import EulerDiscreteScheduler
 from pydantic import ValidationError
 
-from schemas.params import LCM_STEPS, StyleParams
+from schemas.methods import LCM_STEPS
+from schemas.params import StyleParams
 from schemas.presets import preset_params
 from stylegallery import StyleGallery
 from tests.stylegallery.conftest import figure_on_ground
@@ -32,7 +33,9 @@ def test_ddim_is_the_schedule_of_the_model(engine: StyleGallery) -> None:
 
 
 def test_every_timestep_is_repeated(engine: StyleGallery) -> None:
-    params = StyleParams(schedule="hyper", steps=2, repeats=3, image_size=64, inversion_steps=2)
+    params = StyleParams(
+        sampler="optimise", schedule="hyper", steps=2, repeats=3, image_size=64, inversion_steps=2
+    )
     content = engine.prepare(figure_on_ground(64, 64, RED, BLUE), params)
     found = engine.match(content, [content], params)
     trace = engine.stylize(content, [content], found, params).trace
@@ -49,7 +52,7 @@ def test_the_fast_preset_is_the_published_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"schedule": "lcm", "steps": 51}, "at most 50 steps"),
+        ({"sampler": "optimise", "schedule": "lcm", "steps": 51}, "at most 50 steps"),
         ({"schedule": "hyper", "sampler": "guided"}, "sampler `optimise`"),
         ({"repeats": 2, "method": "styleid"}, "sampler `optimise`"),
     ],

@@ -28,6 +28,34 @@ def test_regions_take_the_tone_of_their_matches(engine: StyleGallery, params: St
     assert torch.allclose(match_tone(tuned, one, [other], routing), tuned, atol=1e-5)
 
 
+def test_light_and_shade_follow_as_far_as_told(engine: StyleGallery, params: StyleParams) -> None:
+    whole = params.model_copy(update={"method": "attention-distillation"})
+    one = engine.prepare(figure_on_ground(64, 64, (0.6, 0.5, 0.5), (0.5, 0.5, 0.6)), whole)
+    other = engine.prepare(figure_on_ground(64, 64, (0.3, 0.5, 0.3), (0.2, 0.4, 0.3)), whole)
+    routing = engine.match(one, [other], whole)
+    full, half, none = (
+        match_tone(one.picture.pixels, one, [other], routing, share) for share in (1.0, 0.5, 0.0)
+    )
+    light = torch.tensor([0.299, 0.587, 0.114])
+    before = torch.einsum("c,bchw->bhw", light, one.picture.pixels)
+    moves = [torch.einsum("c,bchw->bhw", light, made) - before for made in (full, half, none)]
+    assert moves[0].mean() < -0.05
+    assert torch.allclose(moves[1], 0.5 * moves[0], atol=0.01)
+    assert moves[2].abs().max() < 0.01
+    hues = [made - made.mean(dim=1, keepdim=True) for made in (full, none)]
+    assert (hues[0] - hues[1]).abs().mean() < 0.01
+
+
+def test_colours_are_never_spread(engine: StyleGallery, params: StyleParams) -> None:
+    whole = params.model_copy(update={"method": "attention-distillation"})
+    flat = engine.prepare(figure_on_ground(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.55)), whole)
+    loud = engine.prepare(figure_on_ground(64, 64, (0.9, 0.2, 0.1), (0.1, 0.3, 0.9)), whole)
+    tuned = match_tone(flat.picture.pixels, flat, [loud], engine.match(flat, [loud], whole))
+    spread = [torch.linalg.eigvalsh(torch.cov(p[0].flatten(1)))[-1] for p in
+              (tuned, flat.picture.pixels)]  # fmt: skip
+    assert spread[0] < 1.1 * spread[1]
+
+
 def test_tone_stays_within_its_region(engine: StyleGallery, params: StyleParams) -> None:
     labels = torch.ones(64, 64, dtype=torch.int64)
     labels[:, 32:] = 2
