@@ -4,12 +4,11 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.adain import adain
 from stylegallery.bank import AttentionBank
 from stylegallery.guidance import Guidance, guide
 from stylegallery.inversion import inverted
 from stylegallery.models import Models
-from stylegallery.sampling import Restyled
+from stylegallery.sampling import Restyled, toned
 from stylegallery.trace import OnStep, Trace
 from stylegallery.types import Job, PreparedImage
 
@@ -25,10 +24,9 @@ def sample(
     """Take DDIM steps, each followed by one down the gradient of the energies.
 
     This is what the paper's text says where its code optimises a latent (METHOD 1.4, row 1).
-    The start is the content inverted as far as `strength` says, with `match_tone` in the
-    statistics of the references inverted as far. The energies compare like with like: contents
-    and references are shown as their own inversion left them at the same timestep, as noisy as
-    the latent is by then.
+    The start is the content, with `match_tone` in the tone of its matches, inverted as far as
+    `strength` says. The energies compare like with like: contents and references are shown as
+    their own inversion left them at the same timestep, as noisy as the latent is by then.
 
     A move is `learning_rate` times the gradient of root mean square 1 times the deviation of the
     noise that the latent still holds: what a step adds, later steps can still make natural.
@@ -49,21 +47,21 @@ def sample(
     device, schedule = models.device, models.schedule(params.steps)
     taken = max(1, round(params.strength * params.steps))
     part = (params.steps, taken)
-    contents = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), *part)
+    path = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), *part)
+    latent = path[-1]
+    if params.match_tone:
+        latent = inverted(models, torch.cat([toned(models, j, params) for j in jobs]), *part)[-1]
     styles: dict[PreparedImage, list[Tensor]] = {}
     for style in (style for job in jobs for style in job.styles):
         if style not in styles:
             styles[style] = inverted(models, style.latent.to(device), *part)
-    starts = zip(contents[-1].split(1), jobs, strict=True)
-    latent = torch.cat(
-        [_start(one, job, [styles[s][-1] for s in job.styles], params) for one, job in starts]
-    )
+    latent = torch.cat([_noised(*one, params) for one in zip(latent.split(1), jobs, strict=True)])
     trace = Trace(params, on_step, taken)
     with guide(models, jobs, params, bank, kind) as guidance:
         for index, timestep in enumerate(schedule.timesteps.tolist()[-taken:]):
             latent.requires_grad_()
             back = -1 - index  # the inversion ran from clean to noisy
-            shown = contents[back], [[styles[s][back] for s in job.styles] for job in jobs]
+            shown = path[back], [[styles[s][back] for s in job.styles] for job in jobs]
             prediction, style_terms, content_terms = guidance.energies(latent, timestep, shown)
             loss = trace.loss(timestep, style_terms, content_terms)
             gradient = torch.autograd.grad(loss, latent)[0]
@@ -75,11 +73,9 @@ def sample(
     return latent, trace.steps()
 
 
-def _start(latent: Tensor, job: Job, styles: list[Tensor], params: StyleParams) -> Tensor:
-    """The inverted content (1, C, h, w), with the references' tone and some noise."""
+def _noised(latent: Tensor, job: Job, params: StyleParams) -> Tensor:
+    """Mix seeded noise into a noisy latent (1, C, h, w); its variance stays."""
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(job.seed))
-    if params.match_tone:
-        latent = adain(latent, styles, job.content, job.styles, job.routing)
-    kept = (1 - params.start_noise**2) ** 0.5  # the variance stays
-    start: Tensor = kept * latent + params.start_noise * noise.to(latent.device)
-    return start
+    kept = (1 - params.start_noise**2) ** 0.5
+    mixed: Tensor = kept * latent + params.start_noise * noise.to(latent.device)
+    return mixed

@@ -21,7 +21,7 @@ def match_tone(
     routing: Correspondence,
     lightness: float = 1.0,
 ) -> Tensor:
-    """Give each region of a picture the mean and covariance of its matches' colours.
+    """Move each region's colours to the mean and covariance of its matches'.
 
     The linear Monge-Kantorovich map (Pitie and Kokaram, CVMP 2007) moves colours least of all
     maps that do so. Before the optimisation it leaves it with what it is for, texture; after it,
@@ -58,9 +58,11 @@ def match_tone(
     shifts = torch.zeros(len(routing.log_weights), 3)
     for region, row in enumerate(routing.log_weights):
         weights = row[source].exp()
-        inside = own[:, own_labels == region]
-        if weights.any() and inside.shape[1]:
-            matrices[region], shifts[region] = _colour_map(inside, values, weights)
+        inside = own_labels == region
+        if weights.any() and inside.any():
+            matrices[region], shifts[region] = _colour_map(
+                own, _own_shares(inside), values, weights
+            )
     maps = torch.cat([matrices.flatten(1), shifts], 1)
     field = torch.einsum("rk,rhw->khw", maps, _blend(content.regions.one_hot))
     field = F.interpolate(field[None], pixels.shape[-2:], mode="bilinear")[0]
@@ -70,9 +72,20 @@ def match_tone(
     return moved.clamp(0, 1)[None].to(device)
 
 
-def _colour_map(values: Tensor, wanted: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _own_shares(inside: Tensor) -> Tensor:
+    """Return how much each cell (N,) counts for the colours that a region is taken to have.
+
+    Half of them are the region's own and half the whole picture's: taken by itself, every region
+    would lose what sets it off from the others, such as light cloth on a dark ground.
+    """
+    return 0.5 * inside.float() / inside.sum() + 0.5 / len(inside)
+
+
+def _colour_map(
+    values: Tensor, shares: Tensor, wanted: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the matrix (3, 3) and shift (3,) that bring colours (3, N) to those wanted (3, M)."""
-    mean, covariance = _moments(values, torch.ones(values.shape[1]))
+    mean, covariance = _moments(values, shares)
     goal_mean, goal = _moments(wanted, weights)
     root = _power(covariance, 0.5)
     back = _power(covariance, -0.5)

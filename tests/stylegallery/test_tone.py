@@ -46,6 +46,21 @@ def test_light_and_shade_follow_as_far_as_told(engine: StyleGallery, params: Sty
     assert (hues[0] - hues[1]).abs().mean() < 0.01
 
 
+def test_a_light_region_stays_lighter_than_a_dark_one(
+    engine: StyleGallery, params: StyleParams
+) -> None:
+    labels = torch.ones(64, 64, dtype=torch.int64)
+    labels[:, 32:] = 2
+    fixed = params.model_copy(update={"max_regions": 2})
+    halves = torch.full((1, 3, 64, 64), 0.7)
+    halves[..., 32:] = 0.3
+    one = engine.prepare(Picture(halves), fixed, labels)
+    other = engine.prepare(Picture(torch.full((1, 3, 64, 64), 0.5)), fixed, labels)
+    routing = engine.match(one, [other], fixed)
+    tuned = match_tone(halves, one, [other], routing)[0, 0, 32]
+    assert 0.1 < tuned[4] - tuned[60] < 0.35
+
+
 def test_colours_are_never_spread(engine: StyleGallery, params: StyleParams) -> None:
     whole = params.model_copy(update={"method": "attention-distillation"})
     flat = engine.prepare(figure_on_ground(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.55)), whole)
