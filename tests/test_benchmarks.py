@@ -12,7 +12,13 @@ from tests.tiny_model import write_tiny_model
 
 def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
     model = write_tiny_model(tmp_path / "tiny")
-    names = ["stylegallery", "hard, masks by zero", "from inverted", "1 anchor", "2 references"]
+    names = [
+        "stylegallery",
+        "hard, masks by zero",
+        "optimise from inverted",
+        "optimise, 1 anchor",
+        "2 references",
+    ]
     before = dict(METHODS)
     out = tmp_path / "out"
     words = ["--out", str(out), "--model", str(model), "--pairs", "1", "--preset", "preview"]
