@@ -28,6 +28,20 @@ def params() -> StyleParams:
     )
 
 
+@pytest.fixture
+def calls(engine: StyleGallery, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of the batch of every UNet call from now on."""
+    sizes: list[int] = []
+    inner = engine.models.unet.forward
+
+    def forward(sample: torch.Tensor, *args: object, **options: object) -> object:
+        sizes.append(len(sample))
+        return inner(sample, *args, **options)
+
+    monkeypatch.setattr(engine.models.unet, "forward", forward)
+    return sizes
+
+
 def figure_on_ground(
     height: int, width: int, figure: tuple[float, ...], ground: tuple[float, ...], seed: int = 0
 ) -> Picture:

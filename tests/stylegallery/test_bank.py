@@ -67,20 +67,10 @@ def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedIm
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_warm_bank_saves_calls_and_changes_no_byte(
-    engine: StyleGallery,
-    images: list[PreparedImage],
-    monkeypatch: pytest.MonkeyPatch,
-    count: int,
+    engine: StyleGallery, images: list[PreparedImage], calls: list[int], count: int
 ) -> None:
     params = StyleParams.model_validate({**QUICK.model_dump(), "anchors": count})
-    calls: list[int] = []
-    inner = engine.models.unet.forward
-
-    def forward(sample: torch.Tensor, *args: object, **options: object) -> object:
-        calls.append(len(sample))
-        return inner(sample, *args, **options)
-
-    monkeypatch.setattr(engine.models.unet, "forward", forward)
+    calls.clear()
     cold = restyled(engine, images, params)
     first = len(calls)
     warm = restyled(engine, images, params)

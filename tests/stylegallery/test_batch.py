@@ -12,13 +12,7 @@ from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 WAYS = [(method, way) for method, algorithm in METHODS.items() for way in algorithm.restyle]
-QUICK = {
-    "image_size": 64,
-    "steps": 4,
-    "inversion_steps": 2,
-    "max_regions": 3,
-    "merge_threshold": 0.0,
-}
+QUICK = {"image_size": 64, "steps": 4, "inversion_steps": 2, "max_regions": 3, "merge_threshold": 0}
 
 
 def jobs(engine: StyleGallery, params: StyleParams) -> list[Job]:
@@ -42,29 +36,20 @@ def test_a_batch_equals_its_items(engine: StyleGallery, method: Method, sampler:
         alone = engine.stylize(job.content, job.styles, job.routing, params, seed=job.seed)
         assert together.picture.size == job.content.picture.size
         difference = (together.picture.pixels - alone.picture.pixels).abs()
-        assert difference.max() < 1e-2
-        assert difference.mean() < 2e-4
+        assert difference.max() < 2e-2
+        assert difference.mean() < 1e-3  # a quarter of a step of 8 bits
         assert [s.timestep for s in together.trace] == [s.timestep for s in alone.trace]
         for one, other in zip(together.trace, alone.trace, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-3, abs=1e-5)
 
 
-def test_items_of_one_size_share_their_calls(
-    engine: StyleGallery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_items_of_one_size_share_their_calls(engine: StyleGallery, calls: list[int]) -> None:
     params = StyleParams.model_validate({"sampler": "optimise", **QUICK})
     batch = jobs(engine, params)
-    sizes: list[int] = []
-    inner = engine.models.unet.forward
-
-    def forward(sample: torch.Tensor, *args: object, **options: object) -> object:
-        sizes.append(len(sample))
-        return inner(sample, *args, **options)
-
-    monkeypatch.setattr(engine.models.unet, "forward", forward)
+    calls.clear()
     engine.stylize_batch(batch, params)
     # of two items: at each step the latents and the contents, and once to settle
-    assert sizes.count(2) == 2 * params.steps + 1
+    assert calls.count(2) == 2 * params.steps + 1
 
 
 def test_listeners_hear_the_mean_of_a_batch(engine: StyleGallery) -> None:
