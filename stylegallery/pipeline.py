@@ -167,8 +167,9 @@ class StyleGallery:
     ) -> list[Stylized]:
         """Restyle several contents, those of one working size in the same UNet calls.
 
-        The results are those of :meth:`stylize` up to rounding: processors multiply matrices of
-        another height in another order. Memory grows with the number of jobs.
+        The results are those of :meth:`stylize` up to rounding, which grows over the steps:
+        processors multiply matrices of another height in another order. Memory grows with the
+        number of jobs.
 
         Args:
             jobs: What to make, of any sizes and galleries.
