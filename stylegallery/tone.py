@@ -1,4 +1,4 @@
-"""Tone: each region takes the colours of what it is matched with."""
+"""Tone: each region takes the hues of what it is matched with, the whole takes the light."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,10 @@ def match_tone(
     routing: Correspondence,
     lightness: float = 1.0,
 ) -> Tensor:
-    """Move each region's colours to the mean and covariance of its matches'.
+    """Move each region's hues to its matches', and the light and shade of all to that of all.
+
+    A region's hues are what it shares with what it is matched to; how light it is beside the
+    others is the photo's form, so luminance follows one map for all regions that have a match.
 
     The linear Monge-Kantorovich map (Pitie and Kokaram, CVMP 2007) moves colours least of all
     maps that do so. Before the optimisation it leaves it with what it is for, texture; after it,
@@ -35,8 +38,7 @@ def match_tone(
         content: Gives the regions.
         styles: The references that `routing` was made for.
         routing: Which regions belong together.
-        lightness: How much of the change of luminance is made, 0 to 1: form lives in light and
-            shade, so that a little less of it keeps much more of the product.
+        lightness: How much of the change of luminance is made, 0 to 1.
 
     Returns:
         (1, 3, H, W) in [0, 1], float32, on the device of `pixels`. Regions without a reference
@@ -44,6 +46,33 @@ def match_tone(
     """
     device, pixels = pixels.device, pixels.cpu()
     grid = (int(content.latent.shape[-2]), int(content.latent.shape[-1]))
+    values, source = _colours(styles, routing)
+    own = resize(pixels, (4 * grid[0], 4 * grid[1]))[0].flatten(1)
+    own_labels = _enlarged(content.regions.labels).flatten()
+    unmoved = torch.cat([torch.eye(3).flatten(), torch.zeros(4)])  # matrix, shift, reached
+    table = unmoved.repeat(len(routing.log_weights), 1)
+    covered, wanted = torch.zeros(own.shape[1]), torch.zeros(len(source))
+    for region, row in enumerate(routing.log_weights):
+        weights = row[source].exp()
+        inside = own_labels == region
+        if weights.any() and inside.any():
+            matrix, shift = _colour_map(own, _own_shares(inside), values, weights)
+            table[region] = torch.cat([matrix.flatten(), shift, torch.ones(1)])
+            covered += inside
+            wanted += inside.sum() * weights / weights.sum()
+    if not covered.any():
+        return pixels.to(device)
+    cells = torch.einsum("rk,rhw->khw", table, _blend(content.regions.one_hot))
+    field = F.interpolate(cells[None], pixels.shape[-2:], mode="bilinear")[0]
+    moved = _apply(field[:9].unflatten(0, (3, 3)), field[9:12], pixels[0])
+    matrix, shift = _colour_map(own, covered, values, wanted)
+    lit = _apply(matrix[..., None, None], shift[:, None, None], pixels[0])
+    light = field[12] * lightness * _luminance(lit - pixels[0])
+    return (moved - _luminance(moved - pixels[0]) + light).clamp(0, 1)[None].to(device)
+
+
+def _colours(styles: list[PreparedImage], routing: Correspondence) -> tuple[Tensor, Tensor]:
+    """Return the references' colours (3, M) and the region (M,) of each, in the routing's order."""
     colours, labels, offset = [], [], 0
     for style, count in zip(styles, routing.style_regions, strict=True):
         height, width = style.regions.labels.shape
@@ -51,32 +80,24 @@ def match_tone(
         colours.append(small[0].flatten(1))
         labels.append(_enlarged(style.regions.labels).flatten() + offset)
         offset += count
-    source, values = torch.cat(labels), torch.cat(colours, dim=1)
-    own = resize(pixels, (4 * grid[0], 4 * grid[1]))[0].flatten(1)
-    own_labels = _enlarged(content.regions.labels).flatten()
-    matrices = torch.eye(3).expand(len(routing.log_weights), 3, 3).clone()
-    shifts = torch.zeros(len(routing.log_weights), 3)
-    for region, row in enumerate(routing.log_weights):
-        weights = row[source].exp()
-        inside = own_labels == region
-        if weights.any() and inside.any():
-            matrices[region], shifts[region] = _colour_map(
-                own, _own_shares(inside), values, weights
-            )
-    maps = torch.cat([matrices.flatten(1), shifts], 1)
-    field = torch.einsum("rk,rhw->khw", maps, _blend(content.regions.one_hot))
-    field = F.interpolate(field[None], pixels.shape[-2:], mode="bilinear")[0]
-    moved = torch.einsum("ijhw,jhw->ihw", field[:9].unflatten(0, (3, 3)), pixels[0]) + field[9:]
-    brighter = torch.einsum("c,chw->hw", torch.tensor(_LUMA), moved - pixels[0])
-    moved = moved - (1 - lightness) * brighter
-    return moved.clamp(0, 1)[None].to(device)
+    return torch.cat(colours, dim=1), torch.cat(labels)
+
+
+def _apply(matrix: Tensor, shift: Tensor, colours: Tensor) -> Tensor:
+    """Map colours (3, H, W) by matrices (3, 3, H, W) and shifts (3, H, W), or one for all."""
+    return torch.einsum("ijhw,jhw->ihw", matrix.expand(3, 3, *colours.shape[1:]), colours) + shift
+
+
+def _luminance(colours: Tensor) -> Tensor:
+    """(3, H, W) to (H, W)."""
+    return torch.einsum("c,chw->hw", torch.tensor(_LUMA), colours)
 
 
 def _own_shares(inside: Tensor) -> Tensor:
     """Return how much each cell (N,) counts for the colours that a region is taken to have.
 
     Half of them are the region's own and half the whole picture's: taken by itself, every region
-    would lose what sets it off from the others, such as light cloth on a dark ground.
+    would lose what sets it off from the others, such as red cloth on a grey ground.
     """
     return 0.5 * inside.float() / inside.sum() + 0.5 / len(inside)
 

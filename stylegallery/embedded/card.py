@@ -35,7 +35,8 @@ transfer at a short side of about {side} px; it takes no text and is no image ge
 
 The autoencoder starts as the principal components of 8x8 patches and learns from there. The UNet
 learns to predict noise and, through a head that is thrown away, what EfficientNet-Lite0 sees
-(REPA, arXiv 2410.06940). Weights are stored as float16.
+(REPA, arXiv 2410.06940); in some steps two windows of one picture are denoised with each other's
+keys and values, which is how style transfer uses attention. Weights are stored as float16.
 
 ## Data
 

@@ -24,6 +24,7 @@ from stylegallery.segmentation import segment
 
 STRIP = 0.04  # of the side: the border that tells whether a background is plain
 PLAIN = 12.0  # CIE76 colour difference
+PLAIN_SHARE = 0.85  # of the strip
 CLOSING = 0.03  # of the side
 Mask = NDArray[np.bool_]
 
@@ -31,7 +32,7 @@ Mask = NDArray[np.bool_]
 def foreground(pixels: Tensor) -> Mask | None:
     """The product's mask where its background is plain, else None.
 
-    Plain: 90 % of a strip along the border lies within a colour difference (CIE76) of 12 of its
+    Plain: 85 % of a strip along the border lies within a colour difference (CIE76) of 12 of its
     median. Foreground: what differs from that median by more than Otsu's threshold over the whole
     picture (at least 12), closed by a disk of 3 % of the side, so that light prints and stripes
     belong to the garment, its holes filled, its largest connected piece; 8 to 80 % of the picture.
@@ -47,7 +48,7 @@ def foreground(pixels: Tensor) -> Mask | None:
     border = np.ones(lab.shape[:2], bool)
     border[strip:-strip, strip:-strip] = False
     distance = np.linalg.norm(lab - np.median(lab[border], axis=0), axis=2)
-    if np.quantile(distance[border], 0.9) > PLAIN:
+    if np.quantile(distance[border], PLAIN_SHARE) > PLAIN:
         return None
     different = distance > max(PLAIN, threshold_otsu(distance))
     closed = closing(different, disk(round(CLOSING * min(lab.shape[:2]))))

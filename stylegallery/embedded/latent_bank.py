@@ -37,15 +37,22 @@ class LatentBank:
     textures: Tensor
 
     def cut(
-        self, generator: torch.Generator, count: int, cells: int
+        self, generator: torch.Generator, count: int, cells: int, each: int = 1
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return windows of `cells` x `cells` (even) latent cells of `count` random pictures.
+        """Return `count` windows of `cells` x `cells` (even) latent cells of random pictures.
+
+        Args:
+            generator: Chooses pictures and places.
+            count: A multiple of `each`.
+            cells: Side of a window.
+            each: Windows of a picture; they lie `count` / `each` apart in the batch.
 
         Returns:
             Latents (count, C, cells, cells), things (count, 112, cells / 2, cells / 2) and
             textures (count, 136, cells, cells), float32.
         """
-        chosen = torch.randint(len(self.latents), (count,), generator=generator)
+        chosen = torch.randint(len(self.latents), (count // each,), generator=generator)
+        chosen = chosen.repeat(each)
         room = (self.latents.shape[-1] - cells) // FEATURE_CELLS + 1
         places = torch.randint(room, (count, 2), generator=generator)
         windows: list[tuple[Tensor, ...]] = []

@@ -25,6 +25,7 @@ class Options:
     batch: int
     side: int
     small_share: float
+    swap_share: float
     crops: int
     vae_batch: int
     vae_side: int
@@ -111,6 +112,7 @@ def _add_model_options(p: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=8, help="pictures a UNet step, or as many cells")
     add("--side", type=int, default=256, help="side of a picture in pixels, a multiple of 64")
     add("--small-share", type=float, default=0.8, help="share of UNet steps on parts of pictures")
+    add("--swap-share", type=float, default=0.6, help="share of those on pairs that swap attention")
     add("--widths", type=int, nargs=4, default=[64, 96, 128, 128], help="UNet channels")
     add("--rate", type=float, default=6e-4, help="peak learning rate of the UNet")
     add("--ema", type=float, default=0.999, help="decay of the averaged weights a step")

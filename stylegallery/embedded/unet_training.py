@@ -3,6 +3,10 @@
 The second task (REPA, arXiv 2410.06940) reads the UNet's features through small heads that are
 thrown away afterwards: what a thing is where the UNet decides on layout, what it is made of where
 the method reads style. A denoiser alone learns both late.
+
+In some steps a third comes on top: two windows of one picture are denoised with each other's keys
+and values in the layers that the method reads. Attention distillation asks what a layer would say
+if it looked at a reference; this teaches those layers to draw on another picture's texture.
 """
 
 from typing import Any
@@ -12,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylegallery.attention import attend, record_attention, style_layers
 from stylegallery.embedded.latent_bank import LatentBank
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PATCH
@@ -24,6 +29,8 @@ from stylegallery.embedded.unet import (
 )
 
 Guesses = tuple[Tensor, list[Tensor]]
+Windows = tuple[bool, tuple[Tensor, Tensor, Tensor]]
+"""Whether they come in pairs that swap keys and values; latents, things and textures."""
 THINGS_WEIGHT, TEXTURES_WEIGHT = 0.5, 0.25
 THINGS, TEXTURES = 112, 136  # channels, see LatentBank
 THINGS_FROM, TEXTURES_FROM = 1, (2, 3)  # up blocks that are read
@@ -40,6 +47,15 @@ class Student(nn.Module):
         widths = list(reversed(unet.config.block_out_channels))
         self.head = _head(widths[THINGS_FROM], THINGS)
         self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURES) for b in TEXTURES_FROM)
+
+    def swapped(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
+        """As :meth:`forward`, sample n with the style layers' keys and values of n + B / 2."""
+        with record_attention(self.unet, style_layers(self.unet)) as record:
+            half = len(noisy) // 2
+            record.attend = lambda name, query, key, value: attend(
+                query, key.roll(half, 0), value.roll(half, 0)
+            )
+            return self.forward(noisy, timesteps, null)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
         """Return the predicted noise (B, C, h, w) and the guesses of things and textures."""
@@ -89,20 +105,26 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
     alphas = build_scheduler().alphas_cumprod.to(options.device)
     student: Any = run.module
 
-    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(step: int) -> Windows:
         generator = torch.Generator().manual_seed(options.seed * 7_000_003 + step)
         small = float(torch.rand(1, generator=generator)) < options.small_share
         quarters = int(torch.randint(2, 4, (1,), generator=generator)) if small else 4
+        swap = small and float(torch.rand(1, generator=generator)) < options.swap_share
         whole = options.side // PATCH
         cells = max(min(whole, SMALLEST), whole * quarters // 4)
-        return bank.cut(generator, options.batch * whole**2 // cells**2, cells - cells % 2)
+        count, each = options.batch * whole**2 // cells**2, 2 if swap else 1
+        return swap, bank.cut(generator, count - count % each, cells - cells % 2, each)
 
-    def loss(batch: tuple[Tensor, Tensor, Tensor], generator: torch.Generator) -> Tensor:
-        latents, things, textures = (part.to(options.device) for part in batch)
+    def loss(batch: Windows, generator: torch.Generator) -> Tensor:
+        swap, windows = batch
+        latents, things, textures = (part.to(options.device) for part in windows)
         noise = torch.randn(latents.shape, generator=generator).to(options.device)
-        spread = torch.rand(1, generator=generator) + torch.arange(len(latents)) / len(latents)
-        timesteps = (spread % 1.0 * 1000).long().to(options.device)
-        errors, guesses = denoising_errors(student, alphas, latents, noise, timesteps)
+        levels = len(latents) // 2 if swap else len(latents)
+        spread = torch.rand(1, generator=generator) + torch.arange(levels) / levels
+        timesteps = (spread % 1.0 * 1000).long().repeat(len(latents) // levels)
+        timesteps = timesteps.to(options.device)
+        denoise = student.swapped if swap else student
+        errors, guesses = denoising_errors(denoise, alphas, latents, noise, timesteps)
         apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
         off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
         run.note(denoising=float(errors.detach().mean()), things=float(apart.detach()),

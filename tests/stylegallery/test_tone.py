@@ -71,20 +71,30 @@ def test_colours_are_never_spread(engine: StyleGallery, params: StyleParams) -> 
     assert spread[0] < 1.1 * spread[1]
 
 
-def test_tone_stays_within_its_region(engine: StyleGallery, params: StyleParams) -> None:
+def test_hues_stay_within_their_region_and_light_is_shared(
+    engine: StyleGallery, params: StyleParams
+) -> None:
     labels = torch.ones(64, 64, dtype=torch.int64)
     labels[:, 32:] = 2
     fixed = params.model_copy(update={"max_regions": 2})
     grey = Picture(torch.full((1, 3, 64, 64), 0.5))
     one = engine.prepare(grey, fixed, labels)
-    halves = torch.zeros(1, 3, 64, 64)
-    halves[:, 0, :, :32], halves[:, 2, :, 32:] = 1.0, 1.0  # red on the left, blue on the right
+    halves = torch.full((1, 3, 64, 64), 0.3)
+    halves[:, 0, :, :32], halves[:, 2, :, 32:] = 0.8, 0.8  # red on the left, blue on the right
     other = engine.prepare(Picture(halves), fixed, labels)
     routing = engine.match(one, [other], fixed)
-    routing.log_weights.copy_(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]))
-    tuned = match_tone(grey.pixels, one, [other], routing)[0]
-    assert torch.allclose(tuned[:, 32, 4], torch.tensor([1.0, 0.0, 0.0]), atol=0.05)
-    assert torch.allclose(tuned[:, 32, 60], torch.tensor([0.0, 0.0, 1.0]), atol=0.05)
+    tables = [[0.0, -torch.inf], [-torch.inf, 0.0]]
+    lights = []
+    for hues, table in (((0, 2), tables), ((2, 0), tables[::-1])):
+        routing.log_weights.copy_(torch.tensor(table))
+        tuned = match_tone(grey.pixels, one, [other], routing)[0]
+        for column, hue in zip((4, 60), hues, strict=True):
+            colour = tuned[:, 32, column]
+            assert colour.argmax() == hue
+            assert (colour[hue] - colour).sort().values[1] > 0.45
+        lights.append(torch.einsum("c,cw->w", torch.tensor([0.299, 0.587, 0.114]), tuned[:, 32]))
+    assert torch.allclose(lights[0], lights[1], atol=0.03)
+    assert torch.allclose(lights[0][[4, 60]], torch.tensor(0.3 + 0.25 * (0.299 + 0.114)), atol=0.03)
 
 
 def test_bands_add_up_to_the_latent() -> None:

@@ -13,6 +13,7 @@ from stylegallery.embedded.figures_features import foreground, union_iou
 from stylegallery.embedded.latent_bank import LatentBank
 from stylegallery.embedded.patterns import PATTERNS, draw
 from stylegallery.embedded.unet import build_unet, null_embedding, skip_cross_attention
+from stylegallery.embedded.unet_training import Student
 from stylegallery.metrics import psnr
 
 
@@ -100,6 +101,35 @@ def test_windows_of_the_bank_show_the_same_place_in_both() -> None:
     assert cut.shape == (5, 2, 6, 6)
     assert torch.equal(cut[:, :1, ::2, ::2], things)
     assert torch.equal(cut[:, :1], textures)
+
+
+def test_windows_of_one_picture_lie_half_a_batch_apart() -> None:
+    numbers = torch.arange(6.0)[:, None, None, None].expand(6, 1, 8, 8)
+    bank = LatentBank(numbers, numbers[..., :4, :4], numbers)
+    windows, *_ = bank.cut(torch.Generator().manual_seed(1), 4, 4, each=2)
+    of = windows.mean(dim=(1, 2, 3))
+    assert torch.equal(of[:2], of[2:])
+    assert of[0] != of[1]
+
+
+def test_swapped_windows_look_at_each_other() -> None:
+    torch.manual_seed(0)
+    student = Student(build_unet(4, (32, 32, 32, 32), 16)).eval()
+    skip_cross_attention(student.unet)
+    one, two, other = torch.randn(3, 1, 4, 16, 16).unbind()
+    timesteps = torch.tensor([100, 100])
+
+    def seen(first: torch.Tensor, second: torch.Tensor, swapped: bool) -> torch.Tensor:
+        batch = torch.cat([first, second])
+        with torch.no_grad():
+            denoise = student.swapped if swapped else student
+            noise: torch.Tensor = denoise(batch, timesteps, null_embedding(2))[0]
+        return noise[0]
+
+    assert torch.allclose(seen(one, one, swapped=True), seen(one, one, swapped=False), atol=1e-5)
+    apart = (seen(one, two, swapped=True) - seen(one, other, swapped=True)).abs().mean()
+    alone = (seen(one, two, swapped=False) - seen(one, other, swapped=False)).abs().mean()
+    assert apart > 100 * alone
 
 
 def test_foreground_is_found_on_plain_ground_alone() -> None:
