@@ -27,7 +27,16 @@ METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
         "statistical_weight": 0.25,
         "geometric_weight": 0.125,
     },
-    "attention-distillation": {"content_weight": 0.26},
+    "attention-distillation": {
+        "sampler": "optimise",
+        "anchors": 0,
+        "match_tone": False,
+        "settle_timestep": 0,
+        "start_noise": 0.0,
+        "steps": 200,
+        "learning_rate": 0.05,
+        "content_weight": 0.25,
+    },
     "styleid": {
         "sampler": "optimise",
         "steps": 50,
@@ -35,7 +44,7 @@ METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
         "match_tone": False,
     },
 }
-"""The published settings of a method, where it was published with any (METHOD 1.1 to 1.3, 3.2).
+"""The published settings of a method, if it was published with any (METHOD 1.1-1.3, 3.1, 3.2).
 
 They stand in for the defaults of :class:`schemas.params.StyleParams`; a preset or a user's value
 beats them.

@@ -71,16 +71,16 @@ Dense correspondence on scikit-image's stereo pair (unseen; nearest neighbour wi
 one and a half columns of the truth): {correspondence}.
 
 Style arrives: {pairs} pairs of a held-out product and a reference, each reference as one region
-over the whole picture (attention distillation). Gram distances are over EfficientNet-Lite0, whose
-features the UNet has learnt to guess, so another encoder may see less.
+over the whole picture, sampled as `stylegallery` is by default. Gram distances are over
+EfficientNet-Lite0, whose features the UNet has learnt to guess, so another encoder may see less.
 
 {style}
 
 ## What it looks like
 
 Left: held-out products and their reconstructions. Top: held-out paintings and drawn patterns that
-no batch has seen. Between: attention distillation, {sheet_steps} steps; chosen by position and
-not by eye.
+no batch has seen. Between: one region over the whole picture, {sheet_steps} steps; chosen by
+position and not by eye.
 
 ![contact sheet](contact_sheet.png)
 

@@ -1,6 +1,7 @@
 """Figures and pictures of the finished model in the engine: does style arrive?"""
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
+from schemas.presets import Preset, preset_params
 from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.figures_latents import fit_square
 from stylegallery.embedded.patterns import draw
@@ -18,12 +20,21 @@ from stylegallery.metrics import gram_distance, luminance_ssim
 from stylegallery.pipeline import StyleGallery
 from stylegallery.types import Picture
 
-WHOLE = StyleParams(method="attention-distillation")
 SHEET_PATTERNS = (3, 11)  # seeds of the drawn references on the sheet
 
 
+def one_region(preset: Preset, **overrides: Any) -> StyleParams:
+    """Attention distillation by the sampler and the tones of `stylegallery` at its defaults.
+
+    So that figures and pictures speak of the model, not of the matching, and not of what the
+    published optimisation does to a latent of this kind.
+    """
+    ours = preset_params(preset).model_dump()
+    return StyleParams(**{**ours, "method": "attention-distillation", **overrides})
+
+
 def style_arrival(
-    engine: StyleGallery, contents: Tensor, references: Tensor, params: StyleParams = WHOLE
+    engine: StyleGallery, contents: Tensor, references: Tensor, params: StyleParams
 ) -> dict[str, float]:
     """Style and form of results that take each reference as one region over the whole picture.
 

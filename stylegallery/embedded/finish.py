@@ -9,8 +9,6 @@ from diffusers import AutoencoderDC
 from PIL import Image
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
-from schemas.presets import Preset, preset_params
 from stylegallery.embedded import figures_features, figures_latents, figures_style
 from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.card import write_card
@@ -26,7 +24,7 @@ from stylegallery.pipeline import StyleGallery
 SHEET = "contact_sheet.png"
 SHEET_BYTES = 600_000
 PICTURES, PRODUCTS = 24, 200  # held-out: of each source; searched for those on plain ground
-PRESETS: tuple[Preset, ...] = ("preview", "balanced")
+STRONG = {"content_weight": 0.05}  # where SSIM comes to about 0.6, which figures are quoted at
 PLAIN_PRODUCTS = 20
 
 
@@ -65,7 +63,7 @@ def measure(
     say(json.dumps(figures, indent=2))
     (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
     write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
-    params = StyleParams(method="attention-distillation", steps=options.sheet_steps)
+    params = figures_style.one_region("balanced", steps=options.sheet_steps)
     sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
     _save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
@@ -84,7 +82,7 @@ def _budgets(options: Options) -> dict[str, Budget]:
 def _style(
     options: Options, engine: StyleGallery, crops: dict[str, torch.Tensor]
 ) -> dict[str, dict[str, float]]:
-    """Figures by preset, over pairs of held-out products and references."""
+    """Figures by settings, over pairs of held-out products and references."""
     if options.judge:
         pictures, _ = load_folders(options.judge, options.side * 2, 0.0)
         references = torch.cat([fit_square(p, options.side) for p in pictures])
@@ -93,11 +91,15 @@ def _style(
     count = options.pairs
     contents = _spread(next(iter(crops.values())), count)
     chosen = _spread(references, count)
-    figures: dict[str, dict[str, float]] = {}
-    for preset in PRESETS:
-        params = preset_params(preset, method="attention-distillation")
-        figures[preset] = figures_style.style_arrival(engine, contents, chosen, params)
-    return figures
+    settings = {
+        "preview": figures_style.one_region("preview"),
+        "balanced": figures_style.one_region("balanced"),
+        "balanced, content weight 0.05": figures_style.one_region("balanced", **STRONG),
+    }
+    return {
+        name: figures_style.style_arrival(engine, contents, chosen, params)
+        for name, params in settings.items()
+    }
 
 
 def _spread(pictures: torch.Tensor, count: int) -> torch.Tensor:

@@ -54,15 +54,18 @@ def from_inverted(
 
 HARD = {"routing": "hard"}
 OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
+GIVEN = ("sampler", "match_tone", "start_noise", "learning_rate", "content_weight", "strength")
+ONE_REGION = {
+    "method": "attention-distillation",
+    **{name: getattr(StyleParams(), name) for name in GIVEN},
+}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
-    "attention-distillation": Variant({"method": "attention-distillation"}),
+    "attention-distillation": Variant({"method": "attention-distillation", "steps": 60}),
+    "one region, our sampler": Variant(ONE_REGION),
     "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
     "optimise": Variant(OPTIMISE),
     "styleid": Variant({"method": "styleid", "steps": 50}),
-    "attention-distillation, content weight as ours": Variant(
-        {"method": "attention-distillation", "content_weight": 0.15}
-    ),
     "hard regions": Variant(HARD),
     "hard, masks by zero": Variant(HARD, restyle=partial(guided.sample, kind=PublishedGuidance)),
     "routing strength 1": Variant({"routing_strength": 1.0}),
