@@ -94,9 +94,9 @@ Weights: the licence of this repository. The training pictures are in the public
 the licences named above; none are contained in the weights' folder except on the contact sheet.
 """
 
-LIMITS = """Trained for less than two hours on few paintings and on photos of clothing. It carries
-palette, tone and fine texture; objects, faces and scenes of a reference do not transfer. It knows
-pictures of about 256 px on the short side."""
+LIMITS = """Trained for a few hours at most, on few paintings and on photos of clothing. It carries
+palette, tone and brushwork; lines, hatching and stitches arrive as soft texture, and the objects
+and faces of a reference do not. It knows pictures of about 256 px on the short side."""
 
 
 def write_card(

@@ -36,6 +36,7 @@ from tests.benchmarks.variants import VARIANTS, Variant
 COLUMNS = ("gram", "regional gram", "ssim", "edges", "contrast", "collapse", "area used", "seconds")
 MOST_REFERENCES = 5
 CELL = 192
+SHEET_ROWS = 8
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,21 +49,22 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = options.variants or list(VARIANTS)
     rows: list[dict[str, Any]] = []
     pictures: list[list[Tensor]] = []
-    for case in cases(options.contents, options.styles, options.pairs, MOST_REFERENCES):
+    for number, case in enumerate(
+        cases(options.contents, options.styles, options.pairs, MOST_REFERENCES)
+    ):
         room = _Room(engine, case, options.preset)
         line = [case.content.pixels, case.references[0].pixels]
         for name in chosen:
             out, figures = room.run(VARIANTS[name], net)
             rows.append({"pair": case.name, "variant": name, **figures})
             line.append(out)
-        pictures.append(line)
         print(case.name, flush=True)
+        # Everything is written as it comes: a run of hours may be stopped.
         (options.out / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    table = table_of(rows, chosen)
-    (options.out / "table.md").write_text(table + "\n")
-    print(table)
-    for number, start in enumerate(range(0, len(pictures), 8)):
-        _sheet(pictures[start : start + 8]).save(options.out / f"sheet-{number}.png")
+        (options.out / "table.md").write_text(table_of(rows, chosen) + "\n")
+        pictures = [*pictures, line] if number % SHEET_ROWS else [line]
+        _sheet(pictures).save(options.out / f"sheet-{number // SHEET_ROWS}.png")
+    print(table_of(rows, chosen))
 
 
 class _Room:

@@ -61,7 +61,7 @@ ONE_REGION = {
 }
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
-    "attention-distillation": Variant({"method": "attention-distillation", "steps": 60}),
+    "attention-distillation": Variant({"method": "attention-distillation", "steps": 40}),
     "one region, our sampler": Variant(ONE_REGION),
     "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
     "optimise": Variant(OPTIMISE),
