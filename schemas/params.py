@@ -80,7 +80,7 @@ class StyleParams(Frozen):
         description="Size of a step on the latent.",
     )
     content_weight: float = Field(
-        0.15,
+        0.26,
         ge=0,
         le=10,
         title="Content weight",

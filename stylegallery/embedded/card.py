@@ -79,8 +79,8 @@ EfficientNet-Lite0, whose features the UNet has learnt to guess, so another enco
 ## What it looks like
 
 Left: held-out products and their reconstructions. Top: held-out paintings and drawn patterns that
-no batch has seen. Between: one region over the whole picture, {sheet_steps} steps; chosen by
-position and not by eye.
+no batch has seen. Between: one region over the whole picture, {sheet_steps} steps, content weight
+{sheet_weight}; chosen by position and not by eye.
 
 ![contact sheet](contact_sheet.png)
 
@@ -93,6 +93,8 @@ position and not by eye.
 Weights: the licence of this repository. The training pictures are in the public domain or under
 the licences named above; none are contained in the weights' folder except on the contact sheet.
 """
+
+SHEET_WEIGHT = 0.15  # content weight of the sheet: below the default, to show the style
 
 LIMITS = """Trained for a few hours at most, on few paintings and on photos of clothing. It carries
 palette, tone and brushwork; lines, hatching and stitches arrive as soft texture, and the objects
@@ -122,6 +124,7 @@ def write_card(
         latents=_columns(figures["latents"]), denoising=_denoising(figures["denoising"]),
         regions=_line(figures["regions"]), correspondence=_line(figures["correspondence"]),
         pairs=options.pairs, style=_columns(figures["style"]), sheet_steps=options.sheet_steps,
+        sheet_weight=SHEET_WEIGHT,
         limits=LIMITS,
     )  # fmt: skip
     (options.out / "README.md").write_text(text)

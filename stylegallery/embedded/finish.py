@@ -9,9 +9,10 @@ from diffusers import AutoencoderDC
 from PIL import Image
 
 from schemas.engine import EngineSpec
+from schemas.presets import Preset
 from stylegallery.embedded import figures_features, figures_latents, figures_style
 from stylegallery.embedded.autoencoder import encode
-from stylegallery.embedded.card import write_card
+from stylegallery.embedded.card import SHEET_WEIGHT, write_card
 from stylegallery.embedded.data import Mixture, load_folders
 from stylegallery.embedded.figures_latents import fit_square
 from stylegallery.embedded.folder import write_folder
@@ -24,7 +25,12 @@ from stylegallery.pipeline import StyleGallery
 SHEET = "contact_sheet.png"
 SHEET_BYTES = 600_000
 PICTURES, PRODUCTS = 24, 200  # held-out: of each source; searched for those on plain ground
-STRONG = {"content_weight": 0.05}  # where SSIM comes to about 0.6, which figures are quoted at
+STRONG: tuple[tuple[Preset, float], ...] = (
+    ("preview", 0.15),
+    ("balanced", 0.15),
+    ("balanced", 0.05),
+)
+# Below the default content weight: style is quoted at an SSIM of about 0.6.
 PLAIN_PRODUCTS = 20
 
 
@@ -63,7 +69,9 @@ def measure(
     say(json.dumps(figures, indent=2))
     (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
     write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
-    params = figures_style.one_region("balanced", steps=options.sheet_steps)
+    params = figures_style.one_region(
+        "balanced", steps=options.sheet_steps, content_weight=SHEET_WEIGHT
+    )
     sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
     _save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
@@ -92,9 +100,10 @@ def _style(
     contents = _spread(next(iter(crops.values())), count)
     chosen = _spread(references, count)
     settings = {
-        "preview": figures_style.one_region("preview"),
-        "balanced": figures_style.one_region("balanced"),
-        "balanced, content weight 0.05": figures_style.one_region("balanced", **STRONG),
+        f"{preset}, content weight {weight}": figures_style.one_region(
+            preset, content_weight=weight
+        )
+        for preset, weight in STRONG
     }
     return {
         name: figures_style.style_arrival(engine, contents, chosen, params)

@@ -77,6 +77,8 @@ class _Room:
     def run(self, variant: Variant, net: torch.nn.Module) -> tuple[Tensor, dict[str, float]]:
         """Return the result (1, 3, H, W) and its figures; seconds are those of restyling."""
         params = preset_params(self._preset, **variant.changes)
+        if variant.method:
+            params = params.model_copy(update={"method": variant.method})
         images = self._images(params, variant.references)
         engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
         begin = time.monotonic()

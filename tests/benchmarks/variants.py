@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from schemas.methods import Method
 from schemas.params import StyleParams
 from stylegallery import guided, sampling
 from stylegallery.adain import adain
@@ -26,11 +27,13 @@ class Variant:
         changes: Parameters against the preset's.
         references: How many of a job's references are used.
         restyle: Takes the place of the method's own algorithm.
+        method: Takes the place of the method, at the parameters of the one that it replaces.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
     references: int = 1
     restyle: Restyle | None = None
+    method: Method | None = None
 
 
 def from_inverted(
@@ -54,15 +57,10 @@ def from_inverted(
 
 HARD = {"routing": "hard"}
 OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
-GIVEN = ("sampler", "match_tone", "start_noise", "learning_rate", "content_weight", "strength")
-ONE_REGION = {
-    "method": "attention-distillation",
-    **{name: getattr(StyleParams(), name) for name in GIVEN},
-}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
     "attention-distillation": Variant({"method": "attention-distillation", "steps": 40}),
-    "one region, our sampler": Variant(ONE_REGION),
+    "one region, our sampler": Variant(method="attention-distillation"),
     "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
     "optimise": Variant(OPTIMISE),
     "styleid": Variant({"method": "styleid", "steps": 50}),
