@@ -9,11 +9,14 @@ from stylegallery.types import PreparedImage
 Kept = dict[str, tuple[Tensor, ...]]
 """Layer name to what is kept of its query, key, value and output, (1, heads, N, d) each."""
 
+View = tuple[int, int]
+"""A timestep, and the steps of the schedule that the image was inverted by, 0 where it is clean."""
+
 BUDGET = 1 << 30
 
 
 class AttentionBank:
-    """Keys and values of references by timestep, the image used longest ago thrown out first.
+    """Keys and values of references as they are shown, the image used longest ago thrown out first.
 
     In a catalog the same references serve thousands of products (METHOD 1.5, S1). Images are told
     apart by identity: an entry lives as long as its image, and while the budget lasts.
@@ -22,26 +25,26 @@ class AttentionBank:
     def __init__(self, budget: int = BUDGET) -> None:
         """Keep at most `budget` bytes."""
         self._budget, self.nbytes = budget, 0
-        self._kept: WeakKeyDictionary[PreparedImage, dict[int, Kept]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[PreparedImage, dict[View, Kept]] = WeakKeyDictionary()
 
-    def get(self, image: PreparedImage, timestep: int) -> Kept | None:
-        """Return what was put for the image at this timestep, or None."""
+    def get(self, image: PreparedImage, view: View) -> Kept | None:
+        """Return what was put for the image shown so, or None."""
         found = self._kept.pop(image, None)
         if found is None:
             return None
         self._kept[image] = found  # the last is the one used last
-        return found.get(timestep)
+        return found.get(view)
 
-    def put(self, image: PreparedImage, timestep: int, kept: Kept) -> None:
+    def put(self, image: PreparedImage, view: View, kept: Kept) -> None:
         """Keep it, at the cost of images used longer ago, unless this image alone is too large."""
-        self._kept.setdefault(image, {})[timestep] = kept
+        self._kept.setdefault(image, {})[view] = kept
         for other in list(self._kept):
             if self._measure() <= self._budget:
                 return
             if other is not image:
                 del self._kept[other]
         if self._measure() > self._budget:  # one after the other would only drive each other out
-            del self._kept[image][timestep]
+            del self._kept[image][view]
             self._measure()
 
     def _measure(self) -> int:

@@ -1,6 +1,6 @@
 """What pulls a latent towards its references: the energies that every sampler descends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,14 +14,14 @@ from stylegallery.attention import (
     record_attention,
     style_layers,
 )
-from stylegallery.bank import AttentionBank, Kept
+from stylegallery.bank import AttentionBank, Kept, View
 from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
 from stylegallery.models import Models
 from stylegallery.routing import Correspondence
 from stylegallery.types import Job, PreparedImage
 
-Shown = tuple[Tensor, list[list[Tensor]]]
-"""Latents (B, C, h, w) of the contents, and (1, C, h', w') of each job's references."""
+Shown = tuple[Tensor, list[list[Kept]]]
+"""Latents (B, C, h, w) of the contents, and what the layers see of each job's references."""
 
 Seen = Sequence[tuple[Tensor, ...]]
 """Key and value (1, heads, M, d) of each reference in one layer."""
@@ -55,15 +55,18 @@ class Guidance:
             latent: (B, C, h, w) float32 on the models' device, one for each job; gradients flow
                 back to it.
             timestep: Training timestep, 0 to 999.
-            shown: Latents of the contents and of every reference, from which the UNet's features
-                are taken at the same timestep. When None their clean ones, as published (METHOD
-                1.3), which fits a latent that is clean itself; they are taken at the nearest of
-                the anchors, and those of references are kept.
+            shown: Latents of the contents, from which the UNet's features are taken at the same
+                timestep, and those of every reference. When None they are taken from clean
+                latents, as published (METHOD 1.3), which fits a latent that is clean itself, and
+                at the nearest of the anchors.
 
         Returns:
             The prediction (B, C, h, w), and both energies (B,), summed over the layers.
         """
-        contents, styles = self._clean(timestep) if shown is None else self._at(shown, timestep)
+        if shown is None:
+            contents, styles = self._clean(timestep)
+        else:
+            contents, styles = self._content(shown[0], timestep), shown[1]
         prediction, now = self._seen(latent, timestep)
         style_terms, content_terms = [], []
         for index, references in enumerate(styles):
@@ -98,24 +101,30 @@ class Guidance:
         anchor = min(self._anchors, key=lambda a: abs(a - timestep)) if self._anchors else timestep
         if self._own[0] != anchor:
             self._own = (anchor, self._seen(self._contents, anchor)[1])
-        return self._own[1], [[self._kept(s, anchor) for s in job.styles] for job in self._jobs]
+        return self._own[1], [[self._shown(s, anchor) for s in job.styles] for job in self._jobs]
 
-    def _kept(self, style: PreparedImage, timestep: int) -> Kept:
-        kept = self._bank.get(style, timestep)
+    def _shown(self, style: PreparedImage, timestep: int) -> Kept:
+        return self.reference(style, (timestep, 0), lambda: style.latent)
+
+    @torch.no_grad()
+    def reference(self, style: PreparedImage, view: View, latent: Callable[[], Tensor]) -> Kept:
+        """Return what the layers see of a reference: what is kept of it, or a new look.
+
+        Args:
+            style: The reference.
+            view: How it is shown.
+            latent: Gives the latent (1, C, h, w) that it is shown as; called for a new look.
+        """
+        kept = self._bank.get(style, view)
         if kept is None:  # alone, so that its numbers do not depend on what it would stand beside
-            kept = self._keys_and_values(style.latent.to(self._models.device), timestep)
-            self._bank.put(style, timestep, kept)
+            layers = self._seen(latent().to(self._models.device), view[0])[1]
+            kept = {name: (layer.key, layer.value) for name, layer in layers.items()}
+            self._bank.put(style, view, kept)
         return kept
 
     @torch.no_grad()
-    def _at(self, shown: Shown, timestep: int) -> tuple[dict[str, LayerRecord], list[list[Kept]]]:
-        contents, styles = shown
-        seen = [[self._keys_and_values(one, timestep) for one in of] for of in styles]
-        return self._seen(contents, timestep)[1], seen
-
-    def _keys_and_values(self, latent: Tensor, timestep: int) -> Kept:
-        layers = self._seen(latent, timestep)[1]
-        return {name: (layer.key, layer.value) for name, layer in layers.items()}
+    def _content(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
+        return self._seen(latent, timestep)[1]
 
     def _seen(self, latent: Tensor, timestep: int) -> tuple[Tensor, dict[str, LayerRecord]]:
         prediction = self._models.denoise(latent, timestep)

@@ -1,5 +1,7 @@
 """Energy-guided DDIM sampling: denoise the inverted content and let the energies steer."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -37,7 +39,7 @@ def sample(
             of the noise, `start_noise`, that is mixed into the start.
         params: `steps` are those of the whole schedule, of which `strength` is taken, forth and
             back; `learning_rate` is described above.
-        bank: Not used: noisy features belong to this schedule alone.
+        bank: Keeps what the references look like at every step.
         on_step: Called after every step.
         kind: The energies to descend.
 
@@ -51,18 +53,21 @@ def sample(
     latent = path[-1]
     if params.match_tone:
         latent = inverted(models, torch.cat([toned(models, j, params) for j in jobs]), *part)[-1]
-    styles: dict[PreparedImage, list[Tensor]] = {}
-    for style in (style for job in jobs for style in job.styles):
-        if style not in styles:
-            styles[style] = inverted(models, style.latent.to(device), *part)
+    noisy = _Inverted(models, *part)
     latent = torch.cat([_noised(*one, params) for one in zip(latent.split(1), jobs, strict=True)])
     trace = Trace(params, on_step, taken)
     with guide(models, jobs, params, bank, kind) as guidance:
         for index, timestep in enumerate(schedule.timesteps.tolist()[-taken:]):
             latent.requires_grad_()
             back = -1 - index  # the inversion ran from clean to noisy
-            shown = path[back], [[styles[s][back] for s in job.styles] for job in jobs]
-            prediction, style_terms, content_terms = guidance.energies(latent, timestep, shown)
+            view = (timestep, params.steps)
+            seen = [
+                [guidance.reference(s, view, partial(noisy.at, s, back)) for s in job.styles]
+                for job in jobs
+            ]
+            prediction, style_terms, content_terms = guidance.energies(
+                latent, timestep, (path[back], seen)
+            )
             loss = trace.loss(timestep, style_terms, content_terms)
             gradient = torch.autograd.grad(loss, latent)[0]
             latent = schedule.step(prediction.detach().float(), timestep, latent.detach())[0]
@@ -71,6 +76,21 @@ def sample(
             latent = latent - params.learning_rate * noisiness * gradient / size
             trace.stepped()
     return latent, trace.steps()
+
+
+class _Inverted:
+    """Latents of references inverted by a part of the schedule, when first asked for."""
+
+    def __init__(self, models: Models, steps: int, taken: int) -> None:
+        self._models, self._part = models, (steps, taken)
+        self._paths: dict[PreparedImage, list[Tensor]] = {}
+
+    def at(self, style: PreparedImage, index: int) -> Tensor:
+        """Return the latent (1, C, h, w) after so many steps, counted as lists are."""
+        if style not in self._paths:
+            latent = style.latent.to(self._models.device)
+            self._paths[style] = inverted(self._models, latent, *self._part)
+        return self._paths[style][index]
 
 
 def _noised(latent: Tensor, job: Job, params: StyleParams) -> Tensor:

@@ -66,6 +66,7 @@ VARIANTS: dict[str, Variant] = {
     "styleid": Variant({"method": "styleid", "steps": 50}),
     "hard regions": Variant(HARD),
     "hard, masks by zero": Variant(HARD, restyle=partial(guided.sample, kind=PublishedGuidance)),
+    "routing strength 0": Variant({"routing_strength": 0.0}),
     "routing strength 1": Variant({"routing_strength": 1.0}),
     "routing strength 4": Variant({"routing_strength": 4.0}),
     "no ground term": Variant({"ground_weight": 0.0}),

@@ -35,33 +35,34 @@ def restyled(
 
 def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]) -> None:
     bank, there = AttentionBank(), kept(10)
-    assert bank.get(images[0], 1) is None
-    bank.put(images[0], 1, there)
-    assert bank.get(images[0], 1) is there
-    assert bank.get(images[0], 2) is None
-    assert bank.get(images[1], 1) is None
+    assert bank.get(images[0], (1, 0)) is None
+    bank.put(images[0], (1, 0), there)
+    assert bank.get(images[0], (1, 0)) is there
+    assert bank.get(images[0], (2, 0)) is None
+    assert bank.get(images[1], (1, 0)) is None
     assert bank.nbytes == 40
     del images[0]
     gc.collect()
-    bank.put(images[0], 1, kept(1))
+    bank.put(images[0], (1, 0), kept(1))
     assert bank.nbytes == 4
 
 
 def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> None:
     bank = AttentionBank(budget=100)
     for image in images[:2]:
-        bank.put(image, 1, kept(10))
-    bank.get(images[0], 1)
-    bank.put(images[2], 1, kept(10))
-    assert [bank.get(image, 1) is None for image in images] == [False, True, False]
+        bank.put(image, (1, 0), kept(10))
+    bank.get(images[0], (1, 0))
+    bank.put(images[2], (1, 0), kept(10))
+    assert [bank.get(image, (1, 0)) is None for image in images] == [False, True, False]
     assert bank.nbytes == 80
 
 
 def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedImage]) -> None:
     bank = AttentionBank(budget=100)
     for timestep in (1, 2, 3):
-        bank.put(images[0], timestep, kept(10))
-    assert [bank.get(images[0], timestep) is None for timestep in (1, 2, 3)] == [False, False, True]
+        bank.put(images[0], (timestep, 0), kept(10))
+    views = [(1, 0), (2, 0), (3, 0)]
+    assert [bank.get(images[0], view) is None for view in views] == [False, False, True]
     assert bank.nbytes == 80
 
 
@@ -78,6 +79,24 @@ def test_a_warm_bank_saves_calls_and_changes_no_byte(
     looks = count or params.steps
     assert first == params.steps + 3 * looks + 1  # latents, content and two references, settling
     assert len(calls) - first == params.steps + looks + 1
+
+
+def test_denoising_inverts_and_looks_at_references_once(
+    engine: StyleGallery, images: list[PreparedImage], calls: list[int]
+) -> None:
+    changes = {"sampler": "guided", "strength": 0.5, "match_tone": False}
+    params = StyleParams.model_validate({**QUICK.model_dump(), **changes})
+    calls.clear()
+    cold = restyled(engine, images, params)
+    first, taken = len(calls), 3
+    warm = restyled(engine, images, params)
+    assert torch.equal(cold, warm)
+    assert first == taken + 2 * taken + 2 * 2 * taken  # inversion, steps and content, references
+    assert len(calls) - first == taken + 2 * taken
+    longer = StyleParams.model_validate({**params.model_dump(), "steps": 12, "strength": 0.25})
+    calls.clear()
+    restyled(engine, images, longer)
+    assert len(calls) == first  # another schedule passes timesteps by other steps
 
 
 def test_anchors_lie_evenly_in_the_schedule() -> None:
