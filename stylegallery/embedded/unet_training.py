@@ -113,7 +113,7 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         whole = options.side // PATCH
         cells = max(min(whole, SMALLEST), whole * quarters // 4)
         count, each = options.batch * whole**2 // cells**2, 2 if swap else 1
-        return swap, bank.cut(generator, count - count % each, cells - cells % 2, each)
+        return swap, bank.cut(generator, max(count // each, 1) * each, cells - cells % 2, each)
 
     def loss(batch: Windows, generator: torch.Generator) -> Tensor:
         swap, windows = batch
