@@ -26,6 +26,9 @@ QUICK = {
     "inversion_steps": 2,
     "max_regions": 3,
     "merge_threshold": 0.0,
+    # Adam makes a whole step of a gradient that cancels but for rounding. At the default of 0.26
+    # one cell of these pictures has such a gradient; here none has.
+    "content_weight": 0.15,
 }
 
 
@@ -96,8 +99,11 @@ def test_the_order_of_references_does_not_matter(
         engine.prepare(figure_on_ground(64, 72, GREEN, RED, seed=4), params),
     ]
     assert content.regions.count > 1 or METHODS[method].segment is whole
-    results = []
-    for order in (styles, styles[::-1]):
-        found = engine.match(content, order, params)
-        results.append(engine.stylize(content, order, found, params).picture.pixels)
-    assert torch.allclose(*results, atol=2e-3)
+    made = [
+        engine.stylize(content, order, engine.match(content, order, params), params)
+        for order in (styles, styles[::-1])
+    ]
+    assert torch.allclose(*(one.picture.pixels for one in made), atol=2e-3)
+    for first, other in zip(*(one.trace[:1] for one in made), strict=True):
+        assert first.style_loss == pytest.approx(other.style_loss, abs=1e-5)
+        assert first.content_loss == pytest.approx(other.content_loss, abs=1e-5)
