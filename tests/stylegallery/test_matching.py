@@ -86,6 +86,9 @@ def test_pins_win_over_everything() -> None:
     assert found.best[1] == 0
     assert found.pinned.tolist() == [False, True]
     assert found.log_weights[1].tolist() == [0.0, -torch.inf]
+    second = [described(framed(), 1), described(framed(), 2)]
+    found = match(described(framed(), 0), second, StyleParams(), pins=[Pin(1, 1, 0)])
+    assert found.locate(int(found.best[1])) == (1, 0)
     with pytest.raises(BadRouting, match="regions 0 to 1"):
         match(described(framed(), 0), [described(framed(), 1)], HARD, pins=[Pin(7, 0, 0)])
     with pytest.raises(BadRouting, match=r"region 5 of reference 0 .* 0 to 1; its region map"):

@@ -180,6 +180,16 @@ def test_each_region_takes_its_best_match_for_itself() -> None:
     assert pinned.pinned.tolist() == [False, True]
 
 
+def test_all_three_terms_decide_together() -> None:
+    content = described([[1.0, 0.0]])
+    near, alike = described([[1.0, 0.2]]), described([[1.0, 0.1]])
+    alike = replace(alike, statistical=-alike.statistical)
+    found = published.match(content, [near, alike], settings())
+    assert found.best.tolist() == [0]  # by meaning alone it would be the other
+    elsewhere = replace(near, circle=torch.tensor([[0.9, 0.9, 0.05]]))
+    assert published.match(content, [elsewhere, near], settings()).best.tolist() == [1]
+
+
 def test_only_the_means_of_the_statistics_are_compared() -> None:
     one = described([[1.0, 0.0]])
     other = replace(one, statistical=torch.tensor([[1.0, 1.0, -5.0, 9.0]]))
