@@ -148,3 +148,14 @@ def test_importing_the_package_is_light() -> None:
     code = "import sys, stylegallery, schemas.run; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_an_image_knows_its_bytes(engine: StyleGallery, params: StyleParams) -> None:
+    picture = figure_on_ground(64, 64, RED, BLUE)
+    image = engine.prepare(picture, params)
+    described = image.descriptors
+    floats = [image.latent, described.semantic, described.statistical, described.circle]
+    count = sum(t.numel() for t in [*floats, described.area, described.contact, picture.pixels])
+    assert image.nbytes == 4 * count + 8 * image.regions.labels.numel()
+    clear = engine.prepare(Picture(picture.pixels, torch.ones(1, 1, 64, 64)), params)
+    assert clear.nbytes == image.nbytes + 4 * 64 * 64

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from schemas.params import StyleParams
-from stylegallery import PreparedImage, StyleGallery
+from stylegallery import Picture, PreparedImage, StyleGallery
 from stylegallery.palette import NEUTRAL, enlarge, region_colour
 from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence
@@ -64,6 +64,19 @@ def test_an_overlay_tints_every_region(prepared: Callable[..., PreparedImage]) -
             [region_colour(k) for k in range(3)], axis=0
         )
         assert float(hue @ wanted) > 0
+
+
+def test_a_tint_keeps_little_of_the_photo_s_own_colour(
+    engine: StyleGallery, params: StyleParams
+) -> None:
+    red = torch.zeros(1, 3, 48, 96)
+    red[:, 0] = 1.0
+    labels = (torch.arange(96) * 2 // 96 + 1).expand(48, 96)
+    drawn = np.asarray(region_overlay(engine.prepare(Picture(red), params, labels)), dtype=float)
+    faded = np.array([255 - 0.7 * 170, 0.7 * 85, 0.7 * 85])  # seven tenths of the way to grey
+    for region, column in ((0, 60), (1, 580)):
+        wanted = (faded + region_colour(region)) / 2
+        assert np.abs(drawn[300, column] - wanted).max() < 2
 
 
 def test_a_panel_shows_matches_in_one_colour(
