@@ -171,7 +171,7 @@ class StyleParams(Frozen):
     match_tone: bool = Field(
         True,
         title="Match tone",
-        description="Give each region the hues of its matches, and all the light, before and after.",
+        description="Give regions the hues of their matches, and all one light, before and after.",
     )
     tone_lightness: float = Field(
         0.5,
