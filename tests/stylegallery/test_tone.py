@@ -14,6 +14,13 @@ def latent(seed: int, *size: int) -> torch.Tensor:
     return torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(seed))
 
 
+def two_halves(params: StyleParams) -> tuple[torch.Tensor, StyleParams]:
+    """A user's labels of a left and a right region, and parameters that go with them."""
+    labels = torch.ones(64, 64, dtype=torch.int64)
+    labels[:, 32:] = 2
+    return labels, params.model_copy(update={"max_regions": 2})
+
+
 def test_regions_take_the_tone_of_their_matches(engine: StyleGallery, params: StyleParams) -> None:
     whole = params.model_copy(update={"method": "attention-distillation"})
     one = engine.prepare(figure_on_ground(64, 64, (0.6, 0.3, 0.3), (0.3, 0.4, 0.6)), whole)
@@ -49,9 +56,7 @@ def test_light_and_shade_follow_as_far_as_told(engine: StyleGallery, params: Sty
 def test_a_light_region_stays_lighter_than_a_dark_one(
     engine: StyleGallery, params: StyleParams
 ) -> None:
-    labels = torch.ones(64, 64, dtype=torch.int64)
-    labels[:, 32:] = 2
-    fixed = params.model_copy(update={"max_regions": 2})
+    labels, fixed = two_halves(params)
     halves = torch.full((1, 3, 64, 64), 0.7)
     halves[..., 32:] = 0.3
     one = engine.prepare(Picture(halves), fixed, labels)
@@ -74,9 +79,7 @@ def test_colours_are_never_spread(engine: StyleGallery, params: StyleParams) -> 
 def test_hues_stay_within_their_region_and_light_is_shared(
     engine: StyleGallery, params: StyleParams
 ) -> None:
-    labels = torch.ones(64, 64, dtype=torch.int64)
-    labels[:, 32:] = 2
-    fixed = params.model_copy(update={"max_regions": 2})
+    labels, fixed = two_halves(params)
     grey = Picture(torch.full((1, 3, 64, 64), 0.5))
     one = engine.prepare(grey, fixed, labels)
     halves = torch.full((1, 3, 64, 64), 0.3)
