@@ -113,5 +113,6 @@ class RunFlags(StyleFlags):
     require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
     actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
     gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
-    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE, "--batch")] = None
+    batch: Annotated[int | None, _flag(PoolSpec, "batch", _MACHINE)] = None
+    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE)] = None
     ray_address: Annotated[str | None, _flag(PoolSpec, "ray_address", _MACHINE)] = None

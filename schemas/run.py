@@ -42,7 +42,15 @@ class PoolSpec(Frozen):
         ge=1,
         le=256,
         title="Lease",
-        description="Items handed to an actor at a time.",
+        description="Items handed to an actor at a time; at least a batch.",
+    )
+    batch: int = Field(
+        0,
+        ge=0,
+        le=64,
+        title="Batch",
+        description="Items that share UNet calls: more are faster on a GPU and need more memory, "
+        "and change results by rounding alone. 0 means 8 on a GPU and 1 on a CPU.",
     )
     item_deadline: float = Field(
         900.0,

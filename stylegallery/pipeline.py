@@ -40,13 +40,14 @@ class StyleGallery:
         encoder: SemanticEncoder,
         depth: DepthEstimator | None = None,
         sam: SamSegmenter | None = None,
+        bank: AttentionBank | None = None,
     ) -> None:
-        """Use models that are loaded already; see :meth:`load`."""
+        """Use models that are loaded already, and a bank of another budget; see :meth:`load`."""
         self.models = models
         self.encoder = encoder
         self.depth = depth
         self.sam = sam
-        self._bank = AttentionBank()
+        self._bank = AttentionBank() if bank is None else bank
 
     @classmethod
     def load(cls, spec: EngineSpec | str = "embedded") -> "StyleGallery":

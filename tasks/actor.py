@@ -1,17 +1,24 @@
-"""The actor: loads the engine once, then does leases of items one after the other."""
+"""The actor: loads the engine once, then does leases of items, a few at a time."""
 
-import gc
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from schemas.result import ItemResult
-from tasks.faults import is_sticky
+from tasks.faults import MEMORY_ERRORS, is_sticky
 from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment, Event, Started
 
+if TYPE_CHECKING:
+    from tasks.item import Finish
+
 logger = logging.getLogger(__name__)
+
+_WRITERS = 2
 
 
 class StyleActor:
@@ -26,7 +33,7 @@ class StyleActor:
         import torch
 
         from stylegallery import StyleGallery
-        from tasks.sources import Bench
+        from tasks.bench import Bench
 
         if setup.threads:
             torch.set_num_threads(setup.threads)
@@ -36,42 +43,67 @@ class StyleActor:
             setup.output,
             setup.params,
             fingerprint=setup.engine_fingerprint,
+            batch=setup.batch,
         )
-        self._node = socket.gethostname()
 
     def ready(self) -> int:
         """Answer with the process id once the engine is loaded."""
         return os.getpid()
 
     def run(self, lease: list[Assignment]) -> Iterator[Event]:
-        """Do the items of a lease, yielding a marker and then the row of each."""
-        for assignment in lease:
-            yield Started(key_of(assignment.item))
-            yield self._do(assignment)
+        """Do the items of a lease, yielding a marker when some are begun, and the row of each.
 
-    def _do(self, assignment: Assignment) -> ItemResult:
-        from tasks.item import restyle_item
+        While the engine is at some items, threads read the photos of those after them and, where
+        the setup says so, encode and write those before them.
+        """
+        rest, writing = deque(lease), deque[_Writing]()
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            while rest:
+                group = self._group(rest)
+                hold = 0 if group[0].alone or not self._setup.overlap else 2 * len(group)
+                yield from self._rows(writing, hold)
+                yield Started(tuple(key_of(assignment.item) for assignment in group))
+                todo = self._restyle(group, list(rest))
+                writing += zip(group, map(writers.submit, todo), strict=True)
+                if not hold:
+                    yield from self._rows(writing, 0)
+            yield from self._rows(writing, 0)
 
-        row = restyle_item(self._bench, assignment.item, adopt=assignment.adopt)
+    def _group(self, rest: deque[Assignment]) -> list[Assignment]:
+        """Take the items off the front that are done together."""
+        group = [rest.popleft()]
+        while rest and len(group) < self._bench.batch and not (group[0].alone or rest[0].alone):
+            group.append(rest.popleft())
+        return group
+
+    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+        """Let the engine do its part of a group; `rest` is what comes after it."""
+        from tasks.item import restyle_items
+
+        self._bench.ahead([a.item.image_uri for a in rest[: self._bench.batch]])
+        return restyle_items(self._bench, group)
+
+    def _rows(self, writing: deque["_Writing"], most: int) -> Iterator[ItemResult]:
+        """Yield the rows of what is written, in order, and wait until `most` are not."""
+        while writing and (len(writing) > most or writing[0][1].done()):
+            assignment, row = writing.popleft()
+            yield self._signed(assignment, row.result())
+
+    def _signed(self, assignment: Assignment, row: ItemResult) -> ItemResult:
         if row.error and is_sticky(row.error.message):
             # Raising would not do: the process would live on and fail every later item.
             logger.error("the CUDA context is lost, leaving: %s", row.error.message)
             os._exit(1)
-        if row.error and row.error.type in ("OutOfMemoryError", "MemoryError"):
-            self._free_memory()
+        if row.error and row.error.type in MEMORY_ERRORS:
+            self._bench.free_memory()
         return row.model_copy(
             update={
                 "attempts": assignment.attempt,
                 "engine_fingerprint": self._setup.engine_fingerprint,
-                "node": self._node,
+                "node": socket.gethostname(),
                 "run_id": self._setup.run_id,
             }
         )
 
-    def _free_memory(self) -> None:
-        import torch
 
-        self._bench.cache.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+_Writing = tuple[Assignment, "Future[ItemResult]"]

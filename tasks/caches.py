@@ -3,23 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NewType
 
-from schemas.params import StyleParams
 from stylegallery.types import PreparedImage
-
-T = TypeVar("T")
 
 BUDGET = 1 << 30
 """Bytes of prepared images that an actor keeps."""
 
 
-class PreparedKey(NamedTuple):
-    """Which bytes were prepared, and how."""
-
-    image_version: str
-    mask_version: str | None
-    params: StyleParams
+PreparedKey = NewType("PreparedKey", str)
+"""Which bytes were prepared, and how: see :func:`tasks.prepared_store.prepared_key`."""
 
 
 @dataclass(frozen=True)

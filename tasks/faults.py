@@ -37,6 +37,9 @@ _PASSING_NAMES = {
 }
 """Classes of botocore, aiohttp, urllib3 and torch, by name: no import just to ask."""
 
+MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError"}
+"""Classes, by name, of errors for which less at a time may do."""
+
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether another attempt at what raised `error` may succeed.
@@ -51,6 +54,11 @@ def is_transient(error: BaseException) -> bool:
     if any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__):
         return True
     return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Tell whether less at a time may do: device or machine had too little memory."""
+    return any(kind.__name__ in MEMORY_ERRORS for kind in type(error).__mro__)
 
 
 def is_sticky(message: str) -> bool:

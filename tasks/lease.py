@@ -17,18 +17,24 @@ class Assignment:
         item: The item.
         attempt: How often it will have been started, this time included.
         adopt: True when its asset may stand already.
+        alone: True when an actor died while it had this item and others in hand: which of them
+            was to blame shows when each is done by itself.
     """
 
     item: WorkItem
     attempt: int = 1
     adopt: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)
 class Started:
-    """An actor's word that it begins an item: if it dies now, this item is the suspect."""
+    """An actor's word that it begins some items: if it dies now, one of them is the suspect.
 
-    key: ItemKey
+    Those begun before stay in its hands until their rows are there.
+    """
+
+    keys: tuple[ItemKey, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class ActorSetup:
         run_id: The run.
         engine_fingerprint: Written into each row.
         threads: CPU threads for torch; 0 leaves it alone.
+        batch: How many items may share the engine's calls.
+        overlap: Encode and write items while the engine is at the next ones: what a GPU leaves
+            the processor time for. Rows come later then.
     """
 
     engine: EngineSpec
@@ -50,7 +59,9 @@ class ActorSetup:
     run_id: str
     engine_fingerprint: str
     threads: int
+    batch: int = 1
+    overlap: bool = False
 
 
 Event = Started | ItemResult
-"""What an actor streams back: a marker, then the row, for each item in turn."""
+"""What an actor streams back: markers, and after its marker the row of each item, in order."""

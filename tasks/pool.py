@@ -52,6 +52,8 @@ class Pool:
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
         self._kind = kind
         self._workers: list[Worker] = []
+        self._lease = max(spec.lease, setup.batch)
+        self._deadline = spec.item_deadline * setup.batch
         self._began = False
         self._deaths = 0
         self._notice = time.monotonic() + _WAITING_NOTICE
@@ -101,14 +103,14 @@ class Pool:
             else:
                 self._read(reading.pop(id(found)))
         for worker in reading.values():  # those without news
-            if worker.kill_if_overdue(self._spec.item_deadline):
-                logger.warning("no news for %g s; the actor is replaced", self._spec.item_deadline)
+            if worker.kill_if_overdue(self._deadline):
+                logger.warning("no news for %g s; the actor is replaced", self._deadline)
         self._ledger.commit_if_due()
         self._notice_waiting()
 
     def _fill(self, worker: Worker) -> None:
         while worker.up and len(worker.streams) < WINDOW:
-            lease = self._backlog.take(self._spec.lease, len(self._workers))
+            lease = self._backlog.take(self._lease, len(self._workers))
             if not lease:
                 return
             worker.send(lease)
@@ -149,25 +151,23 @@ class Pool:
             worker.streams.popleft()
             self._backlog.give_back(stream.left)
         elif isinstance(event, Started):
-            stream.begun = event.key
+            stream.begun.update(event.keys)
         else:
-            stream.begun = None
-            assignment = stream.left.popleft()
             self._deaths = 0
-            self._take(assignment, event)
+            self._take(stream.take(event), event)
 
     def _lost(self, worker: Worker, error: RayError) -> None:
-        """A lease ended before its last row: blame the item in work, give the others back."""
+        """A lease ended before its last row: blame an item in work, give the others back."""
         stream = worker.streams.popleft()
-        suspect = stream.suspect()
-        if suspect is None and stream.left and worker.up and isinstance(error, RayActorError):
-            suspect = stream.left[0]  # what kills at once takes its own marker along
-        self._backlog.give_back(a for a in stream.left if a is not suspect)
+        suspects = stream.suspects()
+        if not suspects and stream.left and worker.up and isinstance(error, RayActorError):
+            suspects = [stream.left[0]]  # what kills at once takes its own marker along
+        self._backlog.give_back(a for a in stream.left if a not in suspects)
         if isinstance(error, ActorDiedError):
             self._replace(worker, error)
         elif isinstance(error, RayActorError) and worker.up:
             worker.ask_later()
-        if suspect is None:
+        if not suspects:
             return
         self._deaths += 1
         if self._deaths >= _DEATHS_IN_A_ROW:
@@ -175,9 +175,13 @@ class Pool:
                 f"the last {self._deaths} items all ended the process of their engine; it "
                 "probably lacks memory: ask for fewer actors or a smaller working size"
             )
+        if len(suspects) > 1:
+            for suspect in suspects:
+                self._backlog.retry(replace(suspect, alone=True))
+            return
         late = f"it took longer than {self._spec.item_deadline:g} s"
         why = late if worker.overdue else _first_line(error)
-        self._take(suspect, self._casualty(suspect, why, type(error).__name__))
+        self._take(suspects[0], self._casualty(suspects[0], why, type(error).__name__))
 
     def _take(self, assignment: Assignment, row: ItemResult) -> None:
         """Write a row down, and try again if that may help."""

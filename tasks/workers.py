@@ -3,12 +3,13 @@
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError
 
+from schemas.result import ItemResult
 from tasks.actor import StyleActor
 from tasks.cluster import Layout
 from tasks.keys import ItemKey, key_of
@@ -29,16 +30,22 @@ class Stream:
     Attributes:
         events: Ray's generator of what the actor yields.
         left: Items without a row, in order.
-        begun: The item that the actor said it began, until its row is here.
+        begun: The items that the actor said it began, until their rows are here.
     """
 
     events: Any
     left: deque[Assignment]
-    begun: ItemKey | None = None
+    begun: set[ItemKey] = field(default_factory=set)
 
-    def suspect(self) -> Assignment | None:
-        """Return the item that was in work, if any was."""
-        return next((a for a in self.left if key_of(a.item) == self.begun), None)
+    def suspects(self) -> list[Assignment]:
+        """Return the items that were in work."""
+        return [a for a in self.left if key_of(a.item) in self.begun]
+
+    def take(self, row: ItemResult) -> Assignment:
+        """Return the item that a row is of, which it has now."""
+        assignment = self.left.popleft()
+        self.begun.remove(key_of(row))
+        return assignment
 
 
 class Worker:

@@ -1,12 +1,14 @@
-"""The benchmarks run: one pair on a tiny model, with every kind of variant."""
+"""The benchmarks run, each on a tiny model."""
 
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from stylegallery.methods import METHODS
-from tests.benchmarks.ablations import COLUMNS, main
+from tests.benchmarks import ablations, speed
+from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
 
 
@@ -22,13 +24,37 @@ def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
     before = dict(METHODS)
     out = tmp_path / "out"
     words = ["--out", str(out), "--model", str(model), "--pairs", "1", "--preset", "preview"]
-    main([*words, "--variants", *names])
+    ablations.main([*words, "--variants", *names])
     assert before == METHODS
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [row["variant"] for row in rows] == names
     assert len({row["gram"] for row in rows}) == len(names)
     table = (out / "table.md").read_text().splitlines()
-    assert table[0].split(" | ")[1:] == [*COLUMNS[:-1], f"{COLUMNS[-1]} |"]
+    assert table[0].split(" | ")[1:] == [*ablations.COLUMNS[:-1], f"{ablations.COLUMNS[-1]} |"]
     assert len(table) == 2 + len(names)
     with Image.open(out / "sheet-0.png") as sheet:
         assert sheet.size == ((2 + len(names)) * 192, 192)
+
+
+@pytest.mark.parametrize(("references", "calls"), [(1, 780), (2, 945), (5, 1440)])
+def test_the_published_procedure_costs_what_it_costs(
+    tmp_path: Path, references: int, calls: int
+) -> None:
+    """METHOD 1.3: 150 (1 + S) + 450 + 15 (1 + S), here with a fifth of the 150 steps."""
+    model = write_tiny_model(tmp_path / "tiny")
+    out = tmp_path / "out"
+    words = ["--out", str(out), "--model", str(model), "--size", "64", "--shrink", "5"]
+    words += ["--references", str(references), "--rounds", "2", "--matrix", "64"]
+    speed.main([*words, "--ways", PUBLISHED, "balanced", "--batches", "1", "2"])
+    rows = [json.loads(line) for line in (out / "speed.jsonl").read_text().splitlines()]
+    names = [PUBLISHED, "balanced, batch 1", "balanced, batch 2"]
+    assert [row["way"] for row in rows] == 2 * names
+    inversions = 15 * (1 + references)
+    assert rows[0]["UNet calls"] == rows[3]["UNet calls"] == (calls - inversions) / 5 + inversions
+    _, first, shared, _, later, together = (row["UNet calls"] for row in rows)
+    assert later < first
+    assert later == together < shared < first
+    assert all(row["of peak"] > 0 for row in rows)
+    table = (out / "speed.md").read_text().splitlines()
+    assert table[0] == "| way | " + " | ".join(speed.COLUMNS) + " |"
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]

@@ -24,8 +24,9 @@ class Case:
 
 
 def cases(
-    contents: Path | None, styles: Path | None, count: int, references: int, short_side: int = 256
-) -> list[Case]:
+    contents: Path | None, styles: Path | None, count: int, references: int,
+    short_side: int = 256, square: bool = False,
+) -> list[Case]:  # fmt: skip
     """Return `count` cases, contents and style families at even distances in the order of names.
 
     Args:
@@ -35,6 +36,7 @@ def cases(
         count: Number of cases.
         references: References of each case, all of one family.
         short_side: Pixels; larger pictures are shrunk, so that figures are of one scale.
+        square: Contents are cut to exactly these sides, so that all of them cost the same.
     """
     photos = _contents(contents)
     families = _families(styles)
@@ -45,6 +47,8 @@ def cases(
         first = index // len(families)
         chosen = [members[(first + k) % len(members)] for k in range(references)]
         content = _shrunk(open_picture(photo), short_side)
+        if square:
+            content = _cut(content, short_side)
         made.append(
             Case(
                 f"{photo.stem[:8]} x {name}",
@@ -86,3 +90,11 @@ def _shrunk(picture: Picture, short_side: int) -> Picture:
     scale = short_side / min(picture.size)
     size = (round(picture.size[0] * scale), round(picture.size[1] * scale))
     return Picture(resize(picture.pixels, size)) if scale < 1 else picture
+
+
+def _cut(picture: Picture, side: int) -> Picture:
+    """Cut the middle square out, enlarged if need be."""
+    short = min(picture.size)
+    top, left = ((length - short) // 2 for length in picture.size)
+    middle = picture.pixels[..., top : top + short, left : left + short]
+    return Picture(resize(middle, (side, side)))

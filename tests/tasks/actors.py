@@ -4,14 +4,21 @@ import hashlib
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from tasks import storage
 from tasks.actor import StyleActor
 from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment
+
+if TYPE_CHECKING:
+    from tasks.item import Finish
 
 LOG = "starts.log"
 
@@ -35,8 +42,12 @@ class LightActor(StyleActor):
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
+        self._bench: Any = SimpleNamespace(batch=setup.batch)
 
-    def _do(self, assignment: Assignment) -> ItemResult:
+    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+        return [partial(lambda row: row, self.do(assignment)) for assignment in group]
+
+    def do(self, assignment: Assignment) -> ItemResult:
         item, output = assignment.item, self._setup.output
         note_start(output, assignment)
         if item.product_id.startswith("poison"):
@@ -70,6 +81,13 @@ class LightActor(StyleActor):
         )
 
 
+class OverlappingActor(LightActor):
+    """It writes items while it is at the next ones, as on a GPU."""
+
+    def __init__(self, setup: ActorSetup) -> None:
+        super().__init__(replace(setup, overlap=True))
+
+
 class BrokenActor(LightActor):
     """Its engine cannot be loaded."""
 
@@ -80,11 +98,12 @@ class BrokenActor(LightActor):
 class SlowActor(StyleActor):
     """The real one, with a log and time enough to be killed in between."""
 
-    def _do(self, assignment: Assignment) -> ItemResult:
-        note_start(self._setup.output, assignment)
-        row = super()._do(assignment)
+    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+        for assignment in group:
+            note_start(self._setup.output, assignment)
+        todo = super()._restyle(group, rest)
         time.sleep(0.3)
-        return row
+        return todo
 
 
 def passing_fault() -> ErrorInfo:

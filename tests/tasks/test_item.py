@@ -13,11 +13,15 @@ from schemas.engine import EngineSpec
 from schemas.result import ItemResult
 from schemas.work import StyleSource, WorkItem
 from stylegallery import StyleGallery, images
+from stylegallery.errors import DidNotConverge
+from stylegallery.types import Job, Stylized
 from tasks import storage
+from tasks.bench import Bench
 from tasks.caches import PreparedCache, PreparedKey
 from tasks.errors import StorageError
-from tasks.item import restyle_item
-from tasks.sources import Bench
+from tasks.item import restyle_items
+from tasks.lease import Assignment
+from tasks.sources import content_of
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
 
@@ -59,6 +63,11 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
         **changes,
     }
     return WorkItem(**values)
+
+
+def restyle_item(bench: Bench, item: WorkItem, adopt: bool = False) -> ItemResult:
+    (finish,) = restyle_items(bench, [Assignment(item, adopt=adopt)])
+    return finish()
 
 
 def asset(bench: Bench, row: ItemResult) -> Image.Image:
@@ -237,19 +246,80 @@ def test_an_asset_that_cannot_be_trusted_is_made_again(
 
 
 def test_the_cache_keeps_to_its_budget(bench: Bench, tmp_path: Path) -> None:
-    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"]))
-    assert row.status == "ok"
-    held = [
-        bench.cache.get(PreparedKey(storage.version(str(tmp_path / name)), None, PARAMS), _never)
-        for name in ("photo.jpg", "style.png")
-    ]
-    size = held[0].image.nbytes
-    small = PreparedCache(budget=2 * size)
+    held = content_of(bench, item_of(tmp_path, GOOD["rotated"]))
+    small = PreparedCache(budget=2 * held.image.nbytes)
     made = []
     for name in ("a", "b", "a", "c", "a", "b"):
-        small.get(PreparedKey(name, None, PARAMS), lambda n=name: made.append(n) or held[0])  # type: ignore[func-returns-value]
+        small.get(PreparedKey(name), lambda n=name: made.append(n) or held)  # type: ignore[func-returns-value]
     assert made == ["a", "b", "c", "b"]
 
 
-def _never() -> Any:
-    raise AssertionError("it should have been in the cache")
+def test_items_of_a_group_come_out_as_by_themselves(bench: Bench, tmp_path: Path) -> None:
+    kinds = ["cmyk", "missing", "rotated", "16 bit"]
+    items = []
+    for number, kind in enumerate(kinds):
+        home = tmp_path / kind
+        home.mkdir()
+        identity = {"item_id": f"{number}" * 64, "product_id": kind}
+        items.append(item_of(home, {**GOOD, "missing": None}[kind], **identity))
+    alone = [restyle_item(bench, item) for item in items]
+    before = [Path(bench.output, i.asset_key) for i in items]
+    singles = [images.decode(p.read_bytes(), "") if p.exists() else None for p in before]
+    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    assert [row.product_id for row in rows] == kinds
+    assert [row.status for row in rows] == ["ok", "rejected", "ok", "ok"]
+    for row, one, path, single in zip(rows, alone, before, singles, strict=True):
+        assert row.matches == one.matches
+        if single is not None:
+            again = images.decode(path.read_bytes(), "")
+            assert (again.pixels - single.pixels).abs().max() < 2e-2
+            assert (again.pixels - single.pixels).abs().mean() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(MemoryError("no room"), 1), (DidNotConverge("the loss is not finite"), 4)]
+)
+def test_a_group_that_cannot_be_done_together_is_split(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, left: int
+) -> None:
+    """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
+    real, sizes = StyleGallery.stylize_batch, []
+
+    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Stylized]:
+        sizes.append(len(jobs))
+        if any(job.seed == 2 for job in jobs):
+            raise error
+        return real(engine, jobs, *rest)
+
+    monkeypatch.setattr(StyleGallery, "stylize_batch", spoilt)
+    items = [
+        item_of(tmp_path, GOOD["rotated"], seed=seed, product_id=str(seed)) for seed in range(4)
+    ]
+    bench.batch = 4
+    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    assert [row.status for row in rows] == ["ok", "ok", "failed", "ok"]
+    assert rows[2].error is not None
+    assert (rows[2].error.stage, rows[2].error.message) == ("stylize", str(error))
+    assert sizes == [4, 2, 2, 1, 1]
+    assert bench.batch == left
+
+
+def test_photos_are_read_ahead_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    read, real = list[str](), storage.read_bytes
+
+    def noted(uri: str, *most: int) -> bytes:
+        read.append(uri)
+        return real(uri, *most)
+
+    monkeypatch.setattr(storage, "read_bytes", noted)
+    bench.ahead([item.image_uri])
+    assert restyle_item(bench, item).status == "ok"
+    assert read.count(item.image_uri) == 1
+    missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(
+        update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": "sha256:0"}
+    )
+    bench.ahead([missing.image_uri])
+    assert restyle_item(bench, missing).status == "rejected"

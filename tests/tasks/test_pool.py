@@ -21,7 +21,7 @@ from tasks.ledger import read_ledger
 from tasks.planning import Plan
 from tasks.pool import Progress
 from tasks.verify import verify
-from tests.tasks.actors import BrokenActor, LightActor, starts
+from tests.tasks.actors import BrokenActor, LightActor, OverlappingActor, starts
 from tests.tasks.conftest import MakeSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
@@ -91,6 +91,18 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
     assert [row["product_id"] for row in retry] == ["poison"]
     assert retry[0]["galleries"] == ["rocket"]
     assert retry[0]["seed"] is None
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_of_items_in_hand_together_only_the_poison_fails(make_spec: MakeSpec, batch: int) -> None:
+    pool = PoolSpec(cpus_per_actor=1, lease=2, batch=batch)
+    plan = planned(make_spec, ["a", "b", "poison", *"cdefghijklm"], pool)
+    rows = ended(plan, OverlappingActor)
+    assert Counter(row.status for row in rows.values()) == {"ok": 13, "failed": 1}
+    assert rows["poison"].attempts == 3
+    in_hand = "abc" if batch == 4 else "b"  # in one group with it, or perhaps being written still
+    assert {rows[name].attempts for name in in_hand} <= ({2} if batch == 4 else {1, 2})
+    assert {rows[name].attempts for name in "defghijklm"} == {1}
 
 
 def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:

@@ -119,7 +119,7 @@ def done(make_spec: MakeSpec) -> Callable[..., Plan]:
         actor, ledger = LightActor(setup), Ledger(plan.spec.output, plan.run_id)
         todo = [item for item in plan.items if key_of(item) not in plan.done]
         for item in todo[skip:]:
-            found = actor._do(Assignment(item))
+            found = actor.do(Assignment(item))
             if item.product_id in failing:
                 error = ErrorInfo(stage="write", type="OSError", message="the disk is full")
                 found = found.model_copy(update={"status": "failed", "error": error, "matches": []})

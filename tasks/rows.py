@@ -1,0 +1,77 @@
+"""Every way out of an item is one row: these write it."""
+
+import hashlib
+import logging
+import traceback
+from datetime import UTC, datetime
+
+from schemas.result import ErrorInfo, ItemResult
+from schemas.work import WorkItem
+from stylegallery.errors import InputError
+from tasks.faults import is_transient
+from tasks.notes import Note
+from tasks.stages import Stages
+
+logger = logging.getLogger(__name__)
+
+_TRACEBACK_CHARS = 4000
+
+
+def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResult:
+    """Return the row of an item whose asset stands, as its note tells."""
+    return ItemResult(
+        **_identity(item),
+        status="ok",
+        asset_uri=item.asset_key,
+        asset_sha256=hashlib.sha256(data).hexdigest(),
+        asset_bytes=len(data),
+        width=note.width,
+        height=note.height,
+        regions_uri=note.regions_uri,
+        style_regions=note.style_regions,
+        matches=note.matches,
+        metrics=note.metrics,
+        timings=stages.total(),
+        seed=item.seed,
+        extra=item.extra,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
+    """Return the row of an item that came to nothing.
+
+    It is `rejected` when the input is at fault, `failed` for everything else that goes wrong;
+    `error.transient` tells whether another attempt may help.
+    """
+    status = "rejected" if isinstance(error, InputError) else "failed"
+    tail = ""
+    if status == "failed":
+        tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, error)
+    return ItemResult.model_validate(
+        {
+            **_identity(item),
+            "status": status,
+            "timings": stages.total(),
+            "seed": item.seed,
+            "extra": item.extra,
+            "finished_at": datetime.now(UTC),
+            "error": ErrorInfo(
+                stage=stages.current,
+                type=type(error).__name__,
+                message=str(error) or type(error).__name__,
+                transient=status == "failed" and is_transient(error),
+                traceback=tail,
+            ),
+        }
+    )
+
+
+def _identity(item: WorkItem) -> dict[str, str]:
+    return {
+        "item_id": item.item_id,
+        "product_id": item.product_id,
+        "view": item.view,
+        "gallery_id": item.gallery_id,
+    }

@@ -1,0 +1,231 @@
+"""The published procedure and ours, timed in turn in one run: one table.
+
+    python -m tests.benchmarks.speed --contents PHOTOS --styles FAMILIES --out DIR
+
+Every item goes the whole way from a decoded photo to a finished picture, photo after photo with
+the same references. Those are looked at once, for the first item, whose seconds have a column of
+their own; only the published procedure looks at everything again for each item, as its code does.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import nn
+
+from schemas.engine import EngineSpec
+from schemas.params import StyleParams
+from schemas.presets import preset_params
+from stylegallery import Job, PreparedImage, StyleGallery
+from stylegallery.bank import AttentionBank
+from stylegallery.lite0 import load_lite0
+from stylegallery.types import Picture
+from tests.benchmarks.judging import judge
+from tests.benchmarks.meter import Reading, matmul_peak, metered, unet_flops
+from tests.benchmarks.pictures import cases
+from tests.benchmarks.random_sd15 import random_sd15
+
+PUBLISHED = "published procedure"
+SD15 = "random-sd15"
+COLUMNS = (
+    "references", "s/item", "least", "most", "first item", "items/h", "times faster",
+    "UNet calls", "of peak", "GB", "regional gram", "ssim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do the same work.
+
+    Attributes:
+        params: Of the engine.
+        batch: Items that share UNet calls.
+        forgets: Everything is computed again for each item, references included.
+    """
+
+    params: StyleParams
+    batch: int = 1
+    forgets: bool = False
+
+
+def ways(batches: Iterable[int], shrink: int) -> dict[str, Way]:
+    """Return what is compared, the baseline first; every schedule at a `shrink`-th of its steps."""
+    paper = StyleParams(method="stylegallery-paper")
+    ours = {
+        "its schedule": StyleParams(sampler="optimise", steps=150, learning_rate=0.05),
+        **{str(name): preset_params(name) for name in ("quality", "balanced", "preview")},
+    }
+    found = {PUBLISHED: Way(paper, forgets=True), "published, references kept": Way(paper)}
+    for batch in batches:
+        found |= {f"{name}, batch {batch}": Way(params, batch) for name, params in ours.items()}
+    return {
+        name: Way(_shrunk(way.params, shrink), way.batch, way.forgets)
+        for name, way in found.items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Time the ways and write ``speed.md`` and ``speed.jsonl``."""
+    options = _parser().parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.model == SD15:
+        engine = random_sd15()
+    else:
+        engine = StyleGallery.load(EngineSpec(model=options.model))
+    models, size = engine.models, options.size
+    chosen = {
+        name: way
+        for name, way in ways(options.batches, options.shrink).items()
+        if not options.ways or name.split(",")[0] in options.ways
+    }
+    most, count = max(options.references), max(options.rounds, *options.batches)
+    work = cases(options.contents, options.styles, count, most, size, square=True)
+    contents, gallery = [case.content for case in work], work[0].references
+    peak = matmul_peak(models.device, models.dtype, options.matrix)
+    grid = (size // models.vae_factor, size // models.vae_factor)
+    flops = {batch: unet_flops(models, grid, batch) for batch in {w.batch for w in chosen.values()}}
+    rows: list[dict[str, Any]] = []
+    for references in options.references:
+        benches = {n: _Bench(engine, w, size, gallery[:references]) for n, w in chosen.items()}
+        judging = None if options.model == SD15 else _Judging(engine, size, gallery[:references])
+        for number in range(options.rounds):
+            for name, bench in benches.items():  # in turn: a slow spell of the machine hits all
+                batch = bench.way.batch
+                some = [contents[(number + k) % len(contents)] for k in range(batch)]
+                reading, made = bench.run(some)
+                plain, steered = flops[batch]
+                done = (reading.plain * plain + reading.steered * steered) / batch
+                rows.append(
+                    {
+                        "way": name,
+                        "references": references,
+                        "first": number == 0,
+                        "s/item": reading.seconds / batch,
+                        "UNet calls": reading.equivalents / batch,
+                        "of peak": done / reading.seconds / peak,
+                        "GB": reading.peak / 1e9,
+                        **(judging.figures(some[0], made) if judging else {}),
+                    }
+                )
+                print(name, references, f"{rows[-1]['s/item']:.2f} s", flush=True)
+                text = "".join(json.dumps(row) + "\n" for row in rows)
+                (options.out / "speed.jsonl").write_text(text)
+                (options.out / "speed.md").write_text(table_of(rows) + "\n")
+    print(f"peak: {peak / 1e9:.0f} GFLOP/s, the best product of {options.matrix} px matrices")
+    print(table_of(rows))
+
+
+class _Bench:
+    """One way, with one gallery and all that is remembered of it from item to item."""
+
+    def __init__(self, engine: StyleGallery, way: Way, size: int, gallery: list[Picture]) -> None:
+        self.way = way
+        self._params = way.params.model_copy(update={"image_size": size})
+        bank = AttentionBank(0) if way.forgets else AttentionBank()
+        self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
+        self._gallery = gallery
+        self._styles: list[PreparedImage] = []
+
+    def run(self, pictures: list[Picture]) -> tuple[Reading, PreparedImage]:
+        """Restyle a batch of contents; return what it took, and the first result."""
+        engine, params, contents = self._engine, self._params, []
+        if self.way.forgets:
+            # The published code inverts a content once, for its regions and for the start; the
+            # replica does it when it starts, so its regions are not charged for the same again.
+            contents, self._styles = self._prepared(pictures), []
+        with metered(engine.models) as reading:
+            contents = contents or self._prepared(pictures)
+            styles = self._styles = self._styles or self._prepared(self._gallery)
+            jobs = [
+                Job(content, styles, engine.match(content, styles, params), seed)
+                for seed, content in enumerate(contents)
+            ]
+            made = engine.stylize_batch(jobs, params)
+        return reading, made[0].picture
+
+    def _prepared(self, pictures: list[Picture]) -> list[PreparedImage]:
+        return [self._engine.prepare(picture, self._params) for picture in pictures]
+
+
+class _Judging:
+    """The figures of results, on the regions and matches of the default method."""
+
+    def __init__(self, engine: StyleGallery, size: int, gallery: list[Picture]) -> None:
+        self._engine, self._params = engine, StyleParams(image_size=size)
+        self._styles = [engine.prepare(picture, self._params) for picture in gallery]
+        self._contents: dict[Picture, PreparedImage] = {}
+        self._net: nn.Module = load_lite0("cpu")
+
+    def figures(self, content: Picture, made: Picture) -> dict[str, float]:
+        """Return the regional style distance and the SSIM of one result."""
+        if content not in self._contents:
+            self._contents[content] = self._engine.prepare(content, self._params)
+        ready = self._contents[content]
+        routing = self._engine.match(ready, self._styles, self._params)
+        named = (ready, self._styles, routing)
+        found = judge(self._net, made.pixels, *named, named)
+        return {name: found[name] for name in ("regional gram", "ssim")}
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """Return a Markdown table: medians over all items but the first, means of the figures."""
+    lines = ["| way | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    baseline: dict[int, float] = {}
+    for references, name in dict.fromkeys((row["references"], row["way"]) for row in rows):
+        own = [row for row in rows if (row["references"], row["way"]) == (references, name)]
+        later = [row["s/item"] for row in own if not row["first"]] or [own[0]["s/item"]]
+        seconds = median(later)
+        if name == PUBLISHED:
+            baseline[references] = seconds
+        cells = {
+            "references": str(references),
+            "s/item": f"{seconds:.2f}",
+            "least": f"{min(later):.2f}",
+            "most": f"{max(later):.2f}",
+            "first item": f"{own[0]['s/item']:.2f}",
+            "items/h": f"{3600 / seconds:.0f}",
+            "UNet calls": f"{median(row['UNet calls'] for row in own[-len(later) :]):.0f}",
+            "of peak": f"{median(row['of peak'] for row in own[-len(later) :]):.2f}",
+            "GB": f"{max(row['GB'] for row in own):.2f}",
+        }
+        if references in baseline:
+            cells["times faster"] = f"{baseline[references] / seconds:.1f}"
+        for figure in ("regional gram", "ssim"):
+            if figure in own[0]:
+                cells[figure] = f"{mean(row[figure] for row in own):.3f}"
+        lines.append(f"| {name} | " + " | ".join(cells.get(c, "") for c in COLUMNS) + " |")
+    return "\n".join(lines)
+
+
+def _shrunk(params: StyleParams, shrink: int) -> StyleParams:
+    return params.model_copy(update={"steps": max(1, params.steps // shrink)})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="The published procedure and ours, timed.")
+    parser.add_argument("--contents", type=Path, help="folder of photos")
+    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser.add_argument("--out", type=Path, required=True, help="folder for table and rows")
+    parser.add_argument("--model", default="embedded", help=f"model, or {SD15}: its shape alone")
+    parser.add_argument("--size", type=int, default=256, help="sides of the photos in pixels")
+    parser.add_argument("--references", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1])
+    parser.add_argument("--rounds", type=int, default=3, help="items that each way makes")
+    parser.add_argument("--ways", nargs="+", help="only these; names as in the table, no batches")
+    parser.add_argument("--shrink", type=int, default=1, help="divide all steps, to try the script")
+    parser.add_argument(
+        "--matrix", type=int, default=4096, help="side of the matrices for the peak"
+    )
+    parser.add_argument("--threads", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
