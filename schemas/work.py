@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from typing import Any
 
 from pydantic import Field
 
@@ -51,46 +50,59 @@ class WorkItem(Row):
     @property
     def asset_key(self) -> str:
         """Path of the asset below the output root."""
-        name = f"{self.view}-{self.item_id[:12]}.{self.image_format}"
-        return f"assets/{self.gallery_id}/{self.product_id}/{name}"
+        name = asset_name(self.product_id, self.view, self.item_id, self.image_format)
+        return f"assets/{self.gallery_id}/{name}"
 
 
-def item_id(
-    *,
-    image_version: str,
-    styles: list[StyleSource],
-    params: StyleParams,
-    engine_fingerprint: str,
-    image_format: str,
-    quality: int = 0,
-    seed: int | None = None,
-    mask_version: str | None = None,
-    protect_version: str | None = None,
-    routing_version: str | None = None,
-) -> str:
-    """Hash everything that can change the picture, and nothing else.
+def asset_name(product_id: str, view: str, item_id: str, image_format: str) -> str:
+    """Return the path of an item's asset below its gallery's folder."""
+    return f"{product_id}/{view}-{item_id[:12]}.{image_format}"
+
+
+class ItemIds:
+    """Ids of the items of one gallery: hashes of everything that can change the picture.
 
     Names, URIs, licences, run ids, batch sizes and the number of actors are left out on purpose:
     the same bytes restyled the same way are the same item wherever they lie.
-
-    Returns:
-        64 hex digits (SHA-256 of canonical JSON).
     """
-    payload: dict[str, Any] = {
-        "schema": SCHEMA_VERSION,
-        "image": image_version,
-        "styles": [[s.style_id, s.image_version, s.weight, s.mask_version] for s in styles],
-        "params": params.model_dump(mode="json"),
-        "engine": engine_fingerprint,
-        "format": image_format,
-        "quality": quality,
-        "seed": seed,
-        "mask": mask_version,
-        "protect": protect_version,
-        "routing": routing_version,
-    }
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+
+    def __init__(
+        self,
+        *,
+        styles: list[StyleSource],
+        params: StyleParams,
+        engine_fingerprint: str,
+        image_format: str,
+        quality: int = 0,
+    ) -> None:
+        """Turn what the items share into text once."""
+        shared = {
+            "schema": SCHEMA_VERSION,
+            "styles": [[s.style_id, s.image_version, s.weight, s.mask_version] for s in styles],
+            "params": params.model_dump(mode="json"),
+            "engine": engine_fingerprint,
+            "format": image_format,
+            "quality": quality,
+        }
+        self._shared = hashlib.sha256(_canonical(shared).encode())
+
+    def of(
+        self,
+        *,
+        image_version: str,
+        seed: int | None = None,
+        mask_version: str | None = None,
+        protect_version: str | None = None,
+        routing_version: str | None = None,
+    ) -> str:
+        """Return 64 hex digits (SHA-256 of canonical JSON)."""
+        own = [image_version, seed, mask_version, protect_version, routing_version]
+        digest = self._shared.copy()
+        digest.update(_canonical(own).encode())
+        return digest.hexdigest()
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 def derived_seed(identifier: str) -> int:

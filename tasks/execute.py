@@ -45,14 +45,14 @@ def execute(
         rejected=counts["rejected"],
         failed=counts["failed"],
     )
-    todo = [
+    if len(done) == len(plan.items):
+        on_progress(progress)
+        return
+    todo = (
         Assignment(item, adopt=bool(since) or item.asset_key in plan.standing)
         for item in plan.items
         if key_of(item) not in done
-    ]
-    if not todo:
-        on_progress(progress)
-        return
+    )
     from tasks.actor import StyleActor
     from tasks.cluster import connected  # Ray, which planning does without
     from tasks.pool import Pool
@@ -61,7 +61,8 @@ def execute(
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
         kind = actor or StyleActor
-        Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind).run(todo)
+        pool = Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind)
+        pool.run(todo, len(plan.items) - len(done))
 
 
 def _done_since(plan: Plan) -> dict[ItemKey, ItemResult]:

@@ -114,14 +114,15 @@ def _rows(plan: Plan) -> list[ItemResult]:
     """Return exactly one row per planned item, in the plan's order."""
     found = {**plan.done, **read_ledger(plan.spec.output, plan.run_id)}
     found |= {key: row for key, row in plan.done.items() if found[key].status != "ok"}
-    missing = [item for item in plan.items if key_of(item) not in found]
+    keys = [key_of(item) for item in plan.items]
+    missing = [key for key in keys if key not in found]
     if missing:
         first = missing[0]
         raise IncompleteRunError(
-            f"{len(missing)} of {len(plan.items)} items have no result yet, the first being "
+            f"{len(missing)} of {len(keys)} items have no result yet, the first being "
             f"{first.product_id}/{first.view} in {first.gallery_id}; run the same command again"
         )
-    return [found[key_of(item)] for item in plan.items]
+    return [found[key] for key in keys]
 
 
 def _summary(rows: list[ItemResult]) -> RunSummary:

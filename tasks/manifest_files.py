@@ -3,7 +3,7 @@
 import hashlib
 import posixpath
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,7 +44,7 @@ def catalog_from(src: str) -> pa.Table:
             for name, path in zip(names, paths, strict=True)
         ]
         table = _table(records, CatalogRow, ["product_id", "view", "image_uri"])
-    manifests.catalog_of(place, table.to_batches())
+    deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)  # raises what is wrong
     return table
 
 

@@ -1,7 +1,7 @@
 """Manifests in: the catalog and the style galleries, read, checked and made absolute."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,7 +14,7 @@ from tasks import storage
 from tasks.errors import FileMissing, ManifestError
 from tasks.manifest_checks import Unique, check_columns, checked_rows
 
-__all__ = ["Catalog", "Galleries", "ManifestError", "Photo", "read_catalog", "read_galleries"]
+__all__ = ["Galleries", "ManifestError", "Photo", "read_catalog", "read_galleries"]
 
 Galleries = dict[str, list[GalleryRow]]
 """gallery_id to its references in order of style_id."""
@@ -32,16 +32,8 @@ class Photo:
     extra: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Catalog:
-    """A checked catalog and where it came from."""
-
-    uri: str
-    photos: tuple[Photo, ...]
-
-
-def read_catalog(uri: str) -> Catalog:
-    """Read and check a catalog.
+def read_catalog(uri: str) -> Iterator[Photo]:
+    """Read and check a catalog, row by row: it may be larger than the memory.
 
     Raises:
         ManifestError: it is missing, no Parquet, or breaks a rule; see the message.
@@ -50,21 +42,19 @@ def read_catalog(uri: str) -> Catalog:
     return catalog_of(storage.absolute(uri), _batches(uri, CatalogRow))
 
 
-def catalog_of(uri: str, batches: Iterable[pa.RecordBatch]) -> Catalog:
+def catalog_of(uri: str, batches: Iterable[pa.RecordBatch]) -> Iterator[Photo]:
     """Check the rows of a catalog; relative URIs resolve against `uri`.
 
     Raises:
         ManifestError: a row breaks a rule.
     """
     keys = Unique(uri, "product_id")
-    photos = []
     for number, row, extra in checked_rows(uri, batches, CatalogRow):
         keys.check(number, row.product_id, row.view)
         if row.galleries is not None and not row.galleries:
             rule = "is an empty list; name galleries, or leave it empty (null) for all"
             raise ManifestError(uri, "galleries", number, rule)
-        photos.append(Photo(number, row, extra))
-    return Catalog(uri, tuple(photos))
+        yield Photo(number, row, extra)
 
 
 def read_galleries(uris: Sequence[str], only: Sequence[str] = ()) -> Galleries:
@@ -118,18 +108,19 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     return {name: rows for name, rows in galleries.items() if not only or name in only}
 
 
-def check_routes(catalog: Catalog, galleries: Galleries) -> None:
-    """Refuse a catalog that names galleries which do not exist.
+def check_routes(uri: str, photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
+    """Pass the photos of a catalog on, as long as they name galleries that exist.
 
     Raises:
-        ManifestError: it does; names the first row.
+        ManifestError: one does not; names the row.
     """
-    for photo in catalog.photos:
+    for photo in photos:
         for name in photo.row.galleries or ():
             if name not in galleries:
                 rule = f"names gallery {name!r}, which no gallery manifest has"
                 rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
-                raise ManifestError(catalog.uri, "galleries", photo.number, rule)
+                raise ManifestError(uri, "galleries", photo.number, rule)
+        yield photo
 
 
 def check_licenses(galleries: Galleries, source: str, today: date) -> None:
@@ -158,6 +149,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
+    """Open a manifest and check its columns now; its rows are read when they are asked for."""
     place = storage.absolute(uri)
     try:
         file = pq.ParquetFile(io.BytesIO(storage.read_bytes(place)))
@@ -170,6 +162,10 @@ def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
     check_columns(place, file.schema_arrow, model)
     if file.metadata.num_rows == 0:
         raise ManifestError(place, None, None, "has no rows; add at least one")
+    return _rows_of(place, file)
+
+
+def _rows_of(place: str, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
     try:
         yield from file.iter_batches(_BATCH)
     except (pa.ArrowException, OSError) as error:

@@ -5,23 +5,26 @@ Planning writes nothing and imports neither torch nor Ray, so that `plan` answer
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from schemas.result import ItemResult
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
-from schemas.work import SCHEMA_VERSION, WorkItem
+from schemas.work import SCHEMA_VERSION, asset_name
 from stylegallery.fingerprint import engine_fingerprint
-from tasks import manifests, storage, tables
+from tasks import manifests, storage
 from tasks.catalog_table import read_finished
 from tasks.errors import FileMissing, PlanError
 from tasks.estimate import Estimate, estimate
 from tasks.expand import expand
-from tasks.keys import ItemKey, key_of
+from tasks.keys import ItemKey
 from tasks.ledger import read_ledger
+from tasks.plan_items import PlanItems
 from tasks.run_files import RunFiles
 from tasks.versions import device_class, package_versions
 
@@ -49,7 +52,7 @@ class Plan:
     spec: RestyleSpec
     run_id: str
     engine_fingerprint: str
-    items: tuple[WorkItem, ...]
+    items: PlanItems
     done: dict[ItemKey, ItemResult]
     standing: frozenset[str]
     counts: PlanCounts
@@ -76,11 +79,21 @@ def plan(spec: RestyleSpec) -> Plan:
     source = ", ".join(spec.galleries)
     catalog = manifests.read_catalog(spec.catalog)
     every = manifests.read_galleries(spec.galleries)
-    manifests.check_routes(catalog, every)
     galleries = manifests.select(every, spec.only, source)
     if spec.require_license:
         manifests.check_licenses(galleries, source, datetime.now(UTC).date())
-    items = expand(catalog, galleries, spec, fingerprint)
+    items, products = PlanItems(list(galleries)), 0
+
+    def photos() -> Iterator[manifests.Photo]:
+        nonlocal products
+        for photo in manifests.check_routes(spec.catalog, catalog, every):
+            products += 1
+            yield photo
+
+    stream = photos()
+    for gallery_id, table in expand(stream, galleries, spec, fingerprint):
+        items.add(gallery_id, table)
+    deque(stream, maxlen=0)  # what a limit leaves out is checked and counted as well
     if not items:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
@@ -90,7 +103,7 @@ def plan(spec: RestyleSpec) -> Plan:
         items=len(items),
         done=len(done),
         todo=len(items) - len(done),
-        products=len(catalog.photos),
+        products=products,
         galleries=len(galleries),
         styles=sum(map(len, galleries.values())),
     )
@@ -108,7 +121,7 @@ def write_plan(plan: Plan) -> None:
     """
     if plan.counts.todo:
         storage.delete(plan.files.success)
-    tables.write_rows(plan.files.plan, plan.items, WorkItem)
+    plan.items.write(plan.files)
     record = RunRecord(
         run_id=plan.run_id,
         schema_version=SCHEMA_VERSION,
@@ -141,46 +154,56 @@ def _absolute(spec: RestyleSpec) -> RestyleSpec:
     )
 
 
-def _run_id(spec: RestyleSpec, fingerprint: str, items: tuple[WorkItem, ...]) -> str:
+def _run_id(spec: RestyleSpec, fingerprint: str, items: PlanItems) -> str:
     settings = {
         "params": spec.params.model_dump(mode="json"),
         "engine": fingerprint,
         "format": spec.image_format,
         "quality": spec.quality,
         "limit": spec.limit,
+        "items": items.digest(),
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for item in items:
-        digest.update(json.dumps(key_of(item)).encode())
     return f"run-{digest.hexdigest()[:_RUN_ID_DIGITS]}"
 
 
 def _look_up(
-    output: str, run_id: str, items: tuple[WorkItem, ...]
+    output: str, run_id: str, items: PlanItems
 ) -> tuple[dict[ItemKey, ItemResult], frozenset[str]]:
     """Find rows that spare work. An ok row counts only while its asset is there, whole."""
     finished, own = read_finished(output), read_ledger(output, run_id)
-    with ThreadPoolExecutor(8) as pool:
-        folders = sorted({f"assets/{item.gallery_id}" for item in items})
-        listings = pool.map(lambda f: storage.list_files(storage.join(output, f)), folders)
-        sizes = {
-            f"{folder}/{name}": size
-            for folder, listing in zip(folders, listings, strict=True)
-            for name, size in listing.items()
-        }
     done, standing = {}, set()
-    for item in items:
-        key = key_of(item)
-        row = own.get(key)
-        if (row is None or row.status != "ok") and key in finished:
-            row = finished[key].model_copy(update={"reused": True, "extra": item.extra})
-        if row is not None and row.status == "ok" and sizes.get(item.asset_key) != row.asset_bytes:
-            row = None
-        if row is not None and row.status != "failed":
-            done[key] = row
-        elif item.asset_key in sizes:
-            standing.add(item.asset_key)
+    sizes: dict[str, int] = {}
+    listed = ""
+    for gallery_id, part in items.parts():
+        if gallery_id != listed:
+            sizes, listed = (
+                storage.list_files(storage.join(output, f"assets/{gallery_id}")),
+                gallery_id,
+            )
+        if not (sizes or own or finished):
+            continue
+        for key, asset, extra in _keys(gallery_id, part):
+            row = own.get(key)
+            if (row is None or row.status != "ok") and key in finished:
+                row = finished[key].model_copy(update={"reused": True, "extra": extra})
+            if row is not None and row.status == "ok" and sizes.get(asset) != row.asset_bytes:
+                row = None
+            if row is not None and row.status != "failed":
+                done[key] = row
+            elif asset in sizes:
+                standing.add(f"assets/{gallery_id}/{asset}")
     return done, frozenset(standing)
+
+
+def _keys(gallery_id: str, part: pa.Table) -> Iterator[tuple[ItemKey, str, dict[str, str]]]:
+    """Yield key, asset below the gallery's folder and further columns of a part's items."""
+    names = ("item_id", "product_id", "view", "image_format")
+    columns = [part[name].to_pylist() for name in names]
+    extras = part["extra"].to_pylist(maps_as_pydicts="strict")
+    for identifier, product, view, ending, extra in zip(*columns, extras, strict=True):
+        key = ItemKey(identifier, product, view, gallery_id)
+        yield key, asset_name(product, view, identifier, ending), extra
 
 
 def _first_start(plan: Plan) -> datetime | None:

@@ -58,17 +58,17 @@ class Pool:
         self._deaths = 0
         self._notice = time.monotonic() + _WAITING_NOTICE
 
-    def run(self, assignments: Iterable[Assignment]) -> None:
-        """Do all items; when this is left, however it is, the rows so far are in the ledger.
+    def run(self, assignments: Iterable[Assignment], count: int) -> None:
+        """Do `count` items; when this is left, however it is, the rows so far are in the ledger.
 
         Raises:
             PoolError: engines cannot start or keep dying, so that no item is to blame.
             StorageError: the ledger cannot be written.
         """
-        self._backlog = Backlog(assignments)
+        self._backlog = Backlog(assignments, count)
         try:
-            count = min(self._layout.actors, len(self._backlog))
-            self._workers = [Worker(self._layout, self._setup, self._kind) for _ in range(count)]
+            actors = min(self._layout.actors, count)
+            self._workers = [Worker(self._layout, self._setup, self._kind) for _ in range(actors)]
             self._tell(self._progress)
             while len(self._backlog) or any(worker.streams for worker in self._workers):
                 self._step()

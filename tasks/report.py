@@ -15,6 +15,7 @@ from schemas.result import ItemResult
 from schemas.run import RunRecord, RunSummary
 from schemas.work import WorkItem
 from tasks import storage, tables
+from tasks.plan_items import read_items
 from tasks.report_cards import Album, make_cards
 from tasks.report_view import headline, pick, timings
 from tasks.run_files import RunFiles
@@ -37,7 +38,7 @@ def build_report(output: str, run_id: str) -> str:
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
-    items = {item.item_id: item for item in tables.read_rows(files.plan, WorkItem)}
+    items = {item.item_id: item for item in read_items(files)}
     results = tables.read_rows(files.results, ItemResult)
     inputs = {item.image_uri for item in items.values()}
     inputs |= {style.image_uri for item in items.values() for style in item.styles}

@@ -1,6 +1,6 @@
 """What failed, as a catalog: fix the cause and hand it in as the next manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -11,7 +11,7 @@ from schemas.work import WorkItem, derived_seed
 from tasks.keys import key_of
 
 
-def retry_table(items: Sequence[WorkItem], rows: Sequence[ItemResult]) -> pa.Table | None:
+def retry_table(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> pa.Table | None:
     """Return the failed items as catalog rows with absolute URIs, or None when nothing failed.
 
     A photo that failed in several galleries is one row that names them. Seeds that were derived

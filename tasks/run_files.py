@@ -29,8 +29,8 @@ class RunFiles:
 
     @property
     def plan(self) -> str:
-        """Every item asked for."""
-        return self._at("plan", "part-00000.parquet")
+        """Folder of the parts with every item asked for."""
+        return self._at("plan")
 
     @property
     def ledger(self) -> str:

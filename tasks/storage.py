@@ -8,7 +8,6 @@ import hashlib
 import os
 import posixpath
 import re
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tasks import backends
@@ -52,7 +51,7 @@ def absolute(uri: str) -> str:
         if parts.netloc not in ("", "localhost"):
             raise StorageError(f"{uri} names a host; write file:///absolute/path")
         return os.path.abspath(unquote(parts.path))
-    return os.path.abspath(Path(uri).expanduser())
+    return os.path.abspath(os.path.expanduser(uri))
 
 
 def join(base: str, *parts: str) -> str:
@@ -67,13 +66,13 @@ def parent(uri: str) -> str:
 
 def resolve(uri: str, manifest_uri: str) -> str:
     """Return `uri` made absolute; a relative path starts at the folder of the manifest."""
-    if scheme(uri) or uri.startswith(("/", "~")) or Path(uri).is_absolute():
+    if scheme(uri) or uri.startswith(("/", "~")) or os.path.isabs(uri):
         return absolute(uri)
-    base = join(parent(manifest_uri), uri)
+    base = join(posixpath.dirname(manifest_uri), uri)
     if scheme(base) == "s3":
         bucket, _, key = base[len("s3://") :].partition("/")
         return f"s3://{bucket}/{posixpath.normpath(key)}"
-    return os.path.normpath(base)
+    return os.path.abspath(base)
 
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:

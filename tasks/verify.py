@@ -12,6 +12,7 @@ from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.finalize import MATCH_KEYS
 from tasks.keys import ItemKey, key_of
+from tasks.plan_items import read_items
 from tasks.run_files import RunFiles
 
 _THREADS = 8
@@ -51,7 +52,7 @@ def verify(output: str, run_id: str) -> Verification:
     if not storage.exists(files.success):
         problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
     try:
-        items = tables.read_rows(files.plan, WorkItem)
+        items = list(read_items(files))
         rows = tables.read_rows(files.results, ItemResult)
         problems += _compare(items, rows)
         problems += _check_rows(items, rows)

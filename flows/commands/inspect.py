@@ -8,7 +8,6 @@ from cyclopts import Parameter
 from flows.console import say
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 from schemas.run import RunRecord
-from schemas.work import WorkItem
 
 Output = Annotated[str, Parameter(help="Output folder or S3 prefix of the run.")]
 Run = Annotated[str, Parameter(name="--run", help="Run id: a folder name below OUTPUT/runs.")]
@@ -16,16 +15,17 @@ Run = Annotated[str, Parameter(name="--run", help="Run id: a folder name below O
 
 def status(output: Output, /, *, run: Run) -> None:
     """Say how far a run is; rows reach the output every few seconds."""
-    from tasks import storage, tables
+    from tasks import storage
     from tasks.catalog_table import read_finished
     from tasks.keys import key_of
     from tasks.ledger import read_ledger
+    from tasks.plan_items import read_items
     from tasks.run_files import RunFiles
 
     files = RunFiles(storage.absolute(output), run)
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
     rows = {**read_finished(output), **read_ledger(output, run)}
-    items = tables.read_rows(files.plan, WorkItem)
+    items = list(read_items(files))
     counts = Counter(rows[key_of(item)].status for item in items if key_of(item) in rows)
     ended = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none yet"
     print(f"{run}: {record.state}, {counts.total()} of {len(items)} items ended ({ended})")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
-from schemas.work import StyleSource, WorkItem, derived_seed, item_id
+from schemas.work import ItemIds, StyleSource, WorkItem, derived_seed
 
 MODELS: list[type[BaseModel]] = [
     CatalogRow, GalleryRow, StyleParams, EngineSpec, LoraSpec, PoolSpec, RestyleSpec, StyleSource,
@@ -155,13 +156,14 @@ def test_styleid_has_nothing_to_guide_by() -> None:
         StyleParams(method="styleid", sampler="guided")
 
 
-def identify(**changes: object) -> str:
+def identify(**changes: Any) -> str:
     style = StyleSource(style_id="s", image_uri="x", image_version="v1")
-    base: dict[str, object] = {
-        "image_version": "i1", "styles": [style], "params": StyleParams(),
-        "engine_fingerprint": "e", "image_format": "png",
+    shared = {
+        "styles": [style], "params": StyleParams(), "engine_fingerprint": "e",
+        "image_format": "png", "quality": 0,
     }  # fmt: skip
-    return item_id(**(base | changes))  # type: ignore[arg-type]
+    given = {**shared, "image_version": "i1", **changes}
+    return ItemIds(**{name: given.pop(name) for name in shared}).of(**given)
 
 
 def test_item_id_changes_with_whatever_changes_the_picture() -> None:

@@ -82,7 +82,7 @@ def assignments(count: int) -> list[Assignment]:
 
 
 def test_leases_shrink_towards_the_end() -> None:
-    queue = Backlog(assignments(20))
+    queue = Backlog(assignments(20), 20)
     sizes = []
     while lease := queue.take(8, workers=2):
         sizes.append(len(lease))
@@ -94,7 +94,7 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     now = [0.0]
     monkeypatch.setattr(backlog.time, "monotonic", lambda: now[0])
     a, b, c, d = assignments(4)
-    queue = Backlog([c, d])
+    queue = Backlog([c, d], 2)
     queue.give_back([a, b])
     queue.retry(a)
     assert queue.take(1, 1) == [a]

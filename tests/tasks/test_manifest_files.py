@@ -29,7 +29,7 @@ def test_a_folder_becomes_a_catalog(tmp_path: Path) -> None:
         if name.endswith(("jpg", "PNG", "webp", "tif")) and not name.startswith(".")
     }
     manifest_files.write_manifest(table, out)
-    photos = manifests.read_catalog(out).photos
+    photos = list(manifests.read_catalog(out))
     ids = [photo.row.product_id for photo in photos]
     assert len(set(ids)) == 5
     assert {"b", "ü x", "a-1-png", "a-1-jpg", "a-1-webp"} == set(ids)
@@ -42,11 +42,11 @@ def test_a_manifest_moves_with_its_images(tmp_path: Path) -> None:
         manifest_files.catalog_from(str(home / "img")), str(home / "c.parquet")
     )
     home.rename(tmp_path / "moved")
-    (photo,) = manifests.read_catalog(str(tmp_path / "moved/c.parquet")).photos
+    (photo,) = list(manifests.read_catalog(str(tmp_path / "moved/c.parquet")))
     assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
     elsewhere = str(tmp_path / "other/c.parquet")
     manifest_files.write_manifest(manifest_files.catalog_from(str(tmp_path / "moved")), elsewhere)
-    (photo,) = manifests.read_catalog(elsewhere).photos
+    (photo,) = list(manifests.read_catalog(elsewhere))
     assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
 
 
@@ -77,7 +77,7 @@ def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
     )
     out = str(tmp_path / "c.parquet")
     manifest_files.write_manifest(manifest_files.catalog_from(str(source)), out)
-    one, two = manifests.read_catalog(out).photos
+    one, two = list(manifests.read_catalog(out))
     assert (one.row.product_id, one.row.galleries, one.row.seed) == ("007", ["monet", "kilim"], 5)
     assert one.row.image_uri == str(tmp_path / "list/img/a.jpg")
     assert one.extra == {"price": "1.50"}
@@ -135,6 +135,6 @@ def test_a_prefix_on_s3_becomes_a_catalog(s3_env: S3Server, tmp_path: Path) -> N
         storage.write_bytes(s3_env.uri(name), b"x")
     table = manifest_files.catalog_from(s3_env.uri("shop/img"))
     manifest_files.write_manifest(table, s3_env.uri("shop/c.parquet"))
-    photos = manifests.read_catalog(s3_env.uri("shop/c.parquet")).photos
+    photos = list(manifests.read_catalog(s3_env.uri("shop/c.parquet")))
     assert [photo.row.product_id for photo in photos] == ["a", "deep-b"]
     assert photos[1].row.image_uri == s3_env.uri("shop/img/deep/b.png")

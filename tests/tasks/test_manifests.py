@@ -10,7 +10,7 @@ import pytest
 
 from tasks import manifests
 from tasks.errors import ManifestError
-from tasks.manifests import Catalog, Galleries
+from tasks.manifests import Galleries, Photo
 from tests.s3_server import S3Server
 
 GOOD = {"product_id": ["a", "b"], "image_uri": ["a.jpg", "sub/b.jpg"]}
@@ -21,11 +21,11 @@ GALLERY = {
 }
 
 
-def catalog(folder: Path, **columns: Any) -> Catalog:
+def catalog(folder: Path, **columns: Any) -> list[Photo]:
     """Read a catalog with these columns; None drops one."""
     table = {name: values for name, values in {**GOOD, **columns}.items() if values is not None}
     pq.write_table(pa.table(table), folder / "c.parquet")
-    return manifests.read_catalog(str(folder / "c.parquet"))
+    return list(manifests.read_catalog(str(folder / "c.parquet")))
 
 
 def galleries(folder: Path, only: tuple[str, ...] = (), **columns: Any) -> Galleries:
@@ -44,7 +44,7 @@ def test_a_good_catalog_is_read(tmp_path: Path) -> None:
         tags=[["x", "y"], None],
         season=["ss26", "fw26"],
     )
-    one, two = found.photos
+    one, two = found
     assert (one.number, one.row.product_id, one.row.view, one.row.seed) == (1, "a", "main", 7)
     assert one.row.image_uri == str(tmp_path / "a.jpg")
     assert one.row.mask_uri is None
@@ -57,7 +57,7 @@ def test_a_good_catalog_is_read(tmp_path: Path) -> None:
 def test_dictionaries_and_large_strings_are_text(tmp_path: Path) -> None:
     encoded = pa.array(["a", "b"]).dictionary_encode()
     found = catalog(tmp_path, product_id=encoded, view=pa.array(["x", "y"], pa.large_string()))
-    assert [photo.row.product_id for photo in found.photos] == ["a", "b"]
+    assert [photo.row.product_id for photo in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -110,22 +110,22 @@ def test_rows_are_counted_over_batches(tmp_path: Path) -> None:
 
 
 def test_ids_that_differ_in_case_are_two(tmp_path: Path) -> None:
-    assert len(catalog(tmp_path, product_id=["a", "A"]).photos) == 2
+    assert len(catalog(tmp_path, product_id=["a", "A"])) == 2
 
 
 def test_files_that_are_no_manifests_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
     with pytest.raises(ManifestError, match="not found; give one Parquet file"):
-        manifests.read_catalog(str(path))
+        list(manifests.read_catalog(str(path)))
     for data in (b"", b"product_id,image_uri\na,b\n", b"PAR1" + bytes(100) + b"PAR1"):
         path.write_bytes(data)
         with pytest.raises(ManifestError, match="is no Parquet file"):
-            manifests.read_catalog(str(path))
+            list(manifests.read_catalog(str(path)))
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in GOOD}), path)
     with pytest.raises(ManifestError, match="has no rows"):
-        manifests.read_catalog(str(path))
+        list(manifests.read_catalog(str(path)))
     with pytest.raises(ManifestError, match="not found"):
-        manifests.read_catalog(str(tmp_path))
+        list(manifests.read_catalog(str(tmp_path)))
 
 
 def test_galleries_are_sorted_and_chosen(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_unknown_galleries_are_refused(tmp_path: Path) -> None:
         galleries(tmp_path, only=("x",))
     routed = catalog(tmp_path, galleries=[["g"], ["g", "x"]])
     with pytest.raises(ManifestError, match="`galleries`, row 2: names gallery 'x'"):
-        manifests.check_routes(routed, found)
+        list(manifests.check_routes("c.parquet", routed, found))
 
 
 def test_a_style_in_two_manifests_is_refused(tmp_path: Path) -> None:
@@ -185,5 +185,5 @@ def test_manifests_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:
     catalog(tmp_path)
     s3_env.file("m").mkdir(exist_ok=True)
     s3_env.file("m/c.parquet").write_bytes((tmp_path / "c.parquet").read_bytes())
-    found = manifests.read_catalog(s3_env.uri("m/c.parquet"))
-    assert found.photos[1].row.image_uri == s3_env.uri("m/sub/b.jpg")
+    found = list(manifests.read_catalog(s3_env.uri("m/c.parquet")))
+    assert found[1].row.image_uri == s3_env.uri("m/sub/b.jpg")

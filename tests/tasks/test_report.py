@@ -102,7 +102,7 @@ def output(tmp_path: Path) -> Path:
 
 def report(output: Path, items: list[WorkItem], results: list[ItemResult]) -> str:
     files = RunFiles(str(output), "run-1")
-    tables.write_rows(files.plan, items, WorkItem)
+    tables.write_rows(f"{files.plan}/part-00000-00000.parquet", items, WorkItem)
     tables.write_rows(files.results, results, ItemResult)
     for number, result in enumerate(results):
         if result.asset_uri:

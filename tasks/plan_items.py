@@ -1,0 +1,90 @@
+"""The items of a plan as Parquet parts: on the local disk while planning, then in the output."""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.arrow import from_table
+from schemas.work import WorkItem
+from tasks import storage, tables
+from tasks.run_files import RunFiles
+
+
+class PlanItems:
+    """The items of a plan, gallery after gallery, in the catalog's order.
+
+    They lie in a folder that goes away with this object: a plan may be larger than the memory, and
+    planning leaves the output as it is.
+    """
+
+    def __init__(self, galleries: list[str]) -> None:
+        """Take items of these galleries."""
+        self._home = Path(mkdtemp(prefix="stylegallery-plan-"))
+        finalize(self, shutil.rmtree, self._home, ignore_errors=True)
+        self._numbers = {name: number for number, name in enumerate(galleries)}
+        self._parts: Counter[str] = Counter()
+        self._digests = {name: hashlib.sha256(name.encode()) for name in galleries}
+        self._count = 0
+
+    def add(self, gallery_id: str, table: pa.Table) -> None:
+        """Take the next items of a gallery."""
+        name = f"part-{self._numbers[gallery_id]:05d}-{self._parts[gallery_id]:05d}.parquet"
+        (self._home / name).write_bytes(tables.to_bytes(table))
+        self._parts[gallery_id] += 1
+        self._count += len(table)
+        keys = zip(*(table[c].to_pylist() for c in ("item_id", "product_id", "view")), strict=True)
+        text = "".join("\t".join(key) + "\n" for key in keys)  # ids hold no control characters
+        self._digests[gallery_id].update(text.encode())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[WorkItem]:
+        for _, part in self.parts():
+            yield from from_table(part, WorkItem)
+
+    def parts(self) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the items as tables, in order, each of one gallery, whose id comes with it."""
+        names = list(self._numbers)
+        for path in self._paths():
+            yield names[int(path.name.split("-")[1])], pq.read_table(path)
+
+    def digest(self) -> str:
+        """Return a hash of the items' identities."""
+        digest = hashlib.sha256()
+        for name, own in self._digests.items():
+            if name in self._parts:
+                digest.update(own.digest())
+        return digest.hexdigest()
+
+    def write(self, files: RunFiles) -> None:
+        """Copy the parts into a run's folder.
+
+        Raises:
+            StorageError: the output cannot be written.
+        """
+        for path in self._paths():
+            storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._home.iterdir())
+
+
+def read_items(files: RunFiles) -> Iterator[WorkItem]:
+    """Yield the items of a run from its folder, in the plan's order.
+
+    Raises:
+        FileMissing: there is no plan.
+        RecordError: a part is damaged.
+        StorageError: the output cannot be read.
+    """
+    names = [name for name in storage.list_names(files.plan) if name.endswith(".parquet")]
+    for name in names or ["part-00000-00000.parquet"]:
+        yield from tables.read_rows(storage.join(files.plan, name), WorkItem)
