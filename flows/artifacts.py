@@ -6,8 +6,8 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from schemas.result import ItemResult
 from schemas.run import RunSummary
-from tasks import tables
 from tasks.planning import Plan
+from tasks.report_survey import survey
 from tasks.report_view import headline
 
 logger = logging.getLogger(__name__)
@@ -18,13 +18,13 @@ _MOST_FAILURES = 50
 def publish(plan: Plan, summary: RunSummary, report: str) -> None:
     """Write the artifacts; a server that refuses them does not fail the run."""
     try:
-        troubled = _troubled(plan) if summary.rejected + summary.failed else []
+        troubled = survey(plan.files, 0, _MOST_FAILURES).troubled
         create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         if troubled:
             create_table_artifact(
                 key="restyle-failures",
                 description=f"Items without an asset (first {_MOST_FAILURES}).",
-                table=[_row(result) for result in troubled[:_MOST_FAILURES]],
+                table=[_row(result) for result in troubled],
             )
     except Exception as error:
         logger.warning("Prefect took no artifacts (%s); the run itself is complete", error)
@@ -47,11 +47,6 @@ def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
         f"| Taken over from earlier runs | {summary.reused} |",
     ]
     return "\n".join(lines)
-
-
-def _troubled(plan: Plan) -> list[ItemResult]:
-    rows = tables.read_rows(plan.files.results, ItemResult)
-    return [row for row in rows if row.status != "ok"]
 
 
 def _row(result: ItemResult) -> dict[str, str]:

@@ -1,12 +1,15 @@
 """The doing of a plan: what is not done yet goes through the pool, row by row into the ledger."""
 
-from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from schemas.result import ItemResult
-from tasks.keys import ItemKey, key_of
+import pyarrow as pa
+
+from schemas.arrow import from_table
+from schemas.work import WorkItem
+from tasks.known import Known, since
 from tasks.lease import ActorSetup, Assignment
-from tasks.ledger import Ledger, read_ledger
+from tasks.ledger import Ledger
 from tasks.planning import Plan
 from tasks.progress import OnProgress, Progress
 from tasks.versions import device_class
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 _BATCH = {"cuda": 8}
 """Items that share UNet calls, where nobody says; a CPU is as fast with one after the other."""
+_SOME = 256
 
 
 def execute(
@@ -35,24 +39,19 @@ def execute(
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
-    since = _done_since(plan)
-    done = {**since, **plan.done}
-    counts = Counter(row.status for row in done.values())
+    moment = int(plan.made_at.timestamp() * 1e6)
+    known = since(plan.known, plan.spec.output, plan.run_id, plan.items, moment)
+    done = int(known.done.sum())
     progress = Progress(
-        done=len(done),
+        done=done,
         total=len(plan.items),
-        ok=counts["ok"],
-        rejected=counts["rejected"],
-        failed=counts["failed"],
+        ok=known.count("ok"),
+        rejected=known.count("rejected"),
+        failed=known.count("failed"),
     )
-    if len(done) == len(plan.items):
+    if done == len(plan.items):
         on_progress(progress)
         return
-    todo = (
-        Assignment(item, adopt=bool(since) or item.asset_key in plan.standing)
-        for item in plan.items
-        if key_of(item) not in done
-    )
     from tasks.actor import StyleActor
     from tasks.cluster import connected  # Ray, which planning does without
     from tasks.pool import Pool
@@ -62,19 +61,22 @@ def execute(
         setup = _setup(plan, layout.threads)
         kind = actor or StyleActor
         pool = Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind)
-        pool.run(todo, len(plan.items) - len(done))
+        pool.run(assignments(plan, known), len(plan.items) - done)
 
 
-def _done_since(plan: Plan) -> dict[ItemKey, ItemResult]:
-    """Return the rows of items that were done after the plan was made, by an attempt cut short.
-
-    Older rows were looked at by the planner; it left out those whose assets are gone.
-    """
-    return {
-        key: row
-        for key, row in read_ledger(plan.spec.output, plan.run_id).items()
-        if row.status != "failed" and row.finished_at and row.finished_at >= plan.made_at
-    }
+def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
+    """Yield what is left to do, in the plan's order; items are made when they are asked for."""
+    offset = 0
+    for _, part in plan.items.parts():
+        here = slice(offset, offset + len(part))
+        offset += len(part)
+        left = (~known.done[here]).nonzero()[0]
+        standing = known.standing[here]
+        for begin in range(0, len(left), _SOME):
+            places = left[begin : begin + _SOME]
+            items = from_table(part.take(pa.array(places)), WorkItem)
+            for place, item in zip(places, items, strict=True):
+                yield Assignment(item, adopt=bool(standing[place]))
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

@@ -3,23 +3,23 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
 import pyarrow as pa
 
-from schemas.arrow import arrow_schema
-from schemas.result import ItemResult, MatchRow
+from schemas.arrow import from_table
 from schemas.run import RestyleSpec, RunRecord, RunSummary
+from schemas.work import WorkItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished
-from tasks.errors import IncompleteRunError, RecordError
-from tasks.keys import ItemKey, key_of
+from tasks.errors import RecordError
 from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
+from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
-
-MATCH_KEYS = ItemKey._fields
+from tasks.row_index import RowIndex
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -32,16 +32,36 @@ def write_results(plan: Plan) -> RunSummary:
         RecordError: the ledger or an earlier table is damaged.
         StorageError: the output cannot be read or written.
     """
-    rows = _rows(plan)
-    tables.write_rows(plan.files.results, rows, ItemResult)
-    storage.write_bytes(plan.files.matches, tables.to_bytes(match_table(rows)))
-    retry = retry_table(plan.items, rows)
-    if retry is None:
-        storage.delete(plan.files.retry)
+    own = read_ledger(plan.spec.output, plan.run_id)
+    check_whole(plan, own)
+    counts: Counter[str] = Counter()
+    failed: list[WorkItem] = []
+    add_finished(plan.spec.output, _write_parts(plan, own, counts, failed))
+    if failed:
+        storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
     else:
-        storage.write_bytes(plan.files.retry, tables.to_bytes(retry))
-    add_finished(plan.spec.output, [row for row in rows if row.status == "ok"])
-    return _summary(rows)
+        storage.delete(plan.files.retry)
+    return RunSummary.model_validate(counts)
+
+
+def _write_parts(
+    plan: Plan, own: RowIndex, counts: Counter[str], failed: list[WorkItem]
+) -> Iterator[pa.Table]:
+    """Write the parts of results and matches; yield the rows of what this run computed."""
+    for part in result_parts(plan, own):
+        storage.write_bytes(storage.join(plan.files.results, part.name), tables.to_bytes(part.rows))
+        storage.write_bytes(
+            storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())
+        )
+        counts.update(_counts(part))
+        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), WorkItem)
+        yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
+
+
+def _counts(part: Part) -> dict[str, int]:
+    ended = {status: part.ended(status) for status in ("ok", "rejected", "failed")}
+    reused = part.rows["reused"].to_numpy() & ended["ok"]
+    return {name: int(mask.sum()) for name, mask in {**ended, "reused": reused}.items()}
 
 
 def finalize(
@@ -67,7 +87,7 @@ def finalize(
     content = {
         "run_id": run_id,
         **summary.model_dump(),
-        "results_sha256": hashlib.sha256(storage.read_bytes(plan.files.results)).hexdigest(),
+        "results_sha256": _digest(plan.files.results),
     }
     storage.write_bytes(plan.files.success, f"{json.dumps(content, indent=2)}\n".encode())
     return summary
@@ -100,36 +120,9 @@ def close_record(
     write_record(plan.files, record.model_copy(update=ending))
 
 
-def match_table(rows: list[ItemResult]) -> pa.Table:
-    """Return one row per item and content region: the item's key, then the match."""
-    keys = arrow_schema(ItemResult)
-    fields = [keys.field(name) for name in MATCH_KEYS] + list(arrow_schema(MatchRow))
-    flat = [
-        {**key_of(row)._asdict(), **match.model_dump()} for row in rows for match in row.matches
-    ]
-    return pa.Table.from_pylist(flat, schema=pa.schema(fields))
-
-
-def _rows(plan: Plan) -> list[ItemResult]:
-    """Return exactly one row per planned item, in the plan's order."""
-    found = {**plan.done, **read_ledger(plan.spec.output, plan.run_id)}
-    found |= {key: row for key, row in plan.done.items() if found[key].status != "ok"}
-    keys = [key_of(item) for item in plan.items]
-    missing = [key for key in keys if key not in found]
-    if missing:
-        first = missing[0]
-        raise IncompleteRunError(
-            f"{len(missing)} of {len(keys)} items have no result yet, the first being "
-            f"{first.product_id}/{first.view} in {first.gallery_id}; run the same command again"
-        )
-    return [found[key] for key in keys]
-
-
-def _summary(rows: list[ItemResult]) -> RunSummary:
-    counts = Counter(row.status for row in rows)
-    return RunSummary(
-        ok=counts["ok"],
-        rejected=counts["rejected"],
-        failed=counts["failed"],
-        reused=sum(row.reused for row in rows if row.status == "ok"),
-    )
+def _digest(folder: str) -> str:
+    """Return a hash of a table's parts, one after the other."""
+    digest = hashlib.sha256()
+    for name in tables.part_names(folder):
+        digest.update(storage.read_bytes(storage.join(folder, name)))
+    return digest.hexdigest()

@@ -6,14 +6,17 @@ last few seconds; their assets stand and are taken over by the next attempt.
 
 import secrets
 import time
+from collections.abc import Iterator
+
+import pyarrow as pa
 
 from schemas.result import ItemResult
 from tasks import storage, tables
 from tasks.errors import RecordError
-from tasks.keys import ItemKey, winners
+from tasks.row_index import RowIndex
 from tasks.run_files import RunFiles
 
-MAX_ROWS = 64
+MAX_ROWS = 512
 MAX_SECONDS = 3.0
 
 
@@ -63,24 +66,24 @@ class Ledger:
             self._rows = []
 
 
-def read_ledger(output: str, run_id: str) -> dict[ItemKey, ItemResult]:
+def read_ledger(output: str, run_id: str) -> RowIndex:
     """Return the row that counts for each item of a run; empty when nothing was done yet.
 
     Raises:
         RecordError: a part is damaged or belongs to another run; says which.
         StorageError: the ledger cannot be read.
     """
-    folder = RunFiles(storage.absolute(output), run_id).ledger
-    rows: list[ItemResult] = []
-    for name in storage.list_names(folder):
-        if not name.endswith(".parquet"):
-            continue
+    return RowIndex(_parts(RunFiles(storage.absolute(output), run_id).ledger, run_id))
+
+
+def _parts(folder: str, run_id: str) -> Iterator[tuple[str, pa.Table]]:
+    for name in tables.part_names(folder):
         uri = storage.join(folder, name)
-        part = tables.read_rows(uri, ItemResult)
-        foreign = {row.run_id for row in part} - {run_id}
+        part = tables.read_rows_table(uri, ItemResult)
+        foreign = set(part["run_id"].to_pylist()) - {run_id}
         if foreign:
             raise RecordError(
-                f"{uri} belongs to run {min(foreign) or 'unknown'}, not to {run_id}; move it away"
+                f"{uri} belongs to run {min(filter(None, foreign), default='unknown')}, not to "
+                f"{run_id}; move it away"
             )
-        rows += part
-    return winners(rows)
+        yield uri, part

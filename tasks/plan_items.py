@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from schemas.arrow import from_table
 from schemas.work import WorkItem
 from tasks import storage, tables
+from tasks.errors import FileMissing
 from tasks.run_files import RunFiles
 
 
@@ -51,10 +52,9 @@ class PlanItems:
             yield from from_table(part, WorkItem)
 
     def parts(self) -> Iterator[tuple[str, pa.Table]]:
-        """Yield the items as tables, in order, each of one gallery, whose id comes with it."""
-        names = list(self._numbers)
-        for path in self._paths():
-            yield names[int(path.name.split("-")[1])], pq.read_table(path)
+        """Yield the items as tables, in order, each with its file's name."""
+        for path in sorted(self._home.iterdir()):
+            yield path.name, pq.read_table(path)
 
     def digest(self) -> str:
         """Return a hash of the items' identities."""
@@ -70,21 +70,20 @@ class PlanItems:
         Raises:
             StorageError: the output cannot be written.
         """
-        for path in self._paths():
+        for path in self._home.iterdir():
             storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._home.iterdir())
 
-
-def read_items(files: RunFiles) -> Iterator[WorkItem]:
-    """Yield the items of a run from its folder, in the plan's order.
+def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
+    """Yield name and items of each part of a run's plan, from its folder, in order.
 
     Raises:
         FileMissing: there is no plan.
         RecordError: a part is damaged.
         StorageError: the output cannot be read.
     """
-    names = [name for name in storage.list_names(files.plan) if name.endswith(".parquet")]
-    for name in names or ["part-00000-00000.parquet"]:
-        yield from tables.read_rows(storage.join(files.plan, name), WorkItem)
+    names = tables.part_names(files.plan)
+    if not names:
+        raise FileMissing(f"{files.plan} holds no plan; run the same command again")
+    for name in names:
+        yield name, tables.read_rows_table(storage.join(files.plan, name), WorkItem)

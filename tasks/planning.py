@@ -10,20 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import pyarrow as pa
 from pydantic import ValidationError
 
-from schemas.result import ItemResult
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
-from schemas.work import SCHEMA_VERSION, asset_name
+from schemas.work import SCHEMA_VERSION
 from stylegallery.fingerprint import engine_fingerprint
 from tasks import manifests, storage
-from tasks.catalog_table import read_finished
 from tasks.errors import FileMissing, PlanError
 from tasks.estimate import Estimate, estimate
 from tasks.expand import expand
-from tasks.keys import ItemKey
-from tasks.ledger import read_ledger
+from tasks.known import Known, look_up
 from tasks.plan_items import PlanItems
 from tasks.run_files import RunFiles
 from tasks.versions import device_class, package_versions
@@ -42,8 +38,7 @@ class Plan:
         run_id: Same command on same inputs: same id.
         engine_fingerprint: Everything about the engine that may change pixels.
         items: Every item asked for, grouped by gallery.
-        done: Rows of those among them that need no work.
-        standing: Keys of assets that stand although no row tells of them: a crash came between.
+        known: What earlier attempts and runs left of each.
         counts: The plan in numbers.
         estimate: What is left will cost about this much.
         made_at: When the done items were looked up, UTC.
@@ -53,8 +48,7 @@ class Plan:
     run_id: str
     engine_fingerprint: str
     items: PlanItems
-    done: dict[ItemKey, ItemResult]
-    standing: frozenset[str]
+    known: Known
     counts: PlanCounts
     estimate: Estimate
     made_at: datetime
@@ -98,17 +92,18 @@ def plan(spec: RestyleSpec) -> Plan:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
     made_at = datetime.now(UTC)
-    done, standing = _look_up(spec.output, run_id, items)
+    known = look_up(spec.output, run_id, items)
+    done = int(known.done.sum())
     counts = PlanCounts(
         items=len(items),
-        done=len(done),
-        todo=len(items) - len(done),
+        done=done,
+        todo=len(items) - done,
         products=products,
         galleries=len(galleries),
         styles=sum(map(len, galleries.values())),
     )
-    cost = estimate(counts.todo, spec, device_class(spec), done.values())
-    return Plan(spec, run_id, fingerprint, items, done, standing, counts, cost, made_at)
+    cost = estimate(counts.todo, spec, device_class(spec), known.samples)
+    return Plan(spec, run_id, fingerprint, items, known, counts, cost, made_at)
 
 
 def write_plan(plan: Plan) -> None:
@@ -165,45 +160,6 @@ def _run_id(spec: RestyleSpec, fingerprint: str, items: PlanItems) -> str:
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     return f"run-{digest.hexdigest()[:_RUN_ID_DIGITS]}"
-
-
-def _look_up(
-    output: str, run_id: str, items: PlanItems
-) -> tuple[dict[ItemKey, ItemResult], frozenset[str]]:
-    """Find rows that spare work. An ok row counts only while its asset is there, whole."""
-    finished, own = read_finished(output), read_ledger(output, run_id)
-    done, standing = {}, set()
-    sizes: dict[str, int] = {}
-    listed = ""
-    for gallery_id, part in items.parts():
-        if gallery_id != listed:
-            sizes, listed = (
-                storage.list_files(storage.join(output, f"assets/{gallery_id}")),
-                gallery_id,
-            )
-        if not (sizes or own or finished):
-            continue
-        for key, asset, extra in _keys(gallery_id, part):
-            row = own.get(key)
-            if (row is None or row.status != "ok") and key in finished:
-                row = finished[key].model_copy(update={"reused": True, "extra": extra})
-            if row is not None and row.status == "ok" and sizes.get(asset) != row.asset_bytes:
-                row = None
-            if row is not None and row.status != "failed":
-                done[key] = row
-            elif asset in sizes:
-                standing.add(f"assets/{gallery_id}/{asset}")
-    return done, frozenset(standing)
-
-
-def _keys(gallery_id: str, part: pa.Table) -> Iterator[tuple[ItemKey, str, dict[str, str]]]:
-    """Yield key, asset below the gallery's folder and further columns of a part's items."""
-    names = ("item_id", "product_id", "view", "image_format")
-    columns = [part[name].to_pylist() for name in names]
-    extras = part["extra"].to_pylist(maps_as_pydicts="strict")
-    for identifier, product, view, ending, extra in zip(*columns, extras, strict=True):
-        key = ItemKey(identifier, product, view, gallery_id)
-        yield key, asset_name(product, view, identifier, ending), extra
 
 
 def _first_start(plan: Plan) -> datetime | None:

@@ -4,20 +4,17 @@ It is built from the tables and pictures below the output root alone, so it can 
 at any time, wherever the run took place.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import jinja2
 
-from schemas.result import ItemResult
 from schemas.run import RunRecord, RunSummary
-from schemas.work import WorkItem
-from tasks import storage, tables
-from tasks.plan_items import read_items
+from tasks import storage
 from tasks.report_cards import Album, make_cards
-from tasks.report_view import headline, pick, timings
+from tasks.report_survey import Survey, survey
+from tasks.report_view import headline
 from tasks.run_files import RunFiles
 
 _MOST_CARDS: Final = 300
@@ -38,31 +35,22 @@ def build_report(output: str, run_id: str) -> str:
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
-    items = {item.item_id: item for item in read_items(files)}
-    results = tables.read_rows(files.results, ItemResult)
-    inputs = {item.image_uri for item in items.values()}
-    inputs |= {style.image_uri for item in items.values() for style in item.styles}
+    found = survey(files, _MOST_CARDS, _MOST_TROUBLES)
+    inputs = {item.image_uri for item in found.items.values()}
+    inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
 
     def fetch(uri: str) -> bytes:
         return storage.read_bytes(uri if uri in inputs else storage.join(root, uri))
 
-    page = render(record, items, results, Album(fetch))
-    storage.write_bytes(files.report, page.encode())
+    storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
     return files.report
 
 
-def render(
-    record: RunRecord, items: dict[str, WorkItem], results: Sequence[ItemResult], album: Album
-) -> str:
+def render(record: RunRecord, found: Survey, album: Album) -> str:
     """Return the page. Every value from a manifest passes through the template's escaping."""
-    shown = pick(results, items, _MOST_CARDS)
-    cards = make_cards(shown, items, album)
-    troubled = sorted(
-        (r for r in results if r.status != "ok"),
-        key=lambda r: (r.status, r.product_id, r.view, r.gallery_id),
-    )
-    counts = {s: sum(r.status == s for r in results) for s in ("ok", "rejected", "failed")}
-    summary = RunSummary(**counts, reused=sum(r.reused for r in results))
+    cards = make_cards(found.shown, found.items, album)
+    summary = found.summary
+    statuses = ("ok", "rejected", "failed")
     template = _environment().get_template("report.html.j2")
     return template.render(
         run=record,
@@ -70,15 +58,15 @@ def render(
         facts=_facts(record, summary),
         parameters=_parameters(record),
         summary=summary,
-        galleries=sorted({r.gallery_id for r in results}),
-        statuses=[status for status, count in counts.items() if count],
-        troubled=troubled[:_MOST_TROUBLES],
-        hidden_troubles=len(troubled) - len(troubled[:_MOST_TROUBLES]),
+        galleries=found.galleries,
+        statuses=[status for status in statuses if getattr(summary, status)],
+        troubled=found.troubled,
+        hidden_troubles=summary.rejected + summary.failed - len(found.troubled),
         cards=cards,
         dense=len(cards) > 12,
         hidden_cards=summary.ok - len(cards),
         images=list(album.shared.values()),
-        timings=timings(results),
+        timings=found.timings,
     )
 
 

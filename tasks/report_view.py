@@ -1,13 +1,13 @@
 """What the report's template shows, worked out from the rows of a run."""
 
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import mean, median
 
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
-from schemas.work import WorkItem
 from stylegallery.palette import NEUTRAL, Colour
 from tasks.thumbnails import Thumbnail
 
@@ -105,23 +105,24 @@ def total_seconds(by_stage: Mapping[str, float]) -> float:
     return by_stage.get(_TOTAL, 0.0) or sum(by_stage.values())
 
 
-def timings(results: Iterable[ItemResult]) -> Timings:
-    """Sum up where the time went; items taken over from earlier runs do not count."""
-    timed = [r.timings for r in results if r.status == "ok" and r.timings and not r.reused]
-    if not timed:
-        return Timings()
+def timings(measured: Iterable[Mapping[str, float]]) -> Timings:
+    """Sum up where the time of many items went, from the seconds by stage of each."""
     totals: dict[str, float] = defaultdict(float)
-    for one in timed:
-        for stage, seconds in one.items():
-            if stage != _TOTAL:
-                totals[stage] += seconds / len(timed)
+    sums = array("d")
+    for one in measured:
+        if one:
+            sums.append(total_seconds(one))
+            for stage, seconds in one.items():
+                totals[stage] += seconds
+    totals.pop(_TOTAL, None)
+    if not sums:
+        return Timings()
     whole = sum(totals.values()) or 1.0
     slices, start = [], 0.0
     for stage, seconds in totals.items():
-        slices.append(Slice(stage, seconds, start, seconds / whole))
+        slices.append(Slice(stage, seconds / len(sums), start, seconds / whole))
         start += seconds / whole
-    sums = [total_seconds(one) for one in timed]
-    return Timings(slices, len(timed), mean(sums), median(sums), max(sums))
+    return Timings(slices, len(sums), mean(sums), median(sums), max(sums))
 
 
 def headline(summary: RunSummary) -> str:
@@ -139,15 +140,6 @@ def match_table(result: ItemResult, painted: dict[int, Colour]) -> list[Match]:
     """Return the match rows, largest region first, with their colours."""
     rows = sorted(result.matches, key=lambda match: -match.area)
     return [Match(row, _css(painted.get(row.region, NEUTRAL))) for row in rows]
-
-
-def pick(results: Sequence[ItemResult], items: dict[str, WorkItem], most: int) -> list[ItemResult]:
-    """Choose at most `most` items with an asset to show: an even sample in reading order."""
-    shown = [r for r in results if r.status == "ok" and r.item_id in items]
-    shown.sort(key=lambda r: (r.product_id, r.view, r.gallery_id))
-    if len(shown) <= most:
-        return shown
-    return [shown[k * len(shown) // most] for k in range(most)]
 
 
 def _css(colour: Colour) -> str:

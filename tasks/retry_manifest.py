@@ -6,27 +6,20 @@ import pyarrow as pa
 
 from schemas.arrow import arrow_schema
 from schemas.manifest import CatalogRow
-from schemas.result import ItemResult
 from schemas.work import WorkItem, derived_seed
-from tasks.keys import key_of
 
 
-def retry_table(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> pa.Table | None:
-    """Return the failed items as catalog rows with absolute URIs, or None when nothing failed.
+def retry_table(failed: Iterable[WorkItem]) -> pa.Table:
+    """Return failed items as catalog rows with absolute URIs.
 
     A photo that failed in several galleries is one row that names them. Seeds that were derived
     stay empty, so that the next run finds the same item ids.
     """
-    failed = {key_of(row) for row in rows if row.status == "failed"}
     photos: dict[tuple[str, str], tuple[CatalogRow, dict[str, str]]] = {}
-    for item in items:
-        if key_of(item) not in failed:
-            continue
+    for item in failed:
         held = photos.get((item.product_id, item.view))
         galleries = [*((held[0].galleries if held else None) or []), item.gallery_id]
         photos[item.product_id, item.view] = (_row(item, galleries), item.extra)
-    if not photos:
-        return None
     names = sorted({name for _, extra in photos.values() for name in extra})
     schema = arrow_schema(CatalogRow)
     for name in names:

@@ -39,13 +39,13 @@ class RunFiles:
 
     @property
     def results(self) -> str:
-        """One row per item."""
-        return self._at("results", "part-00000.parquet")
+        """Folder of the parts with one row per item, each of the plan's part of that name."""
+        return self._at("results")
 
     @property
     def matches(self) -> str:
-        """One row per item and content region."""
-        return self._at("matches", "part-00000.parquet")
+        """Folder of the parts with one row per item and content region, likewise."""
+        return self._at("matches")
 
     @property
     def retry(self) -> str:

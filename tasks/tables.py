@@ -50,12 +50,12 @@ def read_table(uri: str) -> pa.Table:
         ) from error
 
 
-def read_rows(uri: str, model: type[R]) -> list[R]:
-    """Return the rows at `uri`, which a run of ours must have written.
+def read_rows_table(uri: str, model: type[Row]) -> pa.Table:
+    """Return the table at `uri`, which a run of ours must have written.
 
     Raises:
         StorageError: it is missing or cannot be read.
-        RecordError: it is damaged, or its rows are not of this model.
+        RecordError: it is damaged, or lacks columns of this model.
     """
     table = read_table(uri)
     missing = set(arrow_schema(model).names) - set(table.schema.names)
@@ -65,6 +65,17 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
             f"{uri} lacks the columns {', '.join(sorted(required))}, so it is no table of "
             f"{model.__name__}; move it away and run the same command again"
         )
+    return table
+
+
+def read_rows(uri: str, model: type[R]) -> list[R]:
+    """Return the rows at `uri`, which a run of ours must have written.
+
+    Raises:
+        StorageError: it is missing or cannot be read.
+        RecordError: it is damaged, or its rows are not of this model.
+    """
+    table = read_rows_table(uri, model)
     try:
         return from_table(table, model)
     except ValueError as error:
@@ -73,3 +84,12 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
             f"{uri} holds rows that are no {model.__name__} ({reason}); move it away and run the "
             "same command again"
         ) from error
+
+
+def part_names(folder: str) -> list[str]:
+    """Return the names of a folder's Parquet files, in order.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    return [name for name in storage.list_names(folder) if name.endswith(".parquet")]

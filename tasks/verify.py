@@ -2,17 +2,21 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
+from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.work import WorkItem
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError, StorageError
-from tasks.finalize import MATCH_KEYS
 from tasks.keys import ItemKey, key_of
-from tasks.plan_items import read_items
+from tasks.plan_items import read_parts
+from tasks.row_index import KEYS, Numbers, hashes
 from tasks.run_files import RunFiles
 
 _THREADS = 8
@@ -48,33 +52,70 @@ def verify(output: str, run_id: str) -> Verification:
     if not storage.exists(files.record):
         raise FileMissing(f"{files.record} not found; check the output and the run id")
     problems: list[str] = []
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     if not storage.exists(files.success):
         problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
     try:
-        items = list(read_items(files))
-        rows = tables.read_rows(files.results, ItemResult)
-        problems += _compare(items, rows)
-        problems += _check_rows(items, rows)
-        problems += _check_matches(files, rows, counts)
-        problems += _check_files(files.output, rows, counts)
-        counts |= {"items": len(items), **Counter(str(row.status) for row in rows)}
+        problems += _compare(files)
+        maps: set[str] = set()
+        for name, items in read_parts(files):
+            problems += _check_part(files, name, items, maps, counts)
     except (RecordError, FileMissing) as error:
         problems.append(str(error))
-    return Verification(not problems, problems, counts)
+    return Verification(not problems, problems, dict(counts))
+
+
+def _check_part(
+    files: RunFiles, name: str, items: pa.Table, maps: set[str], counts: Counter[str]
+) -> list[str]:
+    """Check the rows, matches, assets and region maps (but for those in `maps`) of one part."""
+    planned = from_table(items, WorkItem)
+    rows = tables.read_rows(storage.join(files.results, name), ItemResult)
+    counts.update(row.status for row in rows)
+    counts["items"] += len(planned)
+    return [
+        *_check_rows(planned, rows),
+        *_check_matches(storage.join(files.matches, name), rows, counts),
+        *_check_files(files.output, rows, maps, counts),
+    ]
 
 
 def _name(key: ItemKey) -> str:
     return f"{key.product_id}/{key.view} in {key.gallery_id}"
 
 
-def _compare(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:
-    planned, found = Counter(map(key_of, items)), Counter(map(key_of, rows))
-    problems = [f"{_name(key)}: planned {n} times" for key, n in planned.items() if n > 1]
-    problems += [f"{_name(key)}: {n} rows instead of one" for key, n in found.items() if n > 1]
-    problems += [f"{_name(key)}: planned, but has no row" for key in planned if key not in found]
-    problems += [f"{_name(key)}: has a row, but was not planned" for key in found - planned]
+def _compare(files: RunFiles) -> list[str]:
+    """Find items that were planned and have no row, or the reverse, or more than one of either."""
+    planned = _hashed(part for _, part in read_parts(files))
+    found = _hashed(part for _, part in _result_parts(files))
+    if np.array_equal(planned, found) and len(np.unique(planned)) == len(planned):
+        return []
+    odd = set(np.setxor1d(planned, found).tolist())
+    for keys in (planned, found):
+        odd |= set(keys[1:][keys[1:] == keys[:-1]].tolist())
+    here, there = (
+        Counter(
+            ItemKey(*key)
+            for _, part in parts
+            for key in zip(*(part[name].to_pylist() for name in KEYS), strict=True)
+            if hash(key) in odd
+        )
+        for parts in (read_parts(files), _result_parts(files))
+    )
+    problems = [f"{_name(key)}: planned {n} times" for key, n in here.items() if n > 1]
+    problems += [f"{_name(key)}: {n} rows instead of one" for key, n in there.items() if n > 1]
+    problems += [f"{_name(key)}: planned, but has no row" for key in here if key not in there]
+    problems += [f"{_name(key)}: has a row, but was not planned" for key in there - here]
     return list(dict.fromkeys(problems))
+
+
+def _hashed(parts: Iterable[pa.Table]) -> Numbers:
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *map(hashes, parts)]))
+
+
+def _result_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
+    for name in tables.part_names(files.results):
+        yield name, tables.read_rows_table(storage.join(files.results, name), ItemResult)
 
 
 def _check_rows(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:
@@ -92,13 +133,13 @@ def _check_rows(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[s
     return problems
 
 
-def _check_matches(files: RunFiles, rows: list[ItemResult], counts: dict[str, int]) -> list[str]:
-    table = tables.read_table(files.matches)
+def _check_matches(uri: str, rows: list[ItemResult], counts: Counter[str]) -> list[str]:
+    table = tables.read_table(uri)
     regions: dict[ItemKey, list[int]] = defaultdict(list)
-    for record in table.select([*MATCH_KEYS, "region"]).to_pylist():
+    for record in table.select([*KEYS, "region"]).to_pylist():
         region = record.pop("region")
         regions[ItemKey(**record)].append(region)
-    counts["matches"] = table.num_rows
+    counts["matches"] += table.num_rows
     problems = []
     for row in rows:
         key = key_of(row)
@@ -110,13 +151,17 @@ def _check_matches(files: RunFiles, rows: list[ItemResult], counts: dict[str, in
     return problems + [f"{_name(key)}: has matches, but no row" for key in regions]
 
 
-def _check_files(output: str, rows: list[ItemResult], counts: dict[str, int]) -> list[str]:
+def _check_files(
+    output: str, rows: list[ItemResult], seen: set[str], counts: Counter[str]
+) -> list[str]:
     """Check hash and size of every asset, and every region map against its name."""
     good = [row for row in rows if row.status == "ok"]
     maps = {path for row in good for path in (row.regions_uri, *row.style_regions.values()) if path}
+    maps -= seen
+    seen |= maps
     wanted = {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in maps}
     wanted |= {str(row.asset_uri): str(row.asset_sha256) for row in good}
-    counts |= {"assets": len(wanted) - len(maps), "region_maps": len(maps)}
+    counts.update({"assets": len(wanted) - len(maps), "region_maps": len(maps)})
     places = Counter(row.asset_uri for row in good)
     problems = [f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1]
 

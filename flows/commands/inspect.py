@@ -15,20 +15,27 @@ Run = Annotated[str, Parameter(name="--run", help="Run id: a folder name below O
 
 def status(output: Output, /, *, run: Run) -> None:
     """Say how far a run is; rows reach the output every few seconds."""
+    import numpy as np
+
     from tasks import storage
     from tasks.catalog_table import read_finished
-    from tasks.keys import key_of
     from tasks.ledger import read_ledger
-    from tasks.plan_items import read_items
+    from tasks.plan_items import read_parts
+    from tasks.row_index import STATUSES, hashes
     from tasks.run_files import RunFiles
 
     files = RunFiles(storage.absolute(output), run)
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
-    rows = {**read_finished(output), **read_ledger(output, run)}
-    items = list(read_items(files))
-    counts = Counter(rows[key_of(item)].status for item in items if key_of(item) in rows)
+    finished, own = read_finished(output), read_ledger(output, run)
+    counts: Counter[str] = Counter()
+    for _, part in read_parts(files):
+        keys = hashes(part)
+        mine, theirs = own.found(keys), finished.found(keys)
+        counts.update(STATUSES[status] for status in np.where(mine > 0, mine, theirs).tolist())
+    unended = counts.pop(STATUSES[0], 0)
     ended = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none yet"
-    print(f"{run}: {record.state}, {counts.total()} of {len(items)} items ended ({ended})")
+    items = counts.total() + unended
+    print(f"{run}: {record.state}, {counts.total()} of {items} items ended ({ended})")
     if record.message:
         print(record.message)
 

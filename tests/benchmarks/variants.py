@@ -60,6 +60,9 @@ OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
     "attention-distillation": Variant({"method": "attention-distillation", "steps": 40}),
+    "attention-distillation, 200 steps": Variant(
+        {"method": "attention-distillation", "steps": 200}
+    ),
     "one region, our sampler": Variant(method="attention-distillation"),
     "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
     "optimise": Variant(OPTIMISE),

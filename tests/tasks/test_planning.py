@@ -11,7 +11,7 @@ import pytest
 from schemas.run import PoolSpec, RestyleSpec
 from tasks import planning, versions
 from tasks.errors import ManifestError, PlanError
-from tasks.plan_items import read_items
+from tasks.plan_items import read_parts
 from tests.tasks.conftest import PARAMS, MakeSpec, write_catalog
 
 
@@ -41,7 +41,7 @@ def test_planning_writes_nothing_until_told(make_spec: MakeSpec) -> None:
     plan = planning.plan(spec)
     assert not Path(spec.output).exists()
     planning.write_plan(plan)
-    assert list(read_items(plan.files)) == list(plan.items)
+    assert list(read_parts(plan.files)) == list(plan.items.parts())
     before = {path: path.read_bytes() for path in Path(plan.files.plan).iterdir()}
     planning.write_plan(planning.plan(spec))
     assert {path: path.read_bytes() for path in Path(plan.files.plan).iterdir()} == before

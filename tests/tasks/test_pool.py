@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from tasks import execute, finalize, planning
@@ -40,8 +41,9 @@ def planned(make_spec: MakeSpec, names: list[str], pool: PoolSpec = ONE) -> Plan
 
 
 def rows_of(plan: Plan) -> dict[str, ItemResult]:
-    rows = read_ledger(plan.spec.output, plan.run_id)
-    return {key.product_id: row for key, row in rows.items()}
+    index = read_ledger(plan.spec.output, plan.run_id)
+    rows = from_table(index.rows(index.in_order()), ItemResult)
+    return {row.product_id: row for row in rows}
 
 
 def ended(plan: Plan, kind: type[StyleActor] = LightActor, **how: Any) -> dict[str, ItemResult]:

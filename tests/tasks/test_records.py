@@ -3,25 +3,28 @@
 import itertools
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.arrow import from_table, to_table
 from schemas.result import ErrorInfo, ItemResult
 from tasks import finalize, planning, storage, tables
-from tasks.catalog_table import read_finished
+from tasks.catalog_table import add_finished, read_finished
 from tasks.errors import FileMissing, IncompleteRunError, RecordError
-from tasks.keys import key_of, winners
+from tasks.execute import assignments
+from tasks.lease import ActorSetup
 from tasks.ledger import Ledger, read_ledger
 from tasks.planning import Plan
+from tasks.row_index import STATUSES, RowIndex, hashes
 from tasks.verify import verify
 from tests.tasks.actors import LightActor, a_match, passing_fault
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.test_pool import ONE
-
-from tasks.lease import ActorSetup, Assignment  # isort: skip
 
 
 def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult:
@@ -44,17 +47,24 @@ def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult
     )
 
 
-def test_rows_come_back_from_the_ledger(tmp_path: Path) -> None:
+def held(output: str) -> list[ItemResult]:
+    """The rows that count in the ledger, in the order of writing."""
+    index = read_ledger(output, "run-1")
+    return from_table(index.rows(index.in_order()), ItemResult)
+
+
+def test_rows_come_back_from_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.ledger.MAX_ROWS", 64)
     output = str(tmp_path)
-    assert read_ledger(output, "run-1") == {}
+    assert held(output) == []
     ledger = Ledger(output, "run-1")
     rows = [row(product=f"p{i}") for i in range(70)]
     for one in rows:
         ledger.append(one)
-    assert len(read_ledger(output, "run-1")) == 64
+    assert len(held(output)) == 64
     ledger.commit()
     ledger.commit()
-    assert list(read_ledger(output, "run-1").values()) == rows
+    assert held(output) == rows
     parts = sorted((tmp_path / "runs/run-1/ledger").iterdir())
     assert len(parts) == 2
     for batch in pq.ParquetFile(parts[0]).iter_batches(10):
@@ -66,18 +76,39 @@ def test_rows_wait_only_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tasks.ledger.time.monotonic", lambda: next(clock))
     ledger = Ledger(str(tmp_path), "run-1")
     ledger.append(row())
-    assert read_ledger(str(tmp_path), "run-1") == {}
+    assert held(str(tmp_path)) == []
     ledger.commit_if_due()
-    assert len(read_ledger(str(tmp_path), "run-1")) == 1
+    assert len(held(str(tmp_path))) == 1
+
+
+def index_of(*parts: list[ItemResult]) -> RowIndex:
+    named = [(f"memory:{number}", to_table(part, ItemResult)) for number, part in enumerate(parts)]
+    return RowIndex(named)
 
 
 def test_an_ok_row_wins_in_any_order() -> None:
     rows = [row("failed"), row("ok"), row("failed", attempts=2), row("rejected")]
+    key = hashes(to_table([row()], ItemResult))
     for order in itertools.permutations(rows):
-        (winner,) = winners(order).values()
-        assert winner.status == "ok"
-    (latest,) = winners([row("failed"), row("failed", attempts=2)]).values()
-    assert latest.attempts == 2
+        for cut in range(5):
+            index = index_of(list(order[:cut]), list(order[cut:]))
+            assert len(index) == 1
+            assert STATUSES[index.found(key)[0]] == "ok"
+    other = hashes(to_table([row(product="other")], ItemResult))
+    assert index.found(other).tolist() == [0]
+    assert index_of().found(key).tolist() == [0]
+
+
+def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
+    rows = [row(product=f"p{i}") for i in range(9)]
+    uris = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    for k, uri in enumerate(uris):
+        tables.write_rows(uri, rows[3 * k : 3 * k + 3], ItemResult)
+    index = RowIndex((uri, tables.read_table(uri)) for uri in uris)
+    wanted = [rows[i] for i in (7, 0, 8, 4, 0, 3)]
+    places = index.positions(hashes(to_table(wanted, ItemResult)))
+    assert from_table(index.rows(places), ItemResult) == wanted
+    assert index.rows(places[:0]).num_rows == 0
 
 
 def test_later_drivers_come_later(tmp_path: Path) -> None:
@@ -85,7 +116,7 @@ def test_later_drivers_come_later(tmp_path: Path) -> None:
         ledger = Ledger(str(tmp_path), "run-1")
         ledger.append(row("failed", attempts=attempts))
         ledger.commit()
-    (winner,) = read_ledger(str(tmp_path), "run-1").values()
+    (winner,) = held(str(tmp_path))
     assert winner.attempts == 3
 
 
@@ -94,7 +125,7 @@ def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
     tables.write_rows(str(folder / "part-1.parquet"), [row()], ItemResult)
     good = (folder / "part-1.parquet").read_bytes()
     (folder / "notes.txt").write_text("mine")
-    assert len(read_ledger(str(tmp_path), "run-1")) == 1
+    assert len(held(str(tmp_path))) == 1
     (folder / "part-2.parquet").write_bytes(good[:-20])
     with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
         read_ledger(str(tmp_path), "run-1")
@@ -117,9 +148,8 @@ def done(make_spec: MakeSpec) -> Callable[..., Plan]:
         planning.write_plan(plan)
         setup = ActorSetup(plan.spec.engine, plan.spec.params, plan.spec.output, plan.run_id, "", 1)
         actor, ledger = LightActor(setup), Ledger(plan.spec.output, plan.run_id)
-        todo = [item for item in plan.items if key_of(item) not in plan.done]
-        for item in todo[skip:]:
-            found = actor.do(Assignment(item))
+        for assignment in list(assignments(plan, plan.known))[skip:]:
+            found, item = actor.do(assignment), assignment.item
             if item.product_id in failing:
                 error = ErrorInfo(stage="write", type="OSError", message="the disk is full")
                 found = found.model_copy(update={"status": "failed", "error": error, "matches": []})
@@ -171,12 +201,45 @@ def test_finished_items_gather_over_runs(done: Callable[..., Plan]) -> None:
     summary = finalize.finalize(second.spec, second.run_id, second)
     assert (summary.ok, summary.reused) == (6, 4)
     finished = read_finished(second.spec.output)
-    assert set(finished) == {key_of(item) for item in second.items}
-    assert not any(found.reused for found in finished.values())
-    third = done(products=4)
-    finalize.finalize(third.spec, third.run_id, third)
-    files = storage.list_names(storage.join(third.spec.output, "catalog"))
-    assert len(files) == 3  # the pointer, the present table and the one before
+    planned = np.concatenate([hashes(part) for _, part in second.items.parts()])
+    assert sorted(finished.positions(planned)) == list(range(6))
+    assert not any(finished.rows(finished.in_order())["reused"].to_pylist())
+    (first_names, second_names) = (names(first), names(second))
+    assert len(first_names) == len(second_names) == 2  # the runs' parts: none is written twice
+    finalize.finalize(second.spec, second.run_id, second)
+    assert names(second) == second_names
+
+
+def names(plan: Plan) -> list[str]:
+    found = storage.list_names(storage.join(plan.spec.output, "catalog"))
+    return [name for name in found if name != "LATEST.json"]
+
+
+def test_many_parts_of_finished_items_become_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.catalog_table._MOST_PARTS", 3)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        row(product=f"p{i % 5}", attempts=i + 1).model_copy(
+            update={"finished_at": moment + timedelta(seconds=i)}
+        )
+        for i in range(8)
+    ]
+    for number, one in enumerate(rows):
+        add_finished(str(tmp_path), [to_table([one], ItemResult)])
+        found = read_finished(str(tmp_path))
+        assert len(found) == min(number + 1, 5)
+        assert len(list((tmp_path / "catalog").glob("items-*"))) <= 3
+    kept = from_table(found.rows(found.in_order()), ItemResult)
+    assert sorted((r.product_id, r.attempts) for r in kept) == [
+        ("p0", 6), ("p1", 7), ("p2", 8), ("p3", 4), ("p4", 5)
+    ]  # fmt: skip
+    latest = json.loads((tmp_path / "catalog/LATEST.json").read_text())
+    assert latest["rows"] == 5
+    assert {Path(name).name for name in latest["tables"]} == {
+        path.name for path in (tmp_path / "catalog").glob("items-*")
+    }
 
 
 def spoil_asset(plan: Plan) -> None:
@@ -187,12 +250,13 @@ def lose_asset(plan: Plan) -> None:
     Path(plan.spec.output, next(iter(plan.items)).asset_key).unlink()
 
 
-def first_part(plan: Plan) -> str:
-    return str(min(Path(plan.files.plan).iterdir()))
-
-
-def edit(uri: str, change: Callable[[pa.Table], pa.Table]) -> None:
+def edit_first(folder: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    uri = first_part(folder)
     pq.write_table(change(pq.read_table(uri)), uri)
+
+
+def first_part(folder: str) -> str:
+    return str(min(Path(folder).iterdir()))
 
 
 @pytest.mark.parametrize(
@@ -202,17 +266,28 @@ def edit(uri: str, change: Callable[[pa.Table], pa.Table]) -> None:
         (spoil_asset, "its bytes are not those that were written"),
         (lose_asset, "is missing"),
         (lambda plan: Path(plan.files.success).unlink(), "_SUCCESS is missing"),
-        (lambda plan: Path(plan.files.matches).unlink(), "not found"),
-        (lambda plan: Path(plan.files.results).write_bytes(b"PAR1"), "is damaged"),
-        (lambda plan: edit(plan.files.results, lambda t: t.slice(1)), "planned, but has no row"),
+        (lambda plan: Path(first_part(plan.files.matches)).unlink(), "not found"),
+        (lambda plan: Path(first_part(plan.files.results)).write_bytes(b"PAR1"), "is damaged"),
         (
-            lambda plan: edit(plan.files.results, lambda t: pa.concat_tables([t, t.slice(0, 1)])),
+            lambda plan: edit_first(plan.files.results, lambda t: t.slice(1)),
+            "planned, but has no row",
+        ),
+        (
+            lambda plan: edit_first(
+                plan.files.results, lambda t: pa.concat_tables([t, t.slice(0, 1)])
+            ),
             "2 rows instead of one",
         ),
-        (lambda plan: edit(first_part(plan), lambda t: t.slice(1)), "but was not planned"),
-        (lambda plan: edit(plan.files.matches, lambda t: t.slice(1)), "matches are of regions []"),
         (
-            lambda plan: edit(plan.files.matches, lambda t: pa.concat_tables([t, t])),
+            lambda plan: edit_first(plan.files.plan, lambda t: t.slice(1)),
+            "but was not planned",
+        ),
+        (
+            lambda plan: edit_first(plan.files.matches, lambda t: t.slice(1)),
+            "matches are of regions []",
+        ),
+        (
+            lambda plan: edit_first(plan.files.matches, lambda t: pa.concat_tables([t, t])),
             "matches are of regions [0, 0]",
         ),
     ],

@@ -15,7 +15,7 @@ from schemas.work import StyleSource, WorkItem
 from stylegallery.palette import NEUTRAL, content_colours, region_colour
 from tasks import storage, tables
 from tasks.report import build_report
-from tasks.report_view import timings
+from tasks.report_survey import survey
 from tasks.run_files import RunFiles
 from tasks.thumbnails import NotAnImage, overlay, read_labels, thumbnail
 
@@ -103,7 +103,7 @@ def output(tmp_path: Path) -> Path:
 def report(output: Path, items: list[WorkItem], results: list[ItemResult]) -> str:
     files = RunFiles(str(output), "run-1")
     tables.write_rows(f"{files.plan}/part-00000-00000.parquet", items, WorkItem)
-    tables.write_rows(files.results, results, ItemResult)
+    tables.write_rows(f"{files.results}/part-00000-00000.parquet", results, ItemResult)
     for number, result in enumerate(results):
         if result.asset_uri:
             storage.write_bytes(str(output / result.asset_uri), photo(number))
@@ -206,7 +206,9 @@ def test_sixteen_bit_and_transparent_pictures_have_thumbnails() -> None:
 
 def test_times_leave_out_what_was_taken_over(output: Path) -> None:
     computed = done(item(output, 0, "a", "ink"))
-    reused = computed.model_copy(update={"reused": True})
-    summed = timings([computed, reused])
+    other = item(output, 1, "b", "ink")
+    reused = done(other).model_copy(update={"reused": True, "timings": {"total": 99.0}})
+    report(output, [item(output, 0, "a", "ink"), other], [computed, reused])
+    summed = survey(RunFiles(str(output), "run-1"), 9, 9).timings
     assert (summed.items, summed.mean) == (1, 4.5)
     assert [round(one.share, 2) for one in summed.slices] == [0.25, 0.75]

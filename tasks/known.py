@@ -1,0 +1,128 @@
+"""What earlier attempts and runs left of a plan's items: one look before they are done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.arrow import from_table
+from schemas.result import ItemResult
+from schemas.work import asset_name
+from tasks import storage
+from tasks.catalog_table import read_finished
+from tasks.ledger import read_ledger
+from tasks.plan_items import PlanItems
+from tasks.row_index import FAILED, OK, STATUSES, RowIndex, hashes
+
+Mask = NDArray[np.bool_]
+
+_SAMPLES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of each item of a plan, in its order.
+
+    Attributes:
+        status: (N,) number in STATUSES of the row that spares the work, 0 where there is none.
+        taken_over: (N,) true where that row is in `finished`, not in the run's own ledger.
+        standing: (N,) true where an asset stands although no row tells of it.
+        finished: The rows of all runs.
+        samples: Some of the rows, to judge by what items cost.
+    """
+
+    status: NDArray[np.int64]
+    taken_over: Mask
+    standing: Mask
+    finished: RowIndex
+    samples: list[ItemResult]
+
+    @property
+    def done(self) -> Mask:
+        """(N,) true where nothing is left to do."""
+        return self.status > 0
+
+    def count(self, status: str) -> int:
+        """Return how many items have ended so."""
+        return int((self.status == STATUSES.index(status)).sum())
+
+
+def look_up(output: str, run_id: str, items: PlanItems) -> Known:
+    """Find rows that spare work. An ok row counts only while its asset is there, whole.
+
+    Raises:
+        RecordError: an earlier run left damaged tables.
+        StorageError: the output cannot be read.
+    """
+    finished, own = read_finished(output), read_ledger(output, run_id)
+    status, taken_over, standing, samples = [], [], [], list[ItemResult]()
+    for part, sizes in _with_sizes(output, items):
+        keys = hashes(part)
+        mine, theirs = own.positions(keys), finished.positions(keys)
+        found = own.found(keys)
+        other = (found != OK) & (theirs >= 0)
+        found = np.where(other, OK, found)
+        wanted = np.where(other, _at(finished, theirs), _at(own, mine))
+        whole = (found != OK) | (wanted == sizes)
+        found = np.where(whole & (found != FAILED), found, 0)
+        status.append(found)
+        taken_over.append(other & (found > 0))
+        standing.append((found == 0) & (sizes >= 0))
+        if len(samples) < _SAMPLES:
+            good = np.flatnonzero(found == OK)[:_SAMPLES]
+            for index, places in (
+                (finished, theirs[good][other[good]]),
+                (own, mine[good][~other[good]]),
+            ):
+                samples += from_table(index.rows(places), ItemResult)
+    return Known(
+        np.concatenate(status),
+        np.concatenate(taken_over),
+        np.concatenate(standing),
+        finished,
+        samples,
+    )
+
+
+def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int) -> Known:
+    """Add rows of an attempt that was cut short after the look before, at `moment` in us UTC.
+
+    Older rows were looked at then, and those whose assets were gone left out.
+    """
+    own = read_ledger(output, run_id)
+    keys = np.concatenate([hashes(part) for _, part in items.parts()])
+    places = own.positions(keys)
+    if not (places >= 0).any():
+        return known
+    fresh = (places >= 0) & (own.finished[places] >= moment) & (own.status[places] != FAILED)
+    if not fresh.any():
+        return known
+    return Known(
+        np.where(fresh, own.status[places], known.status),
+        known.taken_over & ~fresh,
+        np.ones(len(keys), bool),  # what was begun then may stand
+        known.finished,
+        known.samples,
+    )
+
+
+def _with_sizes(output: str, items: PlanItems) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
+    """Yield the parts of a plan, and the bytes of each item's asset, -1 where there is none."""
+    listed, sizes = "", dict[str, int]()
+    for _, part in items.parts():
+        gallery_id = part["gallery_id"][0].as_py()
+        if gallery_id != listed:
+            sizes = storage.list_files(storage.join(output, f"assets/{gallery_id}"))
+            listed = gallery_id
+        if not sizes:
+            yield part, np.full(len(part), -1)
+            continue
+        columns = ("product_id", "view", "item_id", "image_format")
+        rows = zip(*(part[name].to_pylist() for name in columns), strict=True)
+        yield part, np.array([sizes.get(asset_name(*row), -1) for row in rows])
+
+
+def _at(index: RowIndex, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    return index.asset_bytes[places] if len(index) else np.full(len(places), -1)

@@ -1,0 +1,109 @@
+"""What a report says of all items, and the few of them that it shows, from tables read once."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.arrow import from_table
+from schemas.result import ItemResult
+from schemas.run import RunSummary
+from schemas.work import WorkItem
+from tasks import storage, tables
+from tasks.report_view import Timings, timings
+from tasks.run_files import RunFiles
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a report says.
+
+    Attributes:
+        summary: Counts.
+        galleries: Ids of the galleries, sorted.
+        timings: Where the time went.
+        shown: Items with an asset: all, or an even sample; by product, so that galleries are side
+            by side.
+        items: What was planned for those, by item id.
+        troubled: The first of those without an asset.
+    """
+
+    summary: RunSummary
+    galleries: list[str]
+    timings: Timings
+    shown: list[ItemResult]
+    items: dict[str, WorkItem]
+    troubled: list[ItemResult]
+
+
+def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
+    """Read a run's tables, part by part.
+
+    Raises:
+        RecordError: a table is damaged.
+        StorageError: a table is missing or cannot be read.
+    """
+    counts: Counter[str] = Counter()
+    galleries: set[str] = set()
+    for _, part in _parts(files):
+        counts.update(part["status"].to_pylist())
+        counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
+        galleries |= set(part["gallery_id"].unique().to_pylist())
+    shown, items = _sample(files, counts["ok"], most_shown)
+    return Survey(
+        RunSummary.model_validate(counts),
+        sorted(galleries),
+        timings(_measured(files)),
+        sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
+        items,
+        heapq.nsmallest(
+            most_troubled,
+            _troubled(files) if counts["rejected"] + counts["failed"] else (),
+            key=lambda r: (r.status, r.product_id, r.view, r.gallery_id),
+        ),
+    )
+
+
+def _parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
+    for name in tables.part_names(files.results):
+        yield name, tables.read_rows_table(storage.join(files.results, name), ItemResult)
+
+
+def _is_ok(part: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(part["status"], "ok")
+
+
+def _sample(files: RunFiles, count: int, most: int) -> tuple[list[ItemResult], dict[str, WorkItem]]:
+    """Return at most `most` of `count` ok rows, at even distances, and their items."""
+    wanted = np.unique(np.arange(min(most, count)) * count // max(min(most, count), 1))
+    shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
+    if not len(wanted):
+        return shown, items
+    for name, part in _parts(files):
+        good = part.filter(_is_ok(part))
+        here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
+        before += len(good)
+        if not len(here):
+            continue
+        rows = from_table(good.take(pa.array(here)), ItemResult)
+        planned = tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+        ids = pa.array([row.item_id for row in rows], pa.string())
+        few = planned.filter(pc.is_in(planned["item_id"], ids))
+        items |= {item.item_id: item for item in from_table(few, WorkItem)}
+        shown += [row for row in rows if row.item_id in items]
+    return shown, items
+
+
+def _measured(files: RunFiles) -> Iterator[dict[str, float]]:
+    for _, part in _parts(files):
+        own = part.filter(pc.and_(_is_ok(part), pc.invert(part["reused"])))
+        yield from own["timings"].to_pylist(maps_as_pydicts="strict")
+
+
+def _troubled(files: RunFiles) -> Iterator[ItemResult]:
+    for _, part in _parts(files):
+        yield from from_table(part.filter(pc.invert(_is_ok(part))), ItemResult)
