@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
+from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -37,18 +38,15 @@ def cluster(tokens: Tensor, max_clusters: int) -> Tensor:
     points = tokens.double().numpy()
     most = min(max_clusters, len(points) - 1, len(np.unique(points, axis=0)))
     best: tuple[float, NDArray[np.int32]] | None = None
+    sample = np.random.RandomState(_SEED).permutation(len(points))[:_SILHOUETTE_SAMPLE]
     with threadpool_limits(1):
+        distances = euclidean_distances(points[sample])  # once for all numbers of clusters
         for count in range(2, most + 1):
             model = KMeans(count, n_init=_RESTARTS, max_iter=64, tol=1e-4, random_state=_SEED)
             labels = model.fit_predict(points)
-            if len(np.unique(labels)) < 2:
+            if len(np.unique(labels[sample])) < 2:
                 continue
-            score = silhouette_score(
-                points,
-                labels,
-                sample_size=min(_SILHOUETTE_SAMPLE, len(points)),
-                random_state=_SEED,
-            )
+            score = silhouette_score(distances, labels[sample], metric="precomputed")
             if best is None or score > best[0]:
                 best = (float(score), labels)
     if best is None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stylegallery.methods import METHODS
-from tests.benchmarks import ablations, speed
+from tests.benchmarks import ablations, catalog_profile, pipeline, speed
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
 
@@ -40,17 +40,17 @@ def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
 def test_the_published_procedure_costs_what_it_costs(
     tmp_path: Path, references: int, calls: int
 ) -> None:
-    """METHOD 1.3: 150 (1 + S) + 450 + 15 (1 + S), here with a fifth of the 150 steps."""
+    """METHOD 1.3: 150 (1 + S) + 450 + 15 (1 + S), here with 5 of the 150 steps."""
     model = write_tiny_model(tmp_path / "tiny")
     out = tmp_path / "out"
-    words = ["--out", str(out), "--model", str(model), "--size", "64", "--shrink", "5"]
+    words = ["--out", str(out), "--model", str(model), "--size", "64", "--shrink", "30"]
     words += ["--references", str(references), "--rounds", "2", "--matrix", "64"]
     speed.main([*words, "--ways", PUBLISHED, "balanced", "--batches", "1", "2"])
     rows = [json.loads(line) for line in (out / "speed.jsonl").read_text().splitlines()]
     names = [PUBLISHED, "balanced, batch 1", "balanced, batch 2"]
     assert [row["way"] for row in rows] == 2 * names
     inversions = 15 * (1 + references)
-    assert rows[0]["UNet calls"] == rows[3]["UNet calls"] == (calls - inversions) / 5 + inversions
+    assert rows[0]["UNet calls"] == rows[3]["UNet calls"] == (calls - inversions) / 30 + inversions
     _, first, shared, _, later, together = (row["UNet calls"] for row in rows)
     assert later < first
     assert later == together < shared < first
@@ -58,3 +58,28 @@ def test_the_published_procedure_costs_what_it_costs(
     table = (out / "speed.md").read_text().splitlines()
     assert table[0] == "| way | " + " | ".join(speed.COLUMNS) + " |"
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.main(["run", "--products", "6", "--actors", "1"])
+    pipeline.main(["rows", "--products", "40", "--actors", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    stages = [line.split(" | ")[2] for line in lines if line.startswith(("| 6 ", "| 40 "))]
+    assert stages == [
+        "plan", "execute", "tables", "report", "plan again",
+        "plan", "execute", "tables", "plan again",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_catalog_run_is_profiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_tiny_model(tmp_path / "tiny")
+    words = ["--model", str(model), "--preset", "preview", "--products", "1", "--actors", "1"]
+    catalog_profile.main(words)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 of 2 restyled by 1 actors"
+    shares = [float(line.split(" | ")[1].strip(" |")) for line in lines[3:5]]
+    assert all(share > 0 for share in shares)
+    assert sum(shares) < 1
+    assert [line.split(" | ")[0] for line in lines[-2:]] == ["| first", "| second"]

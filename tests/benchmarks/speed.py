@@ -99,7 +99,11 @@ def main(arguments: list[str] | None = None) -> None:
             for name, bench in benches.items():  # in turn: a slow spell of the machine hits all
                 batch = bench.way.batch
                 some = [contents[(number + k) % len(contents)] for k in range(batch)]
-                reading, made = bench.run(some)
+                try:
+                    reading, made = bench.run(some)
+                except torch.OutOfMemoryError:
+                    print(f"{name}: {batch} items are more than the memory holds", flush=True)
+                    continue
                 plain, steered = flops[batch]
                 done = (reading.plain * plain + reading.steered * steered) / batch
                 rows.append(

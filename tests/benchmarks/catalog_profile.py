@@ -1,0 +1,143 @@
+"""Where the actors' time goes in a real run, and what its second gallery costs.
+
+    python -m tests.benchmarks.catalog_profile --contents PHOTOS --styles FAMILIES --products 40
+
+It restyles products in two galleries of three references each with real actors, each of which
+notes how long it was inside UNet calls (and their gradients) from its first item to its last.
+Without folders it takes the photos and patterns of the other benchmarks.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.engine import EngineSpec
+from schemas.presets import preset_params
+from schemas.result import ItemResult
+from schemas.run import PoolSpec, RestyleSpec
+from tasks import finalize, planning
+from tasks.actor import StyleActor
+from tasks.execute import execute
+from tasks.lease import ActorSetup, Assignment
+
+if TYPE_CHECKING:
+    from tasks.item import Finish
+
+_REFERENCES = 3
+_NOTES = "profile"
+
+
+class ProfiledActor(StyleActor):
+    """The real actor with a stop-watch around its UNet and gradients."""
+
+    def __init__(self, setup: ActorSetup) -> None:
+        import torch
+
+        super().__init__(setup)
+        self._inside = {"UNet calls": 0.0, "gradients": 0.0}
+        self._begin = 0.0
+        self._ends: list[float] = []
+        unet = self._bench.engine.models.unet
+        unet.forward = self._timed("UNet calls", unet.forward)
+        torch.autograd.grad = self._timed("gradients", torch.autograd.grad)
+
+    def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._inside[name] += time.perf_counter() - begin
+
+        return timed
+
+    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+        self._begin = self._begin or time.perf_counter()
+        return super()._restyle(group, rest)
+
+    def _signed(self, assignment: Assignment, row: ItemResult) -> ItemResult:
+        note = {**self._inside, "wall": time.perf_counter() - self._begin}
+        place = Path(self._setup.output, _NOTES, f"{os.getpid()}.json")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(note))
+        return super()._signed(assignment, row)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the catalog and print two tables."""
+    options = _parser().parse_args(arguments)
+    with TemporaryDirectory() as home:
+        spec = _written(Path(home), options)
+        plan = planning.plan(spec)
+        planning.write_plan(plan)
+        execute(plan, actor=ProfiledActor)
+        summary = finalize.finalize(spec, plan.run_id, plan)
+        notes = [json.loads(path.read_text()) for path in Path(spec.output, _NOTES).iterdir()]
+        rows = pq.read_table(plan.files.results).to_pylist(maps_as_pydicts="strict")
+    print(f"{summary.ok} of {summary.items} restyled by {len(notes)} actors")
+    wall = sum(note["wall"] for note in notes)
+    print("| inside | share of the actors' wall time |\n|---|---|")
+    for name in ("UNet calls", "gradients"):
+        print(f"| {name} | {sum(note[name] for note in notes) / wall:.3f} |")
+    stages = list(dict.fromkeys(name for row in rows for name in row["timings"]))
+    print(f"\n| gallery | {' | '.join(stages)} |\n|---{'|---' * len(stages)}|")
+    for gallery in sorted({row["gallery_id"] for row in rows}):
+        own = [row["timings"] for row in rows if row["gallery_id"] == gallery]
+        cells = (f"{mean(times.get(name, 0.0) for times in own):.2f}" for name in stages)
+        print(f"| {gallery} | {' | '.join(cells)} |")
+
+
+def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
+    from stylegallery import images
+    from tests.benchmarks.pictures import cases
+
+    work = cases(options.contents, options.styles, options.products, _REFERENCES)
+    galleries = [work[0].references, work[1 % len(work)].references]
+    pictures = {f"p{number:03d}": case.content for number, case in enumerate(work)}
+    products = list(pictures)
+    styles = [(name, str(k)) for name in ("first", "second") for k in range(_REFERENCES)]
+    for (name, style), picture in zip(styles, galleries[0] + galleries[1], strict=True):
+        pictures[f"{name}-{style}"] = picture
+    for name, picture in pictures.items():
+        (home / f"{name}.png").write_bytes(images.encode(picture, "png"))
+    catalog = {"product_id": products, "image_uri": [f"{name}.png" for name in products]}
+    pq.write_table(pa.table(catalog), home / "catalog.parquet")
+    table = {
+        "gallery_id": [name for name, _ in styles],
+        "style_id": [style for _, style in styles],
+        "image_uri": [f"{name}-{style}.png" for name, style in styles],
+    }
+    pq.write_table(pa.table(table), home / "galleries.parquet")
+    return RestyleSpec(
+        catalog=str(home / "catalog.parquet"),
+        galleries=[str(home / "galleries.parquet")],
+        output=str(home / "out"),
+        params=preset_params(options.preset),
+        engine=EngineSpec(model=options.model),
+        pool=PoolSpec(actors=options.actors, lease=4),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Where the actors' time goes in a real run.")
+    parser.add_argument("--contents", type=Path, help="folder of photos")
+    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser.add_argument("--products", type=int, default=40)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--preset", default="balanced", choices=["quality", "balanced", "preview"])
+    parser.add_argument("--actors", type=int, default=2)
+    return parser
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    main()
