@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -13,13 +13,12 @@ from schemas.arrow import from_table
 from schemas.run import RestyleSpec, RunRecord, RunSummary
 from schemas.work import WorkItem
 from tasks import storage, tables
-from tasks.catalog_table import add_finished
+from tasks.catalog_table import add_finished, read_finished
 from tasks.errors import RecordError
 from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
-from tasks.row_index import RowIndex
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -32,11 +31,12 @@ def write_results(plan: Plan) -> RunSummary:
         RecordError: the ledger or an earlier table is damaged.
         StorageError: the output cannot be read or written.
     """
-    own = read_ledger(plan.spec.output, plan.run_id)
-    check_whole(plan, own)
+    # Read anew: since the plan was made, another run may have put the finished items together.
+    known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
+    check_whole(plan, *known)
     counts: Counter[str] = Counter()
     failed: list[WorkItem] = []
-    add_finished(plan.spec.output, _write_parts(plan, own, counts, failed))
+    add_finished(plan.spec.output, _write_parts(plan, result_parts(plan, *known), counts, failed))
     if failed:
         storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
     else:
@@ -45,10 +45,10 @@ def write_results(plan: Plan) -> RunSummary:
 
 
 def _write_parts(
-    plan: Plan, own: RowIndex, counts: Counter[str], failed: list[WorkItem]
+    plan: Plan, parts: Iterable[Part], counts: Counter[str], failed: list[WorkItem]
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
-    for part in result_parts(plan, own):
+    for part in parts:
         storage.write_bytes(storage.join(plan.files.results, part.name), tables.to_bytes(part.rows))
         storage.write_bytes(
             storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())

@@ -27,16 +27,14 @@ class Known:
 
     Attributes:
         status: (N,) number in STATUSES of the row that spares the work, 0 where there is none.
-        taken_over: (N,) true where that row is in `finished`, not in the run's own ledger.
+        taken_over: (N,) true where that row is one of finished items, not of the run's own ledger.
         standing: (N,) true where an asset stands although no row tells of it.
-        finished: The rows of all runs.
         samples: Some of the rows, to judge by what items cost.
     """
 
     status: NDArray[np.int64]
     taken_over: Mask
     standing: Mask
-    finished: RowIndex
     samples: list[ItemResult]
 
     @property
@@ -71,17 +69,12 @@ def look_up(output: str, run_id: str, items: PlanItems) -> Known:
         taken_over.append(other & (found > 0))
         standing.append((found == 0) & (sizes >= 0))
         if len(samples) < _SAMPLES:
-            good = np.flatnonzero(found == OK)[:_SAMPLES]
-            for index, places in (
-                (finished, theirs[good][other[good]]),
-                (own, mine[good][~other[good]]),
-            ):
-                samples += from_table(index.rows(places), ItemResult)
+            samples += _some(own, mine[(found == OK) & ~other])
+            samples += _some(finished, theirs[(found == OK) & other])
     return Known(
         np.concatenate(status),
         np.concatenate(taken_over),
         np.concatenate(standing),
-        finished,
         samples,
     )
 
@@ -103,7 +96,6 @@ def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int)
         np.where(fresh, own.status[places], known.status),
         known.taken_over & ~fresh,
         np.ones(len(keys), bool),  # what was begun then may stand
-        known.finished,
         known.samples,
     )
 
@@ -122,6 +114,10 @@ def _with_sizes(output: str, items: PlanItems) -> Iterator[tuple[pa.Table, NDArr
         columns = ("product_id", "view", "item_id", "image_format")
         rows = zip(*(part[name].to_pylist() for name in columns), strict=True)
         yield part, np.array([sizes.get(asset_name(*row), -1) for row in rows])
+
+
+def _some(index: RowIndex, places: NDArray[np.int64]) -> list[ItemResult]:
+    return from_table(index.rows(places[:_SAMPLES]), ItemResult)
 
 
 def _at(index: RowIndex, places: NDArray[np.int64]) -> NDArray[np.int64]:

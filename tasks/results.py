@@ -45,18 +45,24 @@ class Part:
         return pa.table([*keys.columns, *flat.columns], schema=pa.schema([*keys.schema, *fields]))
 
 
-def check_whole(plan: Plan, own: RowIndex) -> None:
+def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
     """Refuse a run in which items have no row yet.
+
+    Args:
+        plan: Of the run.
+        own: Its ledger.
+        finished: The rows of all runs.
 
     Raises:
         IncompleteRunError: it is such a run; says how many, and names one.
     """
     missing, first = 0, ""
-    for _, items, mine, over, _ in _choices(plan, own):
-        gaps = np.flatnonzero((mine < 0) & ~over)
+    for choice in _choices(plan, own, finished):
+        gaps = np.flatnonzero(np.where(choice.over, choice.theirs, choice.mine) < 0)
         if len(gaps) and not first:
             product, view, gallery = (
-                items[name][int(gaps[0])].as_py() for name in ("product_id", "view", "gallery_id")
+                choice.items[name][int(gaps[0])].as_py()
+                for name in ("product_id", "view", "gallery_id")
             )
             first = f"{product}/{view} in {gallery}"
         missing += len(gaps)
@@ -67,16 +73,16 @@ def check_whole(plan: Plan, own: RowIndex) -> None:
         )
 
 
-def result_parts(plan: Plan, own: RowIndex) -> Iterator[Part]:
-    """Yield the rows of a run that is whole, part by part.
+def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part]:
+    """Yield the rows of a run that is whole, part by part; arguments as for :func:`check_whole`.
 
     Raises:
         RecordError: the rows found are not those of the plan.
         StorageError: they cannot be read.
     """
-    finished = plan.known.finished
-    for name, items, mine, over, theirs in _choices(plan, own):
-        ours, others = own.rows(mine[~over]), finished.rows(theirs[over])
+    for choice in _choices(plan, own, finished):
+        over, items = choice.over, choice.items
+        ours, others = own.rows(choice.mine[~over]), finished.rows(choice.theirs[over])
         # What is taken over is marked, and carries the columns of the present catalog.
         others = _replaced(others, "reused", pa.array(np.ones(len(others), bool)))
         others = _replaced(others, "extra", items["extra"].take(pa.array(np.flatnonzero(over))))
@@ -86,21 +92,27 @@ def result_parts(plan: Plan, own: RowIndex) -> Iterator[Part]:
             raise RecordError(
                 f"rows of {plan.run_id} are not of the items planned; run the same command again"
             )
-        yield Part(name, items, rows, ~over)
+        yield Part(choice.name, items, rows, ~over)
 
 
-def _choices(plan: Plan, own: RowIndex) -> Iterator[tuple[str, pa.Table, Numbers, Mask, Numbers]]:
-    """Yield part by part where an item's own row stands, and where one that is taken over.
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """Where the rows of a part stand: positions in `own`, in `finished` where `over` is true."""
 
-    Name, items, positions in `own`, which rows are taken over, positions of those.
-    """
+    name: str
+    items: pa.Table
+    over: Mask
+    mine: Numbers
+    theirs: Numbers
+
+
+def _choices(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[_Choice]:
     offset = 0
     for name, items in plan.items.parts():
         keys = hashes(items)
-        mine = own.positions(keys)
         over = plan.known.taken_over[offset : offset + len(items)] & (own.found(keys) != OK)
         offset += len(items)
-        yield name, items, mine, over, plan.known.finished.positions(keys)
+        yield _Choice(name, items, over, own.positions(keys), finished.positions(keys))
 
 
 def _replaced(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:

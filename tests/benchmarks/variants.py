@@ -60,6 +60,7 @@ OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
     "attention-distillation": Variant({"method": "attention-distillation", "steps": 40}),
+    "attention-distillation, 60 steps": Variant({"method": "attention-distillation", "steps": 60}),
     "attention-distillation, 200 steps": Variant(
         {"method": "attention-distillation", "steps": 200}
     ),
