@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from schemas.engine import EngineSpec
 from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
-from stylegallery import StyleGallery, Stylized
+from stylegallery import StyleGallery, Stylized, matching, published
 from stylegallery.methods import METHODS
 from stylegallery.segmentation import whole
 from stylegallery.types import Step
@@ -52,6 +52,30 @@ def restyle(
     assert len(seen) == params.steps
     assert made.trace in ((), tuple(seen))
     return made
+
+
+MATCHING = {
+    "stylegallery": matching.match,
+    "stylegallery-paper": published.match,
+    "attention-distillation": matching.match_whole,
+    "styleid": matching.match_whole,
+}
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_each_method_matches_in_its_own_way(engine: StyleGallery, method: Method) -> None:
+    """Not one of them gives what another would, where they differ at all."""
+    params = StyleParams.model_validate({**QUICK, "method": method})
+    content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
+    style = engine.prepare(figure_on_ground(70, 64, BLUE, GREEN, seed=3), params)
+    found = engine.match(content, [style], params).rows(["s"])
+    tables = {
+        name: match(content.descriptors, [style.descriptors], params, None, None).rows(["s"])
+        for name, match in MATCHING.items()
+    }
+    assert found == tables[method]
+    if method in ("stylegallery", "stylegallery-paper"):
+        assert tables["stylegallery"] != tables["stylegallery-paper"]
 
 
 def test_the_table_holds_every_method_and_sampler() -> None:
