@@ -79,8 +79,9 @@ class StyleActor:
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
         """Let the engine do its part of a group; `rest` is what comes after it."""
         from tasks.item import restyle_items
+        from tasks.sources import read_ahead
 
-        self._bench.ahead([a.item.image_uri for a in rest[: self._bench.batch]])
+        read_ahead(self._bench, [assignment.item for assignment in rest[: self._bench.batch]])
         return restyle_items(self._bench, group)
 
     def _rows(self, writing: deque["_Writing"], most: int) -> Iterator[ItemResult]:

@@ -31,6 +31,9 @@ class PreparedCache:
         self._held: OrderedDict[PreparedKey, Prepared] = OrderedDict()
         self._bytes = 0
 
+    def __contains__(self, key: PreparedKey) -> bool:
+        return key in self._held
+
     def get(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
         """Return what is held for `key`, or make it and hold it if the budget allows."""
         if key in self._held:

@@ -19,6 +19,11 @@ class SourceChangedError(TaskError):
     """A file is not the one that was planned."""
 
 
+def read_ahead(bench: Bench, items: list[WorkItem]) -> None:
+    """Begin to read the photos of items that come next, but for those known already."""
+    bench.ahead([item.image_uri for item in items if _key_of(bench, item) not in bench.cache])
+
+
 def content_of(bench: Bench, item: WorkItem) -> Prepared:
     """Read and prepare the item's photo.
 
@@ -74,9 +79,13 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
 
 def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
     """Return what is known of an image: held in memory, kept in the output, or computed now."""
-    versions = (source.image_version, source.mask_version)
-    key = prepared_key(*versions, bench.params, bench.fingerprint)
+    key = _key_of(bench, source)
     return bench.cache.get(key, lambda: _prepare(bench, source, key))
+
+
+def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
+    versions = (source.image_version, source.mask_version)
+    return prepared_key(*versions, bench.params, bench.fingerprint)
 
 
 def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:

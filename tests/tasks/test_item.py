@@ -21,7 +21,7 @@ from tasks.caches import PreparedCache, PreparedKey
 from tasks.errors import StorageError
 from tasks.item import restyle_items
 from tasks.lease import Assignment
-from tasks.sources import content_of
+from tasks.sources import content_of, read_ahead
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
 
@@ -315,11 +315,14 @@ def test_photos_are_read_ahead_once(
         return real(uri, *most)
 
     monkeypatch.setattr(storage, "read_bytes", noted)
-    bench.ahead([item.image_uri])
+    read_ahead(bench, [item])
+    assert restyle_item(bench, item).status == "ok"
+    assert read.count(item.image_uri) == 1
+    read_ahead(bench, [item])  # it is known now
     assert restyle_item(bench, item).status == "ok"
     assert read.count(item.image_uri) == 1
     missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(
         update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": "sha256:0"}
     )
-    bench.ahead([missing.image_uri])
+    read_ahead(bench, [missing])
     assert restyle_item(bench, missing).status == "rejected"
