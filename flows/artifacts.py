@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from schemas.result import ItemResult
 from schemas.run import RunSummary
 from tasks.planning import Plan
-from tasks.report_survey import survey
+from tasks.report_survey import first_troubled
 from tasks.report_view import headline
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,8 @@ _MOST_FAILURES = 50
 def publish(plan: Plan, summary: RunSummary, report: str) -> None:
     """Write the artifacts; a server that refuses them does not fail the run."""
     try:
-        troubled = survey(plan.files, 0, _MOST_FAILURES).troubled
+        some = summary.rejected + summary.failed
+        troubled = first_troubled(plan.files, _MOST_FAILURES) if some else []
         create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         if troubled:
             create_table_artifact(

@@ -77,9 +77,8 @@ def read_ledger(output: str, run_id: str) -> RowIndex:
 
 
 def _parts(folder: str, run_id: str) -> Iterator[tuple[str, pa.Table]]:
-    for name in tables.part_names(folder):
+    for name, part in tables.read_parts(folder, ItemResult):
         uri = storage.join(folder, name)
-        part = tables.read_rows_table(uri, ItemResult)
         foreign = set(part["run_id"].to_pylist()) - {run_id}
         if foreign:
             raise RecordError(

@@ -82,8 +82,6 @@ def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
         RecordError: a part is damaged.
         StorageError: the output cannot be read.
     """
-    names = tables.part_names(files.plan)
-    if not names:
+    if not tables.part_names(files.plan):
         raise FileMissing(f"{files.plan} holds no plan; run the same command again")
-    for name in names:
-        yield name, tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+    yield from tables.read_parts(files.plan, WorkItem)

@@ -23,7 +23,7 @@ from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment, Started
 from tasks.ledger import Ledger
 from tasks.progress import OnProgress, Progress
-from tasks.workers import WINDOW, Worker, start_reason
+from tasks.workers import WINDOW, Stream, Worker, start_reason
 
 __all__ = ["Pool", "Progress"]
 
@@ -160,8 +160,8 @@ class Pool:
         """A lease ended before its last row: blame an item in work, give the others back."""
         stream = worker.streams.popleft()
         suspects = stream.suspects()
-        if not suspects and stream.left and worker.up and isinstance(error, RayActorError):
-            suspects = [stream.left[0]]  # what kills at once takes its own marker along
+        if worker.up and isinstance(error, RayActorError):
+            suspects += self._unannounced(stream, suspects)
         self._backlog.give_back(a for a in stream.left if a not in suspects)
         if isinstance(error, ActorDiedError):
             self._replace(worker, error)
@@ -182,6 +182,16 @@ class Pool:
         late = f"it took longer than {self._spec.item_deadline:g} s"
         why = late if worker.overdue else _first_line(error)
         self._take(suspects[0], self._casualty(suspects[0], why, type(error).__name__))
+
+    def _unannounced(self, stream: Stream, begun: list[Assignment]) -> list[Assignment]:
+        """Return items that may have been begun as well: what kills at once takes its marker along.
+
+        Those are the next group, unless the one before has to be over first.
+        """
+        if begun and (begun[0].alone or not self._setup.overlap):
+            return []
+        rest = [assignment for assignment in stream.left if assignment not in begun]
+        return rest[: 1 if rest and rest[0].alone else self._setup.batch]
 
     def _take(self, assignment: Assignment, row: ItemResult) -> None:
         """Write a row down, and try again if that may help."""

@@ -49,7 +49,7 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
     """
     counts: Counter[str] = Counter()
     galleries: set[str] = set()
-    for _, part in _parts(files):
+    for _, part in tables.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
         counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
         galleries |= set(part["gallery_id"].unique().to_pylist())
@@ -60,17 +60,23 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,
-        heapq.nsmallest(
-            most_troubled,
-            _troubled(files) if counts["rejected"] + counts["failed"] else (),
-            key=lambda r: (r.status, r.product_id, r.view, r.gallery_id),
-        ),
+        first_troubled(files, most_troubled) if counts["rejected"] + counts["failed"] else [],
     )
 
 
-def _parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
-    for name in tables.part_names(files.results):
-        yield name, tables.read_rows_table(storage.join(files.results, name), ItemResult)
+def first_troubled(files: RunFiles, most: int) -> list[ItemResult]:
+    """Return the first of a run's items without an asset: failed ones, then those rejected.
+
+    Raises:
+        RecordError: a table is damaged.
+        StorageError: a table is missing or cannot be read.
+    """
+    found = (
+        row
+        for _, part in tables.read_parts(files.results, ItemResult)
+        for row in from_table(part.filter(pc.invert(_is_ok(part))), ItemResult)
+    )
+    return heapq.nsmallest(most, found, lambda r: (r.status, r.product_id, r.view, r.gallery_id))
 
 
 def _is_ok(part: pa.Table) -> pa.ChunkedArray:
@@ -83,7 +89,7 @@ def _sample(files: RunFiles, count: int, most: int) -> tuple[list[ItemResult], d
     shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
     if not len(wanted):
         return shown, items
-    for name, part in _parts(files):
+    for name, part in tables.read_parts(files.results, ItemResult):
         good = part.filter(_is_ok(part))
         here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
         before += len(good)
@@ -99,11 +105,6 @@ def _sample(files: RunFiles, count: int, most: int) -> tuple[list[ItemResult], d
 
 
 def _measured(files: RunFiles) -> Iterator[dict[str, float]]:
-    for _, part in _parts(files):
+    for _, part in tables.read_parts(files.results, ItemResult):
         own = part.filter(pc.and_(_is_ok(part), pc.invert(part["reused"])))
         yield from own["timings"].to_pylist(maps_as_pydicts="strict")
-
-
-def _troubled(files: RunFiles) -> Iterator[ItemResult]:
-    for _, part in _parts(files):
-        yield from from_table(part.filter(pc.invert(_is_ok(part))), ItemResult)

@@ -1,8 +1,7 @@
 """Rows of Parquet parts found by item, while the rows themselves stay in their files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from schemas.arrow import arrow_schema
 from schemas.result import ItemResult
 from tasks import tables
+from tasks.errors import RecordError
 from tasks.keys import ItemKey
 
 STATUSES = ("none", "ok", "rejected", "failed")
@@ -33,17 +33,23 @@ class RowIndex:
     """
 
     def __init__(self, parts: Iterable[tuple[str, pa.Table]] = ()) -> None:
-        """Read through tables of rows, each with the URI to fetch them from; older ones first."""
+        """Read through tables of rows, each with the URI to fetch them from; older ones first.
+
+        Raises:
+            RecordError: a row has a status that there is not.
+        """
         self._uris: list[str] = []
         found = []
         for number, (uri, table) in enumerate(parts):
             self._uris.append(uri)
-            statuses = [STATUSES.index(status) for status in table["status"].to_pylist()]
+            statuses = table["status"].to_pylist()
+            if unknown := set(statuses) - set(STATUSES[1:]):
+                raise RecordError(f"{uri} holds the status {min(map(str, unknown))}; move it away")
             found.append(
                 np.stack(
                     [
                         hashes(table),
-                        np.array(statuses, np.int64),
+                        np.array([STATUSES.index(status) for status in statuses], np.int64),
                         _integers(table["asset_bytes"]),
                         _integers(table["finished_at"].cast(pa.int64())),
                         np.full(len(table), number),
@@ -113,17 +119,6 @@ def same_keys(one: pa.Table, other: pa.Table) -> bool:
     return all(left.equals(right) for left, right in pairs)
 
 
-def conform(table: pa.Table) -> pa.Table:
-    """Return a table of rows with exactly the columns of ItemResult; those missing are null."""
-    columns: Sequence[Any] = [
-        table[field.name].cast(field.type)
-        if field.name in table.schema.names
-        else pa.nulls(len(table), field.type)
-        for field in _SCHEMA
-    ]
-    return pa.table(list(columns), schema=_SCHEMA)
-
-
 def _integers(column: pa.ChunkedArray) -> Numbers:
     values: Numbers = column.fill_null(-1).to_numpy()
     return values
@@ -131,4 +126,4 @@ def _integers(column: pa.ChunkedArray) -> Numbers:
 
 @lru_cache(maxsize=_HELD_PARTS)
 def _part(uri: str) -> pa.Table:
-    return conform(tables.read_rows_table(uri, ItemResult))
+    return tables.read_rows_table(uri, ItemResult)

@@ -1,7 +1,7 @@
 """Parquet tables at URIs: built and read in memory, moved by `tasks.storage`."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import pyarrow as pa
@@ -51,21 +51,46 @@ def read_table(uri: str) -> pa.Table:
 
 
 def read_rows_table(uri: str, model: type[Row]) -> pa.Table:
-    """Return the table at `uri`, which a run of ours must have written.
+    """Return the table at `uri`, which a run of ours must have written, in a model's columns.
+
+    Columns that an older version did not know yet are null.
 
     Raises:
         StorageError: it is missing or cannot be read.
-        RecordError: it is damaged, or lacks columns of this model.
+        RecordError: it is damaged, lacks columns of this model, or has others of the same name.
     """
-    table = read_table(uri)
-    missing = set(arrow_schema(model).names) - set(table.schema.names)
+    table, schema = read_table(uri), arrow_schema(model)
+    missing = set(schema.names) - set(table.schema.names)
     required = {name for name in missing if model.model_fields[name].is_required()}
     if required:
         raise RecordError(
             f"{uri} lacks the columns {', '.join(sorted(required))}, so it is no table of "
             f"{model.__name__}; move it away and run the same command again"
         )
-    return table
+    try:
+        columns = [
+            pa.nulls(len(table), field.type)
+            if field.name in missing
+            else table[field.name].cast(field.type)
+            for field in schema
+        ]
+    except pa.ArrowException as error:
+        raise RecordError(
+            f"{uri} is no table of {model.__name__} ({error}); move it away and run the same "
+            "command again"
+        ) from error
+    return pa.table(columns, schema=schema)
+
+
+def read_parts(folder: str, model: type[Row]) -> Iterator[tuple[str, pa.Table]]:
+    """Yield name and rows of each Parquet file of a folder, in order.
+
+    Raises:
+        StorageError: the folder cannot be listed, or a file not be read.
+        RecordError: a file is damaged or no table of this model.
+    """
+    for name in part_names(folder):
+        yield name, read_rows_table(storage.join(folder, name), model)
 
 
 def read_rows(uri: str, model: type[R]) -> list[R]:

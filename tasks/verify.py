@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -87,7 +87,7 @@ def _name(key: ItemKey) -> str:
 def _compare(files: RunFiles) -> list[str]:
     """Find items that were planned and have no row, or the reverse, or more than one of either."""
     planned = _hashed(part for _, part in read_parts(files))
-    found = _hashed(part for _, part in _result_parts(files))
+    found = _hashed(part for _, part in tables.read_parts(files.results, ItemResult))
     if np.array_equal(planned, found) and len(np.unique(planned)) == len(planned):
         return []
     odd = set(np.setxor1d(planned, found).tolist())
@@ -100,7 +100,7 @@ def _compare(files: RunFiles) -> list[str]:
             for key in zip(*(part[name].to_pylist() for name in KEYS), strict=True)
             if hash(key) in odd
         )
-        for parts in (read_parts(files), _result_parts(files))
+        for parts in (read_parts(files), tables.read_parts(files.results, ItemResult))
     )
     problems = [f"{_name(key)}: planned {n} times" for key, n in here.items() if n > 1]
     problems += [f"{_name(key)}: {n} rows instead of one" for key, n in there.items() if n > 1]
@@ -111,11 +111,6 @@ def _compare(files: RunFiles) -> list[str]:
 
 def _hashed(parts: Iterable[pa.Table]) -> Numbers:
     return np.sort(np.concatenate([np.zeros(0, np.int64), *map(hashes, parts)]))
-
-
-def _result_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
-    for name in tables.part_names(files.results):
-        yield name, tables.read_rows_table(storage.join(files.results, name), ItemResult)
 
 
 def _check_rows(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -79,13 +78,6 @@ class LightActor(StyleActor):
                 **values,
             }
         )
-
-
-class OverlappingActor(LightActor):
-    """It writes items while it is at the next ones, as on a GPU."""
-
-    def __init__(self, setup: ActorSetup) -> None:
-        super().__init__(replace(setup, overlap=True))
 
 
 class BrokenActor(LightActor):

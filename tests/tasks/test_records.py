@@ -111,6 +111,24 @@ def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
     assert index.rows(places[:0]).num_rows == 0
 
 
+def test_tables_of_older_versions_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/run-1/ledger"
+    folder.mkdir(parents=True)
+    old = to_table([row()], ItemResult).drop_columns(["reused", "timings", "finished_at"])
+    pq.write_table(old, folder / "part-1.parquet")
+    assert held(str(tmp_path)) == [row().model_copy(update={"timings": {}})]
+    place = old.schema.names.index("status")
+    pq.write_table(old.set_column(place, "status", [["lost"]]), folder / "part-1.parquet")
+    with pytest.raises(RecordError, match=r"part-1.parquet holds the status lost"):
+        read_ledger(str(tmp_path), "run-1")
+    pq.write_table(
+        old.set_column(old.schema.names.index("matches"), "matches", [[7]]),
+        folder / "part-1.parquet",
+    )
+    with pytest.raises(RecordError, match=r"part-1.parquet is no table of ItemResult"):
+        read_ledger(str(tmp_path), "run-1")
+
+
 def test_later_drivers_come_later(tmp_path: Path) -> None:
     for attempts in (1, 2, 3):
         ledger = Ledger(str(tmp_path), "run-1")
