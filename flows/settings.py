@@ -18,6 +18,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
+from tasks.access import OPERATOR_VARIABLES
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,7 +81,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     """
     layer: Layer = {}
     for variable, text in environ.items():
-        if not variable.startswith(ENV_PREFIX):
+        if not variable.startswith(ENV_PREFIX) or variable in OPERATOR_VARIABLES:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
         _check(name, known_names(), f"environment variable {variable} names no setting")

@@ -9,8 +9,12 @@ from schemas.base import Frozen
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 
-URI_PATTERN = r"^((s3|file)://.+|([^:]|:[^/])+)$"
-"""Local paths, file:// and s3:// only; checked by the form before a run is made."""
+URI_PATTERN = (
+    r"^((s3|gs|gcs|az|abfss?|oss|ftp|sftp|hdfs|webhdfs|smb|memory)://[^@/]+(/.*)?"
+    r"|file://[^@/]*/.+|([^:]|:[^/])+)$"
+)
+"""Local paths, s3:// and what else an operator may allow (`tasks.access`), never with a password;
+checked by the form before a run is made."""
 
 
 class PoolSpec(Frozen):

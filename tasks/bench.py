@@ -37,22 +37,22 @@ class Bench:
     fingerprint: str = ""
     batch: int = 1
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
-    _coming: dict[str, "Future[bytes]"] = field(default_factory=dict)
+    _coming: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
 
     def ahead(self, uris: list[str]) -> None:
         """Begin to read files that will be asked for next, in place of all read ahead before."""
         self._coming = {
-            uri: self._readers.submit(storage.read_bytes, uri, MAX_BYTES) for uri in uris
+            uri: self._readers.submit(storage.read_version, uri, MAX_BYTES) for uri in uris
         }
 
-    def read(self, uri: str) -> bytes:
-        """Return a file's bytes.
+    def read(self, uri: str) -> tuple[bytes, str]:
+        """Return a file's bytes and their version.
 
         Raises:
             StorageError: it cannot be read, or is larger than MAX_BYTES.
         """
         coming = self._coming.pop(uri, None)
-        return coming.result() if coming else storage.read_bytes(uri, MAX_BYTES)
+        return coming.result() if coming else storage.read_version(uri, MAX_BYTES)
 
     def free_memory(self) -> None:
         """Let go of whatever can be made again."""

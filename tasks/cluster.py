@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from schemas.run import PoolSpec
+from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _PASSED_ON = (
     "AWS_REQUEST_CHECKSUM_CALCULATION",
     "AWS_RESPONSE_CHECKSUM_VALIDATION",
     "HF_HUB_OFFLINE",
+    *OPERATOR_VARIABLES,
 )
 """Settings for actors elsewhere. Keys are not among them: nodes bring their own role."""
 

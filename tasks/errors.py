@@ -21,6 +21,10 @@ class FileMissing(StorageError):
     """There is nothing at a URI."""
 
 
+class AlreadyThere(StorageError):
+    """There is something at a URI that was to be new."""
+
+
 class AccessDenied(StorageError):
     """There may be something at a URI, but we may not read or write it."""
 

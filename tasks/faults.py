@@ -37,6 +37,26 @@ _PASSING_NAMES = {
 }
 """Classes of botocore, aiohttp, urllib3 and torch, by name: no import just to ask."""
 
+_PASSING_CODES = {
+    "BadDigest",  # bytes were changed on their way
+    "ConditionalRequestConflict",
+    "ExpiredToken",  # botocore fetches a new one
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TokenRefreshRequired",
+    "TooManyRequests",
+    "XAmzContentSHA256Mismatch",
+}
+"""Words of S3 for what went wrong."""
+
 MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError"}
 """Classes, by name, of errors for which less at a time may do."""
 
@@ -49,11 +69,24 @@ def is_transient(error: BaseException) -> bool:
     """
     if isinstance(error, StorageError):
         return error.transient
+    if store_code(error) in _PASSING_CODES:
+        return True
     if isinstance(error, TimeoutError | ConnectionError | asyncio.TimeoutError | MemoryError):
         return True
     if any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__):
         return True
     return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def store_code(error: BaseException) -> str:
+    """Return S3's word for what went wrong, which s3fs hides in the error that it translates."""
+    found: BaseException | None = error
+    while found is not None:
+        answer = getattr(found, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+        found = found.__cause__
+    return ""
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -115,10 +115,7 @@ def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
 
 def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
     try:
-        data = bench.read(uri)
-        now = storage.content_version(data)
-        if version is not None and not version.startswith("sha256:"):
-            now = storage.version(uri)
+        data, now = bench.read(uri)
     except FileMissing as error:
         raise BadImage(f"{uri} not found; check {column} in the manifest.") from error
     except (AccessDenied, FileTooLarge) as error:

@@ -1,78 +1,48 @@
-"""Files and objects by URI: the only module that knows what a URI is.
+"""Files and objects by URI, wherever they lie.
 
-Local paths, `file://` and `s3://` mean the same everywhere; trees look alike on both, so that
-`aws s3 sync` moves a whole output. All writes are atomic: a reader sees the old bytes or the new.
+Local paths, `file://`, `s3://` and what else `tasks.access` allows mean the same everywhere; trees
+look alike on all, so that `aws s3 sync` moves a whole output. All writes are atomic: a reader sees
+the old bytes or the new.
 """
 
 import hashlib
-import os
-import posixpath
-import re
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
 
 from tasks import backends
-from tasks.errors import FileMissing, StorageError
+from tasks.access import scheme
+from tasks.errors import AlreadyThere, FileMissing, StorageError
+from tasks.retry import persistently
+from tasks.uris import absolute, join, parent, resolve
+
+__all__ = [
+    "MISSING",
+    "absolute",
+    "content_version",
+    "delete",
+    "exists",
+    "join",
+    "list_files",
+    "list_names",
+    "parent",
+    "read_bytes",
+    "read_version",
+    "resolve",
+    "scheme",
+    "version",
+    "versions",
+    "write_bytes",
+    "write_new",
+]
 
 MISSING = "missing"
 """Version of what is not there."""
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+_THREADS = 16
 
-
-def scheme(uri: str) -> str:
-    """Return `s3`, `file` or, for a plain local path, empty text.
-
-    Raises:
-        StorageError: the scheme is none that we open.
-    """
-    found = _SCHEME.match(uri)
-    name = found.group(1).lower() if found else ""
-    if name not in ("", "file", "s3"):
-        raise StorageError(
-            f"{uri} starts with {name}:, which is not supported; use a local path, file:// or s3://"
-        )
-    return name
-
-
-def absolute(uri: str) -> str:
-    """Return a local path as an absolute path, `file://` as that path, `s3://` without last slash.
-
-    Raises:
-        StorageError: the scheme is none that we open, or an s3 URI names no bucket.
-    """
-    kind = scheme(uri)
-    if kind == "s3":
-        bucket, _, key = uri[len("s3://") :].partition("/")
-        if not uri.lower().startswith("s3://") or not bucket:
-            raise StorageError(f"{uri} names no bucket; write s3://BUCKET/KEY")
-        return f"s3://{bucket}/{key}".rstrip("/")
-    if kind == "file":
-        parts = urlsplit(uri)
-        if parts.netloc not in ("", "localhost"):
-            raise StorageError(f"{uri} names a host; write file:///absolute/path")
-        return os.path.abspath(unquote(parts.path))
-    return os.path.abspath(os.path.expanduser(uri))
-
-
-def join(base: str, *parts: str) -> str:
-    """Return the URI of `parts` below the folder or prefix `base`."""
-    return posixpath.join(base, *parts)
-
-
-def parent(uri: str) -> str:
-    """Return the folder or prefix that holds `uri`."""
-    return posixpath.dirname(absolute(uri))
-
-
-def resolve(uri: str, manifest_uri: str) -> str:
-    """Return `uri` made absolute; a relative path starts at the folder of the manifest."""
-    if scheme(uri) or uri.startswith(("/", "~")) or os.path.isabs(uri):
-        return absolute(uri)
-    base = join(posixpath.dirname(manifest_uri), uri)
-    if scheme(base) == "s3":
-        bucket, _, key = base[len("s3://") :].partition("/")
-        return f"s3://{bucket}/{posixpath.normpath(key)}"
-    return os.path.abspath(base)
+T = TypeVar("T")
 
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
@@ -81,29 +51,57 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     Raises:
         FileMissing: nothing is there.
         FileTooLarge: more than `max_bytes` are there; nothing was read.
-        StorageError: it cannot be read.
+        StorageError: it cannot be read, however often it is tried.
     """
-    backend, path = _open(uri)
-    with backends.translated(uri, "read"):
-        if max_bytes is not None:
-            backends.check_size(uri, backend.stat(path).size, max_bytes)
-        return backend.read(path)
+    return read_version(uri, max_bytes)[0]
+
+
+def read_version(uri: str, max_bytes: int | None = None) -> tuple[bytes, str]:
+    """Return the bytes at `uri` and which they are (see :func:`version`), of one moment.
+
+    Raises:
+        As :func:`read_bytes`.
+    """
+    data, found = _do(uri, "read", lambda backend, path: backend.read(path, max_bytes))
+    return data, _named(found) if found.etag else content_version(data)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
     """Put `data` at `uri`, whole or not at all; folders are made as needed.
 
     Raises:
-        StorageError: it cannot be written, or fewer bytes arrived than were sent.
+        StorageError: it cannot be written, or other bytes arrived than were sent.
     """
-    backend, path = _open(uri)
-    with backends.translated(uri, "write"):
-        backend.write(path, data)
-        if (size := backend.stat(path).size) != len(data):
-            raise StorageError(
-                f"{uri}: {len(data)} bytes were sent but {size} arrived; the store is at fault",
-                transient=True,
-            )
+    _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=False))
+
+
+def write_new(uri: str, data: bytes) -> bool:
+    """Put `data` at `uri` as :func:`write_bytes` does, unless something is there already.
+
+    Local disks and object stores that know conditional writes let one of several win; other
+    stores overwrite.
+
+    Returns:
+        False when something was there: it is left as it was.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=True))
+    except AlreadyThere:
+        return False
+    return True
+
+
+def _write(uri: str, backend: backends.Backend, path: str, data: bytes, *, new: bool) -> None:
+    if backend.write(path, data, new=new):
+        return
+    if (size := backend.stat(path).size) != len(data):
+        raise StorageError(
+            f"{uri}: {len(data)} bytes were sent but {size} arrived; the store is at fault",
+            transient=True,
+        )
 
 
 def exists(uri: str) -> bool:
@@ -121,12 +119,8 @@ def delete(uri: str) -> None:
     Raises:
         StorageError: it cannot be removed.
     """
-    backend, path = _open(uri)
-    with backends.translated(uri, "delete"):
-        try:
-            backend.delete(path)
-        except FileNotFoundError:
-            return
+    with suppress(FileMissing):
+        _do(uri, "delete", lambda backend, path: backend.delete(path))
 
 
 def list_files(prefix: str) -> dict[str, int]:
@@ -135,9 +129,8 @@ def list_files(prefix: str) -> dict[str, int]:
     Raises:
         StorageError: it cannot be listed.
     """
-    backend, path = _open(prefix)
-    with backends.translated(prefix, "list"):
-        return dict(sorted(backend.walk(path).items()))
+    found = _do(prefix, "list", lambda backend, path: backend.walk(path))
+    return dict(sorted(found.items()))
 
 
 def list_names(prefix: str) -> list[str]:
@@ -146,9 +139,7 @@ def list_names(prefix: str) -> list[str]:
     Raises:
         StorageError: it cannot be listed.
     """
-    backend, path = _open(prefix)
-    with backends.translated(prefix, "list"):
-        return sorted(backend.names(path))
+    return sorted(_do(prefix, "list", lambda backend, path: backend.names(path)))
 
 
 def version(uri: str, *, content: bool = True) -> str:
@@ -164,20 +155,72 @@ def version(uri: str, *, content: bool = True) -> str:
     Raises:
         StorageError: it is there but cannot be read.
     """
-    backend, path = _open(uri)
     try:
-        with backends.translated(uri, "read"):
-            found = backend.stat(path)
-            if found.etag:
-                return f"etag:{found.etag}-{found.size}"
-            return content_version(backend.read(path)) if content else "there"
+        found = _do(uri, "read", lambda backend, path: backend.stat(path))
+        if found.etag:
+            return _named(found)
+        return read_version(uri)[1] if content else "there"
     except FileMissing:
         return MISSING
+
+
+def versions(uris: Iterable[str]) -> dict[str, str | StorageError]:
+    """Return the version of each of many files, or why it cannot be told.
+
+    Objects that lie side by side are looked up by lists of a thousand, not one by one.
+
+    Raises:
+        StorageError: a store is away for the moment, so that nothing can be said.
+    """
+    wanted = sorted(set(uris))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        listed = _listed(wanted)
+        rest = [uri for uri in wanted if uri not in listed]
+        return {**listed, **dict(zip(rest, pool.map(_version_or_why, rest), strict=True))}
+
+
+def _listed(uris: list[str]) -> dict[str, str]:
+    """Return the versions of those that lists tell of."""
+    places = {_open(uri)[1]: uri for uri in uris if uri.startswith("s3://")}
+    if not places:
+        return {}
+    one = next(iter(places.values()))
+    try:
+        found = _do(one, "list", lambda backend, _: backend.stats(list(places)))
+    except StorageError as error:
+        if error.transient:
+            raise
+        return {}  # who may not list may still read
+    return {places[path]: _named(stat) for path, stat in found.items() if stat.etag}
+
+
+def _version_or_why(uri: str) -> str | StorageError:
+    try:
+        return version(uri)
+    except StorageError as error:
+        if error.transient:
+            raise
+        return error
 
 
 def content_version(data: bytes) -> str:
     """Return the version of a local file that holds `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _named(found: backends.Stat) -> str:
+    return f"etag:{found.etag}-{found.size}"
+
+
+def _do(uri: str, doing: str, work: Callable[[backends.Backend, str], T]) -> T:
+    """Let the place of a URI do something, and again when a fault passes."""
+    backend, path = _open(uri)
+
+    def attempt() -> T:
+        with backends.translated(uri, doing):
+            return work(backend, path)
+
+    return persistently(attempt)
 
 
 def _open(uri: str) -> tuple[backends.Backend, str]:

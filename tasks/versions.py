@@ -1,7 +1,6 @@
 """Which bytes, device and packages a run is about."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
@@ -13,7 +12,6 @@ UNREADABLE = "unreadable"
 """Version of what may not be read: the items that need it are refused one by one."""
 
 _PACKAGES = ("stylegallery", "torch", "diffusers", "transformers", "ray", "pyarrow", "s3fs")
-_THREADS = 16
 
 
 def source_versions(uris: Iterable[str]) -> dict[str, str]:
@@ -22,9 +20,8 @@ def source_versions(uris: Iterable[str]) -> dict[str, str]:
     Raises:
         StorageError: a store is away for the moment, so that nothing can be said.
     """
-    wanted = sorted(set(uris))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return dict(zip(wanted, pool.map(_version, wanted), strict=True))
+    found = storage.versions(uris)
+    return {uri: UNREADABLE if isinstance(v, StorageError) else v for uri, v in found.items()}
 
 
 def device_class(spec: RestyleSpec) -> str:
@@ -55,12 +52,3 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _version(uri: str) -> str:
-    try:
-        return storage.version(uri)
-    except StorageError as error:
-        if error.transient:
-            raise
-        return UNREADABLE

@@ -308,13 +308,13 @@ def test_photos_are_read_ahead_once(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
-    read, real = list[str](), storage.read_bytes
+    read, real = list[str](), storage.read_version
 
-    def noted(uri: str, *most: int) -> bytes:
+    def noted(uri: str, *most: int) -> tuple[bytes, str]:
         read.append(uri)
         return real(uri, *most)
 
-    monkeypatch.setattr(storage, "read_bytes", noted)
+    monkeypatch.setattr(storage, "read_version", noted)
     read_ahead(bench, [item])
     assert restyle_item(bench, item).status == "ok"
     assert read.count(item.image_uri) == 1

@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tasks import backends, storage
+from tasks import backends, retry, storage
+from tasks.access import SCHEMES_VARIABLE
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
+from tasks.local_disk import LocalDisk
+from tasks.object_store import ObjectStore
 from tests.s3_server import S3Server
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["local", "s3", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Three places: a disk, a real S3 server, and a file system that only fsspec knows."""
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
     if request.param == "local":
         return str(tmp_path)
+    if request.param == "memory":
+        monkeypatch.setenv(SCHEMES_VARIABLE, "gs, memory")
+        return f"memory://storage/{tmp_path.name}"
     server: S3Server = request.getfixturevalue("s3_env")
     return server.uri(f"storage/{tmp_path.name}")
 
@@ -68,8 +76,96 @@ def test_versions_name_the_bytes(root: str) -> None:
     before = storage.version(one)
     assert before == storage.version(two)
     assert before.startswith("etag:" if root.startswith("s3") else "sha256:")
+    assert storage.read_version(one) == (b"same", before)
     storage.write_bytes(one, b"other")
     assert storage.version(one) != before
+
+
+def test_what_is_there_is_not_written_over(root: str) -> None:
+    uri = storage.join(root, "a/new")
+    assert storage.write_new(uri, b"first")
+    if root.startswith("s3"):
+        pytest.skip("this S3 server ignores conditions; moto's does not: see below")
+    assert not storage.write_new(uri, b"second")
+    assert storage.read_bytes(uri) == b"first"
+    assert storage.list_names(storage.join(root, "a")) == ["new"]
+
+
+def test_an_object_that_is_there_is_not_written_over(moto_bucket: str) -> None:
+    uri = f"{moto_bucket}/new"
+    assert storage.write_new(uri, b"first")
+    assert not storage.write_new(uri, b"second")
+    assert storage.read_bytes(uri) == b"first"
+    storage.write_bytes(uri, b"third")
+    assert storage.read_bytes(uri) == b"third"
+
+
+@pytest.fixture
+def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket on moto's server, which knows conditional writes as AWS does."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}").create_bucket(Bucket="moto")
+    yield "s3://moto/in"
+    server.stop()
+
+
+def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uris = [storage.join(root, f"photos/p{i:03d}/main.jpg") for i in range(130)]
+    for uri in uris[:-1]:
+        storage.write_bytes(uri, uri.encode())
+    storage.write_bytes(storage.join(root, "photos/p001/other.jpg"), b"not asked for")
+    each = {uri: storage.version(uri) for uri in uris}
+    assert each[uris[-1]] == storage.MISSING
+    asked: list[str] = []
+    real = ObjectStore.stat
+    monkeypatch.setattr(ObjectStore, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
+    assert storage.versions(reversed(uris)) == each
+    if root.startswith("s3"):
+        assert asked == [uris[-1].removeprefix("s3://")]  # the lists told of all others
+
+
+def test_bytes_changed_on_the_way_are_refused_by_the_server(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    uri, real, sent = s3_env.uri("storage/digest"), ObjectStore._put, []
+
+    def spoil(self: ObjectStore, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
+        sent.append(data)
+        return real(self, path, data[:-1] + b"!" if len(sent) == 1 else data, new, more)
+
+    monkeypatch.setattr(ObjectStore, "_put", spoil)
+    storage.write_bytes(uri, b"as it was sent")
+    assert len(sent) == 2
+    assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
+
+
+def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = storage.join(root, "file")
+    storage.write_bytes(uri, b"data")
+    kind = type(storage._open(uri)[0])
+    real, tries = kind.read, []
+
+    def stumble(self: object, path: str, limit: int | None) -> object:
+        tries.append(path)
+        if len(tries) < retry.ATTEMPTS:
+            raise ConnectionResetError("reset by peer")
+        return real(self, path, limit)
+
+    monkeypatch.setattr(kind, "read", stumble)
+    assert storage.read_bytes(uri) == b"data"
+    assert len(tries) == retry.ATTEMPTS
+    tries.clear()
+    monkeypatch.setattr(kind, "read", lambda *_: (tries.append(""), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        storage.read_bytes(uri)
+    assert len(tries) == 1
 
 
 def test_a_write_that_fails_leaves_the_old_file(
@@ -90,7 +186,8 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 
 def test_bytes_lost_on_the_way_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends.LocalDisk, "stat", lambda *_: backends.Stat(3))
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(LocalDisk, "stat", lambda *_: backends.Stat(3))
     with pytest.raises(StorageError, match="4 bytes were sent but 3 arrived") as caught:
         storage.write_bytes(str(tmp_path / "file"), b"four")
     assert caught.value.transient
@@ -128,6 +225,7 @@ def busy_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     # What is tried is tested here, not for how long.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
     yield server
     server.shutdown()
     server.server_close()

@@ -1,0 +1,113 @@
+"""Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
+
+import secrets
+from typing import Any
+
+from tasks.backends import Stat, check_size
+from tasks.errors import AlreadyThere
+
+_WHOLE_OR_NOTHING = {"memory", "gs", "gcs", "az", "abfs", "abfss", "oss"}
+"""Schemes whose files appear only when they are complete."""
+
+
+class OtherStore:
+    """Files behind any fsspec file system; its settings come from fsspec's own configuration.
+
+    That is FSSPEC_<SCHEME>_<KEY> in the environment, or files below ~/.config/fsspec.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def _at(self, uri: str) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        try:
+            fs, path = url_to_fs(uri, use_listings_cache=False)
+        except ImportError as error:  # fsspec names the package
+            raise OSError(str(error)) from error
+        return fs, path
+
+    def stat(self, path: str) -> Stat:
+        """Describe one file."""
+        fs, place = self._at(path)
+        info = fs.info(place)
+        if info["type"] != "file":
+            raise FileNotFoundError(path)
+        return Stat(int(info["size"]), _etag(info))
+
+    def stats(self, paths: list[str]) -> dict[str, Stat]:
+        """Know nothing in advance."""
+        return {}
+
+    def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
+        """Return all bytes and what they are."""
+        fs, place = self._at(path)
+        before = self.stat(path)
+        check_size(path, before.size, limit)
+        data = bytes(fs.cat_file(place))
+        if len(data) != before.size:
+            raise ConnectionError(f"{len(data)} of {before.size} bytes arrived")
+        return data, before
+
+    def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
+        """Write beside the target and rename, where files would grow in sight of readers."""
+        fs, place = self._at(path)
+        if new and fs.exists(place):  # between look and write another may win
+            raise AlreadyThere(path)
+        folder, _, name = place.rpartition("/")
+        fs.makedirs(folder, exist_ok=True)
+        if self._kind in _WHOLE_OR_NOTHING:
+            fs.pipe_file(place, data)
+            return False
+        draft = f"{folder}/.{name[:32]}{secrets.token_hex(8)}.tmp"
+        try:
+            fs.pipe_file(draft, data)
+            try:
+                fs.mv(draft, place)
+            except OSError:  # some protocols rename onto free names alone
+                fs.rm_file(place)
+                fs.mv(draft, place)
+        except BaseException:
+            if fs.exists(draft):
+                fs.rm_file(draft)
+            raise
+        return False
+
+    def delete(self, path: str) -> None:
+        """Remove one file."""
+        fs, place = self._at(path)
+        fs.rm_file(place)
+
+    def names(self, path: str) -> list[str]:
+        """Names of the files directly below a folder."""
+        fs, place = self._at(path)
+        try:
+            found = fs.ls(place, detail=True)
+        except FileNotFoundError:
+            return []
+        names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
+        return [name for name in names if not name.startswith(".")]
+
+    def walk(self, path: str) -> dict[str, int]:
+        """Relative path to size of all files below a folder."""
+        fs, place = self._at(path)
+        try:
+            found = fs.find(place, detail=True)
+        except FileNotFoundError:
+            return {}
+        base = place.rstrip("/") + "/"
+        return {
+            name.removeprefix(base): int(info["size"])
+            for name, info in found.items()
+            if name.startswith(base) and "/." not in f"/{name.removeprefix(base)}"
+        }
+
+
+def _etag(info: dict[str, Any]) -> str:
+    """Return what a store says of a file's version, if it says anything that can be relied on."""
+    for name in ("ETag", "etag", "md5Hash", "generation"):
+        value = info.get(name)
+        if isinstance(value, str | int) and value:
+            return str(value).strip('"')
+    return ""

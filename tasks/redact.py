@@ -1,0 +1,27 @@
+"""Keeps secrets out of rows, logs and records: text from elsewhere passes through here."""
+
+import os
+import re
+
+_HIDDEN = "***"
+_SECRET_NAMES = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY")
+_SHORTEST = 6
+"""Shorter values of the environment are no secrets, and would tear holes into every text."""
+_SHAPES = (
+    re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"),  # user:password@
+    re.compile(
+        r"(?i)(?<=[?&])((?:x-amz-(?:signature|credential|security-token)|signature|sig|token"
+        r"|awsaccesskeyid|x-goog-signature)=)[^&\s'\"]+"
+    ),
+    re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"),
+)
+
+
+def redacted(text: str) -> str:
+    """Return `text` without what looks like a secret or is one of this process's environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and value in text and _SECRET_NAMES.search(name.upper()):
+            text = text.replace(value, _HIDDEN)
+    for shape in _SHAPES:
+        text = shape.sub(lambda found: (found.group(1) if found.lastindex else "") + _HIDDEN, text)
+    return text
