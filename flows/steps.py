@@ -18,6 +18,8 @@ from flows.progress import Announcer
 from schemas.run import RestyleSpec, RunSummary
 from tasks import execute, finalize, planning, report
 from tasks.errors import StorageError, TaskError
+from tasks.progress import Progress
+from tasks.run_lock import RunLock, RunLostError, holding
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,12 @@ class Job:
 
     def __init__(self, plan: planning.Plan) -> None:
         self.plan = plan
+        self.lock: RunLock | None = None
+
+    def check(self) -> None:
+        """Refuse to go on with a run that another driver has taken over."""
+        if self.lock is not None:
+            self.lock.check()
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -49,21 +57,32 @@ _STAGE: dict[str, Any] = {
 
 @task(name="plan", **_STAGE)
 def make_plan(spec: RestyleSpec) -> Job:
-    """Read the manifests, list every item, look up what is done already, open the run."""
-    plan = planning.plan(spec)
-    planning.write_plan(plan)
-    return Job(plan)
+    """Read the manifests, list every item, look up what is done already."""
+    return Job(planning.plan(spec))
+
+
+@task(name="open", **_STAGE)
+def open_run(job: Job) -> None:
+    """Write down what is asked for."""
+    planning.write_plan(job.plan)
 
 
 @task(name="execute", **_STAGE)
 def execute_plan(job: Job) -> None:
     """Restyle what is left to do on a pool of Ray actors."""
-    execute.execute(job.plan, on_progress=Announcer())
+    tell = Announcer()
+
+    def hear(now: Progress) -> None:
+        job.check()
+        tell(now)
+
+    execute.execute(job.plan, on_progress=hear)
 
 
 @task(name="results", **_STAGE)
 def write_results(job: Job) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
+    job.check()
     return finalize.write_results(job.plan)
 
 
@@ -76,14 +95,27 @@ def build_report(job: Job) -> str:
 @task(name="finalize", **_STAGE)
 def close_run(job: Job, summary: RunSummary) -> None:
     """Close the run's record, and write the mark of success last."""
+    job.check()
     finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
 
 
 @contextmanager
 def on_record(job: Job) -> Iterator[None]:
-    """Say in run.json how the run ended when it does not get to its end."""
+    """Hold the run, and say in run.json how it ended when it does not get to its end.
+
+    Raises:
+        RunBusyError: another driver is at it; nothing is written then.
+    """
+    with holding(job.plan.files) as job.lock, _said(job):
+        yield
+
+
+@contextmanager
+def _said(job: Job) -> Iterator[None]:
     try:
         yield
+    except RunLostError:
+        raise  # the record is another's now
     except Exception as error:
         _close(job, "crashed", str(error))
         raise

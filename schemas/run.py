@@ -25,7 +25,8 @@ class PoolSpec(Frozen):
         ge=0,
         le=4096,
         title="Actors",
-        description="Engines running at once; 0 means one per GPU asked for, or one on a CPU.",
+        description="Engines running at once. 0 means one here, or as many as the GPUs hold; on a "
+        "cluster, one on each node or as many as its GPUs hold, as nodes come and go.",
     )
     gpus_per_actor: float = Field(
         0.0,
@@ -122,6 +123,12 @@ class RestyleSpec(Frozen):
         False,
         title="Require licences",
         description="Refuse the run when a reference has no licence or has expired.",
+    )
+    check_assets: bool = Field(
+        False,
+        title="Check assets",
+        description="Look whether the pictures of finished items are still there, and make those "
+        "anew that are gone. Otherwise the tables of finished items are believed.",
     )
     params: StyleParams = Field(
         StyleParams(), title="Style", description="How images are restyled."

@@ -42,12 +42,14 @@ class Layout:
         cpus: CPUs that Ray books for each.
         gpus: GPUs that Ray books for each.
         env: Environment variables that actors on another machine need.
+        elastic: There shall be as many actors as the cluster holds, as nodes come and go.
     """
 
     actors: int
     cpus: float
     gpus: float
     env: dict[str, str] = field(default_factory=dict)
+    elastic: bool = False
 
     @property
     def threads(self) -> int:
@@ -71,7 +73,7 @@ def connected(pool: PoolSpec) -> Iterator[Layout]:
             _start(pool.ray_address)
     try:
         with _sigterm_raises():
-            yield lay_out(pool, _nodes(), fixed=local)
+            yield lay_out(pool, live_nodes(), fixed=local)
     finally:
         if ours:
             ray.shutdown()
@@ -91,15 +93,16 @@ def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> La
     cpus_there = sum(node.get("CPU", 0.0) for node in nodes)
     gpus_there = sum(node.get("GPU", 0.0) for node in nodes)
     gpus = pool.gpus_per_actor
-    if gpus and fixed and gpus_there < gpus:
+    if gpus and fixed and not any(node.get("GPU", 0.0) >= gpus for node in nodes):
         raise PoolError(
             f"{gpus:g} GPUs per actor are asked for, but there are {gpus_there:g} here; "
             "set GPUs per actor to 0 to run on the CPU"
         )
-    actors = pool.actors or (int(gpus_there // gpus) if gpus else 1 if fixed else len(nodes)) or 1
-    if gpus and fixed and actors * gpus > gpus_there:
-        actors = int(gpus_there // gpus)
-        logger.warning("%g GPUs hold %d actors; running as many", gpus_there, actors)
+    room = room_for(pool, nodes)
+    actors = pool.actors or (1 if fixed and not gpus else room) or 1
+    if gpus and fixed and actors > room:
+        logger.warning("%g GPUs hold %d actors; running as many", gpus_there, room)
+        actors = room
     biggest = max((node.get("CPU", 0.0) for node in nodes), default=1.0)
     cpus = pool.cpus_per_actor or min(cpus_there / actors, biggest) or 1.0
     cpus = float(int(cpus)) if cpus > 1 else cpus  # Ray books whole CPUs above one
@@ -109,7 +112,18 @@ def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> La
             f"{cpus_there:g} here; ask for fewer, or set CPUs per actor to 0 to share them"
         )
     env = {} if fixed else {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return Layout(actors, cpus, gpus, env)
+    return Layout(actors, cpus, gpus, env, elastic=not (fixed or pool.actors))
+
+
+def room_for(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
+    """Return how many actors fit: by GPUs, or one on each node with a CPU.
+
+    Node by node, for what is left over on one is of no use on another.
+    """
+    if pool.gpus_per_actor:
+        share = pool.gpus_per_actor
+        return sum(int(node.get("GPU", 0.0) / share + 1e-6) for node in nodes)
+    return sum(node.get("CPU", 0.0) > 0 for node in nodes)
 
 
 def _start(address: str) -> None:
@@ -132,7 +146,8 @@ def _start(address: str) -> None:
         raise PoolError(f"Ray at {address!r} cannot be reached: {error}") from error
 
 
-def _nodes() -> list[dict[str, float]]:
+def live_nodes() -> list[dict[str, float]]:
+    """Return `CPU`, `GPU` and the like of each node that lives."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"]]
 
 

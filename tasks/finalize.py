@@ -14,11 +14,30 @@ from schemas.run import RestyleSpec, RunRecord, RunSummary
 from schemas.work import WorkItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
-from tasks.errors import RecordError
+from tasks.errors import FileMissing, FileTooLarge, RecordError
 from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
+
+_MOST_BYTES = 2**20
+
+
+def closed(plan: Plan) -> RunSummary | None:
+    """Return the numbers of a run that was closed with just this plan, so that nothing is left.
+
+    Raises:
+        StorageError: the output cannot be read.
+    """
+    if plan.counts.todo:
+        return None
+    try:
+        mark = json.loads(storage.read_bytes(plan.files.success, _MOST_BYTES))
+        if mark["plan_sha256"] != plan.items.checksum() or not storage.exists(plan.files.report):
+            return None
+        return RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
+    except (FileMissing, FileTooLarge, KeyError, TypeError, ValueError):
+        return None  # no mark, or one of an older version
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -87,6 +106,7 @@ def finalize(
     content = {
         "run_id": run_id,
         **summary.model_dump(),
+        "plan_sha256": plan.items.checksum(),
         "results_sha256": _digest(plan.files.results),
     }
     storage.write_bytes(plan.files.success, f"{json.dumps(content, indent=2)}\n".encode())

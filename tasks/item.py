@@ -128,8 +128,15 @@ class _Work:
                 rights=rights_text(note.references),
                 quality=item.quality,
             )
+        place = storage.join(self._bench.output, item.asset_key)
         with stages.stage("write"):
-            storage.write_bytes(storage.join(self._bench.output, item.asset_key), data)
+            if not storage.write_new(place, data):
+                # Another run was faster, or an attempt whose row was lost: its bytes have a row
+                # that names their hash, so they stay if they are whole.
+                if there := adopt(self._bench.output, item, stages):
+                    self._row = there.model_copy(update={"reused": False})
+                    return
+                storage.write_bytes(place, data)
         self._row = row_of(item, note, data, stages)
 
     def _note(self, made: Stylized, content: Prepared, styles: list[Prepared]) -> Note:

@@ -15,6 +15,7 @@ from tasks.catalog_table import read_finished
 from tasks.ledger import read_ledger
 from tasks.plan_items import PlanItems
 from tasks.row_index import FAILED, OK, STATUSES, RowIndex, hashes
+from tasks.run_files import RunFiles
 
 Mask = NDArray[np.bool_]
 
@@ -28,7 +29,7 @@ class Known:
     Attributes:
         status: (N,) number in STATUSES of the row that spares the work, 0 where there is none.
         taken_over: (N,) true where that row is one of finished items, not of the run's own ledger.
-        standing: (N,) true where an asset stands although no row tells of it.
+        standing: (N,) true where an asset may stand although no row tells of it.
         samples: Some of the rows, to judge by what items cost.
     """
 
@@ -47,27 +48,38 @@ class Known:
         return int((self.status == STATUSES.index(status)).sum())
 
 
-def look_up(output: str, run_id: str, items: PlanItems) -> Known:
-    """Find rows that spare work. An ok row counts only while its asset is there, whole.
+def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = False) -> Known:
+    """Find rows that spare work, in the tables alone: never an object is asked for.
+
+    Args:
+        output: Absolute URI of the output root.
+        run_id: The run.
+        items: Of its plan.
+        check_assets: Let an ok row count only while its asset is there, whole. That costs one list
+            of each gallery's folder.
 
     Raises:
         RecordError: an earlier run left damaged tables.
         StorageError: the output cannot be read.
     """
     finished, own = read_finished(output), read_ledger(output, run_id)
+    begun = storage.exists(RunFiles(output, run_id).record)
     status, taken_over, standing, samples = [], [], [], list[ItemResult]()
-    for part, sizes in _with_sizes(output, items):
+    for part, sizes in _with_sizes(output, items, check_assets):
         keys = hashes(part)
         mine, theirs = own.positions(keys), finished.positions(keys)
         found = own.found(keys)
         other = (found != OK) & (theirs >= 0)
         found = np.where(other, OK, found)
-        wanted = np.where(other, _at(finished, theirs), _at(own, mine))
-        whole = (found != OK) | (wanted == sizes)
-        found = np.where(whole & (found != FAILED), found, 0)
+        rows = found > 0
+        if sizes is not None:
+            wanted = np.where(other, _at(finished, theirs), _at(own, mine))
+            found = np.where((found != OK) | (wanted == sizes), found, 0)
+        found = np.where(found != FAILED, found, 0)
         status.append(found)
         taken_over.append(other & (found > 0))
-        standing.append((found == 0) & (sizes >= 0))
+        # What an attempt before this one had in hand may stand although its row was lost.
+        standing.append(~rows & begun)
         if len(samples) < _SAMPLES:
             samples += _some(own, mine[(found == OK) & ~other])
             samples += _some(finished, theirs[(found == OK) & other])
@@ -100,17 +112,19 @@ def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int)
     )
 
 
-def _with_sizes(output: str, items: PlanItems) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
-    """Yield the parts of a plan, and the bytes of each item's asset, -1 where there is none."""
+def _with_sizes(
+    output: str, items: PlanItems, wanted: bool
+) -> Iterator[tuple[pa.Table, NDArray[np.int64] | None]]:
+    """Yield the parts of a plan and, if wanted, the bytes of each item's asset, -1 for none."""
     listed, sizes = "", dict[str, int]()
     for _, part in items.parts():
+        if not wanted:
+            yield part, None
+            continue
         gallery_id = part["gallery_id"][0].as_py()
         if gallery_id != listed:
             sizes = storage.list_files(storage.join(output, f"assets/{gallery_id}"))
             listed = gallery_id
-        if not sizes:
-            yield part, np.full(len(part), -1)
-            continue
         columns = ("product_id", "view", "item_id", "image_format")
         rows = zip(*(part[name].to_pylist() for name in columns), strict=True)
         yield part, np.array([sizes.get(asset_name(*row), -1) for row in rows])

@@ -4,6 +4,7 @@ A part is written whole or not at all and never changed. A crash loses at most t
 last few seconds; their assets stand and are taken over by the next attempt.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,12 +13,17 @@ import pyarrow as pa
 
 from schemas.result import ItemResult
 from tasks import storage, tables
-from tasks.errors import RecordError
+from tasks.errors import RecordError, StorageError
 from tasks.row_index import RowIndex
 from tasks.run_files import RunFiles
 
 MAX_ROWS = 512
 MAX_SECONDS = 3.0
+PATIENCE = 600.0
+"""Seconds for which a store may be away before the run ends."""
+_PAUSE = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -32,6 +38,7 @@ class Ledger:
         self._sequence = 0
         self._rows: list[ItemResult] = []
         self._since = time.monotonic()
+        self._not_before = self._since
 
     def append(self, row: ItemResult) -> None:
         """Take a row; it is durable after the next :meth:`commit`.
@@ -47,11 +54,23 @@ class Ledger:
     def commit_if_due(self) -> None:
         """Write the rows taken when they are many or have waited for long.
 
+        A store that is away for some minutes costs nothing: the rows wait, and with them the run.
+
         Raises:
-            StorageError: they cannot be written; they are kept for the next attempt.
+            StorageError: they cannot be written for good; they are kept for the next attempt.
         """
-        if len(self._rows) >= MAX_ROWS or time.monotonic() - self._since >= MAX_SECONDS:
-            self.commit()
+        now = time.monotonic()
+        if now < self._not_before:
+            return
+        if len(self._rows) >= MAX_ROWS or now - self._since >= MAX_SECONDS:
+            try:
+                self.commit()
+            except StorageError as error:
+                now = time.monotonic()
+                if not error.transient or now - self._since > PATIENCE:
+                    raise
+                logger.warning("%s; %d rows wait for the next attempt", error, len(self._rows))
+                self._not_before = now + _PAUSE
 
     def commit(self) -> None:
         """Write the rows taken so far as the next part.

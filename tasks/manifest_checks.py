@@ -1,8 +1,7 @@
 """The rules of a manifest: each broken one becomes a sentence with column, row and remedy."""
 
-import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -11,13 +10,33 @@ from pydantic_core import ErrorDetails
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
+from stylegallery.wording import one_line, shown
 from tasks import storage
 from tasks.errors import ManifestError, StorageError
+from tasks.manifest_values import as_texts, unfolded_bytes, values_of
 
 R = TypeVar("R", bound=Row)
 
 MAX_ID_BYTES = 200
 """File systems take names of 255 bytes; a view's name also holds an item id and an ending."""
+MAX_COLUMNS = 1000
+MAX_URI = 4096
+MAX_TERMS = 2000
+"""Most characters of a licence or attribution, which every picture carries."""
+MAX_BATCH_BYTES = 2**29
+"""Most bytes of text in the rows that are held at a time."""
+_TERMS = ("license", "attribution")
+
+
+def check_count(uri: str, columns: int) -> None:
+    """Refuse a table of too many columns.
+
+    Raises:
+        ManifestError: there are more than MAX_COLUMNS.
+    """
+    if columns > MAX_COLUMNS:
+        rule = f"has {columns} columns; leave out some, a manifest has at most {MAX_COLUMNS}"
+        raise ManifestError(uri, None, None, rule)
 
 
 def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
@@ -26,16 +45,20 @@ def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
     Raises:
         ManifestError: a required column is missing, twice there, or of the wrong type.
     """
-    wanted = arrow_schema(model)
-    for name, info in model.model_fields.items():
-        count = found.names.count(name)
+    wanted, counts = arrow_schema(model), Counter(found.names)
+    for name, count in counts.items():
         if count > 1:
-            raise ManifestError(uri, name, None, "is there more than once; keep one")
-        if count == 0 and info.is_required():
-            known = ", ".join(found.names[:12]) or "none"
-            raise ManifestError(uri, name, None, f"is missing (columns there: {known}); add it")
-        if count and not _holds(wanted.field(name).type, found.field(name).type):
-            have, want = found.field(name).type, wanted.field(name).type
+            raise ManifestError(uri, one_line(name, 80), None, "is there more than once; keep one")
+        if len(name) > MAX_ID_BYTES:
+            rule = f"has a name of more than {MAX_ID_BYTES} characters; shorten it"
+            raise ManifestError(uri, one_line(name, 80), None, rule)
+    for name, info in model.model_fields.items():
+        if name not in counts:
+            if info.is_required():
+                known = one_line(", ".join(found.names[:12]), 200) or "none"
+                raise ManifestError(uri, name, None, f"is missing (columns there: {known}); add it")
+        elif not _holds(wanted.field(name).type, found.field(name).type):
+            have, want = one_line(str(found.field(name).type), 80), wanted.field(name).type
             raise ManifestError(uri, name, None, f"has type {have} but must be {want}; convert it")
 
 
@@ -49,10 +72,10 @@ def checked_rows(
     """
     number = 0
     for batch in batches:
-        known, extra = _split(uri, batch, model)
+        known, extra = _split(uri, batch, model, number)
         for values, more in zip(known, extra, strict=True):
             number += 1
-            yield number, _row(uri, number, values, model), _texts(more)
+            yield number, _row(uri, number, values, model), more
 
 
 class Unique:
@@ -70,7 +93,7 @@ class Unique:
         """
         first = self._seen.setdefault(key, number)
         if first != number:
-            text = " / ".join(repr(name) for name in key)
+            text = " / ".join(map(shown, key))
             rule = f"{text} is already in row {first}; make it unique or remove one of the rows"
             raise ManifestError(self._uri, self._column, number, rule)
 
@@ -94,20 +117,24 @@ def _holds(want: pa.DataType, have: pa.DataType) -> bool:
 
 
 def _split(
-    uri: str, batch: pa.RecordBatch, model: type[Row]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    uri: str, batch: pa.RecordBatch, model: type[Row], before: int
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Return the model's values and the further ones as text, row by row."""
+    if sum(map(unfolded_bytes, batch.columns)) > MAX_BATCH_BYTES:
+        rule = f"has rows of more than {MAX_BATCH_BYTES // len(batch)} bytes from row {before + 1} "
+        raise ManifestError(uri, None, None, f"{rule}on; leave out columns with long texts")
     wanted = arrow_schema(model)
-    names = [name for name in batch.schema.names if name in model.model_fields]
-    columns = []
-    for name in names:
-        try:
-            columns.append(batch.column(name).cast(wanted.field(name).type))
-        except pa.ArrowInvalid as error:
-            rule = f"has values that do not fit {wanted.field(name).type} ({error})"
-            raise ManifestError(uri, name, None, rule) from error
-    known = pa.RecordBatch.from_arrays(columns, names=names).to_pylist()
-    others = [name for name in batch.schema.names if name not in model.model_fields]
-    extra = batch.select(others).to_pylist(maps_as_pydicts="lossy") if others else [{}] * len(known)
+    known: list[dict[str, Any]] = [{} for _ in range(len(batch))]
+    extra: list[dict[str, str]] = [{} for _ in range(len(batch))]
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in model.model_fields:
+            values = values_of(uri, name, column, before, wanted.field(name).type)
+            for row, value in zip(known, values, strict=True):
+                row[name] = value
+        else:
+            for texts, text in zip(extra, as_texts(uri, name, column, before), strict=True):
+                if text is not None:
+                    texts[name] = text
     return known, extra
 
 
@@ -120,15 +147,7 @@ def _row(uri: str, number: int, values: dict[str, Any], model: type[R]) -> R:
         # An empty text in an optional column is how CSV and spreadsheets write "nothing".
         if value is None or (value == "" and not info.is_required()):
             continue
-        if name.endswith("_uri"):
-            try:
-                value = storage.resolve(value, uri) if value else value
-            except StorageError as error:
-                raise ManifestError(uri, name, number, str(error)) from error
-        if (name.endswith("_id") or name == "view") and len(value.encode()) > MAX_ID_BYTES:
-            rule = f"is longer than {MAX_ID_BYTES} bytes, too long for a file name; shorten it"
-            raise ManifestError(uri, name, number, rule)
-        given[name] = value
+        given[name] = _checked(uri, number, name, value)
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -136,9 +155,29 @@ def _row(uri: str, number: int, values: dict[str, Any], model: type[R]) -> R:
         raise ManifestError(uri, str(first["loc"][0]), number, _sentence(first)) from error
 
 
+def _checked(uri: str, number: int, name: str, value: Any) -> Any:
+    """Return a value as its row takes it; what pydantic cannot tell is checked here."""
+    if name.endswith("_uri") and value:
+        if len(value) > MAX_URI:
+            rule = f"is longer than {MAX_URI} characters, so it is no path; correct it"
+            raise ManifestError(uri, name, number, rule)
+        try:
+            return storage.resolve(value, uri)
+        except StorageError as error:
+            raise ManifestError(uri, name, number, str(error)) from error
+    if (name.endswith("_id") or name == "view") and len(value.encode()) > MAX_ID_BYTES:
+        rule = f"is longer than {MAX_ID_BYTES} bytes, too long for a file name; shorten it"
+        raise ManifestError(uri, name, number, rule)
+    if name in _TERMS:
+        value = one_line(value, MAX_TERMS + 1)
+        if len(value) > MAX_TERMS:
+            rule = f"is longer than {MAX_TERMS} characters; shorten it, pictures carry it"
+            raise ManifestError(uri, name, number, rule)
+    return value
+
+
 def _sentence(error: ErrorDetails) -> str:
-    value = repr(error["input"])
-    value = value if len(value) <= 80 else value[:77] + "..."
+    value = shown(error["input"])
     match error["type"]:
         case "string_too_short":
             return "is empty; give it a value"
@@ -147,19 +186,7 @@ def _sentence(error: ErrorDetails) -> str:
                 f"{value} becomes a folder or file name, so it may hold no slash, backslash or "
                 "control character and not only dots; rename it"
             )
+        case "string_type":
+            return "holds an empty value (null) in its list; remove it"
         case _:
-            return f"{value} is refused: {error['msg'].lower()}"
-
-
-def _texts(values: dict[str, Any]) -> dict[str, str]:
-    return {name: _text(value) for name, value in values.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, bool | int | float | list | dict):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    return str(value)
+            return f"{value} is refused: {one_line(error['msg'], 120).lower()}; correct it"

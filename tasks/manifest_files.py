@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
-from schemas.manifest import CatalogRow, GalleryRow
+from schemas.manifest import UNSEEN, CatalogRow, GalleryRow
+from stylegallery.wording import has_unseen, shown
 from tasks import manifests, storage, tables
 from tasks.errors import ManifestError
-from tasks.manifest_checks import check_columns
+from tasks.manifest_checks import check_columns, check_count
 from tasks.manifest_text import read_records
 
 IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -103,6 +104,9 @@ def _image_paths(src: str) -> list[str]:
         if posixpath.splitext(path)[1].lower() in IMAGE_ENDINGS
         and not any(part.startswith(".") for part in path.split("/"))
     ]
+    for path in filter(has_unseen, paths):
+        rule = f"holds the file {shown(path)}, whose name has control characters; rename it"
+        raise ManifestError(storage.absolute(src), None, None, rule)
     if not paths:
         rule = f"holds no images ({', '.join(IMAGE_ENDINGS)}); give a folder with some, "
         rule += "a .csv or a .jsonl file"
@@ -112,7 +116,7 @@ def _image_paths(src: str) -> list[str]:
 
 def _clean(name: str) -> str:
     """Return `name` as an id: one path segment, not too long, still telling."""
-    text = re.sub(r"[\x00-\x1f/\\]+", "-", name)
+    text = re.sub(rf"[{UNSEEN}/\\]+", "-", name)
     if text and not text.strip("."):
         return text.replace(".", "-")
     if len(text.encode()) <= _MAX_ID:
@@ -143,6 +147,7 @@ def _distinct(paths: list[str]) -> list[str]:
 def _from_records(src: str, model: type[Row]) -> pa.Table:
     records = read_records(src, model)
     names = list(dict.fromkeys(name for record in records for name in record))
+    check_count(storage.absolute(src), len(names))
     table = _table(records, model, names)
     check_columns(storage.absolute(src), table.schema, model)
     return table

@@ -1,26 +1,27 @@
 """Manifests in: the catalog and the style galleries, read, checked and made absolute."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
+from stylegallery.wording import shown
 from tasks import storage
-from tasks.errors import FileMissing, ManifestError
-from tasks.manifest_checks import Unique, check_columns, checked_rows
+from tasks.errors import FileMissing, FileTooLarge, ManifestError
+from tasks.manifest_checks import Unique, checked_rows
+from tasks.manifest_parquet import MAX_BYTES, batches_of
 
 __all__ = ["Galleries", "ManifestError", "Photo", "read_catalog", "read_galleries"]
 
 Galleries = dict[str, list[GalleryRow]]
 """gallery_id to its references in order of style_id."""
 
-_BATCH = 5_000
+TOO_LARGE = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several"
 _MOST_NAMED = 20
+_MOST_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,16 @@ def read_galleries(uris: Sequence[str], only: Sequence[str] = ()) -> Galleries:
         StorageError: one cannot be read.
     """
     found: Galleries = {}
+    known = set[tuple[str, str]]()
     for uri in uris:
         rows = galleries_of(storage.absolute(uri), _batches(uri, GalleryRow))
         for row in rows:
             gallery = found.setdefault(row.gallery_id, [])
-            if any(row.style_id == other.style_id for other in gallery):
-                rule = f"{row.style_id!r} of gallery {row.gallery_id!r} is in two manifests"
+            if (row.gallery_id, row.style_id) in known:
+                rule = f"{shown(row.style_id)} of gallery {shown(row.gallery_id)} is in two"
+                rule += " manifests"
                 raise ManifestError(uri, "style_id", None, f"{rule}; remove it from one")
+            known.add((row.gallery_id, row.style_id))
             gallery.append(row)
     ordered = {name: sorted(found[name], key=lambda r: r.style_id) for name in sorted(found)}
     return select(ordered, only, ", ".join(uris))
@@ -103,7 +107,7 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     """
     for name in only:
         if name not in galleries:
-            rule = f"has no gallery {name!r} (there: {_some(galleries)}); correct `only`"
+            rule = f"has no gallery {shown(name)} (there: {_some(galleries)}); correct `only`"
             raise ManifestError(source, "gallery_id", None, rule)
     return {name: rows for name, rows in galleries.items() if not only or name in only}
 
@@ -117,7 +121,7 @@ def check_routes(uri: str, photos: Iterable[Photo], galleries: Galleries) -> Ite
     for photo in photos:
         for name in photo.row.galleries or ():
             if name not in galleries:
-                rule = f"names gallery {name!r}, which no gallery manifest has"
+                rule = f"names gallery {shown(name)}, which no gallery manifest has"
                 rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
                 raise ManifestError(uri, "galleries", photo.number, rule)
         yield photo
@@ -139,34 +143,28 @@ def check_licenses(galleries: Galleries, source: str, today: date) -> None:
                 offenders.append(f"{name} (expired {row.valid_until})")
     if offenders:
         rule = f"licences are required, but {len(offenders)} references lack a valid one: "
-        raise ManifestError(source, "license", None, rule + _some(offenders))
+        rule += f"{_some(offenders)}; add their licences, or leave them out"
+        raise ManifestError(source, "license", None, rule)
 
 
 def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = len(listed) - _MOST_NAMED
-    return ", ".join(listed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    listed, named = list(names), list[str]()
+    for name in listed[:_MOST_NAMED]:
+        if named and sum(map(len, named)) + len(name) > _MOST_CHARS:
+            break
+        named.append(name)
+    more = len(listed) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
     """Open a manifest and check its columns now; its rows are read when they are asked for."""
     place = storage.absolute(uri)
     try:
-        file = pq.ParquetFile(io.BytesIO(storage.read_bytes(place)))
+        data = storage.read_bytes(place, MAX_BYTES)
     except FileMissing as error:
         rule = "not found; give one Parquet file (`stylegallery manifest` makes it from a folder, "
         raise ManifestError(place, None, None, rule + "CSV or JSON Lines)") from error
-    except (pa.ArrowException, OSError) as error:
-        rule = "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON "
-        raise ManifestError(place, None, None, rule + "Lines") from error
-    check_columns(place, file.schema_arrow, model)
-    if file.metadata.num_rows == 0:
-        raise ManifestError(place, None, None, "has no rows; add at least one")
-    return _rows_of(place, file)
-
-
-def _rows_of(place: str, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from file.iter_batches(_BATCH)
-    except (pa.ArrowException, OSError) as error:
-        raise ManifestError(place, None, None, f"is damaged ({error}); write it anew") from error
+    except FileTooLarge as error:
+        raise ManifestError(place, None, None, TOO_LARGE) from error
+    return batches_of(place, data, model)

@@ -64,6 +64,13 @@ class PlanItems:
                 digest.update(own.digest())
         return digest.hexdigest()
 
+    def checksum(self) -> str:
+        """Return a hash of all that is in the items, further columns included."""
+        digest = hashlib.sha256()
+        for path in sorted(self._home.iterdir()):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
     def write(self, files: RunFiles) -> None:
         """Copy the parts into a run's folder.
 

@@ -92,7 +92,7 @@ def plan(spec: RestyleSpec) -> Plan:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
     made_at = datetime.now(UTC)
-    known = look_up(spec.output, run_id, items)
+    known = look_up(spec.output, run_id, items, check_assets=spec.check_assets)
     done = int(known.done.sum())
     counts = PlanCounts(
         items=len(items),

@@ -8,21 +8,21 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
-from schemas.result import ErrorInfo, ItemResult
+from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from tasks.actor import StyleActor
 from tasks.backlog import Backlog
-from tasks.cluster import Layout
+from tasks.breaker import Breaker
+from tasks.cluster import Layout, live_nodes, room_for
 from tasks.errors import PoolError
-from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment, Started
 from tasks.ledger import Ledger
 from tasks.progress import OnProgress, Progress
+from tasks.rows import casualty
 from tasks.workers import WINDOW, Stream, Worker, start_reason
 
 __all__ = ["Pool", "Progress"]
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 _FAILED_STARTS = 5
-_DEATHS_IN_A_ROW = 30
 _WAITING_NOTICE = 60.0
+_LOOK_AT_NODES = 10.0
 
 
 class Pool:
@@ -55,8 +55,9 @@ class Pool:
         self._lease = max(spec.lease, setup.batch)
         self._deadline = spec.item_deadline * setup.batch
         self._began = False
-        self._deaths = 0
+        self._breaker = Breaker()
         self._notice = time.monotonic() + _WAITING_NOTICE
+        self._look = time.monotonic() + _LOOK_AT_NODES
 
     def run(self, assignments: Iterable[Assignment], count: int) -> None:
         """Do `count` items; when this is left, however it is, the rows so far are in the ledger.
@@ -67,8 +68,7 @@ class Pool:
         """
         self._backlog = Backlog(assignments, count)
         try:
-            actors = min(self._layout.actors, count)
-            self._workers = [Worker(self._layout, self._setup, self._kind) for _ in range(actors)]
+            self._resize(self._layout.actors)
             self._tell(self._progress)
             while len(self._backlog) or any(worker.streams for worker in self._workers):
                 self._step()
@@ -107,9 +107,35 @@ class Pool:
                 logger.warning("no news for %g s; the actor is replaced", self._deadline)
         self._ledger.commit_if_due()
         self._notice_waiting()
+        if self._layout.elastic and time.monotonic() > self._look:
+            self._look = time.monotonic() + _LOOK_AT_NODES
+            self._resize(room_for(self._spec, live_nodes()))
+        self._release_idle()
+
+    def _resize(self, room: int) -> None:
+        """Have as many actors as there is room for and work; those in work are never ended."""
+        wanted = max(1, min(room, len(self._backlog) + len(self._workers)))
+        idle = [worker for worker in self._workers if not worker.up and not worker.streams]
+        for worker in idle[: max(0, len(self._workers) - wanted)]:
+            worker.end()
+            self._workers.remove(worker)
+        new = min(wanted - len(self._workers), len(self._backlog))
+        self._workers += [Worker(self._layout, self._setup, self._kind) for _ in range(new)]
+
+    def _release_idle(self) -> None:
+        """Give back what nothing is left for, while others finish: a GPU that waits costs as much.
+
+        One actor stays for what the others may yet give back.
+        """
+        if len(self._backlog):
+            return
+        for worker in [w for w in self._workers if w.up and not w.streams]:
+            if len(self._workers) > 1:
+                worker.end()
+                self._workers.remove(worker)
 
     def _fill(self, worker: Worker) -> None:
-        while worker.up and len(worker.streams) < WINDOW:
+        while worker.up and len(worker.streams) < WINDOW and not self._breaker.holds:
             lease = self._backlog.take(self._lease, len(self._workers))
             if not lease:
                 return
@@ -153,7 +179,6 @@ class Pool:
         elif isinstance(event, Started):
             stream.begun.update(event.keys)
         else:
-            self._deaths = 0
             self._take(stream.take(event), event)
 
     def _lost(self, worker: Worker, error: RayError) -> None:
@@ -169,19 +194,14 @@ class Pool:
             worker.ask_later()
         if not suspects:
             return
-        self._deaths += 1
-        if self._deaths >= _DEATHS_IN_A_ROW:
-            raise PoolError(
-                f"the last {self._deaths} items all ended the process of their engine; it "
-                "probably lacks memory: ask for fewer actors or a smaller working size"
-            )
+        self._breaker.death()
         if len(suspects) > 1:
             for suspect in suspects:
                 self._backlog.retry(replace(suspect, alone=True))
             return
         late = f"it took longer than {self._spec.item_deadline:g} s"
         why = late if worker.overdue else _first_line(error)
-        self._take(suspects[0], self._casualty(suspects[0], why, type(error).__name__))
+        self._take(suspects[0], casualty(suspects[0], why, type(error).__name__, self._setup))
 
     def _unannounced(self, stream: Stream, begun: list[Assignment]) -> list[Assignment]:
         """Return items that may have been begun as well: what kills at once takes its marker along.
@@ -203,24 +223,7 @@ class Pool:
         else:
             self._progress = self._progress.with_row(row)
         self._tell(self._progress)
-
-    def _casualty(self, assignment: Assignment, why: str, kind: str) -> ItemResult:
-        item = assignment.item
-        message = (
-            f"the engine's process ended while at this item ({why}), in each of "
-            f"{assignment.attempt} attempts; look at the photo's size and the memory of the machine"
-        )
-        return ItemResult(
-            **key_of(item)._asdict(),
-            status="failed",
-            attempts=assignment.attempt,
-            seed=item.seed,
-            extra=item.extra,
-            engine_fingerprint=self._setup.engine_fingerprint,
-            run_id=self._setup.run_id,
-            finished_at=datetime.now(UTC),
-            error=ErrorInfo(stage="actor", type=kind, message=message, transient=True),
-        )
+        self._breaker.row(row)
 
     def _notice_waiting(self) -> None:
         if any(worker.up for worker in self._workers):

@@ -9,7 +9,9 @@ from schemas.result import ErrorInfo, ItemResult
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from tasks.faults import is_transient
+from tasks.lease import ActorSetup, Assignment
 from tasks.notes import Note
+from tasks.redact import redacted
 from tasks.stages import Stages
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
     tail = ""
     if status == "failed":
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, error)
+        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, redacted(str(error)))
     return ItemResult.model_validate(
         {
             **_identity(item),
@@ -60,10 +62,39 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
             "error": ErrorInfo(
                 stage=stages.current,
                 type=type(error).__name__,
-                message=str(error) or type(error).__name__,
+                message=redacted(str(error)) or type(error).__name__,
                 transient=status == "failed" and is_transient(error),
-                traceback=tail,
+                traceback=redacted(tail),
             ),
+        }
+    )
+
+
+def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> ItemResult:
+    """Return the row of an item whose engine's process ended while at it.
+
+    Args:
+        assignment: The item, and which attempt it was.
+        why: What is known of the end.
+        kind: Class of the error that told of it.
+        setup: Of the actor.
+    """
+    item = assignment.item
+    message = (
+        f"the engine's process ended while at this item ({why}), in each of "
+        f"{assignment.attempt} attempts; look at the photo's size and the memory of the machine"
+    )
+    return ItemResult.model_validate(
+        {
+            **_identity(item),
+            "status": "failed",
+            "attempts": assignment.attempt,
+            "seed": item.seed,
+            "extra": item.extra,
+            "engine_fingerprint": setup.engine_fingerprint,
+            "run_id": setup.run_id,
+            "finished_at": datetime.now(UTC),
+            "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )
 

@@ -28,6 +28,11 @@ class RunFiles:
         return self._at("run.json")
 
     @property
+    def lock(self) -> str:
+        """Who drives the run; there only while somebody does."""
+        return self._at("lock.json")
+
+    @property
     def plan(self) -> str:
         """Folder of the parts with every item asked for."""
         return self._at("plan")

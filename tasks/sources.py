@@ -13,6 +13,9 @@ from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
 from tasks.prepared_store import keep, prepared_key, recall
+from tasks.versions import UNREADABLE
+
+_SINCE = "after the run was planned; run the same command again"
 
 
 class SourceChangedError(TaskError):
@@ -114,14 +117,19 @@ def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
 
 
 def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
+    """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
     try:
         data, now = bench.read(uri)
     except FileMissing as error:
+        if version != storage.MISSING:
+            raise SourceChangedError(f"{uri} went away {_SINCE}") from error
         raise BadImage(f"{uri} not found; check {column} in the manifest.") from error
-    except (AccessDenied, FileTooLarge) as error:
+    except AccessDenied as error:
+        if version != UNREADABLE:
+            raise
+        raise BadImage(f"{error}; check {column} in the manifest.") from error
+    except FileTooLarge as error:
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     if version != now:
-        raise SourceChangedError(
-            f"{uri} changed after the run was planned; run the same command again"
-        )
+        raise SourceChangedError(f"{uri} changed {_SINCE}")
     return data

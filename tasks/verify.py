@@ -164,7 +164,8 @@ def _check_files(
         try:
             data = storage.read_bytes(storage.join(output, path))
         except FileMissing:
-            return f"{path}: is missing"
+            hint = "" if path in maps else "; run again with check_assets, which makes it anew"
+            return f"{path}: is missing{hint}"
         except StorageError as error:
             return str(error)
         if hashlib.sha256(data).hexdigest() != wanted[path]:

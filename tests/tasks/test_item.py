@@ -322,7 +322,7 @@ def test_photos_are_read_ahead_once(
     assert restyle_item(bench, item).status == "ok"
     assert read.count(item.image_uri) == 1
     missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(
-        update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": "sha256:0"}
+        update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": storage.MISSING}
     )
     read_ahead(bench, [missing])
     assert restyle_item(bench, missing).status == "rejected"
