@@ -14,10 +14,11 @@ class RegionAttention:
 
     Attributes:
         groups: For each content region that has keys: indices of its queries (n,), indices of
-            the keys it may see (m,), and the bias (m,) on their logits or None when it is zero.
+            the keys it may see (m,) or None for all, and the bias (m,) on their logits or None
+            when it is zero.
     """
 
-    groups: tuple[tuple[Tensor, Tensor, Tensor | None], ...]
+    groups: tuple[tuple[Tensor, Tensor | None, Tensor | None], ...]
 
     @classmethod
     def build(cls, table: Tensor, queries: Tensor, keys: Tensor) -> "RegionAttention":
@@ -36,17 +37,17 @@ class RegionAttention:
             if len(asking) and len(seen):
                 chosen = bias[seen]
                 flat = bool((chosen == chosen[0]).all())
-                groups.append((asking, seen, None if flat else chosen))
+                whole = len(seen) == len(keys)  # to gather all keys would copy them at every step
+                groups.append((asking, None if whole else seen, None if flat else chosen))
         return cls(tuple(groups))
 
     def to(self, device: torch.device) -> "RegionAttention":
         """Return the same groups on `device`."""
-        return RegionAttention(
-            tuple(
-                (q.to(device), k.to(device), None if b is None else b.to(device))
-                for q, k, b in self.groups
-            )
-        )
+
+        def there(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.to(device)
+
+        return RegionAttention(tuple((q.to(device), there(k), there(b)) for q, k, b in self.groups))
 
 
 @torch.no_grad()
@@ -69,9 +70,8 @@ def style_target(
     """
     target = own.clone()
     for asking, seen, bias in routing.groups:
-        target[:, :, asking] = attend(
-            query[:, :, asking] * scale, key[:, :, seen], value[:, :, seen], bias
-        )
+        keys, values = (p if seen is None else p[:, :, seen] for p in (key, value))
+        target[:, :, asking] = attend(query[:, :, asking] * scale, keys, values, bias)
     return target
 
 

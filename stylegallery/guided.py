@@ -1,7 +1,5 @@
 """Energy-guided DDIM sampling: denoise the inverted content and let the energies steer."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -28,7 +26,10 @@ def sample(
     This is what the paper's text says where its code optimises a latent (METHOD 1.4, row 1).
     The start is the content, with `match_tone` in the tone of its matches, inverted as far as
     `strength` says. The energies compare like with like: contents and references are shown as
-    their own inversion left them at the same timestep, as noisy as the latent is by then.
+    their own inversion left them at the same timestep, as noisy as the latent is by then, or at
+    the nearest of the `anchors`.
+
+    No item ends early when its loss is flat: it would be left with the noise of its timestep.
 
     A move is `learning_rate` times the gradient of root mean square 1 times the deviation of the
     noise that the latent still holds: what a step adds, later steps can still make natural.
@@ -39,35 +40,22 @@ def sample(
             of the noise, `start_noise`, that is mixed into the start.
         params: `steps` are those of the whole schedule, of which `strength` is taken, forth and
             back; `learning_rate` is described above.
-        bank: Keeps what the references look like at every step.
+        bank: Keeps what the references look like at the anchors.
         on_step: Called after every step.
         kind: The energies to descend.
 
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    device, schedule = models.device, models.schedule(params.steps)
+    schedule = models.schedule(params.steps)
     taken = max(1, round(params.strength * params.steps))
-    part = (params.steps, taken)
-    path = inverted(models, torch.cat([j.content.latent for j in jobs]).to(device), *part)
-    latent = path[-1]
-    if params.match_tone:
-        latent = inverted(models, torch.cat([toned(models, j, params) for j in jobs]), *part)[-1]
-    noisy = _Inverted(models, *part)
-    latent = torch.cat([_noised(*one, params) for one in zip(latent.split(1), jobs, strict=True)])
+    shown = _Inverted(models, jobs, params, schedule.timesteps.tolist()[-taken:])
+    latent = torch.cat([_noised(*one, params) for one in zip(shown.start, jobs, strict=True)])
     trace = Trace(params, on_step, taken)
-    with guide(models, jobs, params, bank, kind) as guidance:
-        for index, timestep in enumerate(schedule.timesteps.tolist()[-taken:]):
+    with guide(models, jobs, params, bank, kind, shown) as guidance:
+        for timestep in shown.timesteps:
             latent.requires_grad_()
-            back = -1 - index  # the inversion ran from clean to noisy
-            view = (timestep, params.steps)
-            seen = [
-                [guidance.reference(s, view, partial(noisy.at, s, back)) for s in job.styles]
-                for job in jobs
-            ]
-            prediction, style_terms, content_terms = guidance.energies(
-                latent, timestep, (path[back], seen)
-            )
+            prediction, style_terms, content_terms = guidance.energies(latent, timestep)
             loss = trace.loss(timestep, style_terms, content_terms)
             gradient = torch.autograd.grad(loss, latent)[0]
             latent = schedule.step(prediction.detach().float(), timestep, latent.detach())[0]
@@ -79,18 +67,40 @@ def sample(
 
 
 class _Inverted:
-    """Latents of references inverted by a part of the schedule, when first asked for."""
+    """Contents and references as their inversion by a part of the schedule left them."""
 
-    def __init__(self, models: Models, steps: int, taken: int) -> None:
-        self._models, self._part = models, (steps, taken)
-        self._paths: dict[PreparedImage, list[Tensor]] = {}
+    def __init__(
+        self, models: Models, jobs: list[Job], params: StyleParams, timesteps: list[int]
+    ) -> None:
+        """Invert the contents; references are when they are first asked for.
 
-    def at(self, style: PreparedImage, index: int) -> Tensor:
-        """Return the latent (1, C, h, w) after so many steps, counted as lists are."""
-        if style not in self._paths:
-            latent = style.latent.to(self._models.device)
-            self._paths[style] = inverted(self._models, latent, *self._part)
-        return self._paths[style][index]
+        `start` are the contents' latents (1, C, h, w) to start from, toned if asked for, of the
+        noise of the first of the timesteps. Contents and toned contents go through one inversion.
+        """
+        self.timesteps, self.steps, self._models = timesteps, params.steps, models
+        clean = [job.content.latent.to(models.device) for job in jobs]
+        if params.match_tone:
+            clean += [toned(models, job, params) for job in jobs]
+        path = self._path(torch.cat(clean))
+        self.start = path[-1].split(1)[-len(jobs) :]
+        self._contents = [latent[: len(jobs)] for latent in path]
+        self._styles: dict[PreparedImage, list[Tensor]] = {}
+
+    def content(self, index: int, timestep: int) -> Tensor:
+        """Return the content's latent (1, C, h, w) after the step that leads to the timestep."""
+        return self._contents[self._place(timestep)][index : index + 1]
+
+    def style(self, image: PreparedImage, timestep: int) -> Tensor:
+        """Return the reference's latent (1, C, h, w) after the step that leads to the timestep."""
+        if image not in self._styles:
+            self._styles[image] = self._path(image.latent.to(self._models.device))
+        return self._styles[image][self._place(timestep)]
+
+    def _path(self, latent: Tensor) -> list[Tensor]:
+        return inverted(self._models, latent, self.steps, len(self.timesteps))
+
+    def _place(self, timestep: int) -> int:
+        return -1 - self.timesteps.index(timestep)  # inversion runs from clean to noisy
 
 
 def _noised(latent: Tensor, job: Job, params: StyleParams) -> Tensor:

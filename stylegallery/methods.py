@@ -17,6 +17,7 @@ from stylegallery.regions import RegionMap
 from stylegallery.routing import Correspondence, Pin
 from stylegallery.trace import OnStep
 from stylegallery.types import Descriptors, Job
+from stylegallery.zerofill import PublishedGuidance
 
 Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, Hints], RegionMap]
 """UNet features, semantic features, latent, parameters and hints to regions."""
@@ -69,7 +70,7 @@ METHODS: Final[dict[Method, Algorithm]] = {
         published.match,
         {
             "optimise": published.optimise,
-            "guided": partial(guided.sample, kind=published.PublishedGuidance),
+            "guided": partial(guided.sample, kind=PublishedGuidance),
         },
     ),
     "attention-distillation": Algorithm(

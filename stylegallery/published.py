@@ -12,11 +12,10 @@ from torch.nn import functional as F
 
 from schemas.params import StyleParams
 from stylegallery import paper
-from stylegallery.attention import AttentionRecord, LayerRecord
 from stylegallery.bank import AttentionBank
 from stylegallery.clustering import cluster, principal_components
 from stylegallery.descriptors import circle_iou
-from stylegallery.guidance import Guidance, Seen
+from stylegallery.guidance import Guidance
 from stylegallery.hints import NO_HINTS, Hints
 from stylegallery.inversion import inverted
 from stylegallery.matching import routed
@@ -27,6 +26,7 @@ from stylegallery.routing import Correspondence, Pin, hard_log_weights
 from stylegallery.sampling import Restyled, descend
 from stylegallery.trace import OnStep
 from stylegallery.types import Descriptors, Job
+from stylegallery.zerofill import PublishedGuidance
 
 _DEPTH_MERGE, _SEGMENTS_MERGE = 0.35, 0.5
 
@@ -110,46 +110,13 @@ def match(
     return routed(content, styles, (semantic, statistical, geometric, total), table, best, pins)
 
 
-class PublishedGuidance(Guidance):
-    """The published energies: masks multiply instead of excluding (METHOD 1.3 and 1.5, W1)."""
-
-    def __init__(
-        self,
-        models: Models,
-        jobs: list[Job],
-        params: StyleParams,
-        record: AttentionRecord,
-        bank: AttentionBank,
-    ) -> None:
-        """Take the masks of every content region and of its match from the region maps."""
-        super().__init__(models, jobs, params, record, bank)
-        self._scale = params.attention_scale
-        self._pairs = [_matched(job, models.device) for job in jobs]
-
-    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
-        """Return the sum () of all content regions' style losses in one layer."""
-        query, output = layer.query.float(), layer.output.float()
-        losses = []
-        for mask, style, other in self._pairs[index]:
-            key, value = (part.float() for part in styles[style])
-            losses.append(paper.style_loss(query, key, value, output, mask, other, self._scale))
-        return torch.stack(losses).sum()
-
-
-def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
-    """Each content region's mask (h, w), its match's reference, and the match's mask there."""
-    matches = [job.routing.locate(index) for index in job.routing.best.tolist()]
-    theirs = [job.styles[style].regions.one_hot[region].to(device) for style, region in matches]
-    own = job.content.regions.one_hot.to(device)
-    return [(m, s, o) for m, (s, _), o in zip(own, matches, theirs, strict=True)]
-
-
 def optimise(
     models: Models,
     jobs: list[Job],
     params: StyleParams,
     bank: AttentionBank,
     on_step: OnStep | None = None,
+    kind: type[Guidance] = PublishedGuidance,
 ) -> Restyled:
     """Descend the published energies by Adam, one step a timestep (METHOD 1.3).
 
@@ -157,14 +124,17 @@ def optimise(
     latent itself is the result. Nothing is random, so seeds are not used. Both are made for the
     four channels of SD 1.x: an autoencoder with more of them prints what is left as blocks.
 
+    As published, images are looked at again at every step; `anchors` makes them fewer.
+
     Raises:
         DidNotConverge: a loss is not finite.
     """
     start = torch.cat([_start(models, job, params) for job in jobs])
-    return descend(models, start, jobs, params, bank, on_step, PublishedGuidance)
+    return descend(models, start, jobs, params, bank, on_step, kind)
 
 
 def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
+    # alone: where a cell's channels are all but equal, their normalisation magnifies rounding
     path = inverted(models, job.content.latent.to(models.device), params.inversion_steps)
     return paper.remove_style(path[-1])
 

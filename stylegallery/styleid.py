@@ -18,9 +18,9 @@ from stylegallery.attention import (
 )
 from stylegallery.bank import AttentionBank, Kept
 from stylegallery.energy import style_target
-from stylegallery.guidance import Router
 from stylegallery.inversion import inversion
 from stylegallery.models import Models
+from stylegallery.router import Router
 from stylegallery.sampling import Restyled
 from stylegallery.trace import OnStep
 from stylegallery.types import Job, PreparedImage, Step
@@ -58,7 +58,7 @@ def sample(
 
 def _denoised(models: Models, job: Job, params: StyleParams, on_step: OnStep | None) -> Tensor:
     schedule = models.schedule(params.steps)
-    router = Router(job.content, job.styles, job.routing, models.device)
+    router = Router(job, models.device)
     with record_attention(models.unet, style_layers(models.unet)) as record:
         start, queries = _inverted(models, job.content, params.steps, record, ("query",))
         kept = [_inverted(models, s, params.steps, record, ("key", "value")) for s in job.styles]

@@ -83,7 +83,7 @@ class _Room:
         engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
         begin = time.monotonic()
         routing = engine.match(images[0], images[1:], params)
-        with _instead(params.method, params.sampler, variant.restyle):
+        with instead(params.method, params.sampler, variant.restyle):
             out = engine.stylize(images[0], images[1:], routing, params).picture.pixels
         seconds = time.monotonic() - begin
         default = preset_params(self._preset)
@@ -100,7 +100,7 @@ class _Room:
 
 
 @contextmanager
-def _instead(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
+def instead(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
     """Let another algorithm stand in the engine's table inside the block."""
     before = METHODS[method]
     if restyle is not None:

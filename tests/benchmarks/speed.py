@@ -20,17 +20,21 @@ from torch import nn
 
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
-from schemas.presets import preset_params
+from schemas.presets import PRESETS, preset_params
 from stylegallery import Job, PreparedImage, StyleGallery
 from stylegallery.bank import AttentionBank
 from stylegallery.lite0 import load_lite0
 from stylegallery.types import Picture
+from tests.benchmarks import faithful
+from tests.benchmarks.ablations import instead
 from tests.benchmarks.judging import judge
 from tests.benchmarks.meter import Reading, matmul_peak, metered, unet_flops
 from tests.benchmarks.pictures import cases
 from tests.benchmarks.random_sd15 import random_sd15
 
 PUBLISHED = "published procedure"
+SAME = "same procedure by ours"
+ANCHORS = 10
 SD15 = "random-sd15"
 COLUMNS = (
     "references", "s/item", "least", "most", "first item", "items/h", "times faster",
@@ -45,26 +49,27 @@ class Way:
     Attributes:
         params: Of the engine.
         batch: Items that share UNet calls.
-        forgets: Everything is computed again for each item, references included.
+        faithful: As the published code: dense attentions for each region, and everything computed
+            again for each item, references included.
     """
 
     params: StyleParams
     batch: int = 1
-    forgets: bool = False
+    faithful: bool = False
 
 
 def ways(batches: Iterable[int], shrink: int) -> dict[str, Way]:
     """Return what is compared, the baseline first; every schedule at a `shrink`-th of its steps."""
     paper = StyleParams(method="stylegallery-paper")
     ours = {
-        "its schedule": StyleParams(sampler="optimise", steps=150, learning_rate=0.05),
-        **{str(name): preset_params(name) for name in ("quality", "balanced", "preview")},
+        SAME: paper.model_copy(update={"anchors": ANCHORS}),
+        **{str(name): preset_params(name) for name in PRESETS},
     }
-    found = {PUBLISHED: Way(paper, forgets=True), "published, references kept": Way(paper)}
+    found = {PUBLISHED: Way(paper, faithful=True), f"{SAME}, all timesteps": Way(paper)}
     for batch in batches:
         found |= {f"{name}, batch {batch}": Way(params, batch) for name, params in ours.items()}
     return {
-        name: Way(_shrunk(way.params, shrink), way.batch, way.forgets)
+        name: Way(_shrunk(way.params, shrink), way.batch, way.faithful)
         for name, way in found.items()
     }
 
@@ -132,7 +137,7 @@ class _Bench:
     def __init__(self, engine: StyleGallery, way: Way, size: int, gallery: list[Picture]) -> None:
         self.way = way
         self._params = way.params.model_copy(update={"image_size": size})
-        bank = AttentionBank(0) if way.forgets else AttentionBank()
+        bank = AttentionBank(0) if way.faithful else AttentionBank()
         self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
@@ -140,7 +145,7 @@ class _Bench:
     def run(self, pictures: list[Picture]) -> tuple[Reading, PreparedImage]:
         """Restyle a batch of contents; return what it took, and the first result."""
         engine, params, contents = self._engine, self._params, []
-        if self.way.forgets:
+        if self.way.faithful:
             # The published code inverts a content once, for its regions and for the start; the
             # replica does it when it starts, so its regions are not charged for the same again.
             contents, self._styles = self._prepared(pictures), []
@@ -151,7 +156,9 @@ class _Bench:
                 Job(content, styles, engine.match(content, styles, params), seed)
                 for seed, content in enumerate(contents)
             ]
-            made = engine.stylize_batch(jobs, params)
+            restyle = faithful.optimise if self.way.faithful else None
+            with instead(params.method, params.sampler, restyle):
+                made = engine.stylize_batch(jobs, params)
         return reading, made[0].picture
 
     def _prepared(self, pictures: list[Picture]) -> list[PreparedImage]:

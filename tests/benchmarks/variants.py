@@ -14,9 +14,9 @@ from stylegallery.bank import AttentionBank
 from stylegallery.inversion import inverted
 from stylegallery.methods import Restyle
 from stylegallery.models import Models
-from stylegallery.published import PublishedGuidance
 from stylegallery.trace import OnStep
 from stylegallery.types import Job
+from stylegallery.zerofill import PublishedGuidance
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from stylegallery import PreparedImage, StyleGallery
 from stylegallery.attention import style_layers
 from stylegallery.bank import AttentionBank
 from stylegallery.energy import style_target
-from stylegallery.guidance import Guidance, Router, guide
+from stylegallery.guidance import Guidance, guide
 from stylegallery.latents import decode
 from stylegallery.models import Models
-from stylegallery.published import PublishedGuidance
 from stylegallery.regions import RegionMap
+from stylegallery.router import Router
 from stylegallery.routing import Correspondence, hard_log_weights
 from stylegallery.types import Job
+from stylegallery.zerofill import PublishedGuidance
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -175,7 +176,7 @@ def test_every_query_of_a_coarse_grid_has_a_target(
 ) -> None:
     content, style = dotted(pair[0], 1, 1), dotted(pair[1], 3, 5)
     cells = [h * w for h, w in ((5, 4), (4, 6))]  # half of 9x8 and of 8x12, rounded up
-    groups = Router(content, [style], crossed(), torch.device("cpu")).at(cells[0], [cells[1]])
+    groups = Router(Job(content, [style], crossed()), torch.device("cpu")).at(cells[0], [cells[1]])
     query, key, value = (torch.randn(1, 2, n, 8) for n in (cells[0], cells[1], cells[1]))
     target = style_target(query, key, value, torch.zeros_like(query), groups, 1.5)
     assert target.isfinite().all()

@@ -13,6 +13,7 @@ from stylegallery.guidance import guide
 from stylegallery.hints import Hints
 from stylegallery.routing import Pin
 from stylegallery.types import Descriptors, Job
+from stylegallery.zerofill import PublishedGuidance
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -57,7 +58,7 @@ def test_the_losses_are_those_of_the_published_functions(
                 layer.query, other.key, other.value, layer.output, mask,
                 styles[style].regions.one_hot[match], 1.5,
             )  # fmt: skip
-    kind = published.PublishedGuidance
+    kind = PublishedGuidance
     with guide(models, [Job(content, styles, routing)], params, AttentionBank(), kind) as guidance:
         _, *found = guidance.energies(latent, 401)
     assert torch.allclose(torch.cat(found), torch.stack([pull, kept]), rtol=1e-5)

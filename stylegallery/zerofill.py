@@ -1,0 +1,89 @@
+"""The published energies, masks that multiply by zero, without a dense pass for each region.
+
+A key that a mask has zeroed stays in the softmax, with logit 0 and value 0 (METHOD 1.5, W1). All
+keys that a region's match leaves out of its reference so act together as one key of value 0 and
+logit log(their number): the region attends to its match's keys and to that one, which gives the
+same numbers as all keys do (:func:`stylegallery.paper.style_loss`) for a fraction of the work.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from schemas.params import StyleParams
+from stylegallery import paper
+from stylegallery.attention import AttentionRecord, LayerRecord, grid_size
+from stylegallery.bank import AttentionBank
+from stylegallery.energy import RegionAttention, style_energy, style_target
+from stylegallery.guidance import Guidance, Seen, Shown
+from stylegallery.models import Models
+from stylegallery.router import Router
+from stylegallery.types import Job, PreparedImage
+
+
+class ZeroFillRouter(Router):
+    """Each region's queries and its match's keys, and behind all keys the one of the zeroed."""
+
+    def groups(self, queries: int, keys: list[int]) -> RegionAttention:
+        """Build them, on the CPU; masks are resized by nearest neighbour, as published (W3)."""
+        job, found = self.job, []
+        own, zeroed = _nearest_labels(job.content, queries), torch.tensor([sum(keys)])
+        for region, index in enumerate(job.routing.best.tolist()):
+            style, match = job.routing.locate(index)
+            asking = (own == region).nonzero()[:, 0]
+            seen = (_nearest_labels(job.styles[style], keys[style]) == match).nonzero()[:, 0]
+            number = torch.tensor([float(keys[style] - len(seen))])
+            bias = torch.cat([torch.zeros(len(seen)), number.log()])  # of none it is -inf
+            found.append((asking, torch.cat([seen + sum(keys[:style]), zeroed]), bias))
+        return RegionAttention(tuple(found))
+
+
+class PublishedGuidance(Guidance):
+    """The published energies, with their flaws (METHOD 1.3 and 1.5, W1 to W3)."""
+
+    def __init__(
+        self,
+        models: Models,
+        jobs: list[Job],
+        params: StyleParams,
+        record: AttentionRecord,
+        bank: AttentionBank,
+        shown: Shown,
+    ) -> None:
+        """Take the masks of every content region and of its match from the region maps."""
+        super().__init__(models, jobs, params, record, bank, shown)
+        self.routers = [ZeroFillRouter(router.job, models.device) for router in self.routers]
+
+    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
+        """Return the sum () of all content regions' style losses in one layer.
+
+        In float32, as where the published masks are.
+        """
+        keys, values = zip(*styles, strict=True)
+        routing = self.routers[index].at(layer.query.shape[2], [k.shape[2] for k in keys])
+        key, value = (F.pad(torch.cat(p, dim=2).float(), (0, 0, 0, 1)) for p in (keys, values))
+        query, output = layer.query.detach().float(), layer.output.float()
+        target = style_target(
+            query, key, value, torch.zeros_like(output), routing, self.params.attention_scale
+        )
+        return style_energy(output, target) + _floor(value, routing, output.shape[2])
+
+
+def _floor(value: Tensor, routing: RegionAttention, queries: int) -> Tensor:
+    """Return what the published loss () counts of queries outside their region.
+
+    Zeroed as well, they spread evenly over all keys, and what they find is compared with zeros
+    (W2). No gradient comes of it, and no more with other latents.
+    """
+    floor = value.new_zeros(())
+    for asking, seen, bias in routing.groups:
+        if seen is not None and bias is not None and len(asking) < queries:
+            keys = len(seen) - 1 + bias[-1].exp()
+            even = value[:, :, seen].sum(dim=2) / keys
+            floor += (1 - len(asking) / queries) * even.abs().mean()
+    return floor
+
+
+def _nearest_labels(image: PreparedImage, tokens: int) -> Tensor:
+    grid = grid_size(tokens, (int(image.latent.shape[-2]), int(image.latent.shape[-1])))
+    return paper.nearest(image.regions.labels, grid).flatten()

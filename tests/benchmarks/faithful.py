@@ -1,0 +1,55 @@
+"""The published procedure as its code does it, all work included: what ours is timed against."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from schemas.params import StyleParams
+from stylegallery import paper, published
+from stylegallery.attention import AttentionRecord, LayerRecord
+from stylegallery.bank import AttentionBank
+from stylegallery.guidance import Guidance, Seen, Shown
+from stylegallery.models import Models
+from stylegallery.router import Router
+from stylegallery.types import Job
+
+
+class DenseGuidance(Guidance):
+    """Masks that multiply, a dense attention in float32 for each region (METHOD 1.3, 1.5 S2)."""
+
+    def __init__(
+        self,
+        models: Models,
+        jobs: list[Job],
+        params: StyleParams,
+        record: AttentionRecord,
+        bank: AttentionBank,
+        shown: Shown,
+    ) -> None:
+        """Look at all references, whether a region has chosen them or not."""
+        super().__init__(models, jobs, params, record, bank, shown)
+        self.routers = [Router(job, models.device) for job in jobs]
+        self._pairs = [_matched(job, models.device) for job in jobs]
+
+    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
+        """Return the sum () of all content regions' style losses in one layer."""
+        query, output = layer.query.float(), layer.output.float()
+        losses = []
+        for mask, style, other in self._pairs[index]:
+            key, value = (part.float() for part in styles[style])
+            scale = self.params.attention_scale
+            losses.append(paper.style_loss(query, key, value, output, mask, other, scale))
+        return torch.stack(losses).sum()
+
+
+def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
+    """Each content region's mask (h, w), its match's reference, and the match's mask there."""
+    matches = [job.routing.locate(index) for index in job.routing.best.tolist()]
+    theirs = [job.styles[style].regions.one_hot[region].to(device) for style, region in matches]
+    own = job.content.regions.one_hot.to(device)
+    return [(m, s, o) for m, (s, _), o in zip(own, matches, theirs, strict=True)]
+
+
+optimise = partial(published.optimise, kind=DenseGuidance)
+"""What takes the place of `stylegallery-paper`'s own optimiser."""
