@@ -18,6 +18,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
+from stylegallery.wording import one_line, shown
 from tasks.access import OPERATOR_VARIABLES
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,6 +31,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
 _LISTS: Final = {"galleries", "only", "loras"}
+
+_MAX_FILE: Final = 2**20
 
 Layer = dict[str, Any]
 """Settings of one source: field name to value, `params.steps` and the like flattened to `steps`."""
@@ -52,23 +55,17 @@ def from_file(path: Path) -> Layer:
     Raises:
         UsageError: it cannot be read, or holds an unknown key.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from error
-    layer: Layer = {}
+    data, layer = _toml(path), Layer()
     for key, value in data.items():
         if key in SECTIONS and not isinstance(value, dict):
             raise UsageError(f"{path}: `{key}` is a section; write [{key}] above its settings")
         if key in SECTIONS:
             fields = SECTIONS[key].model_fields
             for name, inner in value.items():
-                _check(name, fields, f"{path}: unknown key `{key}.{name}`")
+                _check(name, fields, f"{path}: unknown key `{key}.{_short(name)}`")
                 layer[name] = inner
         else:
-            _check(key, [*_TOP, "preset"], f"{path}: unknown key `{key}`")
+            _check(key, [*_TOP, "preset"], f"{path}: unknown key `{_short(key)}`")
             layer[key] = value
     return layer
 
@@ -84,7 +81,8 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         if not variable.startswith(ENV_PREFIX) or variable in OPERATOR_VARIABLES:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
-        _check(name, known_names(), f"environment variable {variable} names no setting")
+        complaint = f"environment variable {_short(variable)} names no setting"
+        _check(name, known_names(), complaint)
         layer[name] = [part for part in text.split(",") if part] if name in _LISTS else text
     return layer
 
@@ -99,8 +97,10 @@ def from_assignments(assignments: list[str]) -> Layer:
     for word in assignments:
         name, equals, text = word.partition("=")
         if not equals:
-            raise UsageError(f"--set {word}: write it as name=value, for example --set steps=40")
-        _check(name, StyleParams.model_fields, f"--set {word}: `{name}` is no style parameter")
+            example = "write it as name=value, for example --set steps=40"
+            raise UsageError(f"--set {_short(word)}: {example}")
+        complaint = f"--set {_short(word)}: `{_short(name)}` is no style parameter"
+        _check(name, StyleParams.model_fields, complaint)
         layer[name] = _plain(text)
     return layer
 
@@ -133,8 +133,8 @@ def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in layers:
         merged.update(layer)
     preset = merged.pop("preset", "balanced")
-    if preset not in PRESETS:
-        raise UsageError(f"preset `{preset}` is none of {', '.join(PRESETS)}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UsageError(f"preset {shown(preset)} is none of {', '.join(PRESETS)}; name one")
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
     for name, value in merged.items():
         section = section_of(name)
@@ -158,5 +158,26 @@ def _plain(text: str) -> Any:
     """Read a number or a truth value; anything else stays text."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # too many digits, nested too deep: both are no settings
         return text
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:
+            size = f"more than {_MAX_FILE // 2**20} MB"
+            raise UsageError(f"--config {path} has {size}; give a TOML file of settings")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}; check the path") from error
+    except RecursionError as error:
+        raise UsageError(f"--config {path} is nested too deep; write plain settings") from error
+    except ValueError as error:
+        reason = one_line(str(error), 200)
+        raise UsageError(f"--config {path} is not TOML: {reason}; correct it") from error
+
+
+def _short(text: str) -> str:
+    return one_line(text, 80)

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from stylegallery.errors import DidNotConverge, StyleGalleryError
+from stylegallery.wording import one_line, shown
+from tasks.access import printable
 from tasks.errors import ManifestError, PlanError, StorageError, TaskError
 
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
@@ -38,13 +40,21 @@ def sentence(error: ValidationError) -> str:
     if missing:
         return f"not given: {', '.join(missing)}"
     where, first = complaints[0]
-    if first["type"] == "string_pattern_mismatch":
-        text = f"{where}: {first['input']!r} is neither a local path nor a file:// or s3:// URI"
-    else:
-        text = f"{where}: {first['msg']}, got {first['input']!r}"
+    value = printable(shown(first["input"]))
+    match first["type"]:
+        case "string_pattern_mismatch":
+            text = f"{where}: {value} is neither a local path nor a file:// or s3:// URI"
+        case "value_error":  # a sentence of our own, on fields that do not go together
+            text = f"{where}: {one_line(first['msg'].removeprefix('Value error, '), 300)}"
+        case "extra_forbidden":
+            text = f"{where}: there is no such setting; remove it or correct its name"
+        case "json_invalid":
+            text = f"{one_line(first['msg'], 200)}; write the settings as one JSON object"
+        case _:
+            text = f"{where}: {one_line(first['msg'], 200)}, got {value}"
     more = len(complaints) - 1
     return text + (f" (and {more} more)" if more else "")
 
 
 def _where(complaint: ErrorDetails) -> str:
-    return ".".join(str(part) for part in complaint["loc"])
+    return one_line(".".join(str(part) for part in complaint["loc"]), 100)

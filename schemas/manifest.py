@@ -6,7 +6,13 @@ from pydantic import Field
 
 from schemas.base import Row
 
-ID_PATTERN = r"^[^\x00-\x1f/\\]*[^\x00-\x1f/\\.][^\x00-\x1f/\\]*$"
+UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
+"""Inside the brackets of a pattern: control characters, and what turns the direction of a line.
+
+Joiners, which some scripts need, are not among them.
+"""
+_BARRED = UNSEEN + r"/\\"
+ID_PATTERN = f"^[^{_BARRED}]*[^{_BARRED}.][^{_BARRED}]*$"
 """An id becomes one path segment: no slash, no control character, not only dots."""
 
 

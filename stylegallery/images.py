@@ -1,4 +1,4 @@
-"""Files to pictures and back: the only module that knows file formats and colour profiles."""
+"""Files to pictures and back: the only module that knows colour profiles and what is written."""
 
 import io
 from functools import cache
@@ -13,15 +13,13 @@ from torch.nn import functional as F
 
 from stylegallery.checks import check_sides
 from stylegallery.errors import BadImage
+from stylegallery.opening import DEEP_MODES, check_still, damage_named, open_image
 from stylegallery.provenance import xmp_packet
 from stylegallery.types import Picture
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-MAX_PIXELS = 80_000_000
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
 _ICC_DATE = slice(24, 36)
-_DEEP_MODES = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I": 65535.0, "F": 1.0}
 
 
 def open_picture(path: str | Path) -> Picture:
@@ -50,15 +48,12 @@ def decode(data: bytes, name: str) -> Picture:
         BadImage: not an image, cut short, animated, too small, too large or too narrow.
     """
     image = open_image(data, name)
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in ("MPO", "TIFF"):  # MPO: what some phones call JPEG
-        raise BadImage(f"{name} is animated ({frames} frames); save one frame as a still image.")
+    check_still(image, name)
     check_sides(image.size[::-1], name)
-    try:
-        upright = ImageOps.exif_transpose(image)
-        pixels, alpha = _to_srgb(upright)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadImage(f"{name} is damaged or cut short ({error}); export it again.") from error
+    with damage_named(name):
+        pixels, alpha = _to_srgb(ImageOps.exif_transpose(image))
+    if not pixels.isfinite().all():
+        raise BadImage(f"{name} holds values that are no numbers; export it again.")
     if alpha is not None:
         pixels = pixels * alpha + (1 - alpha)
     return Picture(pixels, alpha)
@@ -121,35 +116,9 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def open_image(data: bytes, name: str) -> Image.Image:
-    """Open an image file of a known format within the size limit; pixels are not read yet.
-
-    Raises:
-        BadImage: not an image, or too many pixels.
-    """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise BadImage(_too_large(name, str(error))) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadImage(
-            f"{name} is not an image that can be read (known: {', '.join(FORMATS)})."
-        ) from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadImage(_too_large(name, f"{width}x{height}"))
-    return image
-
-
-def _too_large(name: str, what: str) -> str:
-    return (
-        f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels ({what}); make it smaller."
-    )
-
-
 def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
-    if image.mode in _DEEP_MODES:
-        grey = np.asarray(image, dtype=np.float32) / _DEEP_MODES[image.mode]
+    if image.mode in DEEP_MODES:
+        grey = np.asarray(image, dtype=np.float32) / DEEP_MODES[image.mode]
         plane = torch.from_numpy(grey.clip(0, 1))[None, None]
         return plane.expand(1, 3, *plane.shape[-2:]).contiguous(), None
     alpha = None
@@ -198,6 +167,10 @@ def _convert_profile(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if profile == srgb_profile():  # ours: a conversion could only round
         return image.convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        if converted := ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB"):
+            return converted
     if profile and image.mode in ("RGB", "CMYK", "L"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

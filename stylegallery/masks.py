@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylegallery.errors import BadImage, BadMask
-from stylegallery.images import open_image
+from stylegallery.opening import DEEP_MODES, check_still, damage_named, open_image
 from stylegallery.regions import RegionMap
 from stylegallery.visualize import region_labels_image
 
@@ -25,7 +25,7 @@ def decode_labels(data: bytes, name: str) -> Tensor:
     Raises:
         BadMask: not a readable image, or more than 224 colours.
     """
-    rgb = np.asarray(_open_mask(data, name).convert("RGB"), dtype=np.int64)
+    rgb = np.asarray(_open_mask(data, name, "RGB"), dtype=np.int64)
     codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [i for i in np.argsort(first) if values[i] != 0]
@@ -45,7 +45,7 @@ def decode_grey(data: bytes, name: str) -> Tensor:
     Raises:
         BadMask: not a readable image.
     """
-    grey = np.asarray(_open_mask(data, name).convert("L"), dtype=np.float32) / 255.0
+    grey = np.asarray(_open_mask(data, name, "L"), dtype=np.float32) / 255.0
     return torch.from_numpy(grey)[None, None]
 
 
@@ -56,14 +56,24 @@ def encode_labels(regions: RegionMap) -> bytes:
     return out.getvalue()
 
 
-def _open_mask(data: bytes, name: str) -> Image.Image:
+def _open_mask(data: bytes, name: str, mode: str) -> Image.Image:
     try:
         image = open_image(data, name)
-        image.load()
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            rgba = image.convert("RGBA")
-            image = Image.new("RGB", rgba.size)
-            image.paste(rgba, mask=rgba.getchannel("A").point(lambda v: 255 if v else 0))
-        return image
-    except (OSError, BadImage) as error:
-        raise BadMask(f"{name} cannot be used as a mask: {error}") from error
+        check_still(image, name)
+        with damage_named(name):
+            return _flat(image).convert(mode)
+    except BadImage as error:
+        raise BadMask(f"the label or protection image cannot be used: {error}") from error
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """Return an image without transparency and of 8 bits: clear is black, deep grey is scaled."""
+    if image.mode in DEEP_MODES:
+        grey = np.asarray(image, dtype=np.float32) / DEEP_MODES[image.mode]
+        return Image.fromarray((np.nan_to_num(grey).clip(0, 1) * 255).round().astype(np.uint8))
+    image.load()
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.new("RGB", rgba.size)
+        image.paste(rgba, mask=rgba.getchannel("A").point(lambda v: 255 if v else 0))
+    return image

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from schemas.result import FallbackUsed, MatchRow
 from stylegallery.errors import BadRouting
+from stylegallery.wording import one_line, shown
 
 FORMAT_VERSION = 1
+MAX_BYTES = 2**20
+"""Largest routing file that is read."""
 
 
 @dataclass(frozen=True)
@@ -101,27 +104,46 @@ def parse_pins(data: bytes | str, style_ids: list[str]) -> list[Pin]:
     Raises:
         BadRouting: not such a file, or it names a reference that is not in the gallery.
     """
+    if len(data) > MAX_BYTES:
+        raise BadRouting(
+            f"the routing file has {len(data) / 2**20:.0f} MB, more than {MAX_BYTES // 2**20} MB; "
+            "keep one entry for each region to pin."
+        )
     try:
         document: Any = json.loads(data)
-        matches = [
-            (int(m["region"]), str(m["style_id"]), int(m["style_region"]))
-            for m in document["matches"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
+    except RecursionError as error:
+        raise _unreadable("it is nested too deep") from error
+    except ValueError as error:
+        raise _unreadable(one_line(str(error), 120)) from error
+    matches = document.get("matches") if isinstance(document, dict) else None
+    if not isinstance(matches, list):
+        raise _unreadable("it has no list `matches`")
+    return [_pin(place, match, style_ids) for place, match in enumerate(matches)]
+
+
+def _pin(place: int, match: Any, style_ids: list[str]) -> Pin:
+    """Read the entry that stands at `place`, from 0."""
+    if not isinstance(match, dict):
+        raise _unreadable(f"entry {place} of `matches` (from 0) is no object")
+    for name, kind in (("region", int), ("style_id", str), ("style_region", int)):
+        value = match.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            what = f"{name} is {shown(value, 40)}" if name in match else f"{name} is missing"
+            raise _unreadable(f"in entry {place} of `matches` (from 0) {what}")
+    if match["style_id"] not in style_ids:
         raise BadRouting(
-            "the routing file is not understood; it holds JSON such as "
-            '{"matches": [{"region": 0, "style_id": "a", "style_region": 1}]} '
-            f"({type(error).__name__}: {error})."
-        ) from error
-    pins = []
-    for region, style_id, style_region in matches:
-        if style_id not in style_ids:
-            raise BadRouting(
-                f"the routing file names reference {style_id!r}, which the gallery lacks; "
-                f"it has {', '.join(sorted(style_ids))}."
-            )
-        pins.append(Pin(region, style_ids.index(style_id), style_region))
-    return pins
+            f"the routing file names reference {shown(match['style_id'])}, which the gallery "
+            f"lacks; it has {one_line(', '.join(sorted(style_ids)), 150)}."
+        )
+    return Pin(match["region"], style_ids.index(match["style_id"]), match["style_region"])
+
+
+def _unreadable(reason: str) -> BadRouting:
+    return BadRouting(
+        "the routing file is not understood; it holds JSON such as "
+        '{"matches": [{"region": 0, "style_id": "a", "style_region": 1}]} '
+        f"({reason})."
+    )
 
 
 def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
@@ -132,8 +154,8 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
     """
     if not 0 <= pin.region < regions:
         raise BadRouting(
-            f"the routing file pins content region {pin.region}, but the image has regions 0 to "
-            f"{regions - 1}; its region map shows which is where."
+            f"the routing file pins content region {shown(pin.region)}, but the image has regions "
+            f"0 to {regions - 1}; its region map shows which is where."
         )
     if not 0 <= pin.style < len(style_regions):
         raise BadRouting(
@@ -142,9 +164,9 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
         )
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(
-            f"the routing file names region {pin.style_region} of reference {pin.style} (from 0), "
-            f"which has regions 0 to {style_regions[pin.style] - 1}; its region map shows which is "
-            "where."
+            f"the routing file names region {shown(pin.style_region)} of reference {pin.style} "
+            f"(from 0), which has regions 0 to {style_regions[pin.style] - 1}; its region map shows "
+            "which is where."
         )
     return sum(style_regions[: pin.style]) + pin.style_region
 

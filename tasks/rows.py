@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from schemas.result import ErrorInfo, ItemResult
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
+from stylegallery.wording import clean, one_line
 from tasks.faults import is_transient
 from tasks.lease import ActorSetup, Assignment
 from tasks.notes import Note
@@ -47,10 +48,10 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
     `error.transient` tells whether another attempt may help.
     """
     status = "rejected" if isinstance(error, InputError) else "failed"
-    tail = ""
+    message, tail = one_line(redacted(str(error))) or type(error).__name__, ""
     if status == "failed":
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, redacted(str(error)))
+        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, message)
     return ItemResult.model_validate(
         {
             **_identity(item),
@@ -62,9 +63,9 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
             "error": ErrorInfo(
                 stage=stages.current,
                 type=type(error).__name__,
-                message=redacted(str(error)) or type(error).__name__,
+                message=message,
                 transient=status == "failed" and is_transient(error),
-                traceback=redacted(tail),
+                traceback=clean(redacted(tail)),
             ),
         }
     )
@@ -81,7 +82,7 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
     """
     item = assignment.item
     message = (
-        f"the engine's process ended while at this item ({why}), in each of "
+        f"the engine's process ended while at this item ({one_line(why, 300)}), in each of "
         f"{assignment.attempt} attempts; look at the photo's size and the memory of the machine"
     )
     return ItemResult.model_validate(

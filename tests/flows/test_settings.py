@@ -113,7 +113,7 @@ def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
         ({"catalog": "c"}, "not given: galleries, output"),
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
         ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
-        ({**PLACES, "preset": "best"}, "preset `best` is none of"),
+        ({**PLACES, "preset": "best"}, "preset .best. is none of"),
     ],
 )
 def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> None:

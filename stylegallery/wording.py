@@ -1,0 +1,38 @@
+"""Text from elsewhere, made fit for one line that people read: in messages, logs and pages."""
+
+import re
+from typing import Any, Final
+
+from schemas.manifest import UNSEEN
+
+_UNSEEN: Final = re.compile(f"[{UNSEEN}\ud800-\udfff]")
+_UNSEEN_BUT_LINES: Final = re.compile(f"(?![\\n\\t])[{UNSEEN}\ud800-\udfff]")
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+def has_unseen(text: str) -> bool:
+    """Tell whether `text` holds what a line of text must not: control characters, half ones."""
+    return _UNSEEN.search(text) is not None
+
+
+def one_line(text: str, most: int = 1000) -> str:
+    """Return `text` as one line of at most `most` characters, what cannot be seen replaced."""
+    cut = text[: most * 2]
+    line = _UNSEEN.sub(_REPLACEMENT, " ".join(cut.split()))
+    return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
+
+
+def clean(text: str) -> str:
+    """Return `text` with its lines and tabs, but what else cannot be seen replaced."""
+    return _UNSEEN_BUT_LINES.sub(_REPLACEMENT, text)
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """Return a value as it stands in a message: in quotes, escaped and not too long."""
+    if isinstance(value, str):
+        value = value[:most] + "..." if len(value) > most else value
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits, lists too deep
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= most + 5 else f"{text[:most]}..."
