@@ -18,9 +18,11 @@ ROW_GROUP = 20_000
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """Return `table` as a Parquet file; equal tables give equal bytes."""
+    """Return `table` as a Parquet file with checksums; equal tables give equal bytes."""
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
+    pq.write_table(
+        table, out, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True
+    )
     return out.getvalue()
 
 
@@ -42,7 +44,7 @@ def read_table(uri: str) -> pa.Table:
     """
     data = storage.read_bytes(uri)
     try:
-        return pq.read_table(io.BytesIO(data))
+        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RecordError(
             f"{uri} is damaged or no Parquet file; remove it and run the same command again, "

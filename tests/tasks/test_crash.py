@@ -1,0 +1,193 @@
+"""A driver that dies before or after any of its writes: the next one ends with the same tree."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.run import RestyleSpec
+from stylegallery import StyleGallery
+from tasks import finalize, planning, report, run_lock
+from tasks.bench import Bench
+from tasks.execute import assignments
+from tasks.item import restyle_items
+from tasks.lease import ActorSetup, Assignment
+from tasks.ledger import Ledger
+from tasks.local_disk import LocalDisk
+from tasks.run_lock import holding
+from tasks.verify import verify
+from tests.tasks.actors import LightActor
+from tests.tasks.conftest import MakeSpec
+
+TIMES = ["finished_at", "timings", "node", "attempts", "reused"]
+"""Columns of a row that may differ from attempt to attempt."""
+
+
+class Killed(BaseException):
+    """SIGKILL: whoever catches it gets no further byte out."""
+
+
+class Disk:
+    """Counts what is written and removed, and dies at one of these."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.count, self.fatal, self.before, self.dead = 0, 0, True, False
+        for name in ("write", "delete"):
+            patch.setattr(LocalDisk, name, self._counted(getattr(LocalDisk, name)))
+        self._lives = itertools.count(1)
+        self._life = 0
+        patch.setattr(run_lock, "_born", lambda _pid: str(self._life))
+        patch.setattr(run_lock, "_RACE_SECONDS", 0.0)
+
+    def live(self, fatal: int = 0, *, before: bool = True) -> None:
+        """Begin a process that dies at its `fatal`-th change, if that is not 0."""
+        self.count, self.fatal, self.before, self.dead = 0, fatal, before, False
+        self._life = next(self._lives)
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            fatal = self.count == self.fatal
+            self.dead = self.dead or (fatal and self.before)
+            if self.dead:
+                raise Killed
+            try:
+                return real(*args, **kwargs)
+            finally:
+                if fatal:
+                    self.dead = True
+                    raise Killed
+
+        return change
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> StyleGallery:
+    return StyleGallery.load(str(tiny_model))
+
+
+Doer = Callable[[Assignment], Any]
+
+
+def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Plan:
+    """What flow and pool do, without Ray: an item after the other, its row at once."""
+    plan = planning.plan(spec)
+    if finalize.closed(plan):
+        return plan
+    with holding(plan.files):
+        planning.write_plan(plan)
+        setup = ActorSetup(spec.engine, spec.params, plan.spec.output, plan.run_id, "", 1)
+        do, ledger = doer(setup), Ledger(plan.spec.output, plan.run_id)
+        for assignment in assignments(plan, plan.known):
+            ledger.append(do(assignment))
+            ledger.commit()
+        summary = finalize.write_results(plan)
+        report.build_report(plan.spec.output, plan.run_id)
+        finalize.finalize(spec, plan.run_id, plan, summary)
+    return plan
+
+
+def tree(plan: planning.Plan) -> dict[str, Any]:
+    """All that a run leaves, without times and without the ledger, which keeps every attempt."""
+    root, found = Path(plan.spec.output), {}
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        name = path.relative_to(root).as_posix()
+        # A closed run's lock may stay behind: its holder is dead, so it holds nothing.
+        others = (".log", "run.json", "lock.json", "_SUCCESS", "index.html")
+        if "/ledger/" in name or name.endswith(others):
+            continue
+        if "/results/" in name or name.startswith("catalog/items"):
+            rows = pq.read_table(path).drop_columns(TIMES).to_pylist()
+            found[name.rsplit("/", 1)[0]] = [*found.get(name.rsplit("/", 1)[0], []), *rows]
+        elif name != "catalog/LATEST.json":
+            found[name] = path.read_bytes()
+    return found
+
+
+def light(setup: ActorSetup) -> Doer:
+    return LightActor(setup).do
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["light", "real"])
+def test_a_death_at_any_write_changes_nothing(
+    kind: str,
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    disk: Disk,
+    request: pytest.FixtureRequest,
+) -> None:
+    changes: dict[str, Any] = {"only": ["rocket"]} if kind == "real" else {}
+    doer = light
+    if kind == "real":
+        engine = request.getfixturevalue("engine")
+
+        def doer(setup: ActorSetup) -> Doer:
+            bench = Bench(engine, setup.output, setup.params)
+            signed = {"run_id": setup.run_id}
+            return lambda a: restyle_items(bench, [a])[0]().model_copy(update=signed)
+
+    def spec_of(name: str) -> RestyleSpec:
+        return make_spec(products=1, output=str(tmp_path / name), **changes)
+
+    disk.live()
+    whole = drive(spec_of("whole"), doer)
+    total, wanted = disk.count, tree(whole)
+    assert total > 12
+    deaths = list(itertools.product(range(1, total + 1), (True, False)))
+    if kind == "real":  # an engine takes its time
+        deaths = [(fatal, bool(fatal % 2)) for fatal, before in deaths if before]
+    for fatal, before in deaths:
+        spec = spec_of(f"{fatal}-{before}")
+        disk.live(fatal, before=before)
+        with pytest.raises(Killed):
+            drive(spec, doer)
+        disk.live()
+        plan = drive(spec, doer)
+        assert tree(plan) == wanted, f"killed at change {fatal}"
+        proof = verify(plan.spec.output, plan.run_id)
+        assert proof.ok, proof.problems
+        assert not list(Path(plan.spec.output).rglob("*.tmp"))
+
+
+def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
+    spec = make_spec(products=2)
+    drive(spec, light)
+    disk.live(1)
+    drive(spec, light)  # would die of any write
+
+
+def test_lost_pictures_are_made_anew_when_asked_for(make_spec: MakeSpec) -> None:
+    spec = make_spec(products=2)
+    plan = drive(spec, light)
+    lost = next(iter(plan.items))
+    Path(spec.output, lost.asset_key).unlink()
+    assert planning.plan(spec).counts.todo == 0
+    spec = spec.model_copy(update={"check_assets": True})
+    again = planning.plan(spec)
+    assert (again.run_id, again.counts.todo) == (plan.run_id, 1)
+    made = []
+    drive(spec, lambda setup: lambda a: (made.append(a.item.item_id), light(setup)(a))[1])
+    assert made == [lost.item_id]
+    assert verify(spec.output, plan.run_id).ok
+
+
+def test_a_changed_reference_costs_its_own_gallery_alone(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec(products=3)
+    first = drive(spec, light)
+    (tmp_path / "in" / "s2.png").write_bytes((tmp_path / "in" / "s1.png").read_bytes())
+    made: Counter[str] = Counter()
+    drive(spec, lambda setup: lambda a: (made.update([a.item.gallery_id]), light(setup)(a))[1])
+    assert made == {"rocket": 3}
+    assert verify(spec.output, first.run_id).ok  # the earlier run stands as it was
