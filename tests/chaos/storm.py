@@ -1,0 +1,175 @@
+"""The storm: ends actors, a node and the driver while a run goes on, and starts what must be."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from tests.chaos.cluster import TwoNodes, kill
+from tests.chaos.driver import Driver
+from tests.faulty_proxy import FaultyProxy
+
+_TICK = 0.1
+_PATIENCE = 240.0
+_FAILURES = 5
+_RATES = 0.005, 0.2
+
+
+class RunStuckError(Exception):
+    """The run makes no progress, or its driver gives up again and again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen.
+
+    Attributes:
+        items: Of the run.
+        seed: Another one, another storm.
+        rate: Share of requests to the object store that meet a fault.
+        faults: All goes well after so many of all kinds; 0 for a storm until the end.
+        kill_every: Seconds between deaths of actors, on average.
+        node_removals: How often the second node goes away.
+        driver_kills: How often the driver is killed; the last time when all assets stand.
+    """
+
+    items: int
+    seed: int = 0
+    rate: float = 0.05
+    faults: int = 0
+    kill_every: float = 5.0
+    node_removals: int = 1
+    driver_kills: int = 3
+
+    def calm(self) -> "Plan":
+        """Return the same without anything."""
+        return Plan(self.items, self.seed, 0.0, 0, float("inf"), 0, 0)
+
+
+@dataclass
+class Tally:
+    """What has happened."""
+
+    actor_kills: int = 0
+    node_removals: int = 0
+    driver_kills: int = 0
+    driver_failures: int = 0
+    by_kind: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Faults of all kinds that we made."""
+        kills = self.actor_kills + self.node_removals + self.driver_kills
+        return kills + sum(self.by_kind.values())
+
+
+class Storm:
+    """One run's bad weather."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cluster: TwoNodes,
+        proxy: FaultyProxy,
+        driver: Driver,
+        done: Callable[[], int],
+    ) -> None:
+        self._plan, self._cluster, self._proxy = plan, cluster, proxy
+        self._driver, self._done = driver, done
+        self._dice = random.Random(plan.seed)
+        self._asked = proxy.requests
+        self.tally = Tally()
+        self._driver_falls = self._moments_of_drivers()
+        # Each removal is followed by the return.
+        moments = range(1, 2 * plan.node_removals + 1)
+        self._node_moves = [i * plan.items // (2 * plan.node_removals + 2) for i in moments]
+        self._next_kill = self._soon()
+        self._killed_at = 0
+
+    def rage(self) -> Tally:
+        """Start the run and see it through.
+
+        Raises:
+            RunStuckError: it does not come to an end.
+        """
+        try:
+            self._driver.start()
+            news, last = time.monotonic(), -1
+            while self._driver.exit_code != 0:
+                done = self._done()
+                if done != last:
+                    news, last = time.monotonic(), done
+                if time.monotonic() - news > _PATIENCE:
+                    raise RunStuckError(f"no news for {_PATIENCE:g} s at {done} items")
+                self._step(done)
+                time.sleep(_TICK)
+        finally:
+            self._driver.kill()
+            self._proxy.faults = replace(self._proxy.faults, rate=0.0)
+        self.tally.by_kind = dict(self._proxy.counts)
+        return self.tally
+
+    def _step(self, done: int) -> None:
+        if self._driver.exit_code is not None:
+            self._revive()
+        self.tally.by_kind = dict(self._proxy.counts)
+        calm = 0 < self._plan.faults <= self.tally.total
+        self._proxy.faults = replace(self._proxy.faults, rate=0.0 if calm else self._rate(done))
+        if self._driver_falls and done >= self._driver_falls[0]:
+            self._driver_falls.pop(0)
+            time.sleep(self._dice.uniform(0.0, 1.0))
+            self._kill_driver()
+        self._change_nodes(done)
+        if not calm and time.monotonic() >= self._next_kill and done > self._killed_at:
+            self._kill_actor(done)
+
+    def _moments_of_drivers(self) -> list[int]:
+        """Return after how many items drivers are killed: spread, and when all assets stand."""
+        count, items = self._plan.driver_kills, self._plan.items
+        spread = [int((i + self._dice.uniform(0.6, 1.0)) / count * items) for i in range(count - 1)]
+        return spread + [items] * min(count, 1)
+
+    def _soon(self) -> float:
+        return time.monotonic() + self._plan.kill_every * self._dice.uniform(0.5, 1.5)
+
+    def _rate(self, done: int) -> float:
+        """Return the rate at which the faults asked for are made by the end of the run."""
+        asked, left = self._proxy.requests - self._asked, self._plan.items - done
+        if not (self._plan.faults and done > 10 and left > 10):
+            return self._plan.rate
+        wanted = (self._plan.faults - self.tally.total) / (left * asked / done)
+        return min(max(wanted, _RATES[0]), _RATES[1])
+
+    def _revive(self) -> None:
+        """Start a driver that has given up, as Prefect does; it should not have."""
+        self.tally.driver_failures += 1
+        if self.tally.driver_failures > _FAILURES:
+            raise RunStuckError("the driver gives up again and again")
+        self._driver.start()
+
+    def _kill_driver(self) -> None:
+        if self._driver.exit_code is None:
+            self._driver.kill()
+            self.tally.driver_kills += 1
+            self._driver.start()
+
+    def _change_nodes(self, done: int) -> None:
+        """Take the second node away, or bring it back, when it is time."""
+        if not self._node_moves or done < self._node_moves[0]:
+            return
+        self._node_moves.pop(0)
+        if self._cluster.whole:
+            self._cluster.remove_second()
+            self.tally.node_removals += 1
+        else:
+            self._cluster.add_second()
+
+    def _kill_actor(self, done: int) -> None:
+        """End an actor, mostly one that is at work."""
+        actors = self._cluster.actors()
+        loaded = [pid for pid, up in actors.items() if up]
+        if not loaded:
+            return
+        at = self._dice.choice(list(actors) if self._dice.random() < 0.2 else loaded)
+        self.tally.actor_kills += kill(at)
+        self._killed_at, self._next_kill = done, self._soon()
