@@ -66,6 +66,14 @@ class StyleParams(Frozen):
         title="Repeats",
         description="Optimisation steps at each timestep.",
     )
+    flat_loss: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Flat loss",
+        description="For sampler `optimise`: a picture is done early when ten steps have lowered "
+        "its loss by less than this share; 0 takes all steps.",
+    )
     schedule: Schedule = Field(
         "ddim",
         title="Schedule",

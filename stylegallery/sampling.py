@@ -1,5 +1,7 @@
 """Optimise the content latent under the style and content energies."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -87,7 +89,8 @@ def descend(
     """Descend the energies by Adam, `repeats` steps at each timestep from noisy to clean.
 
     No denoising step is taken: the latent itself is the result (METHOD 1.3). Items of a batch
-    share every UNet call; Adam and the energies keep them apart.
+    share every UNet call; Adam and the energies keep them apart. One whose loss is flat
+    (`flat_loss`) stays as it is from then on and takes no part in further calls.
 
     Args:
         models: The diffusion model.
@@ -101,18 +104,25 @@ def descend(
     Raises:
         DidNotConverge: a loss is not finite.
     """
-    latent = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([latent], lr=params.learning_rate)
-    trace = Trace(params, on_step, params.steps * params.repeats)
+    latents = [part.clone().requires_grad_() for part in start.split(1)]
+    optimiser = torch.optim.Adam(latents, lr=params.learning_rate)
+    visited = [
+        t for t in models.timesteps(params.steps, params.schedule) for _ in range(params.repeats)
+    ]
+    trace = Trace(params, on_step, len(visited))
+    moving: Sequence[int] = range(len(jobs))
     with guide(models, jobs, params, bank, kind) as guidance:
-        for timestep in models.timesteps(params.steps, params.schedule):
-            for _ in range(params.repeats):
-                _, style, content = guidance.energies(latent, timestep)
-                optimiser.zero_grad(set_to_none=True)
-                trace.loss(timestep, style, content).backward()
-                optimiser.step()
-                trace.stepped()
-    return latent.detach(), trace.steps()
+        for timestep in visited:
+            if not moving:
+                break
+            latent = torch.cat([latents[item] for item in moving])
+            _, style, content = guidance.energies(latent, timestep, moving)
+            optimiser.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
+            trace.loss(timestep, style, content, moving).backward()
+            optimiser.step()
+            trace.stepped()
+            moving = trace.going_on()
+    return torch.cat(latents).detach(), trace.steps()
 
 
 @torch.no_grad()
