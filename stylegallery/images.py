@@ -104,7 +104,9 @@ def read_note(data: bytes) -> str:
             text = image.info.get(_NOTE_KEY) or image.getexif().get(
                 ExifTags.Base.ImageDescription, ""
             )
-    except (OSError, ValueError, SyntaxError):
+    except MemoryError:
+        raise
+    except Exception:  # parsers of broken files raise whatever they stumble over
         return ""
     return str(text)
 

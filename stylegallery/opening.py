@@ -1,7 +1,6 @@
 """Image files opened: of a known format, within the limits, and what their decoders raise."""
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -24,11 +23,10 @@ def open_image(data: bytes, name: str) -> Image.Image:
         BadImage: not an image, or too many pixels.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # our own limit is below the one warned of
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(_too_large(name)) from error
     except Exception as error:  # parsers of broken files raise whatever they stumble over
         raise BadImage(

@@ -16,7 +16,7 @@ from stylegallery.wording import has_unseen, shown
 from tasks import manifests, storage, tables
 from tasks.errors import ManifestError
 from tasks.manifest_checks import check_columns, check_count
-from tasks.manifest_text import read_records
+from tasks.manifest_text import read_records, records_of
 
 IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the engine opens."""
@@ -145,11 +145,23 @@ def _distinct(paths: list[str]) -> list[str]:
 
 
 def _from_records(src: str, model: type[Row]) -> pa.Table:
-    records = read_records(src, model)
+    return _checked(storage.absolute(src), read_records(src, model), model)
+
+
+def table_of(place: str, data: bytes, model: type[Row]) -> pa.Table:
+    """Make a table of the bytes of a .csv or .jsonl file; rules of single rows are not checked.
+
+    Raises:
+        ManifestError: they are not of the format, or a column is missing or of the wrong type.
+    """
+    return _checked(place, records_of(place, data, model), model)
+
+
+def _checked(place: str, records: list[dict[str, Any]], model: type[Row]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
-    check_count(storage.absolute(src), len(names))
+    check_count(place, len(names))
     table = _table(records, model, names)
-    check_columns(storage.absolute(src), table.schema, model)
+    check_columns(place, table.schema, model)
     return table
 
 

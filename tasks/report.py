@@ -5,12 +5,13 @@ at any time, wherever the run took place.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import jinja2
 
 from schemas.run import RunRecord, RunSummary
+from stylegallery.wording import clean
 from tasks import storage
 from tasks.report_cards import Album, make_cards
 from tasks.report_survey import Survey, survey
@@ -77,9 +78,17 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_seen,
     )
     environment.filters["path"] = quote
     return environment
+
+
+def _seen(value: Any) -> Any:
+    """Let no value turn the direction of what stands beside it, or be seen by machines alone."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(clean(value))  # Markup, which has been escaped, stays Markup
 
 
 def _facts(record: RunRecord, summary: RunSummary) -> list[tuple[str, str]]:

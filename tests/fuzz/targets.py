@@ -1,0 +1,120 @@
+"""What is fuzzed: each reader takes bytes and gives a result or one of our own errors."""
+
+import resource
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schemas.base import Row
+from schemas.manifest import CatalogRow, GalleryRow
+from stylegallery import images, masks, opening
+from stylegallery.errors import BadRouting, InputError
+from stylegallery.routing import parse_pins
+from tasks import manifests
+from tasks.errors import ManifestError
+from tasks.manifest_files import table_of
+from tasks.manifest_parquet import batches_of
+from tests.fuzz import seeds
+from tests.sentences import complaint
+
+PLACE = "/data/m.parquet"
+MAX_SECONDS = 5.0
+MAX_GROWTH = 2**30
+"""Most bytes by which the process may grow over its largest until then."""
+MAX_PIXELS = 4_000_000
+"""In place of the product's limit, so that time goes into many small pictures."""
+
+
+class Finding(Exception):
+    """A reader did what it must not."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader.
+
+    Attributes:
+        read: Reads bytes; raises what it likes.
+        refusals: Errors that are proper answers.
+        seeds: Good files to start from.
+    """
+
+    read: Callable[[bytes], object]
+    refusals: tuple[type[Exception], ...]
+    seeds: list[bytes]
+
+
+def check(target: Target, data: bytes) -> str:
+    """Read bytes and return how that ended: `ok` or the sentence.
+
+    Raises:
+        Finding: with neither a result nor a clean sentence, too slowly, or with too much memory.
+    """
+    began, before = time.monotonic(), _largest()
+    try:
+        target.read(data)
+        said = "ok"
+    except target.refusals as error:
+        said = str(error)
+        if wrong := complaint(said):
+            raise Finding(f"the message: {wrong}") from error
+    except Exception as error:
+        raise Finding(f"{type(error).__name__} came through: {error}") from error
+    if (seconds := time.monotonic() - began) > MAX_SECONDS:
+        raise Finding(f"it took {seconds:.1f} s")
+    if (grown := _largest() - before) > MAX_GROWTH:
+        raise Finding(f"it took {grown / 2**20:.0f} MB")
+    return said
+
+
+def targets() -> dict[str, Target]:
+    """Return all readers by name; from then on pictures are small."""
+    opening.MAX_PIXELS = MAX_PIXELS
+    pictures, parquet = seeds.image_seeds(), seeds.parquet_seeds()
+    return {
+        "image": Target(_picture, (InputError,), pictures),
+        "labels": Target(lambda d: masks.decode_labels(d, "m.png"), (InputError,), pictures),
+        "grey": Target(lambda d: masks.decode_grey(d, "m.png"), (InputError,), pictures),
+        "note": Target(images.read_note, (), pictures),
+        "routing": Target(
+            lambda d: parse_pins(d, ["a", "b"]), (BadRouting,), seeds.routing_seeds()
+        ),
+        "catalog": Target(_catalog, (ManifestError,), parquet),
+        "galleries": Target(_galleries, (ManifestError,), parquet),
+        "csv": Target(_text("/data/m.csv"), (ManifestError,), seeds.text_seeds()),
+        "jsonl": Target(_text("/data/m.jsonl"), (ManifestError,), seeds.json_line_seeds()),
+    }
+
+
+def _picture(data: bytes) -> None:
+    picture = images.decode(data, "p.png")
+    for part in (picture.pixels, picture.alpha):
+        if part is not None and not (part.isfinite().all() and 0 <= part.min() <= part.max() <= 1):
+            raise Finding("its pixels are not in [0, 1]")
+    if picture.size[0] * picture.size[1] > MAX_PIXELS:
+        raise Finding("it is larger than the limit")
+
+
+def _catalog(data: bytes) -> None:
+    deque(manifests.catalog_of(PLACE, batches_of(PLACE, data, CatalogRow)), maxlen=0)
+
+
+def _galleries(data: bytes) -> None:
+    manifests.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
+
+
+def _text(place: str) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        model: type[Row] = GalleryRow if b"style_id" in data else CatalogRow
+        table = table_of(place, data, model)
+        if model is GalleryRow:
+            manifests.galleries_of(place, table.to_batches())
+        else:
+            deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)
+
+    return read
+
+
+def _largest() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

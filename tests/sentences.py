@@ -1,0 +1,29 @@
+"""What a message for people must look like: one clean sentence of bearable length."""
+
+import re
+
+from stylegallery.wording import has_unseen
+
+MOST = 400
+_INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")
+
+
+def complaint(text: str, *places: str) -> str:
+    """Return what is wrong with a message, or empty text.
+
+    Args:
+        text: The message.
+        places: Paths in it, which may be as long as they are.
+    """
+    short = text
+    for place in places:
+        short = short.replace(place, "")
+    if not text.strip():
+        return "it is empty"
+    if has_unseen(text):
+        return f"it is not one line of visible text: {text!r}"
+    if len(short) > MOST:
+        return f"it has {len(short)} characters: {text}"
+    if found := _INSIDES.search(short):
+        return f"it shows our insides ({found.group()}): {text}"
+    return ""
