@@ -16,6 +16,7 @@ from stylegallery.fingerprint import model_location
 from stylegallery.folders import Parts, load_folder
 from stylegallery.lora import fuse_lora
 from stylegallery.narrow import mend_narrow_convolutions
+from stylegallery.shortcut import call_processors_directly
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +128,7 @@ def load_models(spec: EngineSpec) -> Models:
         fuse_lora(parts.unet, lora)
     if device.type == "cpu" and dtype is torch.bfloat16:
         mend_narrow_convolutions(parts.unet)
+    call_processors_directly(parts.unet)
     layout = torch.channels_last
     pooled = parts.null.pooled
     return Models(
