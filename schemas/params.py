@@ -72,7 +72,8 @@ class StyleParams(Frozen):
         lt=1,
         title="Flat loss",
         description="For sampler `optimise`: a picture is done early when ten steps have lowered "
-        "its loss by less than this share; 0 takes all steps.",
+        "its loss by less than this share; 0 takes all steps. Style goes on to come closer where "
+        "the loss is flat, as the timesteps differ in what they measure.",
     )
     schedule: Schedule = Field(
         "ddim",
@@ -104,12 +105,12 @@ class StyleParams(Frozen):
         "the attention.",
     )
     anchors: int = Field(
-        4,
+        8,
         ge=0,
         le=1000,
         title="Anchors",
-        description="For sampler `optimise`: timesteps at which the attention of photo and "
-        "references is looked at; each step takes the nearest. Fewer are faster; 0 is all.",
+        description="Timesteps at which the attention of photo and references is looked at; each "
+        "step takes the nearest. Fewer are faster and need less memory; 0 is all.",
     )
     inversion_steps: int = Field(
         15,

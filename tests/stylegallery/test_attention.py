@@ -75,6 +75,13 @@ def test_gathered_regions_equal_minus_infinity_masks() -> None:
     assert torch.allclose(target, expected, atol=1e-5)
 
 
+def test_keys_that_are_all_seen_are_not_gathered() -> None:
+    table = torch.tensor([[0.0, 0.7], [0.2, 0.2], [0.0, -torch.inf]])
+    groups = RegionAttention.build(table, torch.arange(9) % 3, torch.arange(8) % 2).groups
+    assert [seen is None for _, seen, _ in groups] == [True, True, False]
+    assert [bias is None for _, _, bias in groups] == [False, True, True]
+
+
 def test_zero_filling_would_dilute_small_regions() -> None:
     """METHOD 1.5, W1: masks that multiply leave foreign keys in the softmax."""
     query, key, value = (

@@ -99,6 +99,23 @@ def test_denoising_inverts_and_looks_at_references_once(
     assert len(calls) == first  # another schedule passes timesteps by other steps
 
 
+@pytest.mark.parametrize(("count", "looks"), [(0, 6), (2, 2), (9, 6)])
+def test_denoising_looks_at_anchors_alone(
+    engine: StyleGallery, images: list[PreparedImage], calls: list[int], count: int, looks: int
+) -> None:
+    changes = {"sampler": "guided", "strength": 1.0, "match_tone": False, "anchors": count}
+    params = StyleParams.model_validate({**QUICK.model_dump(), **changes})
+    fresh, taken = StyleGallery(engine.models, engine.encoder), params.steps
+    calls.clear()
+    cold = restyled(fresh, images, params)
+    assert len(calls) == taken + taken + looks + 2 * (taken + looks)
+    calls.clear()
+    assert torch.equal(cold, restyled(fresh, images, params))
+    assert len(calls) == taken + taken + looks
+    exact = params.model_copy(update={"anchors": 0})
+    assert torch.equal(cold, restyled(fresh, images, exact)) == (looks == taken)
+
+
 def test_anchors_lie_evenly_in_the_schedule() -> None:
     timesteps = list(range(990, -10, -10))
     assert anchors(timesteps, 0) == anchors(timesteps, 100) == anchors(timesteps, 200) == []
