@@ -120,9 +120,7 @@ def _split(
     uri: str, batch: pa.RecordBatch, model: type[Row], before: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Return the model's values and the further ones as text, row by row."""
-    if sum(map(unfolded_bytes, batch.columns)) > MAX_BATCH_BYTES:
-        rule = f"has rows of more than {MAX_BATCH_BYTES // len(batch)} bytes from row {before + 1} "
-        raise ManifestError(uri, None, None, f"{rule}on; leave out columns with long texts")
+    _check_size(uri, batch, before)
     wanted = arrow_schema(model)
     known: list[dict[str, Any]] = [{} for _ in range(len(batch))]
     extra: list[dict[str, str]] = [{} for _ in range(len(batch))]
@@ -136,6 +134,16 @@ def _split(
                 if text is not None:
                     texts[name] = text
     return known, extra
+
+
+def _check_size(uri: str, batch: pa.RecordBatch, before: int) -> None:
+    """Refuse rows that would not fit into the memory once each has its own texts."""
+    sizes = dict(zip(batch.schema.names, map(unfolded_bytes, batch.columns), strict=True))
+    if sum(sizes.values()) > MAX_BATCH_BYTES:
+        largest = one_line(max(sizes, key=sizes.__getitem__), 80)
+        rule = f"holds too much in the rows from {before + 1} on, more than "
+        rule += f"{MAX_BATCH_BYTES // len(batch)} bytes in each; shorten it, or leave it out"
+        raise ManifestError(uri, largest, None, rule)
 
 
 def _row(uri: str, number: int, values: dict[str, Any], model: type[R]) -> R:

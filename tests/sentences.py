@@ -8,12 +8,13 @@ MOST = 400
 _INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")
 
 
-def complaint(text: str, *places: str) -> str:
+def complaint(text: str, *places: str, most: int = MOST) -> str:
     """Return what is wrong with a message, or empty text.
 
     Args:
         text: The message.
         places: Paths in it, which may be as long as they are.
+        most: Most characters beside those.
     """
     short = text
     for place in places:
@@ -22,7 +23,7 @@ def complaint(text: str, *places: str) -> str:
         return "it is empty"
     if has_unseen(text):
         return f"it is not one line of visible text: {text!r}"
-    if len(short) > MOST:
+    if len(short) > most:
         return f"it has {len(short)} characters: {text}"
     if found := _INSIDES.search(short):
         return f"it shows our insides ({found.group()}): {text}"

@@ -16,12 +16,13 @@ from tasks.errors import ManifestError
 from tasks.manifest_files import table_of
 from tasks.manifest_parquet import batches_of
 from tests.fuzz import seeds
-from tests.sentences import complaint
+from tests.sentences import MOST, complaint
 
 PLACE = "/data/m.parquet"
 MAX_SECONDS = 5.0
 MAX_GROWTH = 2**30
 """Most bytes by which the process may grow over its largest until then."""
+MAX_URI_SHOWN = 500
 MAX_PIXELS = 4_000_000
 """In place of the product's limit, so that time goes into many small pictures."""
 
@@ -57,7 +58,7 @@ def check(target: Target, data: bytes) -> str:
         said = "ok"
     except target.refusals as error:
         said = str(error)
-        if wrong := complaint(said):
+        if wrong := complaint(said, most=MOST + MAX_URI_SHOWN):
             raise Finding(f"the message: {wrong}") from error
     except Exception as error:
         raise Finding(f"{type(error).__name__} came through: {error}") from error

@@ -12,6 +12,8 @@ from skimage import data as photos
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec, RestyleSpec
+from stylegallery import StyleGallery
+from tasks.bench import Bench
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model
@@ -23,6 +25,23 @@ PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers folder that the real loader reads."""
     return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> Iterator[StyleGallery]:
+    """The tiny model on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
+    """What an actor works with, and an empty output."""
+    return Bench(engine, str(tmp_path / "out"), PARAMS)
 
 
 @pytest.fixture(scope="session")

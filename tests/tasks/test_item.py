@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schemas.engine import EngineSpec
 from schemas.result import ItemResult
-from schemas.work import StyleSource, WorkItem
 from stylegallery import StyleGallery, images
 from stylegallery.errors import DidNotConverge
 from stylegallery.types import Job, Stylized
@@ -24,50 +22,7 @@ from tasks.lease import Assignment
 from tasks.sources import content_of, read_ahead
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_model: Path) -> StyleGallery:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu"))
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
-    return Bench(engine, str(tmp_path / "out"), PARAMS)
-
-
-def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
-    """An item whose photo holds `data` (None: is missing) and whose reference is fine."""
-    photo, style = folder / "photo.jpg", folder / "style.png"
-    if data is not None:
-        photo.write_bytes(data)
-    style.write_bytes(pictures.encoded(pictures.noise()[::-1].copy(), "PNG"))
-    reference = StyleSource(
-        style_id="s", image_uri=str(style), image_version=storage.version(str(style))
-    )
-    values: dict[str, Any] = {
-        "item_id": "ab" * 32,
-        "product_id": "p",
-        "view": "main",
-        "gallery_id": "g",
-        "image_uri": str(photo),
-        "image_version": storage.version(str(photo)),
-        "seed": 1,
-        "styles": [reference],
-        "image_format": "png",
-        **changes,
-    }
-    return WorkItem(**values)
-
-
-def restyle_item(bench: Bench, item: WorkItem, adopt: bool = False) -> ItemResult:
-    (finish,) = restyle_items(bench, [Assignment(item, adopt=adopt)])
-    return finish()
+from tests.tasks.items import item_of, restyle_item
 
 
 def asset(bench: Bench, row: ItemResult) -> Image.Image:
@@ -96,50 +51,6 @@ def test_odd_but_good_photos_become_assets(bench: Bench, tmp_path: Path, kind: s
     assert storage.exists(storage.join(bench.output, row.regions_uri))
     if kind == "transparent":
         assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
-
-
-WHOLE = pictures.encoded(pictures.noise(400, 300), "JPEG")
-BAD = {
-    "missing": (None, "not found; check image_uri"),
-    "truncated": (WHOLE[: len(WHOLE) // 2], "cut short"),
-    "empty": (b"", "not an image"),
-    "text": (b"I am a photo, honest", "not an image"),
-    "1x1": (pictures.encoded(pictures.noise()[:1, :1].copy(), "PNG"), "1x1 px"),
-    "bomb": (pictures.png_bomb(), "million pixels"),
-    "animated": (pictures.animated_webp(), "animated"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_photos_are_rejected_with_a_sentence(bench: Bench, tmp_path: Path, kind: str) -> None:
-    data, words = BAD[kind]
-    row = restyle_item(bench, item_of(tmp_path, data))
-    assert row.status == "rejected"
-    assert row.error is not None
-    assert words in row.error.message
-    assert "photo.jpg" in row.error.message
-    assert not row.error.transient
-    assert not list(tmp_path.rglob("out/assets/**/*.png"))
-
-
-def test_a_bad_reference_is_named(bench: Bench, tmp_path: Path) -> None:
-    item = item_of(tmp_path, GOOD["rotated"])
-    (tmp_path / "style.png").write_bytes(b"no picture")
-    style = item.styles[0].model_copy(
-        update={"image_version": storage.version(str(tmp_path / "style.png"))}
-    )
-    row = restyle_item(bench, item.model_copy(update={"styles": [style]}))
-    assert row.status == "rejected"
-    assert row.error is not None
-    assert "reference 's' of gallery 'g'" in row.error.message
-
-
-def test_a_mask_of_another_size_is_rejected(bench: Bench, tmp_path: Path) -> None:
-    mask = tmp_path / "mask.png"
-    mask.write_bytes(pictures.encoded(pictures.noise(20, 20), "PNG"))
-    extra = {"mask_uri": str(mask), "mask_version": storage.version(str(mask))}
-    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], **extra))
-    assert row.status == "rejected"
 
 
 def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -> None:
