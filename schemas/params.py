@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from schemas.base import Frozen
 from schemas.methods import (
@@ -21,6 +21,8 @@ Color = Literal["full", "keep-chroma", "match-histogram"]
 
 class StyleParams(Frozen):
     """How an image is restyled. Defaults are the `balanced` preset."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     method: Method = Field(
         "stylegallery",

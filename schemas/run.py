@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
@@ -19,6 +19,8 @@ checked by the form before a run is made."""
 
 class PoolSpec(Frozen):
     """How many engines run, and on what."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     actors: int = Field(
         0,

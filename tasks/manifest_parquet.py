@@ -19,6 +19,8 @@ MAX_CHUNK_BYTES = 2**30
 _BATCH = 5_000
 _BATCH_BYTES = 2**29
 _ENCRYPTED = b"PARE"
+_FOLDABLE = frozenset(("PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"))
+"""Encodings that Arrow reads into dictionaries; it cannot do so with those of differences."""
 _NOT_PARQUET = (
     "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON Lines"
 )
@@ -44,9 +46,9 @@ def batches_of(place: str, data: bytes, model: type[Row]) -> Iterator[pa.RecordB
     check_columns(place, schema, model)
     if rows <= 0:
         raise ManifestError(place, None, None, "has no rows; add at least one")
-    texts = [field.name for field in schema if _is_text(field.type)]
     with _refusing(place, _NOT_PARQUET):
         _check_sizes(place, file.metadata)
+        texts = _foldable(schema, file.metadata)
         folded = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
         at_once = _rows_at_once(file.metadata)
     return _rows_of(place, folded, at_once)
@@ -95,9 +97,15 @@ def _rows_at_once(metadata: pq.FileMetaData) -> int:
     largest = 1
     for chunk in _chunks(metadata):
         nested = "." in chunk.path_in_schema
-        if nested or "DELTA_BYTE_ARRAY" in chunk.encodings:
+        if nested or not _FOLDABLE.issuperset(chunk.encodings):
             largest = max(largest, chunk.total_uncompressed_size)
     return max(1, min(_BATCH, _BATCH_BYTES // largest))
+
+
+def _foldable(schema: pa.Schema, metadata: pq.FileMetaData) -> list[str]:
+    """Name the columns of text that Arrow can read without unfolding them."""
+    odd = {c.path_in_schema for c in _chunks(metadata) if not _FOLDABLE.issuperset(c.encodings)}
+    return [field.name for field in schema if _is_text(field.type) and field.name not in odd]
 
 
 def _chunks(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:

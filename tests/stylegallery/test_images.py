@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 from stylegallery import Picture, images, masks
 from stylegallery.errors import BadImage, BadMask
 from stylegallery.regions import RegionMap
+from tests.tasks.pictures import huge_header
 
 
 def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
@@ -140,8 +141,18 @@ def test_encoding_round_trip(image_format: str, with_alpha: bool) -> None:
     assert (again.pixels[..., shown] - pixels[..., shown]).abs().max() <= tolerance
 
 
+def test_lab_colours_become_rgb() -> None:
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    flat = Image.new("RGB", (32, 32), (200, 30, 40))
+    as_lab = ImageCms.profileToProfile(flat, srgb, lab, outputMode="LAB")
+    assert as_lab is not None
+    picture = images.decode(saved(as_lab, "TIFF"), "x")
+    assert (picture.pixels[0, :, 5, 5] * 255 - torch.tensor([200, 30, 40])).abs().max() < 4
+
+
 def test_note_of_a_foreign_file_is_empty() -> None:
     assert images.read_note(b"junk") == ""
+    assert images.read_note(huge_header(saved(gradient(), "PNG"))) == ""  # found by fuzzing
     assert images.read_note(saved(gradient(), "PNG")) == ""
 
 
@@ -155,6 +166,14 @@ def test_label_images() -> None:
         masks.decode_labels(saved(gradient(64, 64), "PNG"), "m")
     with pytest.raises(BadMask, match="cannot be used"):
         masks.decode_labels(b"junk", "m")
+
+
+def test_deep_masks_keep_their_range() -> None:
+    deep = Image.fromarray(np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32))
+    grey = masks.decode_grey(saved(deep, "PNG"), "m")
+    assert abs(float(grey.mean()) - 0.5) < 0.01
+    not_a_number = Image.fromarray(np.full((32, 32), np.nan, np.float32))
+    assert masks.decode_grey(saved(not_a_number, "TIFF"), "m").max() == 0
 
 
 def test_grey_masks_and_region_maps() -> None:

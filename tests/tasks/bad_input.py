@@ -1,7 +1,6 @@
 """Everything that users may hand in by mistake or on purpose, and the words that each is owed."""
 
 import json
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -287,14 +286,6 @@ def wrong_checksum() -> bytes:
     """A PNG whose pixels do not match their checksum."""
     at = PHOTO.index(b"IDAT") + 20
     return PHOTO[:at] + bytes([PHOTO[at] ^ 255]) + PHOTO[at + 1 :]
-
-
-def huge_header(kind: bytes = b"IHDR") -> bytes:
-    """A PNG that claims 60,000 x 60,000 pixels and holds few."""
-    at = PHOTO.index(kind) + 4
-    header = (60_000).to_bytes(4, "big") * 2 + PHOTO[at + 8 : at + 13]
-    checksum = zlib.crc32(kind + header).to_bytes(4, "big")
-    return PHOTO[:at] + header + checksum + PHOTO[at + 17 :]
 
 
 def not_numbers() -> bytes:

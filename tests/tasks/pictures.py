@@ -38,6 +38,14 @@ def png_bomb(side: int = 20_000) -> bytes:
     return out
 
 
+def huge_header(png: bytes) -> bytes:
+    """The PNG with a header that claims 60,000 x 60,000 pixels."""
+    at = png.index(b"IHDR") + 4
+    header = (60_000).to_bytes(4, "big") * 2 + png[at + 8 : at + 13]
+    checksum = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
+    return png[:at] + header + checksum + png[at + 17 :]
+
+
 def encoded(pixels: np.ndarray, kind: str, mode: str = "", **options: Any) -> bytes:
     """Return an array as the bytes of an image file."""
     out = io.BytesIO()

@@ -40,7 +40,9 @@ IMAGES = {
     "half a webp": bad.photo(WIDE[: len(WIDE) // 2], "export it"),
     "wrong checksum": bad.photo(bad.wrong_checksum(), "damaged", "export it again"),
     "bomb": bad.photo(pictures.png_bomb(), "million pixels", "make it smaller"),
-    "only a huge header": bad.photo(bad.huge_header(), "million pixels", "make it smaller"),
+    "only a huge header": bad.photo(
+        pictures.huge_header(bad.PHOTO), "million pixels", "make it smaller"
+    ),
     "1x1": bad.photo(pictures.encoded(MANY[:1, :1], "PNG"), "1x1 px", "at least 16 px"),
     "narrow": bad.photo(pictures.encoded(pictures.noise(600, 20), "PNG"), "20x600", "at most 16"),
     "animated webp": bad.photo(pictures.animated_webp(), "animated; save one frame"),
@@ -202,6 +204,8 @@ PARAMETERS = {
     "flag of text": bad.flag("steps=many", "params.steps", "valid integer", "'many'"),
     "flag out of range": bad.flag("steps=0", "params.steps", "greater than or equal to 1", "got 0"),
     "flag NaN": bad.flag("content_weight=NaN", "params.content_weight", "got nan"),
+    "flag infinite": bad.flag("semantic_weight=Infinity", "params.semantic_weight", "finite"),
+    "deadline infinite": bad.variable("STYLEGALLERY_ITEM_DEADLINE", "inf", "pool.item_deadline"),
     "flag of many digits": bad.flag("steps=" + "9" * 5000, "params.steps", "exceeded maximum size"),
     "flag nested deep": bad.flag("steps=" + "[" * 100_000, "params.steps", "valid integer"),
     "flag with ANSI": bad.flag("\x1b[2Jsteps=3", "is no style parameter"),

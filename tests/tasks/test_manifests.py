@@ -60,6 +60,14 @@ def test_dictionaries_and_large_strings_are_text(tmp_path: Path) -> None:
     assert [photo.row.product_id for photo in found] == ["a", "b"]
 
 
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "c.parquet"
+    ways = dict.fromkeys(GOOD, encoding)
+    pq.write_table(pa.table(GOOD), path, use_dictionary=False, column_encoding=ways)
+    assert [p.row.product_id for p in manifests.read_catalog(str(path))] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("columns", "column", "row", "words"),
     [
