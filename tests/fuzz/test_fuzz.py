@@ -1,0 +1,63 @@
+"""Some seconds of fuzzing with the same files every time; `python -m tests.fuzz` takes longer."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from stylegallery import opening
+from tests.fuzz.cases import STRATEGIES, broken
+from tests.fuzz.targets import Finding, Target, check, targets
+
+NAMES = ["image", "labels", "grey", "note", "routing", "catalog", "galleries", "csv", "jsonl"]
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[dict[str, Target]]:
+    most = opening.MAX_PIXELS
+    yield targets()
+    opening.MAX_PIXELS = most
+
+
+@pytest.mark.filterwarnings("ignore")  # of Pillow, on broken files
+@pytest.mark.parametrize("name", NAMES)
+def test_broken_files_end_as_a_result_or_a_sentence(name: str, readers: dict[str, Target]) -> None:
+    assert set(readers) == set(NAMES)
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(STRATEGIES.get(name, broken)(readers[name].seeds))
+    def attempt(data: bytes) -> None:
+        check(readers[name], data)
+
+    attempt()
+
+
+def test_good_files_are_read(readers: dict[str, Target]) -> None:
+    for name in ("catalog", "galleries"):
+        ends = [check(readers[name], seed) for seed in readers[name].seeds]
+        assert ends.count("ok") == len(ends) / 2  # the other half are of the other kind
+    for name in ("csv", "jsonl", "note"):
+        assert {check(readers[name], seed) for seed in readers[name].seeds} == {"ok"}
+
+
+@pytest.mark.parametrize("read", [lambda _: 1 / 0, lambda _: open("/nowhere")])  # noqa: SIM115
+def test_what_a_reader_must_not_do_is_a_finding(read: object) -> None:
+    with pytest.raises(Finding, match="came through"):
+        check(Target(read, (KeyError,), []), b"")  # type: ignore[arg-type]
+
+
+def test_the_command_runs_children_and_counts_findings(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", "0.05", "--only", "routing"]
+    done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 findings" in done.stdout
