@@ -15,7 +15,7 @@ from schemas.arrow import from_table, to_table
 from schemas.result import ErrorInfo, ItemResult
 from tasks import finalize, planning, storage, tables
 from tasks.catalog_table import add_finished, read_finished
-from tasks.errors import FileMissing, IncompleteRunError, RecordError
+from tasks.errors import FileMissing, IncompleteRunError, RecordError, StorageError
 from tasks.execute import assignments
 from tasks.lease import ActorSetup
 from tasks.ledger import Ledger, read_ledger
@@ -84,6 +84,58 @@ def test_rows_wait_only_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def index_of(*parts: list[ItemResult]) -> RowIndex:
     named = [(f"memory:{number}", to_table(part, ItemResult)) for number, part in enumerate(parts)]
     return RowIndex(named)
+
+
+def test_rows_wait_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("tasks.ledger.time.monotonic", lambda: clock[0])
+    real, away = tables.write_rows, StorageError("away", transient=True)
+
+    def fail(*_: object) -> None:
+        raise away
+
+    ledger = Ledger(str(tmp_path), "run-1")
+    monkeypatch.setattr(tables, "write_rows", fail)
+    ledger.append(row(product="a"))
+    clock[0] += 4
+    ledger.commit_if_due()
+    ledger.append(row(product="b"))
+    assert held(str(tmp_path)) == []
+    monkeypatch.setattr(tables, "write_rows", real)
+    ledger.commit_if_due()
+    assert held(str(tmp_path)) == []  # not yet asked again
+    clock[0] += 6
+    ledger.commit_if_due()
+    assert [r.product_id for r in held(str(tmp_path))] == ["a", "b"]
+    monkeypatch.setattr(tables, "write_rows", fail)
+    ledger.append(row(product="c"))
+    for _ in range(100):
+        clock[0] += 5.5
+        ledger.commit_if_due()
+    clock[0] += 100
+    with pytest.raises(StorageError, match="away"):
+        ledger.commit_if_due()
+
+
+def test_a_flipped_bit_in_a_page_is_noticed(tmp_path: Path) -> None:
+    uri = str(tmp_path / "part.parquet")
+    tables.write_rows(uri, [row(attempts=i**3) for i in range(2000)], ItemResult)
+    good, data = pq.read_table(uri), Path(uri).read_bytes()
+    columns = pq.read_metadata(uri).row_group(0).to_dict()["columns"]
+    (chunk,) = (column for column in columns if column["path_in_schema"] == "attempts")
+    end = chunk["data_page_offset"] + chunk["total_compressed_size"]
+    lied = 0
+    for place in range(chunk["data_page_offset"] + 100, end, 20):  # past the header of the page
+        Path(uri).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        try:
+            unchecked = pq.read_table(uri)
+        except (pa.ArrowException, OSError):
+            continue
+        if not unchecked.equals(good):  # the format alone would not notice
+            lied += 1
+            with pytest.raises(RecordError, match="is damaged"):
+                tables.read_table(uri)
+    assert lied
 
 
 def test_an_ok_row_wins_in_any_order() -> None:

@@ -155,6 +155,29 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
     assert len(starts(spec.output)) - len(begun) == computed + len(before) - len(rows)
 
 
+def test_two_runs_at_once_share_an_output(make_spec: MakeSpec, tmp_path: Path) -> None:
+    pool = PoolSpec(cpus_per_actor=1, lease=1)
+    wide = make_spec(products=4, pool=pool)
+    (tmp_path / "spec.json").write_text(wide.model_dump_json())
+    command = [sys.executable, "-m", "tests.tasks.drive", str(tmp_path / "spec.json"), "SlowActor"]
+    other = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    while not starts(wide.output):
+        assert other.poll() is None, "the other driver ended by itself"
+        time.sleep(0.05)
+    narrow, summary, _ = run(wide.model_copy(update={"limit": 4}), SlowActor)
+    assert other.wait(timeout=200) == 0
+    assert summary.ok == 4
+    plan = planning.plan(wide)
+    assert plan.run_id != narrow.run_id
+    assert plan.counts.todo == 0
+    finalize.finalize(wide, plan.run_id, plan)
+    for run_id in (plan.run_id, narrow.run_id):
+        proof = verify(wide.output, run_id)
+        assert proof.ok, proof.problems
+    rows = pq.read_table(list(Path(wide.output, "catalog").glob("items-*")))["item_id"].to_pylist()
+    assert set(rows) == {item.item_id for item in plan.items}
+
+
 def kill_driver(spec: RestyleSpec, tmp_path: Path, after: int) -> None:
     """Start a run in a process of its own and SIGKILL it once `after` items are behind it."""
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
