@@ -123,9 +123,9 @@ def test_a_flipped_bit_in_a_page_is_noticed(tmp_path: Path) -> None:
     good, data = pq.read_table(uri), Path(uri).read_bytes()
     columns = pq.read_metadata(uri).row_group(0).to_dict()["columns"]
     (chunk,) = (column for column in columns if column["path_in_schema"] == "attempts")
-    end = chunk["data_page_offset"] + chunk["total_compressed_size"]
     lied = 0
-    for place in range(chunk["data_page_offset"] + 100, end, 20):  # past the header of the page
+    # past the header of the page that holds the values
+    for place in range(chunk["dictionary_page_offset"] + 100, chunk["data_page_offset"], 97):
         Path(uri).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
         try:
             unchecked = pq.read_table(uri)
