@@ -92,7 +92,7 @@ class Guidance:
             The prediction (B, C, h, w), and both energies (B,), summed over the layers.
         """
         items = range(len(self.routers)) if items is None else items
-        anchor = min(self._anchors or [timestep], key=lambda a: abs(a - timestep))
+        anchor = nearest(self._anchors, timestep)
         contents = self._own(anchor, items)
         styles = [[self._reference(s, anchor) for s in self.routers[i].job.styles] for i in items]
         prediction, now = self._seen(latent, timestep)
@@ -177,3 +177,8 @@ def anchors(timesteps: list[int], count: int) -> list[int]:
     if not 0 < count < len(timesteps):
         return []
     return [timesteps[(2 * k + 1) * len(timesteps) // (2 * count)] for k in range(count)]
+
+
+def nearest(anchors: list[int], timestep: int) -> int:
+    """Return the anchor that is nearest; of two the less noisy one, or of none the timestep."""
+    return min(anchors or [timestep], key=lambda anchor: (abs(anchor - timestep), anchor))

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 
+from schemas.params import StyleParams
+from schemas.presets import Preset, preset_params
 from stylegallery.methods import METHODS
 from tests.benchmarks import ablations, catalog_profile, pipeline, speed
 from tests.benchmarks.speed import PUBLISHED
@@ -60,6 +63,19 @@ def test_the_published_procedure_costs_what_it_costs(
     table = (out / "speed.md").read_text().splitlines()
     assert table[0] == "| way | " + " | ".join(speed.COLUMNS) + " |"
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]
+
+
+def test_every_preset_is_timed_against_the_published_procedure() -> None:
+    ways = speed.ways([1, 4], shrink=1)
+    paper = StyleParams(method="stylegallery-paper")
+    assert next(iter(ways)) == PUBLISHED
+    assert [way.faithful for way in ways.values()] == [True] + [False] * (len(ways) - 1)
+    for batch in (1, 4):
+        for name in get_args(Preset):
+            way = ways[f"{name}, batch {batch}"]
+            assert (way.params, way.batch) == (preset_params(name), batch)
+        same = ways[f"{speed.SAME}, batch {batch}"].params
+        assert same.model_copy(update={"anchors": 0}) == ways[PUBLISHED].params == paper
 
 
 @pytest.mark.slow

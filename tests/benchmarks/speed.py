@@ -34,7 +34,7 @@ from tests.benchmarks.random_sd15 import random_sd15
 
 PUBLISHED = "published procedure"
 SAME = "same procedure by ours"
-ANCHORS = 10
+ANCHORS = 15
 SD15 = "random-sd15"
 COLUMNS = (
     "references", "s/item", "least", "most", "first item", "items/h", "times faster",

@@ -8,7 +8,7 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.bank import AttentionBank, Kept
-from stylegallery.guidance import anchors
+from stylegallery.guidance import anchors, nearest
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -121,6 +121,8 @@ def test_anchors_lie_evenly_in_the_schedule() -> None:
     assert anchors(timesteps, 0) == anchors(timesteps, 100) == anchors(timesteps, 200) == []
     assert anchors(timesteps, 1) == [490]
     assert anchors(timesteps, 4) == [870, 620, 370, 120]
+    assert [nearest([870, 620], t) for t in (990, 746, 745, 744, 1)] == [870, 870, 620, 620, 620]
+    assert nearest([], 7) == 7
 
 
 def test_as_many_anchors_as_steps_are_exact(

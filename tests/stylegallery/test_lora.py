@@ -11,9 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from schemas.engine import EngineSpec, LoraSpec
+from schemas.presets import preset_params
+from stylegallery import StyleGallery
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.ldm_names import ldm_name
 from stylegallery.models import load_models
+from tests.stylegallery.conftest import figure_on_ground
 from tests.tiny_model import write_tiny_model, write_tiny_sdxl
 
 BLOCK = "up_blocks.2.attentions.0"
@@ -201,3 +204,27 @@ def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path, name: str) -> 
         Path(name).write_bytes(b"no header")
     with pytest.raises(ModelNotFound, match="hf download"):
         weights(write_tiny_model(tmp_path / "m"), LoraSpec(weights=name))
+
+
+def test_the_fast_preset_runs_with_a_lora_of_that_kind(tmp_path: Path) -> None:
+    """As LCM's is: in kohya's naming, on attention and convolutions alike."""
+    model = write_tiny_model(tmp_path / "tiny")
+    unet = load_models(EngineSpec(model=str(model), device="cpu", dtype="float32")).unet
+    tensors: dict[str, Tensor] = {}
+    for name, (down, up) in factors(unet, (LINEAR, OUT, POINTWISE, CONVOLUTION)).items():
+        tensors |= kohya(name, 0.1 * down, 0.1 * up)
+    save_file(tensors, tmp_path / "lcm.safetensors")
+    lora = LoraSpec(weights=str(tmp_path / "lcm.safetensors"))
+    params = preset_params("fast", image_size=64, steps=2, inversion_steps=2)
+    made = []
+    for loras in ((), (lora,)):
+        spec = EngineSpec(model=str(model), device="cpu", dtype="float32", loras=loras)
+        engine = StyleGallery.load(spec)
+        content = engine.prepare(figure_on_ground(64, 64, (1, 0, 0), (0, 0, 1)), params)
+        result = engine.stylize(
+            content, [content], engine.match(content, [content], params), params
+        )
+        assert len(result.trace) == 2 * params.repeats
+        made.append(result.picture.pixels)
+    assert made[1].isfinite().all()
+    assert not torch.equal(*made)

@@ -82,7 +82,7 @@ def test_an_item_ends_in_a_batch_where_it_ends_alone(
     made = engine.stylize_batch(pair, params)
     assert sorted(len(one.trace) for one in made)[0] == 2 * WINDOW
     assert len({len(one.trace) for one in made}) == 2
-    assert 2 * WINDOW <= calls.count(2) < 2 * WINDOW + params.anchors  # and the contents at some anchors
+    assert 2 * WINDOW <= calls.count(2) < 2 * WINDOW + params.anchors
     for job, together in zip(pair, made, strict=True):
         alone = engine.stylize(job.content, job.styles, job.routing, params, seed=job.seed)
         assert len(alone.trace) == len(together.trace)
