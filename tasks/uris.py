@@ -50,12 +50,20 @@ def parent(uri: str) -> str:
 
 
 def resolve(uri: str, manifest_uri: str) -> str:
-    """Return `uri` made absolute; a relative path starts at the folder of the manifest."""
+    """Return `uri` made absolute; a relative path starts at the folder of the manifest.
+
+    Args:
+        uri: As a manifest has it.
+        manifest_uri: Where that manifest lies, absolute.
+
+    Raises:
+        StorageError: the URI is none that may be opened (see `tasks.access`).
+    """
     if scheme(uri) or uri.startswith(("/", "~")) or os.path.isabs(uri):
         return absolute(uri)
     base = join(posixpath.dirname(manifest_uri), uri)
-    if not scheme(base):
-        return absolute(base)
+    if "://" not in manifest_uri:
+        return _local(base)
     start, place = base.split("://", 1)
     host, _, key = place.partition("/")
     inside = posixpath.normpath(f"/{key}").lstrip("/")  # `..` ends at the bucket
