@@ -34,8 +34,9 @@ _PASSING_NAMES = {
     "ReadTimeoutError",
     "ResponseParserError",
     "ResponseStreamingError",
+    "error_temp",
 }
-"""Classes of botocore, aiohttp, urllib3 and torch, by name: no import just to ask."""
+"""Classes of botocore, aiohttp, urllib3, ftplib and torch, by name: no import just to ask."""
 
 _PASSING_CODES = {
     "BadDigest",  # bytes were changed on their way

@@ -1,13 +1,36 @@
 """Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
 
+import functools
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from tasks.backends import Stat, check_size
-from tasks.errors import AlreadyThere
+from tasks.errors import AlreadyThere, StorageError
+from tasks.faults import is_transient
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _WHOLE_OR_NOTHING = {"memory", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Schemes whose files appear only when they are complete."""
+
+
+def _plain(work: Callable[P, T]) -> Callable[P, T]:
+    """Turn a protocol's own errors into OSErrors, which everybody understands."""
+
+    @functools.wraps(work)
+    def do(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except (OSError, StorageError):
+            raise
+        except Exception as error:
+            if is_transient(error):
+                raise
+            raise OSError(f"{type(error).__name__}: {error}") from error
+
+    return do
 
 
 class OtherStore:
@@ -28,6 +51,7 @@ class OtherStore:
             raise OSError(str(error)) from error
         return fs, path
 
+    @_plain
     def stat(self, path: str) -> Stat:
         """Describe one file."""
         fs, place = self._at(path)
@@ -40,6 +64,7 @@ class OtherStore:
         """Know nothing in advance."""
         return {}
 
+    @_plain
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
         """Return all bytes and what they are."""
         fs, place = self._at(path)
@@ -50,6 +75,7 @@ class OtherStore:
             raise ConnectionError(f"{len(data)} of {before.size} bytes arrived")
         return data, before
 
+    @_plain
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Write beside the target and rename, where files would grow in sight of readers."""
         fs, place = self._at(path)
@@ -65,7 +91,7 @@ class OtherStore:
             fs.pipe_file(draft, data)
             try:
                 fs.mv(draft, place)
-            except OSError:  # some protocols rename onto free names alone
+            except Exception:  # some protocols rename onto free names alone
                 fs.rm_file(place)
                 fs.mv(draft, place)
         except BaseException:
@@ -74,11 +100,15 @@ class OtherStore:
             raise
         return False
 
+    @_plain
     def delete(self, path: str) -> None:
         """Remove one file."""
         fs, place = self._at(path)
+        if not fs.exists(place):
+            raise FileNotFoundError(path)
         fs.rm_file(place)
 
+    @_plain
     def names(self, path: str) -> list[str]:
         """Names of the files directly below a folder."""
         fs, place = self._at(path)
@@ -89,6 +119,7 @@ class OtherStore:
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
         return [name for name in names if not name.startswith(".")]
 
+    @_plain
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
         fs, place = self._at(path)

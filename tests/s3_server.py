@@ -113,7 +113,7 @@ def _start(
     binary: Path, data: Path, key: str, secret: str, log: Any
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_ATTEMPTS):
-        port = _free_port()
+        port = free_port()
         command = [str(binary), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
         command += ["--auth-key", f"{key},{secret}", "--vfs-cache-mode", "off"]
         # Without these a changed directory would show only minutes later; at 0s the server spins.
@@ -131,7 +131,8 @@ def _start(
     raise RuntimeError(f"rclone serve s3 did not come up in {_ATTEMPTS} attempts; it said:\n{said}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -7,26 +7,43 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from fsspec.config import conf, set_conf_env
 
 from tasks import backends, retry, storage
 from tasks.access import SCHEMES_VARIABLE
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
+from tests import ftp_server
+from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
 
 
-@pytest.fixture(params=["local", "s3", "memory"])
+@pytest.fixture(params=["local", "s3", "memory", "ftp"])
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Three places: a disk, a real S3 server, and a file system that only fsspec knows."""
+    """A disk, a real S3 server, and what only fsspec knows: memory, and a real FTP server."""
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
     if request.param == "local":
         return str(tmp_path)
     if request.param == "memory":
         monkeypatch.setenv(SCHEMES_VARIABLE, "gs, memory")
         return f"memory://storage/{tmp_path.name}"
+    if request.param == "ftp":
+        monkeypatch.setenv(SCHEMES_VARIABLE, "ftp")
+        monkeypatch.setenv("FSSPEC_FTP_USERNAME", ftp_server.USER)
+        monkeypatch.setenv("FSSPEC_FTP_PASSWORD", ftp_server.PASSWORD)
+        set_conf_env(conf)  # read at import otherwise
+        return f"{request.getfixturevalue('ftp')}/{tmp_path.name}"
     server: S3Server = request.getfixturevalue("s3_env")
     return server.uri(f"storage/{tmp_path.name}")
+
+
+@pytest.fixture(scope="module")
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("ftp") / "served"
+    root.mkdir()
+    with serve_ftp(root) as uri:
+        yield uri
 
 
 def test_bytes_come_back(root: str) -> None:
