@@ -64,7 +64,7 @@ def make_plan(spec: RestyleSpec) -> Job:
 @task(name="open", **_STAGE)
 def open_run(job: Job) -> None:
     """Write down what is asked for."""
-    planning.write_plan(job.plan)
+    planning.write_plan(job.plan, job.lock.conditional if job.lock else None)
 
 
 @task(name="execute", **_STAGE)

@@ -176,6 +176,9 @@ class RunRecord(Frozen):
     state: Literal["running", "finished", "cancelled", "crashed"] = Field(
         description="How it ended; `running` until then."
     )
+    conditional_writes: bool | None = Field(
+        None, description="Whether the output's store can refuse to write over what is there."
+    )
     started_at: datetime = Field(description="When it started, UTC.")
     ended_at: datetime | None = Field(None, description="When it ended, UTC.")
     summary: RunSummary | None = Field(None, description="Counts by status at the end.")

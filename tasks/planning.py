@@ -106,10 +106,14 @@ def plan(spec: RestyleSpec) -> Plan:
     return Plan(spec, run_id, fingerprint, items, known, counts, cost, made_at)
 
 
-def write_plan(plan: Plan) -> None:
+def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:
     """Write the plan's table and open the run's record.
 
     A `_SUCCESS` from before goes away while there is something to do.
+
+    Args:
+        plan: What to write.
+        conditional_writes: What is known of the output's store, for the record.
 
     Raises:
         StorageError: the output cannot be written.
@@ -125,6 +129,7 @@ def write_plan(plan: Plan) -> None:
         engine_fingerprint=plan.engine_fingerprint,
         counts=plan.counts,
         state="running",
+        conditional_writes=conditional_writes,
         started_at=_first_start(plan) or datetime.now(UTC),
     )
     write_record(plan.files, record)

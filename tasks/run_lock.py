@@ -65,12 +65,18 @@ class _Holder:
 
 
 class RunLock:
-    """A hold on a run; see :func:`holding`."""
+    """A hold on a run; see :func:`holding`.
+
+    Attributes:
+        conditional: True when the store refuses to write over what is there where it is told to.
+            Elsewhere correctness rests on names made of content alone.
+    """
 
     def __init__(self, files: RunFiles) -> None:
         self._place = files.lock
         pid = os.getpid()
         self._me = _Holder(secrets.token_hex(8), socket.gethostname(), _space(), pid, _born(pid))
+        self.conditional = False
         self._lost = False
         self._over = threading.Event()
 
@@ -105,6 +111,7 @@ class RunLock:
         now = self._read()
         if now is None or now.token != self._me.token:
             raise self._busy(now)
+        self.conditional = not storage.write_new(self._place, self._text())
 
     def keep(self) -> None:
         """Show signs of life until :meth:`let_go`; runs in a thread."""
