@@ -71,11 +71,12 @@ def checked_rows(
         ManifestError: a row breaks the model.
     """
     number = 0
+    required = {name for name, info in model.model_fields.items() if info.is_required()}
     for batch in batches:
         known, extra = _split(uri, batch, model, number)
         for values, more in zip(known, extra, strict=True):
             number += 1
-            yield number, _row(uri, number, values, model), more
+            yield number, _row(uri, number, values, model, required), more
 
 
 class Unique:
@@ -146,14 +147,13 @@ def _check_size(uri: str, batch: pa.RecordBatch, before: int) -> None:
         raise ManifestError(uri, largest, None, rule)
 
 
-def _row(uri: str, number: int, values: dict[str, Any], model: type[R]) -> R:
+def _row(uri: str, number: int, values: dict[str, Any], model: type[R], required: set[str]) -> R:
     given = {}
     for name, value in values.items():
-        info = model.model_fields[name]
-        if info.is_required() and value is None:
+        if value is None and name in required:
             raise ManifestError(uri, name, number, "is empty (null); give it a value")
         # An empty text in an optional column is how CSV and spreadsheets write "nothing".
-        if value is None or (value == "" and not info.is_required()):
+        if value is None or (value == "" and name not in required):
             continue
         given[name] = _checked(uri, number, name, value)
     try:
