@@ -62,20 +62,15 @@ class StyleParams(Frozen):
         "clean; more lets go of more of the original.",
     )
     repeats: int = Field(
-        1,
-        ge=1,
-        le=100,
-        title="Repeats",
-        description="Optimisation steps at each timestep.",
+        1, ge=1, le=100, title="Repeats", description="Optimisation steps at each timestep."
     )
     flat_loss: float = Field(
         0.0,
         ge=0,
         lt=1,
         title="Flat loss",
-        description="For sampler `optimise`: a picture is done early when ten steps have lowered "
-        "its loss by less than this share; 0 takes all steps. Style goes on to come closer where "
-        "the loss is flat, as the timesteps differ in what they measure.",
+        description="For sampler `optimise`: a picture is done when ten steps lower its loss by "
+        "less than this share; 0 takes all steps. Style may still come closer then.",
     )
     schedule: Schedule = Field(
         "ddim",
@@ -84,11 +79,7 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        title="Learning rate",
-        description="Size of a step on the latent.",
+        0.1, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
         0.26,
@@ -133,8 +124,7 @@ class StyleParams(Frozen):
         0.4,
         ge=0,
         title="Merge threshold",
-        description="Regions whose mean latents are closer than this are merged (Euclidean "
-        "distance).",
+        description="Regions whose mean latents are closer than this (Euclidean) are merged.",
     )
     min_region_fraction: float = Field(
         0.005,
@@ -228,7 +218,6 @@ class StyleParams(Frozen):
         description="What a region without a good match gets: `global` attends to the whole "
         "gallery, `content` keeps the original.",
     )
-
     color: Color = Field(
         "full",
         title="Colours",
