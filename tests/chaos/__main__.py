@@ -108,6 +108,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         rate=options.rate,
         faults=options.faults,
         kill_every=options.kill_every,
+        kill_gap=options.kill_gap,
         node_removals=options.node_removals or max(1, items // 600),
         driver_kills=options.driver_kills or 3 + items // 1000,
     )
@@ -125,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=0.05, help="share of requests that fail")
     parser.add_argument("--hold", type=float, default=3.0, help="seconds of a time-out")
     parser.add_argument("--kill-every", type=float, default=5.0, help="seconds between deaths")
+    parser.add_argument("--kill-gap", type=int, default=3, help="items done between deaths")
     parser.add_argument("--node-removals", type=int, default=0, help="0: one, more for long runs")
     parser.add_argument("--driver-kills", type=int, default=0, help="0: three, more for long runs")
     parser.add_argument("--keep", type=Path, help="folder for everything, which then stays")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.run import RestyleSpec
 from tasks import execute, finalize, planning
+from tasks.run_lock import holding
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,9 +16,10 @@ def main(spec_file: str) -> None:
     """Do a run from plan to `_SUCCESS`."""
     spec = RestyleSpec.model_validate_json(Path(spec_file).read_text())
     plan = planning.plan(spec)
-    planning.write_plan(plan)
-    execute.execute(plan)
-    finalize.finalize(spec, plan.run_id, plan)
+    with holding(plan.files):
+        planning.write_plan(plan)
+        execute.execute(plan)
+        finalize.finalize(spec, plan.run_id, plan)
 
 
 class Driver:
@@ -53,8 +55,10 @@ class Driver:
             self._process.wait()
 
     def said(self) -> str:
-        """The end of the log."""
-        return self.log.read_text(errors="replace")[-6000:] if self.log.exists() else ""
+        """The end of the log, without what Ray tells of each death that we caused."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = (line for line in text.splitlines() if "(raylet)" not in line)
+        return "\n".join(list(lines)[-60:])
 
 
 if __name__ == "__main__":

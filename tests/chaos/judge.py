@@ -1,6 +1,7 @@
 """The verdict: what a stormy run left behind, against its plan and against a calm run."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def judge(output_uri: str, folder: Path, calm: Path, items: int) -> Verdict:
         *_rows_and_assets(rows, {path for path in found if path.startswith("assets/")}),
         *differences,
         *_leftovers(folder),
+        *_record(home),
     ]
     return Verdict(
         problems,
@@ -121,6 +123,15 @@ def _differences(calm: dict[str, str], stormy: dict[str, str]) -> Iterable[str]:
             yield f"{path}: the calm run has no such file"
         elif calm[path] != stormy[path]:
             yield f"{path}: its bytes are not those of the calm run"
+
+
+def _record(home: Path) -> Iterable[str]:
+    """Find what says that the run has not ended."""
+    state = json.loads((home / "run.json").read_text())["state"]
+    if state != "finished":
+        yield f"run.json says {state!r}"
+    if (home / "lock.json").exists():
+        yield "the run's lock was left behind"
 
 
 def _leftovers(folder: Path) -> Iterable[str]:

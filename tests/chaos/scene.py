@@ -60,8 +60,7 @@ def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> Re
         params=_PARAMS,
         engine=EngineSpec(model=str(model), device="cpu"),
         pool=PoolSpec(
-            actors=2,
-            cpus_per_actor=1,
+            cpus_per_actor=1,  # one actor on each node, as many as there are
             lease=4,
             item_deadline=120,
             max_attempts=10,  # an innocent item may be at hand more than three times

@@ -1,5 +1,6 @@
 """The storm: ends actors, a node and the driver while a run goes on, and starts what must be."""
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class Plan:
         rate: Share of requests to the object store that meet a fault.
         faults: All goes well after so many of all kinds; 0 for a storm until the end.
         kill_every: Seconds between deaths of actors, on average.
+        kill_gap: Items that are finished between two of them, so that the run gets on.
         node_removals: How often the second node goes away.
         driver_kills: How often the driver is killed; the last time when all assets stand.
     """
@@ -38,12 +40,15 @@ class Plan:
     rate: float = 0.05
     faults: int = 0
     kill_every: float = 5.0
+    kill_gap: int = 3
     node_removals: int = 1
     driver_kills: int = 3
 
     def calm(self) -> "Plan":
         """Return the same without anything."""
-        return Plan(self.items, self.seed, 0.0, 0, float("inf"), 0, 0)
+        return Plan(
+            self.items, self.seed, rate=0, kill_every=math.inf, node_removals=0, driver_kills=0
+        )
 
 
 @dataclass
@@ -120,7 +125,8 @@ class Storm:
             time.sleep(self._dice.uniform(0.0, 1.0))
             self._kill_driver()
         self._change_nodes(done)
-        if not calm and time.monotonic() >= self._next_kill and done > self._killed_at:
+        on = done >= self._killed_at + self._plan.kill_gap
+        if on and not calm and time.monotonic() >= self._next_kill:
             self._kill_actor(done)
 
     def _moments_of_drivers(self) -> list[int]:
