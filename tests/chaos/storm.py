@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,7 @@ class Storm:
         self._driver, self._done = driver, done
         self._dice = random.Random(plan.seed)
         self._asked = proxy.requests
+        self._begin = time.monotonic()
         self.tally = Tally()
         self._driver_falls = self._moments_of_drivers()
         # Each removal is followed by the return.
@@ -98,10 +100,13 @@ class Storm:
             RunStuckError: it does not come to an end.
         """
         try:
+            self._say("the driver starts", 0)
             self._driver.start()
             news, last = time.monotonic(), -1
             while self._driver.exit_code != 0:
                 done = self._done()
+                if last == 0 < done or last < self._plan.items <= done:
+                    self._say("all assets" if done >= self._plan.items else "first items", done)
                 if done != last:
                     news, last = time.monotonic(), done
                 if time.monotonic() - news > _PATIENCE:
@@ -111,19 +116,25 @@ class Storm:
         finally:
             self._driver.kill()
             self._proxy.faults = replace(self._proxy.faults, rate=0.0)
+        self._say("the run is over", done)
         self.tally.by_kind = dict(self._proxy.counts)
         return self.tally
 
+    def _say(self, what: str, done: int) -> None:
+        """Write the diary."""
+        seconds = time.monotonic() - self._begin
+        print(f"{seconds:7.1f} s {done:5d} items: {what}", file=sys.stderr, flush=True)
+
     def _step(self, done: int) -> None:
         if self._driver.exit_code is not None:
-            self._revive()
+            self._revive(done)
         self.tally.by_kind = dict(self._proxy.counts)
         calm = 0 < self._plan.faults <= self.tally.total
         self._proxy.faults = replace(self._proxy.faults, rate=0.0 if calm else self._rate(done))
         if self._driver_falls and done >= self._driver_falls[0]:
             self._driver_falls.pop(0)
             time.sleep(self._dice.uniform(0.0, 1.0))
-            self._kill_driver()
+            self._kill_driver(done)
         self._change_nodes(done)
         on = done >= self._killed_at + self._plan.kill_gap
         if on and not calm and time.monotonic() >= self._next_kill:
@@ -146,15 +157,17 @@ class Storm:
         wanted = (self._plan.faults - self.tally.total) / (left * asked / done)
         return min(max(wanted, _RATES[0]), _RATES[1])
 
-    def _revive(self) -> None:
+    def _revive(self, done: int) -> None:
         """Start a driver that has given up, as Prefect does; it should not have."""
+        self._say("the driver gives up", done)
         self.tally.driver_failures += 1
         if self.tally.driver_failures > _FAILURES:
             raise RunStuckError("the driver gives up again and again")
         self._driver.start()
 
-    def _kill_driver(self) -> None:
+    def _kill_driver(self, done: int) -> None:
         if self._driver.exit_code is None:
+            self._say("the driver is killed", done)
             self._driver.kill()
             self.tally.driver_kills += 1
             self._driver.start()
@@ -165,10 +178,12 @@ class Storm:
             return
         self._node_moves.pop(0)
         if self._cluster.whole:
+            self._say("a node goes", done)
             self._cluster.remove_second()
             self.tally.node_removals += 1
         else:
             self._cluster.add_second()
+            self._say("the node is back", done)
 
     def _kill_actor(self, done: int) -> None:
         """End an actor, mostly one that is at work."""
@@ -178,4 +193,5 @@ class Storm:
             return
         at = self._dice.choice(list(actors) if self._dice.random() < 0.2 else loaded)
         self.tally.actor_kills += kill(at)
+        self._say(f"an actor is killed, {'at work' if actors[at] else 'while it loads'}", done)
         self._killed_at, self._next_kill = done, self._soon()
