@@ -4,6 +4,7 @@ It is built from the tables and pictures below the output root alone, so it can 
 at any time, wherever the run took place.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -71,6 +72,7 @@ def render(record: RunRecord, found: Survey, album: Album) -> str:
     )
 
 
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
