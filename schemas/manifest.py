@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Row
 
-UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
+UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ufffe\uffff"
 """Inside the brackets of a pattern: control characters, and what turns the direction of a line.
 
 Joiners, which some scripts need, are not among them.

@@ -3,6 +3,8 @@
 from typing import Final
 from xml.sax.saxutils import escape
 
+from stylegallery.wording import one_line
+
 _MADE_WITH_AI: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _PACKET: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -17,6 +19,7 @@ _PACKET: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="w"?>"""
+_MOST_RIGHTS: Final = 50_000
 _RIGHTS: Final = """
    <dc:rights><rdf:Alt><rdf:li xml:lang="x-default">{text}</rdf:li></rdf:Alt></dc:rights>"""
 
@@ -27,5 +30,5 @@ def xmp_packet(rights: str) -> bytes:
     It names the tool and the IPTC digital source type of pictures that a trained model made,
     which shops and search engines ask for, and, where there is any, the text of the rights.
     """
-    shown = _RIGHTS.format(text=escape(rights)) if rights else ""
+    shown = _RIGHTS.format(text=escape(one_line(rights, _MOST_RIGHTS))) if rights else ""
     return _PACKET.format(source=_MADE_WITH_AI, rights=shown).encode()

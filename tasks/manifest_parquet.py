@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,15 @@ _NOT_PARQUET = (
 )
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """One column of one row group: its path, its bytes unpacked, whether its texts stay folded."""
+
+    path: str
+    size: int
+    folds: bool
+
+
 def batches_of(place: str, data: bytes, model: type[Row]) -> Iterator[pa.RecordBatch]:
     """Check the columns of a manifest now; its rows are decoded when they are asked for.
 
@@ -47,11 +57,11 @@ def batches_of(place: str, data: bytes, model: type[Row]) -> Iterator[pa.RecordB
     if rows <= 0:
         raise ManifestError(place, None, None, "has no rows; add at least one")
     with _refusing(place, _NOT_PARQUET):
-        _check_sizes(place, file.metadata)
-        texts = _foldable(schema, file.metadata)
+        chunks = list(_chunks(file))
+        _check_sizes(place, chunks)
+        texts = _foldable(schema, chunks)
         folded = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
-        at_once = _rows_at_once(file.metadata)
-    return _rows_of(place, folded, at_once)
+    return _rows_of(place, folded, _rows_at_once(chunks))
 
 
 def _rows_of(place: str, file: pq.ParquetFile, at_once: int) -> Iterator[pa.RecordBatch]:
@@ -81,38 +91,43 @@ def _refusing(place: str, rule: str) -> Iterator[None]:
         raise ManifestError(place, None, None, f"{what} ({reason}){semicolon}{remedy}") from error
 
 
-def _check_sizes(place: str, metadata: pq.FileMetaData) -> None:
-    for chunk in _chunks(metadata):
-        size = chunk.total_uncompressed_size
-        if size > MAX_CHUNK_BYTES:
+def _chunks(file: pq.ParquetFile) -> Iterator[_Chunk]:
+    """Describe each column of each row group.
+
+    Of a group, one row is read before: what the reader refuses there, these descriptions would
+    throw through Python, which ends the process.
+    """
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        if group.num_rows <= 0:
+            continue
+        if next(file.iter_batches(1, row_groups=[number]), None) is None:
+            raise ValueError(f"row group {number} lacks its rows")
+        for column in map(group.column, range(group.num_columns)):
+            folds = _FOLDABLE.issuperset(column.encodings)
+            yield _Chunk(column.path_in_schema, column.total_uncompressed_size, folds)
+
+
+def _check_sizes(place: str, chunks: list[_Chunk]) -> None:
+    for chunk in chunks:
+        if chunk.size > MAX_CHUNK_BYTES:
             rule = (
-                f"holds {size / 2**20:.0f} MB in one row group, more than "
+                f"holds {chunk.size / 2**20:.0f} MB in one row group, more than "
                 f"{MAX_CHUNK_BYTES / 2**20:.0f} MB; write it in smaller row groups"
             )
-            raise ManifestError(place, one_line(chunk.path_in_schema, 80), None, rule)
+            raise ManifestError(place, one_line(chunk.path, 80), None, rule)
 
 
-def _rows_at_once(metadata: pq.FileMetaData) -> int:
+def _rows_at_once(chunks: list[_Chunk]) -> int:
     """Return how many rows are decoded at a time, each with the largest text that may be in it."""
-    largest = 1
-    for chunk in _chunks(metadata):
-        nested = "." in chunk.path_in_schema
-        if nested or not _FOLDABLE.issuperset(chunk.encodings):
-            largest = max(largest, chunk.total_uncompressed_size)
-    return max(1, min(_BATCH, _BATCH_BYTES // largest))
+    unfolded = (chunk.size for chunk in chunks if "." in chunk.path or not chunk.folds)
+    return max(1, min(_BATCH, _BATCH_BYTES // max([1, *unfolded])))
 
 
-def _foldable(schema: pa.Schema, metadata: pq.FileMetaData) -> list[str]:
+def _foldable(schema: pa.Schema, chunks: list[_Chunk]) -> list[str]:
     """Name the columns of text that Arrow can read without unfolding them."""
-    odd = {c.path_in_schema for c in _chunks(metadata) if not _FOLDABLE.issuperset(c.encodings)}
+    odd = {chunk.path for chunk in chunks if not chunk.folds}
     return [field.name for field in schema if _is_text(field.type) and field.name not in odd]
-
-
-def _chunks(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for column in range(row_group.num_columns):
-            yield row_group.column(column)
 
 
 def _is_text(kind: pa.DataType) -> bool:

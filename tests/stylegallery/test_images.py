@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from stylegallery import Picture, images, masks
 from stylegallery.errors import BadImage, BadMask
+from stylegallery.provenance import xmp_packet
 from stylegallery.regions import RegionMap
 from tests.tasks.pictures import huge_header
 
@@ -198,6 +199,10 @@ def test_files_carry_the_profile_and_say_where_they_come_from(image_format: str)
     assert ">CC BY 4.0, Jané &lt;j@x&gt;</rdf:li>" in xmp
     ElementTree.fromstring(xmp)
     assert b"xpacket" not in images.encode(picture, image_format)
+
+
+def test_rights_with_control_characters_are_still_xml() -> None:
+    ElementTree.fromstring(xmp_packet("A. \x1b[31mPainter\x00\n\ud800\ufffe <&>"))
 
 
 def test_quality_is_honoured() -> None:
