@@ -15,7 +15,9 @@ from typing import Final, NoReturn
 from cyclopts import App, CycloptsError
 
 from flows.usage import EXIT_OK, EXIT_USAGE, exit_code
+from stylegallery.wording import one_line
 
+_MOST_SAID: Final = 2000
 _COMMANDS: Final = {
     "demo": ("flows.commands.demo:demo", "Restyle bundled photos: the whole job in one command."),
     "manifest": (
@@ -72,7 +74,7 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(f"stylegallery: {' '.join(message.split())}", file=sys.stderr)
+    print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
     sys.exit(code)
 
 

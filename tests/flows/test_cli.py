@@ -12,6 +12,7 @@ from PIL import Image
 
 from flows.cli import main
 from flows.commands.schema import MODELS, schema
+from stylegallery.wording import has_unseen
 from tests.tiny_model import write_tiny_model
 
 COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
@@ -116,6 +117,7 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
         (["stylize", "--content", "a.jpg", "--style", "b.jpg", "--out", "c.gif"], ".png"),
         (["stylize", "--content", "no.jpg", "--style", "b.jpg", "--out", "c.png"], "no.jpg"),
         (["plan", "--catalog", "no.parquet", "--galleries", "g", "--output", "o"], "no.parquet"),
+        (["plan", "--catalog", "\x1b[2J\u202ec", "--galleries", "g", "--output", "o"], "[2J"),
         (["report", "no-folder", "--run", "run-1"], "run-1"),
         (["verify", "no-folder", "--run", "run-1"], "run-1"),
         (["status", "no-folder", "--run", "run-1"], "run-1"),
@@ -128,6 +130,7 @@ def test_wrong_usage_ends_with_2_and_one_sentence(
     assert (code, printed) == (2, "")
     assert complaint in said
     assert said.count("\n") == 1
+    assert not has_unseen(said.strip())
     assert said.startswith("stylegallery: ")
 
 

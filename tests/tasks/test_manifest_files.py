@@ -1,5 +1,6 @@
 """Folders, CSV and JSON Lines become manifests that the planner reads."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from tasks import manifest_files, manifests, storage
 from tasks.errors import ManifestError
 from tests.s3_server import S3Server
+from tests.sentences import complaint
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -128,6 +130,26 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, make: Any) -> None:
         make(str(tmp_path / "none"))
     with pytest.raises(ManifestError, match="not found"):
         make(str(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize("name", [b"a\x1b[2J.jpg", b"a\nb.jpg", b"\xff.jpg", "\u202e.jpg".encode()])
+def test_names_that_no_line_can_hold_are_refused(tmp_path: Path, name: bytes) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"x")
+    for make in (manifest_files.catalog_from, manifest_files.gallery_from):
+        with pytest.raises(ManifestError, match="has control characters; rename it") as caught:
+            make(str(tmp_path))
+        assert not complaint(str(caught.value), str(tmp_path))
+
+
+def test_lists_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.manifest_text.MAX_BYTES", 10)
+    (tmp_path / "c.csv").write_text("product_id,image_uri\na,b\n")
+    with pytest.raises(ManifestError, match="split it, or write Parquet"):
+        manifest_files.catalog_from(str(tmp_path / "c.csv"))
+    monkeypatch.setattr("tasks.manifests.MAX_BYTES", 10)
+    (tmp_path / "c.parquet").write_bytes(bytes(20))
+    with pytest.raises(ManifestError, match="split it into several"):
+        list(manifests.read_catalog(str(tmp_path / "c.parquet")))
 
 
 def test_a_prefix_on_s3_becomes_a_catalog(s3_env: S3Server, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.work import StyleSource, WorkItem
 from stylegallery.palette import NEUTRAL, content_colours, region_colour
+from stylegallery.wording import has_unseen
 from tasks import storage, tables
 from tasks.report import build_report
 from tasks.report_survey import survey
@@ -135,6 +136,14 @@ def test_every_value_is_escaped(output: Path) -> None:
     assert "alert(&#34;x&#34;)" in page
     assert 'alert("x")' not in page
     assert page.count("<script>") == 1  # its own
+
+
+def test_no_value_turns_the_line_or_is_seen_by_machines_alone(output: Path) -> None:
+    one = item(output.parent, 0, "cup", "ink")
+    row = done(one).model_copy(update={"extra": {"note\x07": "\x1b[31mred\u202egpj\n\x9b2J"}})
+    page = report(output, [one], [row])
+    assert "[31mred\N{REPLACEMENT CHARACTER}gpj" in page
+    assert not has_unseen("".join(page.split()))
 
 
 def test_nothing_is_loaded_from_outside(output: Path) -> None:
