@@ -2,3 +2,6 @@
 
 `python -m tests.fuzz --minutes 10` goes on until the time is over and keeps what it finds.
 """
+
+NOW = ".now"
+"""Ending of the file that holds what a reader is at."""

@@ -1,12 +1,17 @@
 """`python -m tests.fuzz`: fuzzes in child processes, so that crashes and hangs are found too."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.fuzz import NOW
+
 _CHILD_SECONDS = 60.0
+_HANG_SECONDS = 30.0
+"""Start-up included, which takes some seconds."""
 
 
 def main() -> int:
@@ -23,23 +28,39 @@ def main() -> int:
         command = [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.child"]
         command += ["--seed", str(seed), "--seconds", str(min(left, _CHILD_SECONDS))]
         command += ["--out", str(words.out), *(["--only", *words.only] if words.only else [])]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-        sys.stderr.write(done.stderr)
-        if done.returncode:
-            _keep_last(words.out, seed, done)
+        log = words.out / "child.log"
+        with log.open("w") as said:
+            code = _watched(subprocess.Popen(command, stderr=said), words.out)
+        sys.stderr.write(log.read_text(errors="replace"))
+        if code:
+            _keep_last(words.out, seed, code)
         seed += 1
     found = sorted(path.name for path in words.out.glob("*-*.txt"))
     print(f"{len(found)} findings in {words.out}", *found, sep="\n  ")
     return 1 if found else 0
 
 
-def _keep_last(out: Path, seed: int, done: subprocess.CompletedProcess[str]) -> None:
+def _watched(child: "subprocess.Popen[bytes]", out: Path) -> int:
+    """Wait for a child; one that hangs at a file is ended, and says where it was."""
+    began = time.time()
+    while (code := child.poll()) is None:
+        time.sleep(0.5)
+        changed = max((path.stat().st_mtime for path in _now(out)), default=began)
+        if time.time() - max(began, changed) > _HANG_SECONDS:
+            child.send_signal(signal.SIGABRT)
+    return code
+
+
+def _keep_last(out: Path, seed: int, code: int) -> None:
     """Save what the child was at when it ended: a crash of a library, or a hang."""
-    now = out / "now.bin"
-    if now.exists():
-        name = (out / "now.txt").read_text()
-        now.rename(out / f"{name}-crash-{seed}.bin")
-    (out / f"child-crash-{seed}.txt").write_text(f"exit code {done.returncode}\n{done.stderr}")
+    for path in _now(out):
+        path.rename(out / f"{path.stem}-crash-{seed}.bin")
+    log = (out / "child.log").read_text(errors="replace")
+    (out / f"child-crash-{seed}.txt").write_text(f"exit code {code}\n{log}")
+
+
+def _now(out: Path) -> list[Path]:
+    return list(out.glob(f"*{NOW}"))
 
 
 if __name__ == "__main__":

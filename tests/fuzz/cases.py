@@ -4,6 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -183,14 +184,13 @@ def _mended(data: bytes) -> bytes:
 
 @st.composite
 def _tables(draw: st.DrawFn, model: type[Row]) -> bytes:
-    schema = arrow_schema(model)
     good: dict[str, pa.Array] = {}
-    for field in schema:
+    for field, odd in _fitting(model):
         info = model.model_fields[field.name]
         if info.is_required() or draw(st.booleans()):
             text = pa.array([f"{field.name}-1", f"{field.name}-2"])
             plain = text if pa.types.is_string(field.type) else pa.nulls(2, field.type)
-            good[field.name] = draw(st.sampled_from([plain, plain, plain, *_fitting(field)]))
+            good[field.name] = draw(st.sampled_from([plain, plain, plain, *odd]))
     names = st.text(max_size=6) | st.sampled_from(["price", "a\nb", "\u202e", *good])
     for name, column in draw(st.dictionaries(names, st.sampled_from(ODD_COLUMNS))).items():
         if not re.search("[\ud800-\udfff]", name):
@@ -209,16 +209,21 @@ def _tables(draw: st.DrawFn, model: type[Row]) -> bytes:
     return parquet_bytes(good, **way)
 
 
-def _fitting(field: pa.Field) -> list[pa.Array]:
-    """Return the odd columns that a field may be thought to take."""
-    found = []
-    for column in ODD_COLUMNS:
-        try:
-            column.cast(field.type)
-        except pa.ArrowException:
-            continue
-        found.append(column)
-    return found
+@cache
+def _fitting(model: type[Row]) -> list[tuple[pa.Field, list[pa.Array]]]:
+    """Return a model's fields and the odd columns that each may be thought to take."""
+    return [
+        (field, [column for column in ODD_COLUMNS if _casts(column, field.type)])
+        for field in arrow_schema(model)
+    ]
+
+
+def _casts(column: pa.Array, kind: pa.DataType) -> bool:
+    try:
+        column.cast(kind)
+    except pa.ArrowException:
+        return False
+    return True
 
 
 STRATEGIES: dict[str, Callable[[list[bytes]], st.SearchStrategy[bytes]]] = {

@@ -13,8 +13,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import NOW
 from tests.fuzz.cases import STRATEGIES, broken
-from tests.fuzz.targets import MAX_SECONDS, Finding, Target, check, targets
+from tests.fuzz.targets import Finding, Target, check, targets
 
 MAX_ADDRESSES = 24 * 2**30
 """Of address space, most of which libraries reserve and never touch."""
@@ -53,7 +54,7 @@ def main() -> None:
 
 def _round(name: str, reader: Reader, number: int, out: Path, ends: Counter[str]) -> None:
     """Try some hundred files on a reader."""
-    now, (target, files) = out / "now.bin", reader
+    target, files = reader
 
     @seed(number)
     @settings(
@@ -65,19 +66,20 @@ def _round(name: str, reader: Reader, number: int, out: Path, ends: Counter[str]
     )
     @given(files)
     def attempt(data: bytes) -> None:
-        now.write_bytes(data)
-        (out / "now.txt").write_text(name)
-        faulthandler.dump_traceback_later(4 * MAX_SECONDS, exit=True)
+        now.seek(0)
+        now.truncate()
+        now.write(data)
+        now.flush()
         try:
             said = check(target, data)
             ends[f"{name}:{'ok' if said == 'ok' else 'refused'}"] += 1
         except Finding as finding:
             ends[f"{name}:FOUND"] += 1
             _keep(out, name, data, finding)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
-    attempt()
+    with (out / f"{name}{NOW}").open("wb") as now:
+        attempt()
+    (out / f"{name}{NOW}").unlink()
 
 
 def _keep(out: Path, name: str, data: bytes, finding: Finding) -> None:

@@ -1,5 +1,6 @@
 """Some seconds of fuzzing with the same files every time; `python -m tests.fuzz` takes longer."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from stylegallery import opening
+from tests.fuzz import __main__ as fuzz
 from tests.fuzz.cases import STRATEGIES, broken
 from tests.fuzz.targets import Finding, Target, check, targets
 
@@ -71,6 +73,21 @@ def test_what_a_reader_must_not_do_is_a_finding(read: object) -> None:
         check(Target(read, (KeyError,), []), b"")  # type: ignore[arg-type]
 
 
+def test_a_child_that_hangs_is_ended_and_its_file_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "_HANG_SECONDS", 1.0)
+    (tmp_path / "image.now").write_bytes(b"slow")
+    with (tmp_path / "child.log").open("w") as log:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stderr=log)
+        code = fuzz._watched(child, tmp_path)
+    fuzz._keep_last(tmp_path, 7, code)
+    assert code == -signal.SIGABRT
+    assert (tmp_path / "image-crash-7.bin").read_bytes() == b"slow"
+    assert (tmp_path / "child-crash-7.txt").exists()
+
+
+@pytest.mark.slow
 def test_the_command_runs_children_and_counts_findings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--minutes", "0.05", "--only", "routing"]
     done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
