@@ -21,9 +21,10 @@ from tasks.planning import Plan
 from tasks.pool import Progress
 from tasks.verify import verify
 from tests.s3_server import S3Server
+from tests.tasks import pictures
 from tests.tasks.actors import SlowActor, starts
 from tests.tasks.conftest import MakeSpec
-from tests.tasks.test_item import BAD, GOOD
+from tests.tasks.test_item import GOOD
 from tests.tasks.test_pool import alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
@@ -111,9 +112,17 @@ def test_everything_on_s3(make_spec: MakeSpec, s3_env: S3Server, tmp_path: Path)
     assert "not those that were written" in proof.problems[0]
 
 
+BAD = {
+    "missing": None,
+    "text": b"I am a photo, honest",
+    "half": pictures.encoded(pictures.noise(), "PNG")[:500],
+    "bomb": pictures.png_bomb(),
+}
+
+
 def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(products=1, only=["rocket"])
-    photos = {**GOOD, **{name: data for name, (data, _) in BAD.items()}}
+    photos = {**GOOD, **BAD}
     for name, data in photos.items():
         if data is not None:
             (tmp_path / "in" / name).write_bytes(data)
