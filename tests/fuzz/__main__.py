@@ -4,11 +4,13 @@ import argparse
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from tests.fuzz import NOW
 
+_OUT = Path(tempfile.gettempdir(), "stylegallery-fuzz")
 _CHILD_SECONDS = 60.0
 _HANG_SECONDS = 30.0
 """Start-up included, which takes some seconds."""
@@ -19,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--out", type=Path, default=_OUT)
     parser.add_argument("--only", nargs="*", default=[], help="names of readers")
     words = parser.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)

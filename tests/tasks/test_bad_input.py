@@ -141,6 +141,7 @@ CATALOGS = {
     ),
     "no rows": bad.catalog("has no rows; add at least one", product_id=[], image_uri=[]),
     "huge text": bad.catalog("`note`, row 2", "leave the column out", note=["", "x" * 2_000_000]),
+    "huge text in lists": bad.catalog("`tags`, row 1", "shorten it", tags=[["x" * 10**6], []]),
     "column with a line": bad.catalog(
         "columns there", "add it", **{"image_uri": None, "a\n\x1b[2J\u202e": ["x", "y"]}
     ),
