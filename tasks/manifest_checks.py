@@ -172,7 +172,7 @@ def _checked(uri: str, number: int, name: str, value: Any) -> Any:
         try:
             return storage.resolve(value, uri)
         except StorageError as error:
-            raise ManifestError(uri, name, number, str(error)) from error
+            raise ManifestError(uri, name, number, one_line(str(error), 800)) from error
     if (name.endswith("_id") or name == "view") and len(value.encode()) > MAX_ID_BYTES:
         rule = f"is longer than {MAX_ID_BYTES} bytes, too long for a file name; shorten it"
         raise ManifestError(uri, name, number, rule)

@@ -137,7 +137,7 @@ def _value(place: str, number: int, name: str, value: Any, kind: pa.DataType) ->
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         return storage.resolve(text, place) if name in _URIS else text
     except StorageError as error:
-        raise ManifestError(place, name, number, str(error)) from error
+        raise ManifestError(place, name, number, one_line(str(error), 800)) from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         rule = f"{shown(value)} is no {kind}; correct it"
         raise ManifestError(place, one_line(name, 80), number, rule) from error
