@@ -85,8 +85,11 @@ def _stage(keep: Path | None, plan: Plan, hold: float) -> Iterator[tuple[_Stage,
                 RAY_USAGE_STATS_ENABLED="0",
                 RAY_worker_niceness="0",
             )
-            with two_nodes(ray) as cluster:
-                yield _Stage(home, server, proxy, cluster), server
+            try:
+                with two_nodes(ray) as cluster:
+                    yield _Stage(home, server, proxy, cluster), server
+            finally:
+                shutil.copytree(ray / "session_latest" / "logs", home / "ray", dirs_exist_ok=True)
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=0.05, help="share of requests that fail")
     parser.add_argument("--hold", type=float, default=3.0, help="seconds of a time-out")
     parser.add_argument("--kill-every", type=float, default=5.0, help="seconds between deaths")
-    parser.add_argument("--kill-gap", type=int, default=3, help="items done between deaths")
+    parser.add_argument("--kill-gap", type=int, default=8, help="items done between deaths")
     parser.add_argument("--node-removals", type=int, default=0, help="0: one, more for long runs")
     parser.add_argument("--driver-kills", type=int, default=0, help="0: three, more for long runs")
     parser.add_argument("--keep", type=Path, help="folder for everything, which then stays")

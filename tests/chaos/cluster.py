@@ -23,7 +23,8 @@ class TwoNodes:
             "object_store_memory": _MEMORY,
             "temp_dir": str(folder),
         }
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        with _sigterm_kept():
+            self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._second: Any = None
         self.add_second()
 
@@ -39,7 +40,8 @@ class TwoNodes:
 
     def add_second(self) -> None:
         """Let a second node join."""
-        self._second = self._cluster.add_node(num_cpus=1, object_store_memory=_MEMORY)
+        with _sigterm_kept():
+            self._second = self._cluster.add_node(num_cpus=1, object_store_memory=_MEMORY)
 
     def remove_second(self) -> None:
         """End all processes of the second node, as when its machine goes away."""
@@ -72,6 +74,16 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
         yield cluster
     finally:
         cluster.end()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Put the handler back that Ray replaces by one that drains nodes for half a minute."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def kill(pid: int) -> bool:

@@ -41,7 +41,7 @@ class Plan:
     rate: float = 0.05
     faults: int = 0
     kill_every: float = 5.0
-    kill_gap: int = 3
+    kill_gap: int = 8
     node_removals: int = 1
     driver_kills: int = 3
 
@@ -159,7 +159,7 @@ class Storm:
 
     def _revive(self, done: int) -> None:
         """Start a driver that has given up, as Prefect does; it should not have."""
-        self._say("the driver gives up", done)
+        self._say(f"the driver gives up with exit code {self._driver.exit_code}", done)
         self.tally.driver_failures += 1
         if self.tally.driver_failures > _FAILURES:
             raise RunStuckError("the driver gives up again and again")
