@@ -21,7 +21,7 @@ OPERATOR_VARIABLES = (SCHEMES_VARIABLE, ROOTS_VARIABLE)
 
 _ALWAYS = ("", "file", "s3")
 _NEVER = ("http", "https")
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]{1,30}):")
 _METADATA_HOSTS = {"metadata", "metadata.google.internal", "instance-data"}
 _METADATA_NETS = [ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10")]
 _METADATA_NETS.append(ipaddress.ip_network("fd00:ec2::254/128"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
+from stylegallery.opening import FORMATS
 from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
 
 _OVERLAY_SIDE = 176
@@ -46,7 +47,7 @@ def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
         NotAnImage: the bytes cannot be decoded.
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > _MOST_PIXELS:
             raise NotAnImage(f"{image.width}x{image.height} px is too large to show")
         image.draft("RGB", (side * 2, side * 2))
@@ -68,7 +69,7 @@ def read_labels(data: bytes) -> Labels:
         NotAnImage: the bytes cannot be decoded.
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
     except Exception as error:
         raise NotAnImage(str(error)) from error

@@ -28,7 +28,7 @@ def absolute(uri: str) -> str:
     if kind == "file":
         parts = urlsplit(uri)
         if parts.netloc not in ("", "localhost"):
-            raise StorageError(f"{uri} names a host; write file:///absolute/path")
+            raise StorageError(f"{printable(uri)} names a host; write file:///absolute/path")
         return _local(unquote(parts.path))
     return _local(os.path.expanduser(uri))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
@@ -205,6 +205,18 @@ def test_an_overlay_keeps_every_region_and_its_colour() -> None:
 def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(NotAnImage):
         thumbnail(data, 64, 70)
+
+
+def test_a_photo_that_became_postscript_is_not_interpreted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *of, **_: asked.append(of))
+    program = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(program, "EPS")
+    with pytest.raises(NotAnImage):
+        thumbnail(program.getvalue(), 32, 80)
+    assert not asked
 
 
 def test_sixteen_bit_and_transparent_pictures_have_thumbnails() -> None:
