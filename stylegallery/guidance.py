@@ -70,10 +70,14 @@ class Guidance:
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
         self.params = params
-        self.routers = [Router(won(job), models.device) for job in jobs]
+        self.routers = [self.route(job, models.device) for job in jobs]
         self._models, self._record, self._bank, self._shown = models, record, bank, shown
         self._anchors = anchors(shown.timesteps, params.anchors)
         self._contents: tuple[int, dict[int, dict[str, LayerRecord]]] = (-1, {})
+
+    def route(self, job: Job, device: torch.device) -> Router:
+        """Return what says which of a job's queries see which keys."""
+        return Router(won(job), device)
 
     def energies(
         self, latent: Tensor, timestep: int, items: Sequence[int] | None = None

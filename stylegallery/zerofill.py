@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from schemas.params import StyleParams
 from stylegallery import paper
-from stylegallery.attention import AttentionRecord, LayerRecord, grid_size
-from stylegallery.bank import AttentionBank
+from stylegallery.attention import LayerRecord, grid_size
 from stylegallery.energy import RegionAttention, style_energy, style_target
-from stylegallery.guidance import Guidance, Seen, Shown
-from stylegallery.models import Models
-from stylegallery.router import Router
+from stylegallery.guidance import Guidance, Seen
+from stylegallery.router import Router, won
 from stylegallery.types import Job, PreparedImage
 
 
@@ -41,18 +38,9 @@ class ZeroFillRouter(Router):
 class PublishedGuidance(Guidance):
     """The published energies, with their flaws (METHOD 1.3 and 1.5, W1 to W3)."""
 
-    def __init__(
-        self,
-        models: Models,
-        jobs: list[Job],
-        params: StyleParams,
-        record: AttentionRecord,
-        bank: AttentionBank,
-        shown: Shown,
-    ) -> None:
+    def route(self, job: Job, device: torch.device) -> Router:
         """Take the masks of every content region and of its match from the region maps."""
-        super().__init__(models, jobs, params, record, bank, shown)
-        self.routers = [ZeroFillRouter(router.job, models.device) for router in self.routers]
+        return ZeroFillRouter(won(job), device)
 
     def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
         """Return the sum () of all content regions' style losses in one layer.

@@ -10,6 +10,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
+from stylegallery.wording import has_unseen, one_line
 from tasks.errors import StorageError
 from tasks.redact import redacted
 
@@ -25,11 +26,6 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]{1,30}):")
 _METADATA_HOSTS = {"metadata", "metadata.google.internal", "instance-data"}
 _METADATA_NETS = [ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10")]
 _METADATA_NETS.append(ipaddress.ip_network("fd00:ec2::254/128"))
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
-"""What changes how a line reads, or what no file name holds; joiners, which some scripts need, are
-not among it."""
 
 
 def scheme(uri: str) -> str:
@@ -38,7 +34,7 @@ def scheme(uri: str) -> str:
     Raises:
         StorageError: the URI is none that may be opened; says why, without its secrets.
     """
-    if _UNSEEN.search(uri):
+    if has_unseen(uri):
         raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
     found = _SCHEME.match(uri)
     name = found.group(1).lower() if found else ""
@@ -84,9 +80,7 @@ def check_root(path: str) -> None:
 
 def printable(uri: str) -> str:
     """Return a URI fit for a line of text: no secrets, no signs that change how the line reads."""
-    text = redacted(uri)
-    text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text[:500])
+    return one_line(re.sub(r"(?<=://)[^/@\s]+@", "***@", redacted(uri)), 300)
 
 
 def _allowed() -> set[str]:

@@ -11,9 +11,6 @@ from stylegallery import StyleGallery
 from tasks import storage
 from tasks.caches import PreparedCache
 
-MAX_BYTES = 256 * 2**20
-"""Largest image file that is read."""
-
 
 @dataclass
 class Bench:
@@ -42,17 +39,18 @@ class Bench:
     def ahead(self, uris: list[str]) -> None:
         """Begin to read files that will be asked for next, in place of all read ahead before."""
         self._coming = {
-            uri: self._readers.submit(storage.read_version, uri, MAX_BYTES) for uri in uris
+            uri: self._readers.submit(storage.read_version, uri, storage.MAX_IMAGE_BYTES)
+            for uri in uris
         }
 
     def read(self, uri: str) -> tuple[bytes, str]:
         """Return a file's bytes and their version.
 
         Raises:
-            StorageError: it cannot be read, or is larger than MAX_BYTES.
+            StorageError: it cannot be read, or is larger than storage.MAX_IMAGE_BYTES.
         """
         coming = self._coming.pop(uri, None)
-        return coming.result() if coming else storage.read_version(uri, MAX_BYTES)
+        return coming.result() if coming else storage.read_version(uri, storage.MAX_IMAGE_BYTES)
 
     def free_memory(self) -> None:
         """Let go of whatever can be made again."""

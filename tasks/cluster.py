@@ -179,4 +179,5 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
+    logger.warning("stopped by signal %d", number)
     raise SystemExit(128 + number)

@@ -42,7 +42,8 @@ def build_report(output: str, run_id: str) -> str:
     inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
 
     def fetch(uri: str) -> bytes:
-        return storage.read_bytes(uri if uri in inputs else storage.join(root, uri))
+        place = uri if uri in inputs else storage.join(root, uri)
+        return storage.read_bytes(place, storage.MAX_IMAGE_BYTES)
 
     storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
     return files.report

@@ -18,6 +18,7 @@ from tasks.retry import persistently
 from tasks.uris import absolute, join, parent, resolve
 
 __all__ = [
+    "MAX_IMAGE_BYTES",
     "MISSING",
     "absolute",
     "content_version",
@@ -37,6 +38,8 @@ __all__ = [
     "write_new",
 ]
 
+MAX_IMAGE_BYTES = 256 * 2**20
+"""Largest image file that anybody reads."""
 MISSING = "missing"
 """Version of what is not there."""
 

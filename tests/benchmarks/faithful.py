@@ -1,16 +1,13 @@
 """The published procedure as its code does it, all work included: what ours is timed against."""
 
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from schemas.params import StyleParams
 from stylegallery import paper, published
-from stylegallery.attention import AttentionRecord, LayerRecord
-from stylegallery.bank import AttentionBank
-from stylegallery.guidance import Guidance, Seen, Shown
-from stylegallery.models import Models
+from stylegallery.attention import LayerRecord
+from stylegallery.guidance import Guidance, Seen
 from stylegallery.router import Router
 from stylegallery.types import Job
 
@@ -18,19 +15,13 @@ from stylegallery.types import Job
 class DenseGuidance(Guidance):
     """Masks that multiply, a dense attention in float32 for each region (METHOD 1.3, 1.5 S2)."""
 
-    def __init__(
-        self,
-        models: Models,
-        jobs: list[Job],
-        params: StyleParams,
-        record: AttentionRecord,
-        bank: AttentionBank,
-        shown: Shown,
-    ) -> None:
+    def route(self, job: Job, device: torch.device) -> Router:
         """Look at all references, whether a region has chosen them or not."""
-        super().__init__(models, jobs, params, record, bank, shown)
-        self.routers = [Router(job, models.device) for job in jobs]
-        self._pairs = [_matched(job, models.device) for job in jobs]
+        return Router(job, device)
+
+    @cached_property
+    def _pairs(self) -> list[list[tuple[Tensor, int, Tensor]]]:
+        return [_matched(router.job, self._models.device) for router in self.routers]
 
     def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
         """Return the sum () of all content regions' style losses in one layer."""

@@ -10,6 +10,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from tests.s3_server import S3Server
+from tests.tasks.conftest import write_galleries
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model
 
@@ -36,16 +37,7 @@ def write_inputs(server: S3Server, items: int) -> None:
         "image_uri": [f"p{i}.png" for i in range(products)],
     }
     pq.write_table(pa.table(catalog), folder / "catalog.parquet")
-    references = [data.coffee()[:80, :80], data.coffee()[200:280, 200:280], data.rocket()[:80, :80]]
-    for i, reference in enumerate(references):
-        save(folder / f"s{i}.png", reference)
-    galleries = {
-        "gallery_id": ["coffee", "coffee", "rocket"],
-        "style_id": ["cup", "table", "sky"],
-        "image_uri": ["s0.png", "s1.png", "s2.png"],
-        "license": ["CC0", "CC0", "CC0"],
-    }
-    pq.write_table(pa.table(galleries), folder / "galleries.parquet")
+    write_galleries(folder)
 
 
 def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> RestyleSpec:

@@ -202,7 +202,10 @@ def test_files_carry_the_profile_and_say_where_they_come_from(image_format: str)
 
 
 def test_rights_with_control_characters_are_still_xml() -> None:
-    ElementTree.fromstring(xmp_packet("A. \x1b[31mPainter\x00\n\ud800\ufffe <&>"))
+    packet = ElementTree.fromstring(xmp_packet("A. \x1b[31mPainter\x00\n\ud800\ufffe <&>"))
+    text = "".join(packet.itertext())
+    assert "Painter" in text
+    assert "<&>" in text
 
 
 def test_quality_is_honoured() -> None:

@@ -117,7 +117,7 @@ def unreadable(scene: Scene) -> str:
 
 
 def too_large(scene: Scene) -> str:
-    scene.patch.setattr("tasks.bench.MAX_BYTES", 2**20)
+    scene.patch.setattr("tasks.storage.MAX_IMAGE_BYTES", 2**20)
     return _rejected(scene, bytes(2**21))
 
 
