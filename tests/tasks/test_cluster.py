@@ -106,7 +106,7 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     assert (again.attempt, again.adopt, again.item) == (2, True, a.item)
 
 
-def test_sigterm_stays_what_it_was() -> None:
+def test_sigterm_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
     def mine(*_: object) -> None:
         raise KeyError
 
@@ -120,6 +120,7 @@ def test_sigterm_stays_what_it_was() -> None:
         with _sigterm_raises(), pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
         assert caught.value.code == 143
+        assert "stopped by signal 15" in caplog.text
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGTERM, before)
