@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "stylize": ("flows.commands.stylize:stylize", "Restyle one image; no Prefect, no Ray."),
     "status": ("flows.commands.inspect:status", "Say how far a run is."),
     "verify": ("flows.commands.inspect:verify", "Prove that plan, rows and assets agree."),
+    "evaluate": ("flows.commands.evaluate:evaluate", "Measure a run's results."),
     "report": ("flows.commands.inspect:report", "Build a run's report again."),
     "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),
     "schema": ("flows.commands.schema:schema", "Print a JSON Schema."),

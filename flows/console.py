@@ -38,15 +38,15 @@ def size(count: float) -> str:
 
 
 @contextmanager
-def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+def bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a bar of `total` steps on a terminal, and nothing elsewhere.
 
     Yields:
-        A function that takes how many steps are done.
+        A function that takes how many steps are done and, where it was not known, of how many.
     """
     with _bars() as bars:
         row = bars.add_task(name, total=total, note="")
-        yield lambda done: bars.update(row, completed=done)
+        yield lambda done, of=total: bars.update(row, completed=done, total=of)
 
 
 @contextmanager

@@ -112,6 +112,8 @@ class RunFlags(StyleFlags):
     quality: Annotated[int | None, _flag(RestyleSpec, "quality", _INPUT)] = None
     require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
     check_assets: Annotated[bool | None, _flag(RestyleSpec, "check_assets", _INPUT)] = None
+    evaluate: Annotated[bool | None, _flag(RestyleSpec, "evaluate", _INPUT)] = None
+    gates: Annotated[list[str] | None, _flag(RestyleSpec, "gates", _INPUT, "--gate")] = None
     actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
     gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
     batch: Annotated[int | None, _flag(PoolSpec, "batch", _MACHINE)] = None

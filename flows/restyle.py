@@ -10,6 +10,7 @@ from flows import artifacts
 from flows.steps import (
     build_report,
     close_run,
+    evaluate_results,
     execute_plan,
     make_plan,
     on_record,
@@ -55,6 +56,8 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
             open_run(job)
             execute_plan(job)
             summary = write_results(job)
+            if spec.judged:
+                summary = evaluate_results(job, summary)
             report = build_report(job)
             close_run(job, summary)
     artifacts.publish(job.plan, summary, report)

@@ -30,7 +30,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "pool": PoolSpec,
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
-_LISTS: Final = {"galleries", "only", "loras"}
+_LISTS: Final = {"galleries", "only", "loras", "gates"}
 
 _MAX_FILE: Final = 2**20
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from flows.progress import Announcer
 from schemas.run import RestyleSpec, RunSummary
-from tasks import execute, finalize, planning, report
+from tasks import evaluate, execute, finalize, planning, report
 from tasks.errors import StorageError, TaskError
 from tasks.progress import Progress
 from tasks.run_lock import RunLock, RunLostError, holding
@@ -84,6 +84,15 @@ def write_results(job: Job) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
     job.check()
     return finalize.write_results(job.plan)
+
+
+@task(name="evaluate", **_STAGE)
+def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
+    """Measure what came out, and count what is outside the gates."""
+    job.check()
+    spec = job.plan.spec
+    found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
+    return summary.model_copy(update={"flagged": found.flagged})
 
 
 @task(name="report", **_STAGE)

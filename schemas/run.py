@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
+from schemas.evaluation import Gate
 from schemas.params import StyleParams
 
 URI_PATTERN = (
@@ -132,11 +133,36 @@ class RestyleSpec(Frozen):
         description="Look whether the pictures of finished items are still there, and make those "
         "anew that are gone. Otherwise the tables of finished items are believed.",
     )
+    evaluate: bool = Field(
+        False,
+        title="Evaluate",
+        description="Measure each result when all are there: how much of the original it keeps, "
+        "how close to its references it is.",
+    )
+    gates: list[str] = Field(
+        [],
+        title="Quality gates",
+        description="A result that misses one is flagged, such as `ssim >= 0.5` or "
+        "`protected_difference <= 0`. Setting one evaluates the run.",
+        examples=[["ssim >= 0.5", "structure_distance <= 0.05"]],
+    )
     params: StyleParams = Field(
         StyleParams(), title="Style", description="How images are restyled."
     )
     engine: EngineSpec = Field(EngineSpec(), title="Engine", description="Model, encoder, device.")
     pool: PoolSpec = Field(PoolSpec(), title="Pool", description="How many engines, on what.")
+
+    @field_validator("gates")
+    @classmethod
+    def _are_gates(cls, given: list[str]) -> list[str]:
+        for text in given:
+            Gate.parse(text)
+        return given
+
+    @property
+    def judged(self) -> bool:
+        """True when results are to be measured."""
+        return self.evaluate or bool(self.gates)
 
 
 class PlanCounts(Frozen):
@@ -157,6 +183,7 @@ class RunSummary(Frozen):
     rejected: int = Field(0, description="Items whose input is at fault.")
     failed: int = Field(0, description="Items that failed after retries.")
     reused: int = Field(0, description="Items among `ok` that were taken over, not computed.")
+    flagged: int = Field(0, description="Items among `ok` that miss a quality gate.")
 
     @property
     def items(self) -> int:

@@ -35,6 +35,8 @@ def closed(plan: Plan) -> RunSummary | None:
         mark = json.loads(storage.read_bytes(plan.files.success, _MOST_BYTES))
         if mark["plan_sha256"] != plan.items.checksum() or not storage.exists(plan.files.report):
             return None
+        if plan.spec.judged and mark["gates"] != plan.spec.gates:
+            return None
         return RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
     except (FileMissing, FileTooLarge, KeyError, TypeError, ValueError):
         return None  # no mark, or one of an older version
@@ -107,6 +109,7 @@ def finalize(
         "run_id": run_id,
         **summary.model_dump(),
         "plan_sha256": plan.items.checksum(),
+        "gates": plan.spec.gates if plan.spec.judged else None,
         "results_sha256": _digest(plan.files.results),
     }
     storage.write_bytes(plan.files.success, f"{json.dumps(content, indent=2)}\n".encode())

@@ -133,7 +133,8 @@ def headline(summary: RunSummary) -> str:
         if count
     ]
     of = f" of {summary.items}" if troubles else ""
-    return ", ".join([f"{summary.ok}{of} restyled", *troubles])
+    flagged = [f"{summary.flagged} flagged"] if summary.flagged else []
+    return ", ".join([f"{summary.ok}{of} restyled", *flagged, *troubles])
 
 
 def match_table(result: ItemResult, painted: dict[int, Colour]) -> list[Match]:

@@ -53,6 +53,16 @@ class RunFiles:
         return self._at("matches")
 
     @property
+    def evaluation(self) -> str:
+        """Folder of the parts with figures, each of the results' part of that name; on request."""
+        return self._at("evaluation")
+
+    @property
+    def evaluation_summary(self) -> str:
+        """What the figures come to."""
+        return self._at("evaluation", "summary.json")
+
+    @property
     def retry(self) -> str:
         """Failed rows as the next manifest; there only when something failed."""
         return self._at("retry.parquet")

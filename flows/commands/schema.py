@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from flows.usage import UsageError, nearest
 from schemas.engine import EngineSpec
+from schemas.evaluation import ItemFigures
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.params import StyleParams
 from schemas.result import ItemResult
@@ -23,6 +24,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "run": RestyleSpec,
     "item": WorkItem,
     "result": ItemResult,
+    "figures": ItemFigures,
     "record": RunRecord,
 }
 

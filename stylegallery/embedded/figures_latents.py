@@ -13,7 +13,7 @@ from stylegallery.embedded.autoencoder import decode, encode
 from stylegallery.embedded.data import Mixture, Picture
 from stylegallery.embedded.pca import PatchCode
 from stylegallery.embedded.unet import build_scheduler, denoising_errors
-from stylegallery.metrics import psnr
+from stylegallery.metrics.content import psnr
 
 NOISE = 0.15
 BINS, BIN = 10, 100  # timesteps

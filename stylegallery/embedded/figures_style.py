@@ -16,7 +16,8 @@ from stylegallery.embedded.figures_latents import fit_square
 from stylegallery.embedded.patterns import draw
 from stylegallery.latents import decode
 from stylegallery.lite0 import load_lite0
-from stylegallery.metrics import gram_distance, luminance_ssim
+from stylegallery.metrics.content import luminance_ssim
+from stylegallery.metrics.style import gram_distance, style_features
 from stylegallery.pipeline import StyleGallery
 from stylegallery.types import Picture
 
@@ -44,15 +45,16 @@ def style_arrival(
 
     Returns:
         Means over the pairs: Gram distance to the reference (EfficientNet-Lite0, see
-        :func:`stylegallery.metrics.gram_distance`) over that of the untouched content; SSIM of
-        luminance to the content; seconds an item with the engine loaded and nothing prepared.
+        :func:`stylegallery.metrics.style.gram_distance`) over that of the untouched content; SSIM
+        of luminance to the content; seconds an item with the engine loaded and nothing prepared.
     """
     net, rows = load_lite0("cpu"), []
     for content, reference in zip(contents.split(1), references.split(1), strict=True):
         begin = time.monotonic()
         out = restyle(engine, content, reference, params)
         seconds = time.monotonic() - begin
-        before, after = (gram_distance(net, image, reference) for image in (content, out))
+        wanted = style_features(net, reference)
+        before, after = (gram_distance(style_features(net, i), wanted) for i in (content, out))
         rows.append((after / before, luminance_ssim(out, content), seconds))
     ratio, ssim, seconds = np.mean(rows, axis=0)
     return {

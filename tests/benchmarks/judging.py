@@ -5,7 +5,8 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylegallery.metrics import edge_agreement, gram_distance, luminance_ssim
+from stylegallery.metrics.content import edge_agreement, luminance_ssim
+from stylegallery.metrics.style import gram_distance, style_features
 from stylegallery.routing import Correspondence
 from stylegallery.types import PreparedImage
 
@@ -72,7 +73,8 @@ def figure_and_ground(content: PreparedImage) -> tuple[int | None, int | None]:
 
 
 def _mean_gram(net: nn.Module, image: Tensor, styles: list[PreparedImage]) -> float:
-    found = [gram_distance(net, image, style.picture.pixels) for style in styles]
+    made = style_features(net, image)
+    found = [gram_distance(made, style_features(net, style.picture.pixels)) for style in styles]
     return sum(found) / len(found)
 
 
@@ -81,11 +83,12 @@ def _regional(
     routing: Correspondence,
 ) -> float:  # fmt: skip
     """Gram distance of each content region to its main match, by area."""
-    total = 0.0
+    total, made = 0.0, style_features(net, image)
+    looks = [style_features(net, style.picture.pixels) for style in styles]
     for region, index in enumerate(routing.best.tolist()):
         style, other = routing.locate(index)
         masks = (content.regions.labels == region, styles[style].regions.labels == other)
-        distance = gram_distance(net, image, styles[style].picture.pixels, *masks)
+        distance = gram_distance(made, looks[style], *masks)
         total += float(content.descriptors.area[region]) * distance
     return total
 

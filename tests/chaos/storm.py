@@ -104,7 +104,9 @@ class Storm:
             self._driver.start()
             news, last = time.monotonic(), -1
             while self._driver.exit_code != 0:
+                begin = time.monotonic()
                 done = self._done()
+                pause = max(_TICK, 4 * (time.monotonic() - begin))  # counting many files takes time
                 if last == 0 < done or last < self._plan.items <= done:
                     self._say("all assets" if done >= self._plan.items else "first items", done)
                 if done != last:
@@ -112,7 +114,7 @@ class Storm:
                 if time.monotonic() - news > _PATIENCE:
                     raise RunStuckError(f"no news for {_PATIENCE:g} s at {done} items")
                 self._step(done)
-                time.sleep(_TICK)
+                time.sleep(pause)
         finally:
             self._driver.kill()
             self._proxy.faults = replace(self._proxy.faults, rate=0.0)
@@ -126,11 +128,13 @@ class Storm:
         print(f"{seconds:7.1f} s {done:5d} items: {what}", file=sys.stderr, flush=True)
 
     def _step(self, done: int) -> None:
-        if self._driver.exit_code is not None:
+        if self._driver.exit_code:
             self._revive(done)
         self.tally.by_kind = dict(self._proxy.counts)
         calm = 0 < self._plan.faults <= self.tally.total
         self._proxy.faults = replace(self._proxy.faults, rate=0.0 if calm else self._rate(done))
+        if self._driver.exit_code == 0:  # it ended while its files were counted
+            return
         if self._driver_falls and done >= self._driver_falls[0]:
             self._driver_falls.pop(0)
             time.sleep(self._dice.uniform(0.0, 1.0))

@@ -1,5 +1,6 @@
 """The flow `restyle-catalog`, from manifests to `_SUCCESS`, with a tiny model and real Ray."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,34 @@ def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> N
     assert again.returncode == 3
     assert again.stdout == first.stdout
     assert asset.stat().st_mtime_ns == written
+
+    judged = run(house, "--gate", "ssim >= 1")  # a closed run is measured when that is asked for
+    assert judged.returncode == 3
+    assert "1 of 2 restyled, 1 flagged, 1 rejected" in judged.stderr
+    assert json.loads((folder / "_SUCCESS").read_text())["gates"] == ["ssim >= 1"]
+    assert (folder / "evaluation" / "summary.json").exists()
+    assert "1 flagged" in run(house, "--gate", "ssim >= 1").stderr
+    assert asset.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
+    run(house)
+    output = str(house / "out")
+    name = next((house / "out" / "runs").iterdir()).name
+    command = [sys.executable, "-m", "flows.cli", "evaluate", output, "--run", name]
+    done = subprocess.run(
+        [*command, "--gate", "gram_ratio <= 0"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("index.html")
+    assert "1 of 1 measured, 1 flagged" in done.stderr
+    assert "gram_ratio" in done.stderr
+    wrong = subprocess.run(
+        [*command, "--gate", "beauty >= 1"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "--gate: 'beauty' is no figure; there are ssim" in wrong.stderr
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from stylegallery import Picture, StyleGallery
 from stylegallery.embedded.patterns import draw
 from stylegallery.images import resize
 from stylegallery.latents import working_size
-from stylegallery.metrics import edge_agreement
+from stylegallery.metrics.content import edge_agreement
 
 FEW = {"steps": 4, "inversion_steps": 2}
 SHIFTS = (-8, -4, -2, 0, 2, 4, 8)

@@ -14,7 +14,7 @@ from stylegallery.embedded.latent_bank import LatentBank
 from stylegallery.embedded.patterns import PATTERNS, draw
 from stylegallery.embedded.unet import build_unet, null_embedding, skip_cross_attention
 from stylegallery.embedded.unet_training import Student
-from stylegallery.metrics import psnr
+from stylegallery.metrics.content import psnr
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""`stylegallery evaluate`: figures for a run that is over."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.commands.inspect import Output, Run
+from flows.console import bar, say
+from flows.usage import UsageError
+from schemas.evaluation import EvaluationSummary
+
+
+def evaluate(
+    output: Output,
+    /,
+    *,
+    run: Run,
+    gates: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--gate",
+            negative_iterable=(),
+            help="Flag results outside of it, such as `ssim >= 0.5`; repeatable. "
+            "`stylegallery schema figures` names the figures.",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str, Parameter(help="`local` starts Ray here; `auto` or host:port joins a cluster.")
+    ] = "local",
+) -> None:
+    """Measure how much of its photo each result keeps and how close it is to its references.
+
+    The figures go beside the results, into evaluation/, and into the report, which is built again.
+    The same command again measures only what has changed.
+    """
+    from schemas.run import PoolSpec
+    from tasks.evaluate import evaluate as measure
+    from tasks.report import build_report
+
+    with bar("measuring") as tell:
+        try:
+            found = measure(output, run, gates or (), PoolSpec(ray_address=ray_address), tell)
+        except ValueError as error:
+            raise UsageError(f"--gate: {error}") from error
+    print(build_report(output, run))
+    _say(found)
+
+
+def _say(found: EvaluationSummary) -> None:
+    say(f"{found.measured} of {found.items} measured, {found.flagged} flagged")
+    if found.unmeasured:
+        say(f"{found.unmeasured} could not be compared; evaluation/ says why, row by row")
+    for name, span in found.figures.items():
+        say(f"  {name:26s} {span.value:7.3f}  ({span.low:.3f} to {span.high:.3f})")
+    for name, gallery in found.galleries.items():
+        if gallery.frechet_lite0:
+            span = gallery.frechet_lite0
+            figure = f"{span.value:7.2f}  ({span.low:.2f} to {span.high:.2f})"
+            say(f"  {'frechet_lite0':26s} {figure}  {name}")

@@ -1,0 +1,167 @@
+"""How results are judged: the figures of each item, and the gates that a run sets to them."""
+
+import re
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from schemas.base import Frozen, Row
+
+_GATE = re.compile(r"\s*([a-z_]+)\s*(>=|<=)\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", re.ASCII)
+
+
+class ItemFigures(Row):
+    """Figures of one result. Distances are 0 for alike; similarities are 1 for alike.
+
+    All are measured at a short side of 320 px, but for protected pixels. Texture, blocks and
+    structure are compared over EfficientNet-Lite0 (ImageNet weights), so they are no VGG, LPIPS or
+    FID figures and comparable to those of no paper.
+    """
+
+    ssim: float | None = Field(
+        None, description="Structural similarity of luminance, result to original (-1 to 1)."
+    )
+    ms_ssim: float | None = Field(
+        None, description="The same over several scales (0 to 1); null for tiny pictures."
+    )
+    edge_agreement: float | None = Field(
+        None, description="Correlation of outlines, result to original (-1 to 1)."
+    )
+    structure_distance: float | None = Field(
+        None, description="Difference of the self-similarity of semantic features (0 to 4)."
+    )
+    protected_ssim: float | None = Field(
+        None, description="Structural similarity of the protected area; null where there is none."
+    )
+    protected_difference: float | None = Field(
+        None, description="Largest change of a protected pixel in steps of 8 bits (0 to 255)."
+    )
+    gram_distance: float | None = Field(
+        None, description="Distance of textures (Gram matrices) to the references (from 0)."
+    )
+    gram_ratio: float | None = Field(
+        None, description="The same over that of the untouched original: below 1 is closer."
+    )
+    patch_distance: float | None = Field(
+        None, description="Distance of best partners among 4 x 4 blocks to the references (0 to 2)."
+    )
+    colour_distance: float | None = Field(
+        None, description="Distance of colour histograms to the references (0 to 1)."
+    )
+    regional_gram_distance: float | None = Field(
+        None, description="Distance of textures, each region to its match, by area."
+    )
+    regional_gram_ratio: float | None = Field(
+        None, description="The same over that of the untouched original."
+    )
+    regional_patch_distance: float | None = Field(
+        None, description="Distance of blocks, each region to its match, by area."
+    )
+    regional_colour_distance: float | None = Field(
+        None, description="Distance of colours, each region to its match, by area."
+    )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a figure must not be: below `bound` for `>=`, above it for `<=`."""
+
+    figure: str
+    relation: str
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Gate":
+        """Read a gate such as `ssim >= 0.5`.
+
+        Raises:
+            ValueError: it is none, or names no figure; the message says what to write.
+        """
+        found = _GATE.fullmatch(text)
+        if not found:
+            raise ValueError(f"{text[:80]!r} is no gate; write it like `ssim >= 0.5`")
+        figure, relation, bound = found.groups()
+        if figure not in ItemFigures.model_fields:
+            known = ", ".join(ItemFigures.model_fields)
+            raise ValueError(f"{figure[:80]!r} is no figure; there are {known}")
+        return cls(figure, relation, float(bound))
+
+    def complaint(self, figures: ItemFigures) -> str:
+        """Return how a result breaks the gate, empty where it does not or has no such figure."""
+        value = getattr(figures, self.figure)
+        if value is None:
+            return ""
+        below = self.relation == ">="
+        if value >= self.bound if below else value <= self.bound:
+            return ""
+        return f"{self.figure} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
+
+
+class RegionFigures(Row):
+    """How close one content region is to the reference region that it took its style from."""
+
+    region: int = Field(description="Index of the content region, from 0.")
+    style_id: str = Field(description="Id of the reference.")
+    style_region: int = Field(description="Index of the region within that reference, from 0.")
+    area: float = Field(description="Share of the image that the region covers, 0 to 1.")
+    gram_distance: float | None = Field(None, description="Distance of textures.")
+    patch_distance: float | None = Field(
+        None, description="Distance of blocks; null where a region fills a quarter of no block."
+    )
+    colour_distance: float | None = Field(None, description="Distance of colour histograms.")
+
+
+class ItemEvaluation(ItemFigures):
+    """One row per item that has an asset: its figures, and what is outside the gates."""
+
+    item_id: str = Field(description="The item.")
+    product_id: str = Field(description="Id of the product.")
+    view: str = Field(description="Which photo of the product.")
+    gallery_id: str = Field(description="Gallery whose style it takes.")
+    asset_sha256: str = Field(description="Of the asset that was measured.")
+    measure: str = Field(description="Version of the measurement: of figures and encoder.")
+    regions: list[RegionFigures] = Field(
+        default_factory=list, description="One entry per content region."
+    )
+    flags: list[str] = Field(
+        default_factory=list, description="A sentence for each gate that is not kept."
+    )
+    error: str = Field("", description="Why there are no figures, in a sentence.")
+
+
+class Span(Frozen):
+    """A mean with its interval of confidence (95 %)."""
+
+    value: float = Field(description="The figure.")
+    low: float = Field(description="Lower end of the interval.")
+    high: float = Field(description="Upper end of the interval.")
+    count: int = Field(description="How many items it is of.")
+
+
+class GalleryFigures(Frozen):
+    """All items of one gallery together."""
+
+    frechet_lite0: Span | None = Field(
+        None,
+        description="Frechet distance of blocks of results to blocks of references over "
+        "EfficientNet-Lite0; no FID.",
+    )
+    art_product_lite0: float | None = Field(
+        None,
+        description="(1 + structure distance) (1 + that): the form of ArtFID, not its networks.",
+    )
+
+
+class EvaluationSummary(Frozen):
+    """evaluation/summary.json: what the figures of a run come to."""
+
+    items: int = Field(0, description="Items with an asset.")
+    measured: int = Field(0, description="Items with figures.")
+    flagged: int = Field(0, description="Items outside a gate.")
+    unmeasured: int = Field(0, description="Items whose pictures could not be compared.")
+    gates: list[str] = Field(default_factory=list, description="Gates that the run sets.")
+    encoder: str = Field("efficientnet-lite0", description="Network behind the figures.")
+    figures: dict[str, Span] = Field(default_factory=dict, description="Means over all items.")
+    galleries: dict[str, GalleryFigures] = Field(
+        default_factory=dict, description="Figures of each gallery's pictures as a set."
+    )

@@ -1,0 +1,156 @@
+"""How much of its original a result keeps: luminance, outlines, structure, protected pixels."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
+from skimage.filters import gaussian, sobel
+from skimage.metrics import structural_similarity
+from torch import Tensor
+from torch.nn import functional as F
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_MS_WINDOW = 11
+_WINDOW = 7
+"""Side of the window that one value of SSIM's map depends on, scikit-image's own."""
+
+
+def luminance_ssim(image: Tensor, content: Tensor) -> float:
+    """Return the structural similarity of two pictures' luminance, at most 1.
+
+    Wang et al., IEEE TIP 13(4), 2004, by scikit-image.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        content: The same shape.
+    """
+    one, two = (_luminance(picture) for picture in (image, content))
+    return float(structural_similarity(one, two, data_range=1.0))
+
+
+def luminance_ms_ssim(image: Tensor, content: Tensor) -> float:
+    """Return the multi-scale structural similarity of two pictures' luminance, at most 1.
+
+    Wang et al., Asilomar 2003, by torchmetrics, over the published five scales. A picture whose
+    short side is below 176 pixels has room for fewer; their weights then keep their proportions.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        content: The same shape.
+
+    Returns:
+        The figure; NaN where there is no room for a single window.
+    """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    count = _scales_within(min(image.shape[-2:]))
+    if not count:
+        return math.nan
+    total = sum(_SCALES[:count])
+    one, two = (torch.from_numpy(_luminance(p))[None, None] for p in (image, content))
+    return float(
+        multiscale_structural_similarity_index_measure(
+            one,
+            two,
+            kernel_size=_MS_WINDOW,
+            data_range=1.0,
+            betas=tuple(weight / total for weight in _SCALES[:count]),
+            normalize="relu",
+        )
+    )
+
+
+def edge_agreement(image: Tensor, content: Tensor) -> float:
+    """Return how well the outlines of two pictures lie on each other, in [-1, 1].
+
+    The correlation of the Sobel magnitudes of their luminance, smoothed by a pixel, so that
+    outlines count and grain does not. A shift of a few pixels shows.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        content: The same shape.
+    """
+    edges = [sobel(gaussian(_luminance(picture), sigma=1)) for picture in (image, content)]
+    return float(np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1])
+
+
+def structure_distance(features: Tensor, content_features: Tensor) -> float:
+    """Return how differently two pictures are built, from 0 for alike to 4.
+
+    The mean squared difference of the self-similarities of their semantic features (Splice,
+    Tumanyan et al., arXiv 2201.00424, over another encoder): which parts belong together counts,
+    their colours hardly do.
+
+    Args:
+        features: (1, D, h, w) of a :class:`stylegallery.encoders.SemanticEncoder`.
+        content_features: The same shape.
+    """
+    similarities = []
+    for one in (features, content_features):
+        cells = F.normalize(one[0].flatten(1).T.float(), dim=1)
+        similarities.append(cells @ cells.T)
+    return float((similarities[0] - similarities[1]).square().mean())
+
+
+def protected_difference(image: Tensor, content: Tensor, protection: Tensor) -> float | None:
+    """Return the largest change among protected pixels, in steps of 8 bits; 0 when none changed.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        content: The same shape.
+        protection: (1, 1, H, W) in [0, 1]; only pixels of exactly 1 are protected.
+
+    Returns:
+        The figure, 0 to 255; None where nothing is fully protected.
+    """
+    inside = (protection[0, 0] == 1).expand_as(image[0])
+    if not inside.any():
+        return None
+    change = (image[0] - content[0])[inside].abs().max()
+    return float((change * 255).round())
+
+
+def protected_ssim(image: Tensor, content: Tensor, protection: Tensor) -> float | None:
+    """Return the structural similarity of luminance in the protected area, at most 1.
+
+    The mean over those pixels whose whole window of comparison is protected.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        content: The same shape.
+        protection: (1, 1, H, W) in [0, 1]; only pixels of exactly 1 are protected.
+
+    Returns:
+        The figure; None where the protected area holds no whole window.
+    """
+    inside = binary_erosion((protection[0, 0] == 1).numpy(), np.ones((_WINDOW, _WINDOW)))
+    if not inside.any():
+        return None
+    one, two = (_luminance(picture) for picture in (image, content))
+    _, full = structural_similarity(one, two, data_range=1.0, full=True, win_size=_WINDOW)
+    return float(full[inside].mean())
+
+
+def psnr(image: Tensor, target: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB of pictures of one shape in [0, 1]."""
+    error = (image - target).square().mean().clamp(min=1e-10)
+    return float(-10 * error.log10())
+
+
+def _scales_within(side: int) -> int:
+    """Return how many scales fit, each halving the side; torchmetrics asks for more at four."""
+    fits = (
+        n
+        for n in range(len(_SCALES), 0, -1)
+        if min(side >> (n - 1), side // max(1, n - 1) ** 2) >= _MS_WINDOW
+    )
+    return next(fits, 0)
+
+
+def _luminance(picture: Tensor) -> NDArray[np.float32]:
+    weights = torch.tensor(_LUMA).view(3, 1, 1)
+    luminance: NDArray[np.float32] = (picture[0].cpu() * weights).sum(0).numpy()
+    return luminance

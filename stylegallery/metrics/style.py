@@ -1,0 +1,169 @@
+"""How close a result is to its references in style: textures, blocks, colours.
+
+Each distance takes masks, so that it may look at one region of either picture alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stylegallery.images import resize
+from stylegallery.lite0 import STRIDES, lite0_features
+
+_BLOCKS = 4
+_LEAST_SHARE = 0.25
+"""Share of a block that a region must cover, for the block to speak for it."""
+_HISTOGRAM_SIDE, _BINS, _REACH, _FALL_OFF = 150, 64, 3.0, 0.02
+"""As published: pixels of the short side, bins, largest log chroma, fall-off."""
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class StyleFeatures:
+    """What the style distances compare of one picture.
+
+    Attributes:
+        colours: (1, 3, H, W) in [0, 1], small, for histograms.
+        depths: (1, C, h, w) each: four depths of EfficientNet-Lite0, at strides 4, 8, 16 and 32.
+    """
+
+    colours: Tensor
+    depths: list[Tensor]
+
+
+@torch.no_grad()
+def style_features(net: nn.Module, pixels: Tensor) -> StyleFeatures:
+    """Look at a picture once, for any number of comparisons.
+
+    Args:
+        net: From :func:`stylegallery.lite0.load_lite0`.
+        pixels: (1, 3, H, W) in [0, 1].
+    """
+    scale = min(1.0, _HISTOGRAM_SIDE / min(pixels.shape[-2:]))
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[-2:])
+    depths = lite0_features(net, pixels, tuple(STRIDES))
+    return StyleFeatures(resize(pixels, (height, width)), depths)
+
+
+def gram_distance(
+    image: StyleFeatures,
+    reference: StyleFeatures,
+    mask: Tensor | None = None,
+    reference_mask: Tensor | None = None,
+) -> float:
+    """Return how far two pictures' Gram matrices lie apart, 0 for the same texture.
+
+    The mean over four depths of EfficientNet-Lite0 of ``||G - G_ref|| / ||G_ref||`` (Frobenius),
+    G the mean over all cells of the outer product of features (Gatys et al., arXiv 1508.06576).
+    Not comparable to Gram distances over VGG.
+
+    Args:
+        image: Of the picture.
+        reference: Of another, at the same scale of pixels.
+        mask: (h, w) bool at any size, cells of the image to look at; None for all.
+        reference_mask: The same for the reference.
+    """
+    pairs = zip(_grams(image, mask), _grams(reference, reference_mask), strict=True)
+    return float(torch.stack([(a - b).norm() / b.norm() for a, b in pairs]).mean())
+
+
+def patch_distance(
+    image: StyleFeatures,
+    reference: StyleFeatures,
+    mask: Tensor | None = None,
+    reference_mask: Tensor | None = None,
+) -> float | None:
+    """Return how far blocks of two pictures lie apart when each has its own partner, in [0, 2].
+
+    As StyleGallery's "Style" (arXiv 2603.10354, section 4.1) over another network: 4 x 4 blocks,
+    each the mean of its features at each depth; cosine similarity of blocks, the best assignment
+    (Hungarian), and one minus the mean similarity of partners.
+
+    Args:
+        image: Of the picture.
+        reference: Of another, at the same scale of pixels.
+        mask: (h, w) bool at any size, what to look at: blocks of which it covers a quarter, and of
+            them the cells inside. None for all.
+        reference_mask: The same for the reference.
+
+    Returns:
+        The distance; None when a mask covers a quarter of no block.
+    """
+    one, two = _block_means(image, mask), _block_means(reference, reference_mask)
+    if not len(one) or not len(two):
+        return None
+    similarity = (one @ two.T).numpy()
+    partners = linear_sum_assignment(similarity, maximize=True)
+    return float(1 - similarity[partners].mean())
+
+
+def colour_distance(
+    image: StyleFeatures,
+    reference: StyleFeatures,
+    mask: Tensor | None = None,
+    reference_mask: Tensor | None = None,
+) -> float:
+    """Return how far two pictures' colours lie apart: 0 for the same shares, 1 for none shared.
+
+    Hellinger distance of RGB-uv histograms (HistoGAN, Afifi et al., arXiv 2011.11731, eqs. 1 to 4:
+    log chroma, 64 bins, inverse quadratic fall-off of 0.02, weighted by intensity).
+
+    Args:
+        image: Of the picture.
+        reference: Of another.
+        mask: (h, w) bool at any size, pixels of the image to look at; None for all.
+        reference_mask: The same for the reference.
+    """
+    one = _uv_histogram(image.colours, mask)
+    two = _uv_histogram(reference.colours, reference_mask)
+    return float((one.sqrt() - two.sqrt()).norm() / 2**0.5)
+
+
+def _grams(features: StyleFeatures, mask: Tensor | None) -> list[Tensor]:
+    grams = []
+    for depth in features.depths:
+        cells = depth[0].flatten(1)
+        share = _shares(mask, depth.shape[-2:]).flatten()
+        weights = share / share.sum().clamp(min=1e-12)
+        grams.append((cells * weights) @ cells.T)
+    return grams
+
+
+def _block_means(features: StyleFeatures, mask: Tensor | None) -> Tensor:
+    """Return (n, D) descriptors of unit length of the blocks that the mask covers well enough."""
+    parts = []
+    for depth in features.depths:
+        share = _shares(mask, depth.shape[-2:])[None, None]
+        covered = F.adaptive_avg_pool2d(share, _BLOCKS)
+        means = F.adaptive_avg_pool2d(depth * share, _BLOCKS) / covered.clamp(min=1e-12)
+        parts.append(F.normalize(means, dim=1)[0].flatten(1).T)
+    kept = F.adaptive_avg_pool2d(_shares(mask, (64, 64))[None, None], _BLOCKS).flatten()
+    return F.normalize(torch.cat(parts, dim=1), dim=1)[kept >= _LEAST_SHARE]
+
+
+def _uv_histogram(pixels: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (3, 64, 64) shares that sum to 1."""
+    share = _shares(mask, pixels.shape[-2:]).flatten()
+    colours, share = pixels[0].flatten(1)[:, share > 0], share[share > 0]
+    weights = colours.square().sum(0).sqrt() * share
+    logs = (colours + _EPSILON).log()
+    centres = torch.linspace(-_REACH, _REACH, _BINS)
+    planes = []
+    for channel, (first, second) in enumerate(((1, 2), (0, 2), (0, 1))):
+        falls = [
+            1 / (1 + ((logs[channel] - logs[other])[:, None] - centres).square() / _FALL_OFF**2)
+            for other in (first, second)
+        ]
+        planes.append((falls[0] * weights[:, None]).T @ falls[1])
+    histogram = torch.stack(planes)
+    return histogram / histogram.sum().clamp(min=1e-12)
+
+
+def _shares(mask: Tensor | None, size: tuple[int, ...]) -> Tensor:
+    """Return (h, w) shares of each cell of a grid that a mask covers."""
+    if mask is None:
+        return torch.ones(size)
+    return F.interpolate(mask[None, None].float(), size, mode="area")[0, 0]
