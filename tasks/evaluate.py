@@ -82,25 +82,6 @@ def evaluate(
     return summary
 
 
-def read_summary(files: RunFiles) -> EvaluationSummary | None:
-    """Return what a run's evaluation came to, None where there is none.
-
-    Raises:
-        RecordError: it is damaged.
-        StorageError: it cannot be read.
-    """
-    try:
-        data = storage.read_bytes(files.evaluation_summary)
-    except FileMissing:
-        return None
-    try:
-        return EvaluationSummary.model_validate_json(data)
-    except ValueError as error:
-        raise RecordError(
-            f"{files.evaluation_summary} is damaged; evaluate the run again"
-        ) from error
-
-
 def _slices(files: RunFiles, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield the results of a part that have an asset, and their items, some at a time."""
     rows = tables.read_rows_table(storage.join(files.results, name), ItemResult)

@@ -19,7 +19,7 @@ from tasks.report_survey import Survey, survey
 from tasks.report_view import headline
 from tasks.run_files import RunFiles
 
-_MOST_CARDS: Final = 300
+_MOST_CARDS: Final = 2_000
 _MOST_TROUBLES: Final = 100
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -51,7 +51,7 @@ def build_report(output: str, run_id: str) -> str:
 
 def render(record: RunRecord, found: Survey, album: Album) -> str:
     """Return the page. Every value from a manifest passes through the template's escaping."""
-    cards = make_cards(found.shown, found.items, album)
+    cards = make_cards(found.shown, found.items, found.evaluated, album)
     summary = found.summary
     statuses = ("ok", "rejected", "failed")
     template = _environment().get_template("report.html.j2")
@@ -70,6 +70,10 @@ def render(record: RunRecord, found: Survey, album: Album) -> str:
         hidden_cards=summary.ok - len(cards),
         images=list(album.shared.values()),
         timings=found.timings,
+        charts=found.charts,
+        judged=found.judged,
+        flagged=any(card.flags for card in cards),
+        categories=sorted({card.category for card in cards} - {""}),
     )
 
 

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from schemas.evaluation import ItemEvaluation
 from schemas.result import ItemResult
 from schemas.work import WorkItem
 from stylegallery.palette import Colour, Labels, RegionKey, content_colours, gallery_colours
 from tasks.errors import StorageError
+from tasks.keys import ItemKey, key_of
 from tasks.report_view import (
     Card,
     Reference,
@@ -97,7 +99,12 @@ class Album:
             return None
 
 
-def make_cards(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: Album) -> list[Card]:
+def make_cards(
+    shown: Sequence[ItemResult],
+    items: dict[str, WorkItem],
+    evaluated: dict[ItemKey, ItemEvaluation],
+    album: Album,
+) -> list[Card]:
     """Return a card for each result in `shown`; `album` then holds the shared pictures."""
     photos, maps = set(), set()
     for result in shown:
@@ -109,7 +116,10 @@ def make_cards(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: A
     album.choose_size(sorted(photos), len(shown))
     album.load(photos, maps)
     palettes = _palettes(shown, items, album)
-    return [_card(result, items[result.item_id], album, palettes) for result in shown]
+    return [
+        _card(result, items[result.item_id], evaluated.get(key_of(result)), album, palettes)
+        for result in shown
+    ]
 
 
 Palettes = dict[str, dict[RegionKey, Colour]]
@@ -133,7 +143,13 @@ def _palettes(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: Al
     }
 
 
-def _card(result: ItemResult, item: WorkItem, album: Album, palettes: Palettes) -> Card:
+def _card(
+    result: ItemResult,
+    item: WorkItem,
+    evaluation: ItemEvaluation | None,
+    album: Album,
+    palettes: Palettes,
+) -> Card:
     palette = palettes[result.gallery_id]
     painted, kept = content_colours(result.matches, palette)
     labels = album.labels(result.regions_uri)
@@ -151,7 +167,8 @@ def _card(result: ItemResult, item: WorkItem, album: Album, palettes: Palettes) 
             )
             for style in item.styles
         ],
-        matches=match_table(result, painted),
+        matches=match_table(result, painted, evaluation),
+        evaluation=evaluation,
     )
 
 

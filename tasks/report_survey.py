@@ -10,10 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.arrow import from_table
+from schemas.evaluation import EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult
 from schemas.run import RunSummary
 from schemas.work import WorkItem
 from tasks import storage, tables
+from tasks.evaluated import evaluations, flagged_ids, read_summary
+from tasks.keys import ItemKey
+from tasks.report_figures import Chart, charts
 from tasks.report_view import Timings, timings
 from tasks.run_files import RunFiles
 
@@ -30,6 +34,9 @@ class Survey:
             by side.
         items: What was planned for those, by item id.
         troubled: The first of those without an asset.
+        evaluated: Figures of those shown, by item, where they were measured.
+        charts: How figures are spread over all items.
+        judged: What the figures come to; None where nothing was measured.
     """
 
     summary: RunSummary
@@ -38,6 +45,9 @@ class Survey:
     shown: list[ItemResult]
     items: dict[str, WorkItem]
     troubled: list[ItemResult]
+    evaluated: dict[ItemKey, ItemEvaluation]
+    charts: list[Chart]
+    judged: EvaluationSummary | None
 
 
 def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
@@ -53,7 +63,10 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
         counts.update(part["status"].to_pylist())
         counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
         galleries |= set(part["gallery_id"].unique().to_pylist())
-    shown, items = _sample(files, counts["ok"], most_shown)
+    judged = read_summary(files)
+    counts["flagged"] = judged.flagged if judged else 0
+    flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
+    shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
     return Survey(
         RunSummary.model_validate(counts),
         sorted(galleries),
@@ -61,6 +74,9 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,
         first_troubled(files, most_troubled) if counts["rejected"] + counts["failed"] else [],
+        evaluations(files, shown) if judged else {},
+        charts(files, judged),
+        judged,
     )
 
 
@@ -83,8 +99,10 @@ def _is_ok(part: pa.Table) -> pa.ChunkedArray:
     return pc.equal(part["status"], "ok")
 
 
-def _sample(files: RunFiles, count: int, most: int) -> tuple[list[ItemResult], dict[str, WorkItem]]:
-    """Return at most `most` of `count` ok rows, at even distances, and their items."""
+def _sample(
+    files: RunFiles, count: int, most: int, also: set[str]
+) -> tuple[list[ItemResult], dict[str, WorkItem]]:
+    """Return at most `most` of `count` ok rows, at even distances, those of `also`, and items."""
     wanted = np.unique(np.arange(min(most, count)) * count // max(min(most, count), 1))
     shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
     if not len(wanted):
@@ -93,6 +111,9 @@ def _sample(files: RunFiles, count: int, most: int) -> tuple[list[ItemResult], d
         good = part.filter(_is_ok(part))
         here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
         before += len(good)
+        if also:
+            chosen = pc.is_in(good["item_id"], pa.array(sorted(also), pa.string()))
+            here = np.union1d(here, np.flatnonzero(chosen.to_numpy()))
         if not len(here):
             continue
         rows = from_table(good.take(pa.array(here)), ItemResult)

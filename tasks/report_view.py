@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import mean, median
 
+from schemas.evaluation import ItemEvaluation, ItemFigures, RegionFigures
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
 from stylegallery.palette import NEUTRAL, Colour
+from tasks.report_figures import label
 from tasks.thumbnails import Thumbnail
 
 _TOTAL = "total"
@@ -41,6 +43,7 @@ class Match:
 
     row: MatchRow
     colour: str
+    figures: RegionFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,25 @@ class Card:
     overlay: str
     references: list[Reference]
     matches: list[Match]
+    evaluation: ItemEvaluation | None = None
+
+    @property
+    def figures(self) -> list[tuple[str, float]]:
+        """What was measured of it, by name."""
+        if self.evaluation is None:
+            return []
+        named = ((name, getattr(self.evaluation, name)) for name in ItemFigures.model_fields)
+        return [(label(name), value) for name, value in named if value is not None]
+
+    @property
+    def flags(self) -> list[str]:
+        """A sentence for each quality gate that it misses."""
+        return self.evaluation.flags if self.evaluation else []
+
+    @property
+    def category(self) -> str:
+        """What the catalog says that it is, in a further column `category`."""
+        return self.result.extra.get("category", "")
 
     @property
     def seconds(self) -> float:
@@ -137,10 +159,15 @@ def headline(summary: RunSummary) -> str:
     return ", ".join([f"{summary.ok}{of} restyled", *flagged, *troubles])
 
 
-def match_table(result: ItemResult, painted: dict[int, Colour]) -> list[Match]:
-    """Return the match rows, largest region first, with their colours."""
+def match_table(
+    result: ItemResult, painted: dict[int, Colour], evaluation: ItemEvaluation | None = None
+) -> list[Match]:
+    """Return the match rows, largest region first, with their colours and figures."""
     rows = sorted(result.matches, key=lambda match: -match.area)
-    return [Match(row, _css(painted.get(row.region, NEUTRAL))) for row in rows]
+    figures = {one.region: one for one in evaluation.regions} if evaluation else {}
+    return [
+        Match(row, _css(painted.get(row.region, NEUTRAL)), figures.get(row.region)) for row in rows
+    ]
 
 
 def _css(colour: Colour) -> str:

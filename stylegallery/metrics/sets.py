@@ -40,15 +40,16 @@ class Interval:
 def block_vectors(net: nn.Module, pixels: Tensor) -> Tensor:
     """Return (16, 192) vectors of a picture for :func:`frechet_distance`.
 
-    Means of EfficientNet-Lite0's last features of stride 32 over 4 x 4 blocks. Blocks, not whole
-    pictures: a gallery holds a handful of references, too few to have a covariance.
+    Means of EfficientNet-Lite0's last features of stride 32 over 4 x 4 blocks, brought to unit
+    length, so that their distance is a small number. Blocks, not whole pictures: a gallery holds a
+    handful of references, too few to have a covariance.
 
     Args:
         net: From :func:`stylegallery.lite0.load_lite0`.
         pixels: (1, 3, H, W) in [0, 1].
     """
     deepest = lite0_features(net, pixels, _DEEPEST)[0]
-    return F.adaptive_avg_pool2d(deepest, _BLOCKS)[0].flatten(1).T
+    return F.normalize(F.adaptive_avg_pool2d(deepest, _BLOCKS)[0].flatten(1).T, dim=1)
 
 
 def frechet_distance(one: Vectors, other: Vectors) -> float:

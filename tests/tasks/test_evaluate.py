@@ -10,7 +10,8 @@ from PIL import Image
 from schemas.evaluation import Gate, ItemEvaluation, ItemFigures
 from tasks import tables
 from tasks.errors import FileMissing
-from tasks.evaluate import evaluate, read_summary
+from tasks.evaluate import evaluate
+from tasks.evaluated import read_summary
 from tasks.planning import Plan
 from tasks.run_files import RunFiles
 from tests.tasks.conftest import MakeSpec, write_catalog
