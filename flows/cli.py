@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "verify": ("flows.commands.inspect:verify", "Prove that plan, rows and assets agree."),
     "evaluate": ("flows.commands.evaluate:evaluate", "Measure a run's results."),
     "report": ("flows.commands.inspect:report", "Build a run's report again."),
+    "benchmark": ("flows.commands.benchmark:benchmark", "Compare methods on your own photos."),
     "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),
     "schema": ("flows.commands.schema:schema", "Print a JSON Schema."),
 }

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from schemas.evaluation import (
     EvaluationSummary,
@@ -17,12 +16,10 @@ from schemas.evaluation import (
 from schemas.work import WorkItem
 from stylegallery import images
 from stylegallery.errors import InputError
-from stylegallery.lite0 import load_lite0
-from stylegallery.metrics.judging import at_scale
+from stylegallery.metrics.judging import Judge
 from stylegallery.metrics.sets import (
     Interval,
     art_product,
-    block_vectors,
     frechet_interval,
     mean_interval,
 )
@@ -119,13 +116,13 @@ def vectors(uris: list[str]) -> NDArray[np.float64]:
             if error.transient:
                 raise
             continue
-        found.append(block_vectors(_net(), at_scale(picture.pixels)).numpy())
+        found.append(_judge().vectors(picture.pixels).numpy())
     return np.array(found, dtype=np.float64).reshape(len(found), -1, 192)
 
 
 @lru_cache(1)
-def _net() -> nn.Module:
-    return load_lite0("cpu")
+def _judge() -> Judge:
+    return Judge()
 
 
 def _all_vectors(uris: list[str], layout: Layout) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from stylegallery.metrics.content import (
     protected_ssim,
     structure_distance,
 )
+from stylegallery.metrics.sets import block_vectors
 from stylegallery.metrics.style import (
     StyleFeatures,
     colour_distance,
@@ -102,6 +103,14 @@ class Judge:
             weight: Of the reference in its gallery, above 0.
         """
         return Look(style_features(self._net, at_scale(pixels)), weight)
+
+    def vectors(self, pixels: Tensor) -> Tensor:
+        """Return a picture's (16, 192) vectors for the Frechet distance of sets.
+
+        Args:
+            pixels: (1, 3, H, W) in [0, 1].
+        """
+        return block_vectors(self._net, at_scale(pixels))
 
     def judge(
         self,

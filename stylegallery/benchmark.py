@@ -1,0 +1,178 @@
+"""Methods side by side: the same pairs, model and machine, and the same figures for all."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from schemas.benchmark import BenchmarkRow
+from schemas.methods import Method
+from schemas.params import StyleParams
+from schemas.presets import Preset, preset_params
+from stylegallery.errors import InputError
+from stylegallery.images import open_picture
+from stylegallery.metrics.judging import Judge, Look, RegionPair
+from stylegallery.pipeline import StyleGallery
+from stylegallery.routing import Correspondence
+from stylegallery.types import Picture, PreparedImage
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+class BadFolder(InputError):
+    """A benchmark folder is not laid out as it must be."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A content and a family of references.
+
+    Attributes:
+        content: Image file.
+        family: Name of the folder of the references.
+        references: Image files, as many as are used at most.
+    """
+
+    content: Path
+    family: str
+    references: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """What tables and files call it."""
+        return f"{self.content.stem}-{self.family}-{self.references[0].stem}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: a method at a preset with so many references."""
+
+    method: Method
+    preset: Preset
+    references: int
+
+    @property
+    def name(self) -> str:
+        """What tables and files call it."""
+        preset = "" if self.preset == "balanced" else f" {self.preset}"
+        return f"{self.method}{preset}, {self.references}"
+
+    @property
+    def params(self) -> StyleParams:
+        """Its parameters: the preset's over the method's own."""
+        return preset_params(self.preset, method=self.method)
+
+
+def pairs_of(contents: Path, styles: Path, count: int, references: int) -> list[Pair]:
+    """Return `count` pairs, contents and references at even distances in the order of names.
+
+    Args:
+        contents: Folder of images.
+        styles: Folder of families, each a folder of images.
+        count: How many. Families take turns, then their references do.
+        references: Most references of a pair; families with fewer are left out.
+
+    Raises:
+        BadFolder: there are no such images.
+    """
+    photos = _images(contents)
+    folders = sorted(path for path in styles.iterdir() if path.is_dir()) if styles.is_dir() else []
+    families = [(folder.name, _images(folder)) for folder in folders]
+    families = [(name, members) for name, members in families if len(members) >= references]
+    if not photos:
+        raise BadFolder(f"{contents} holds no images; give a folder of them.")
+    if not families:
+        raise BadFolder(
+            f"{styles} holds no folder of {references} images or more; give one that holds a "
+            "folder for each style."
+        )
+    pairs = []
+    for number in range(count):
+        name, members = families[number % len(families)]
+        first = number // len(families)
+        chosen = tuple(members[(first + k) % len(members)] for k in range(references))
+        pairs.append(Pair(photos[number * len(photos) // count % len(photos)], name, chosen))
+    return pairs
+
+
+class Bench:
+    """Restyles pairs in several ways on one engine, and judges each by the same regions."""
+
+    def __init__(self, engine: StyleGallery) -> None:
+        """Take an engine; its memory of references is not used, so that none has an advantage."""
+        self._engine, self._judge = engine, Judge()
+
+    def run(
+        self, pair: Pair, entries: Sequence[Entry]
+    ) -> Iterator[tuple[Entry, BenchmarkRow, Picture]]:
+        """Yield each way's row and picture.
+
+        Raises:
+            InputError: an image cannot be used.
+        """
+        pictures = [open_picture(path) for path in (pair.content, *pair.references)]
+        looks = [self._judge.look(picture.pixels) for picture in pictures[1:]]
+        prepared: dict[str, list[PreparedImage]] = {}
+        for entry in entries:
+            params, used = entry.params, 1 + entry.references
+            mine = self._prepared(prepared, params, pictures[:used])
+            standard = self._prepared(prepared, StyleParams(), pictures[:used])
+            engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
+            begin = time.monotonic()
+            routing = engine.match(mine[0], mine[1:], params)
+            made = engine.stylize(mine[0], mine[1:], routing, params, seed=0).picture
+            seconds = time.monotonic() - begin
+            regions = region_pairs(
+                standard[0], standard[1:], engine.match(standard[0], standard[1:])
+            )
+            figures = self._figures(made.pixels, pictures[0], looks[: entry.references], regions)
+            row = BenchmarkRow(
+                pair=pair.name,
+                content=pair.content.stem,
+                family=pair.family,
+                method=entry.method,
+                preset=entry.preset,
+                references=entry.references,
+                seconds=seconds,
+                **figures,
+            )
+            yield entry, row, made
+
+    def _figures(
+        self, made: Tensor, original: Picture, looks: list[Look], regions: list[RegionPair]
+    ) -> dict[str, float]:
+        return self._judge.judge(made, original.pixels, looks, regions).figures
+
+    def _prepared(
+        self, known: dict[str, list[PreparedImage]], params: StyleParams, pictures: list[Picture]
+    ) -> list[PreparedImage]:
+        """Prepare images once for each method."""
+        found = known.setdefault(params.method, [])
+        found += [self._engine.prepare(picture, params) for picture in pictures[len(found) :]]
+        return found[: len(pictures)]
+
+
+def region_pairs(
+    content: PreparedImage, styles: Sequence[PreparedImage], routing: Correspondence
+) -> list[RegionPair]:
+    """Return each content region with the reference region that it was matched to."""
+    pairs = []
+    for region, index in enumerate(routing.best.tolist()):
+        style, other = routing.locate(index)
+        pairs.append(
+            RegionPair(
+                content.regions.labels == region,
+                style,
+                styles[style].regions.labels == other,
+                float(content.descriptors.area[region]),
+            )
+        )
+    return pairs
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
