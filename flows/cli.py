@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "status": ("flows.commands.inspect:status", "Say how far a run is."),
     "verify": ("flows.commands.inspect:verify", "Prove that plan, rows and assets agree."),
     "evaluate": ("flows.commands.evaluate:evaluate", "Measure a run's results."),
+    "explain": ("flows.commands.inspect:explain", "Show what an item was made of."),
     "report": ("flows.commands.inspect:report", "Build a run's report again."),
     "benchmark": ("flows.commands.benchmark:benchmark", "Compare methods on your own photos."),
     "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),

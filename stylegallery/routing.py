@@ -1,6 +1,7 @@
 """Correspondence: which content region takes its style from which reference regions."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +92,13 @@ class Correspondence:
 
     def to_json(self, style_ids: list[str]) -> str:
         """Return the routing as text that :func:`parse_pins` reads back."""
-        matches = [row.model_dump(mode="json") for row in self.rows(style_ids)]
-        return json.dumps({"version": FORMAT_VERSION, "matches": matches}, indent=2) + "\n"
+        return routing_json(self.rows(style_ids))
+
+
+def routing_json(rows: Sequence[MatchRow]) -> str:
+    """Return matches as text that can be edited and that :func:`parse_pins` reads back."""
+    matches = [row.model_dump(mode="json") for row in rows]
+    return json.dumps({"version": FORMAT_VERSION, "matches": matches}, indent=2) + "\n"
 
 
 def parse_pins(data: bytes | str, style_ids: list[str]) -> list[Pin]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,7 +21,6 @@ from stylegallery.palette import (
     region_colour,
 )
 from stylegallery.regions import RegionMap
-from stylegallery.routing import Correspondence
 from stylegallery.types import Picture, PreparedImage
 
 _SIDE = 640  # longer side of an overlay
@@ -56,11 +56,22 @@ def region_overlay(image: PreparedImage) -> Image.Image:
     return _overlay(image, colours, {region: str(region) for region in colours})
 
 
+class Mapped(Protocol):
+    """A picture with its regions, such as a PreparedImage."""
+
+    @property
+    def picture(self) -> Picture:
+        """The pixels."""
+        ...
+
+    @property
+    def regions(self) -> RegionMap:
+        """Where its regions are."""
+        ...
+
+
 def match_panel(
-    content: PreparedImage,
-    styles: Sequence[PreparedImage],
-    routing: Correspondence,
-    style_ids: Sequence[str] = (),
+    content: Mapped, styles: Sequence[Mapped], rows: Sequence[MatchRow], style_ids: Sequence[str]
 ) -> Image.Image:
     """Draw the content beside its references, each region in the colour of what it is matched to.
 
@@ -70,15 +81,15 @@ def match_panel(
 
     Args:
         content: The image to restyle.
-        styles: The references that `routing` was made for, in the same order.
-        routing: From the engine's `match`.
-        style_ids: Names of the references, for the captions.
+        styles: Its references.
+        rows: The matches, from `Correspondence.rows` or a run's tables.
+        style_ids: Names of the references in their order, as the rows have them.
 
     Returns:
         RGB.
     """
-    letters = [_letter(index) for index in range(len(styles))]
-    rows = sorted(routing.rows(letters), key=lambda row: -row.area)
+    letters = {name: _letter(index) for index, name in enumerate(style_ids)}
+    rows = sorted(rows, key=lambda row: -row.area)
     lent: dict[tuple[str, int], float] = defaultdict(float)
     for row in rows:
         if row.fallback == "none":
@@ -88,14 +99,13 @@ def match_panel(
     numbers = {region: str(region) for region in painted}
     shown = {region: colour for region, colour in painted.items() if region not in kept}
     cells = [("content", _overlay(content, shown, numbers))]
-    for index, (letter, style) in enumerate(zip(letters, styles, strict=True)):
+    for (name, letter), style in zip(letters.items(), styles, strict=True):
         every = range(style.regions.count)
-        own = {region: colours.get((letter, region), NEUTRAL) for region in every}
+        own = {region: colours.get((name, region), NEUTRAL) for region in every}
         drawn = _overlay(style, own, {region: f"{letter}{region}" for region in every})
-        cells.append((f"{letter}  {style_ids[index]}" if style_ids else letter, drawn))
+        cells.append((f"{letter}  {name}", drawn))
     sheet = contact_sheet([cells[k : k + _ACROSS] for k in range(0, len(cells), _ACROSS)])
-    names = dict(zip(letters, style_ids, strict=True)) if style_ids else {}
-    return _with_legend(sheet, [(_sentence(row, names), painted[row.region]) for row in rows])
+    return _with_legend(sheet, [(_sentence(row, letters), painted[row.region]) for row in rows])
 
 
 def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
@@ -117,9 +127,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     return sheet
 
 
-def _overlay(
-    image: PreparedImage, colours: Mapping[int, Colour], names: Mapping[int, str]
-) -> Image.Image:
+def _overlay(image: Mapped, colours: Mapping[int, Colour], names: Mapping[int, str]) -> Image.Image:
     """Tint the regions that have a colour, outline all of them and write their names."""
     base = photo(image.picture)
     scale = _SIDE / max(base.size)
@@ -172,9 +180,8 @@ def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Colour]]) -> Ima
     return panel
 
 
-def _sentence(row: MatchRow, names: Mapping[str, str]) -> str:
-    name = f" ({names[row.style_id]})" if names else ""
-    match = f"{row.style_id}{row.style_region}{name}"
+def _sentence(row: MatchRow, letters: Mapping[str, str]) -> str:
+    match = f"{letters[row.style_id]}{row.style_region} ({row.style_id})"
     took = {
         "none": f"takes its style from {match}",
         "global": f"takes the style of all references; nearest is {match}",

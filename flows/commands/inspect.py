@@ -57,3 +57,29 @@ def verify(output: Output, /, *, run: Run) -> int:
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     say(f"{run}: {'all in order' if found.ok else f'{len(found.problems)} problems'} ({counts})")
     return EXIT_OK if found.ok else EXIT_SOME_FAILED
+
+
+def explain(
+    output: Output,
+    /,
+    *,
+    run: Run,
+    product: Annotated[str, Parameter(help="Id of the product.")],
+    view: Annotated[str, Parameter(help="Which photo of it.")] = "main",
+    gallery: Annotated[str, Parameter(help="One gallery alone; all without it.")] = "",
+    out: Annotated[str, Parameter(help="Folder to write to.")],
+) -> None:
+    """Write what a product's results were made of: which region took its style from where.
+
+    For each gallery a folder with `matches.png`, the region maps, and `routing.json`: change the
+    reference or region of an entry there, name the file as `routing_uri` in the catalog, and run
+    again.
+    """
+    from tasks import storage
+    from tasks.explain import explain as explained
+
+    root = storage.absolute(out)
+    for one in explained(output, run, product, view, gallery):
+        for name, data in one.files.items():
+            storage.write_bytes(storage.join(root, one.folder, name), data)
+        print(storage.join(root, one.folder))

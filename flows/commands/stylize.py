@@ -148,7 +148,7 @@ def _save_regions(
     for name, image in zip([f"content-{content.stem}", *ids], prepared, strict=True):
         _write(folder / f"{name}.png", encode_labels(image.regions))
     panel = io.BytesIO()
-    match_panel(prepared[0], prepared[1:], matched, ids).save(panel, "PNG")
+    match_panel(prepared[0], prepared[1:], matched.rows(ids), ids).save(panel, "PNG")
     _write(folder / "matches.png", panel.getvalue())
     _write(folder / "routing.json", matched.to_json(ids).encode())
 

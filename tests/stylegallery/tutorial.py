@@ -81,7 +81,7 @@ face = int(content.regions.resized(cat.size)[150, 230])
 routing = engine.match(content, styles, params, weights=[1.0, 2.0])
 for row in routing.rows(names):
     print(f"region {row.region} <- {row.style_id} {row.style_region}: {row.similarity:.2f}")
-visualize.match_panel(content, styles, routing, names).save(OUT / "matches.png")
+visualize.match_panel(content, styles, routing.rows(names), names).save(OUT / "matches.png")
 
 # %% [markdown]
 # ## Pin
