@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "report": ("flows.commands.inspect:report", "Build a run's report again."),
     "benchmark": ("flows.commands.benchmark:benchmark", "Compare methods on your own photos."),
     "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),
+    "serve": ("flows.commands.serve:serve", "Offer the flows to a Prefect server."),
     "schema": ("flows.commands.schema:schema", "Print a JSON Schema."),
 }
 

@@ -31,6 +31,18 @@ class Ended:
     report: str
 
 
+class TooManyFailuresError(Exception):
+    """More items came to nothing than the run allows; what is done stands.
+
+    Attributes:
+        ended: How the run ended.
+    """
+
+    def __init__(self, ended: Ended, allowed: float) -> None:
+        super().__init__(f"{headline(ended.summary)}; at most {allowed:.0%} may come to nothing")
+        self.ended = ended
+
+
 def _name() -> str:
     """Name a flow run after what it restyles, for the list in the Prefect UI."""
     spec = RestyleSpec.model_validate(runtime.flow_run.parameters["spec"])
@@ -62,5 +74,9 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
             close_run(job, summary)
     artifacts.publish(job.plan, summary, report)
     ended = Ended(job.plan.run_id, summary, report)
+    lost = summary.rejected + summary.failed
+    if lost > spec.max_failed * summary.items:
+        raise TooManyFailuresError(ended, spec.max_failed)
+    name = "Completed with failures" if lost else "Completed"
     # Prefect hands the data of a returned state to the caller.
-    return Completed(message=headline(summary), data=ended)  # type: ignore[return-value]
+    return Completed(name=name, message=headline(summary), data=ended)  # type: ignore[return-value]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
@@ -60,6 +61,15 @@ class ItemFigures(Row):
     regional_colour_distance: float | None = Field(
         None, description="Distance of colours, each region to its match, by area."
     )
+
+
+GATES_SCHEMA: dict[str, Any] = {
+    "items": {
+        "type": "string",
+        "pattern": rf"^\s*({'|'.join(ItemFigures.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
+    }
+}
+"""JSON Schema of a list of gates, so that a form refuses what is none."""
 
 
 @dataclass(frozen=True)

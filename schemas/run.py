@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
-from schemas.evaluation import Gate
+from schemas.evaluation import GATES_SCHEMA, Gate
 from schemas.params import StyleParams
 
 URI_PATTERN = (
@@ -133,6 +133,14 @@ class RestyleSpec(Frozen):
         description="Look whether the pictures of finished items are still there, and make those "
         "anew that are gone. Otherwise the tables of finished items are believed.",
     )
+    max_failed: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Failures allowed",
+        description="Share of items that may be rejected or failed; with more the flow run ends as "
+        "Failed, for alarms to hear. What is done stands either way.",
+    )
     evaluate: bool = Field(
         False,
         title="Evaluate",
@@ -145,6 +153,7 @@ class RestyleSpec(Frozen):
         description="A result that misses one is flagged, such as `ssim >= 0.5` or "
         "`protected_difference <= 0`. Setting one evaluates the run.",
         examples=[["ssim >= 0.5", "structure_distance <= 0.05"]],
+        json_schema_extra=GATES_SCHEMA,
     )
     params: StyleParams = Field(
         StyleParams(), title="Style", description="How images are restyled."

@@ -16,7 +16,7 @@ _RETRIES = 2
 
 
 def spread(
-    do: Callable[[P], R], pieces: Sequence[P], layout: Layout
+    do: Callable[[P], R], pieces: Sequence[P], layout: Layout, *, engines: bool = False
 ) -> Iterator[tuple[int, R | Exception]]:
     """Yield each piece's number and what `do` made of it, in the order in which they are ready.
 
@@ -25,11 +25,13 @@ def spread(
 
     Args:
         do: A function of a module, as it runs in other processes.
-        pieces: What to do, one call each, on one CPU each.
+        pieces: What to do, one call each.
         layout: Of the cluster, which must be connected.
+        engines: Each call holds the CPUs and GPUs of an engine, instead of one CPU.
     """
     options: dict[str, Any] = {
-        "num_cpus": 1,
+        "num_cpus": layout.cpus if engines else 1,
+        "num_gpus": layout.gpus if engines else 0,
         "max_retries": _RETRIES,
         "retry_exceptions": [StorageError],
     }

@@ -3,6 +3,8 @@
 Light: whoever only looks at figures needs no torch.
 """
 
+import heapq
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -65,3 +67,26 @@ def evaluations(files: RunFiles, results: list[ItemResult]) -> dict[ItemKey, Ite
         for row in from_table(part.filter(pc.is_in(part["item_id"], ids)), ItemEvaluation)
         if assets.get(key_of(row)) == row.asset_sha256
     }
+
+
+def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
+    """Return the items to look at first, each with why: flagged ones, then those least kept.
+
+    Raises:
+        RecordError: a table is damaged.
+        StorageError: a table cannot be read.
+    """
+    found = (
+        row
+        for _, part in tables.read_parts(files.evaluation, ItemEvaluation)
+        for row in from_table(_suspects(part, most), ItemEvaluation)
+    )
+    chosen = heapq.nsmallest(most, found, lambda row: (-len(row.flags), row.ssim or 0.0))
+    return [(row, f"SSIM {row.ssim:.2f}" if row.ssim is not None else "") for row in chosen]
+
+
+def _suspects(part: pa.Table, most: int) -> pa.Table:
+    """Return the few rows of a part that may be among the worst of all."""
+    part = part.append_column("missed", pc.list_value_length(part["flags"]))
+    order = [("missed", "descending"), ("ssim", "ascending")]
+    return part.take(pc.sort_indices(part, sort_keys=order)[:most]).drop_columns("missed")

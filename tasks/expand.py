@@ -77,7 +77,7 @@ class _Gallery:
     ) -> None:
         uris = (uri for row in rows for uri in (row.image_uri, row.mask_uri) if uri)
         versions = source_versions(uris)
-        styles = [_style(row, versions) for row in rows]
+        styles = [style_source(row, versions) for row in rows]
         self._ids = ItemIds(
             styles=styles,
             params=spec.params,
@@ -117,7 +117,8 @@ class _Gallery:
         return pa.table({name: made[name] for name in _SCHEMA.names}, schema=_SCHEMA)
 
 
-def _style(row: GalleryRow, versions: dict[str, str]) -> StyleSource:
+def style_source(row: GalleryRow, versions: dict[str, str]) -> StyleSource:
+    """Return a reference as items carry it; `versions` tells which bytes are at its URIs."""
     return StyleSource(
         style_id=row.style_id,
         image_uri=row.image_uri,

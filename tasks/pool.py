@@ -22,7 +22,7 @@ from tasks.errors import PoolError
 from tasks.lease import ActorSetup, Assignment, Started
 from tasks.ledger import Ledger
 from tasks.progress import OnProgress, Progress
-from tasks.rows import casualty
+from tasks.rows import Teller, casualty
 from tasks.workers import WINDOW, Stream, Worker, start_reason
 
 __all__ = ["Pool", "Progress"]
@@ -50,6 +50,7 @@ class Pool:
     ) -> None:
         self._spec, self._layout, self._setup = spec, layout, setup
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
+        self._teller = Teller()
         self._kind = kind
         self._workers: list[Worker] = []
         self._lease = max(spec.lease, setup.batch)
@@ -216,8 +217,10 @@ class Pool:
     def _take(self, assignment: Assignment, row: ItemResult) -> None:
         """Write a row down, and try again if that may help."""
         self._ledger.append(row)
-        again = row.error is not None and row.error.transient
-        if again and assignment.attempt < self._spec.max_attempts:
+        passing = row.error is not None and row.error.transient
+        again = passing and assignment.attempt < self._spec.max_attempts
+        self._teller.tell(row, again=again)
+        if again:
             self._backlog.retry(assignment)
             self._progress = replace(self._progress, retried=self._progress.retried + 1)
         else:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 
+from schemas.flows import PrepareSpec
 from schemas.run import RestyleSpec
 from tasks import storage
 from tasks.errors import PlanError, StorageError
@@ -24,7 +25,7 @@ def source_versions(uris: Iterable[str]) -> dict[str, str]:
     return {uri: UNREADABLE if isinstance(v, StorageError) else v for uri, v in found.items()}
 
 
-def device_class(spec: RestyleSpec) -> str:
+def device_class(spec: RestyleSpec | PrepareSpec) -> str:
     """Return `cpu`, `cuda` or `mps`: where the engines of a run will work.
 
     What is asked for decides, not what this machine has: the driver may run on another.

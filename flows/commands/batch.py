@@ -48,11 +48,14 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     from flows.quiet import quiet_prefect
 
     quiet_prefect(verbose=verbose)
-    from flows.restyle import restyle_catalog
+    from flows.restyle import TooManyFailuresError, restyle_catalog
     from tasks.report_view import headline
 
     with run_progress():
-        ended = restyle_catalog(spec)
+        try:
+            ended = restyle_catalog(spec)
+        except TooManyFailuresError as error:
+            ended = error.ended
     print(ended.report)
     say(headline(ended.summary))
     if ended.summary.failed:

@@ -1,0 +1,27 @@
+"""The flow `preview`: a few photos of a catalog in each gallery, for approval before a big run."""
+
+from pathlib import PurePosixPath
+
+from prefect import flow, runtime
+
+from flows.restyle import Ended, restyle_catalog
+from schemas.flows import PreviewSpec
+from tasks.preview import preview_spec
+
+
+def _name() -> str:
+    spec = PreviewSpec.model_validate(runtime.flow_run.parameters["spec"])
+    galleries = spec.only or [PurePosixPath(uri).stem for uri in spec.galleries]
+    return f"preview of {PurePosixPath(spec.catalog).stem} in {', '.join(galleries)}"
+
+
+@flow(name="preview", flow_run_name=_name, persist_result=False)
+def preview(spec: PreviewSpec) -> Ended:
+    """Restyle a few random photos for each gallery, to look at before the whole catalog is done.
+
+    What is made here is taken over by a later run of the catalog into the same output.
+
+    Args:
+        spec: What to restyle, and how many photos of it.
+    """
+    return restyle_catalog(preview_spec(spec))
