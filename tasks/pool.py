@@ -22,7 +22,8 @@ from tasks.errors import PoolError
 from tasks.lease import ActorSetup, Assignment, Started
 from tasks.ledger import Ledger
 from tasks.progress import OnProgress, Progress
-from tasks.rows import Teller, casualty
+from tasks.rows import casualty
+from tasks.watch import Watch
 from tasks.workers import WINDOW, Stream, Worker, start_reason
 
 __all__ = ["Pool", "Progress"]
@@ -50,7 +51,7 @@ class Pool:
     ) -> None:
         self._spec, self._layout, self._setup = spec, layout, setup
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
-        self._teller = Teller()
+        self._watch = Watch()
         self._kind = kind
         self._workers: list[Worker] = []
         self._lease = max(spec.lease, setup.batch)
@@ -219,7 +220,7 @@ class Pool:
         self._ledger.append(row)
         passing = row.error is not None and row.error.transient
         again = passing and assignment.attempt < self._spec.max_attempts
-        self._teller.tell(row, again=again)
+        self._watch.row(row, again=again)
         if again:
             self._backlog.retry(assignment)
             self._progress = replace(self._progress, retried=self._progress.retried + 1)
@@ -229,7 +230,9 @@ class Pool:
         self._breaker.row(row)
 
     def _notice_waiting(self) -> None:
-        if any(worker.up for worker in self._workers):
+        up = sum(worker.up for worker in self._workers)
+        self._watch.load(len(self._backlog), up)
+        if up:
             self._notice = time.monotonic() + _WAITING_NOTICE
         elif time.monotonic() > self._notice:
             self._notice = time.monotonic() + _WAITING_NOTICE

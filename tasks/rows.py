@@ -100,31 +100,6 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
     )
 
 
-class Teller:
-    """Logs the first rows that came to nothing, for who watches the run; the tables have all."""
-
-    def __init__(self, most: int = 200) -> None:
-        """Tell of at most so many."""
-        self._left = most
-
-    def tell(self, row: ItemResult, *, again: bool) -> None:
-        """Log a row without an asset.
-
-        Args:
-            row: Of any status.
-            again: True when the item is tried again.
-        """
-        if row.error is None or self._left < 0:
-            return
-        self._left -= 1
-        if self._left < 0:
-            logger.warning("more items came to nothing; the ledger and the report name them")
-            return
-        name = f"{row.product_id}/{row.view} in {row.gallery_id} (item {row.item_id[:12]})"
-        ended = "is tried again" if again else row.status
-        logger.warning("%s: %s in %s: %s", name, ended, row.error.stage, row.error.message)
-
-
 def _identity(item: WorkItem) -> dict[str, str]:
     return {
         "item_id": item.item_id,

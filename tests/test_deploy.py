@@ -1,0 +1,112 @@
+"""The files of deploy/, as far as they can be checked without Docker and Kubernetes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.deployments import NAME, deployments
+from schemas.run import RestyleSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def pods() -> list[dict[str, Any]]:
+    """Every pod template of the Kubernetes file."""
+    found = []
+    for one in documents("kubernetes.yaml"):
+        if one["kind"] == "RayCluster":
+            groups = [one["spec"]["headGroupSpec"], *one["spec"]["workerGroupSpecs"]]
+            found += [group["template"]["spec"] for group in groups]
+        if one["kind"] == "Deployment":
+            found.append(one["spec"]["template"]["spec"])
+    return found
+
+
+def test_the_image_is_built_by_the_steps_of_make_install() -> None:
+    """`make install` is what CI does on a clean machine, so that proves these steps."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    steps = re.findall(r"-m pip install --quiet (?:\$\{TORCH_ARGS\} )?(.+)", text)
+    make = (ROOT / "Makefile").read_text()
+    made = re.findall(r"-m pip install --quiet (?:\$\(PIP_ARGS\) )?(.+)", make)
+    plain = [step.replace("$$", "$").replace(" -e .", " .") for step in made]
+    assert steps == plain
+    copied = set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))
+    assert copied == {"flows", "tasks", "stylegallery", "schemas"}
+
+
+def test_the_image_is_pinned_and_runs_as_nobody_special() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert bases
+    assert all(re.search(r":\d+\.\d+\.\d+", base) for base in bases)
+    last = text.rpartition("FROM ")[2]
+    assert re.search(r"^USER [1-9]\d*$", last, re.MULTILINE)
+    assert "ADD " not in text
+
+
+def test_the_local_stack_is_pinned_and_keeps_to_this_machine() -> None:
+    stack = documents("compose.yaml")[0]
+    for name, service in stack["services"].items():
+        tag = service["image"].partition(":")[2]
+        assert tag not in ("", "latest") or service["image"] == "stylegallery", name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    given = set(re.findall(r"^(\w+)=", (DEPLOY / "example.env").read_text(), re.MULTILINE))
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    assert asked == given
+
+
+def test_pods_ask_for_what_they_need_and_are_not_root() -> None:
+    found = pods()
+    assert len(found) == 3
+    for pod in found:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["serviceAccountName"] == "stylegallery"
+        for container in pod["containers"]:
+            wanted = container["resources"]
+            assert {"cpu", "memory"} <= set(wanted["requests"])
+            assert wanted["limits"]["memory"] == wanted["requests"]["memory"]
+    gpus = [pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu") for pod in found]
+    assert gpus == [None, "1", None]
+
+
+def test_versions_are_those_of_the_lock() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lock = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    cluster = next(one for one in documents("kubernetes.yaml") if one["kind"] == "RayCluster")
+    assert cluster["spec"]["rayVersion"] == lock["ray"]
+    assert documents("prefect.yaml")[0]["prefect-version"] == lock["prefect"]
+
+
+def test_the_dashboard_asks_for_figures_that_there_are() -> None:
+    told = (ROOT / "tasks" / "watch.py").read_text()
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    queries = " ".join(one["expr"] for panel in board["panels"] for one in panel["targets"])
+    asked = set(re.findall(r"ray_(stylegallery_\w+)", queries))
+    known = set(re.findall(r'"(stylegallery_\w+)"', told))
+    assert {re.sub(r"_(sum|count)$", "", name) for name in asked} == known
+
+
+def test_forms_join_the_cluster_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plain = deployments()
+    assert [one.name for one in plain] == [NAME] * 4
+    assert [one.parameters for one in plain] == [{}] * 4
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    joined = deployments()
+    pool = {"spec": {"pool": {"ray_address": "auto"}}}
+    assert [one.parameters for one in joined] == [pool] * 3 + [{"spec": {"ray_address": "auto"}}]
+    spec = RestyleSpec(catalog="c.parquet", galleries=["g.parquet"], output="o")
+    nightly = deployments(spec, "0 2 * * *")[0]
+    assert nightly.parameters["spec"]["catalog"] == "c.parquet"
+    assert nightly.parameters["spec"]["pool"] == {"ray_address": "auto"}
+    assert nightly.schedules
+    assert nightly.schedules[0].schedule.cron == "0 2 * * *"
