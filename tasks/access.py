@@ -60,15 +60,20 @@ def scheme(uri: str) -> str:
     return name
 
 
+def fenced() -> bool:
+    """Tell whether the operator has fenced local files in."""
+    return bool(os.environ.get(ROOTS_VARIABLE, "").strip(os.pathsep))
+
+
 def check_root(path: str) -> None:
     """Refuse a local path outside the operator's folders; links are followed first.
 
     Raises:
         StorageError: it is outside.
     """
-    roots = [root for root in os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep) if root]
-    if not roots:
+    if not fenced():
         return
+    roots = [root for root in os.environ[ROOTS_VARIABLE].split(os.pathsep) if root]
     real = os.path.realpath(path)
     for root in map(os.path.realpath, roots):
         if os.path.commonpath([root, real]) == root:

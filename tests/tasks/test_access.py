@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import storage
 from tasks.access import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
@@ -85,3 +87,14 @@ def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
         "GET http://***@host/x?a=1&X-Amz-Signature=***&b=2 by *** with *** is short"
     )
     assert printable("ftp://me:word@host/\x1bx") == "ftp://***@host/\N{REPLACEMENT CHARACTER}x"
+
+
+@given(
+    st.lists(st.from_regex(r"[a-z0-9_][a-z0-9_.-]{0,6}", fullmatch=True), min_size=1, max_size=4),
+    st.sampled_from(
+        ["/data/c.parquet", "s3://b/in/c.parquet", "/data/../in/c.parquet", "s3://b/c"]
+    ),
+)
+def test_plain_paths_are_resolved_as_all_others(parts: list[str], manifest: str) -> None:
+    plain = "/".join(parts)
+    assert storage.resolve(plain, manifest) == storage.resolve(f"./{plain}", manifest)

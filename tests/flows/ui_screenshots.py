@@ -1,0 +1,66 @@
+"""Pictures of the Prefect UI as a team sees it: the form, a run, its artifacts.
+
+    python -m tests.flows.ui_screenshots --out DIR
+
+Starts a real server with its UI, serves the flows, restyles three photos of which one is not there,
+and takes screenshots in headless Chromium.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Page
+
+from schemas.manifest import CatalogRow
+from tests.browser import chromium
+from tests.flows.prefect_server import Prefect, served
+from tests.flows.test_served import make_spec
+from tests.tiny_model import write_tiny_model
+
+_WIDE = {"width": 1440, "height": 1000}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Take the screenshots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    out = parser.parse_args(arguments).out
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as home, served(Path(home), ui=True) as prefect:
+        run = _restyle(prefect, Path(home))
+        name = "restyle-catalog/stylegallery"
+        deployment = prefect.ask(lambda client: client.read_deployment_by_name(name)).id
+        with chromium() as browser:
+            page = browser.new_page(viewport=_WIDE)
+            for title, path in (
+                ("deployments", "deployments"),
+                ("form", f"deployments/deployment/{deployment}/run"),
+                ("run", f"runs/flow-run/{run}"),
+                ("artifacts", f"runs/flow-run/{run}?tab=Artifacts"),
+            ):
+                _take(page, f"{prefect.url}/{path}", out / f"{title}.png")
+            for key in ("restyle-report", "restyle-failures"):
+                _take(page, f"{prefect.url}/artifacts/key/{key}", out / f"{key}.png")
+
+
+def _restyle(prefect: Prefect, home: Path) -> str:
+    photos = [CatalogRow(product_id=f"p{i}", image_uri="cup.png", seed=i) for i in range(2)]
+    photos.append(CatalogRow(product_id="gone", image_uri="gone.png"))
+    model = write_tiny_model(home / "model")
+    spec = make_spec(home, model, photos, gates=["ssim >= 0.95"])
+    run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
+    prefect.ended(run)
+    return str(run)
+
+
+def _take(page: Page, url: str, place: Path) -> None:
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1500)  # its charts fade in
+    page.screenshot(path=place, full_page=True)
+    print(place, flush=True)
+
+
+if __name__ == "__main__":
+    main()
