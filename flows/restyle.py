@@ -18,7 +18,6 @@ from flows.steps import (
     write_results,
 )
 from schemas.run import RestyleSpec, RunSummary
-from tasks.finalize import closed
 from tasks.report_view import headline
 
 
@@ -62,7 +61,7 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
         spec: What to restyle, how, and on which machines.
     """
     job = make_plan(spec)
-    summary, report = closed(job.plan), job.plan.files.report
+    summary, report = job.plan.closed, job.plan.files.report
     if summary is None:
         with on_record(job):
             open_run(job)

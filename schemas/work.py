@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from json.encoder import encode_basestring_ascii
 
 from pydantic import Field
 
@@ -96,10 +97,16 @@ class ItemIds:
         routing_version: str | None = None,
     ) -> str:
         """Return 64 hex digits (SHA-256 of canonical JSON)."""
-        own = [image_version, seed, mask_version, protect_version, routing_version]
+        versions = [_quoted(v) for v in (mask_version, protect_version, routing_version)]
+        own = ",".join([_quoted(image_version), "null" if seed is None else str(seed), *versions])
         digest = self._shared.copy()
-        digest.update(_canonical(own).encode())
+        digest.update(f"[{own}]".encode())
         return digest.hexdigest()
+
+
+def _quoted(text: str | None) -> str:
+    """Return a text as canonical JSON; a million of them are too many for the whole encoder."""
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode

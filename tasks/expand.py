@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -95,7 +96,7 @@ class _Gallery:
     def table(self, photos: list[Photo], versions: dict[str, str]) -> pa.Table:
         rows = [photo.row for photo in photos]
         columns: dict[str, list[Any]] = {
-            name: [getattr(row, name) for row in rows] for name in ("product_id", "view", *_URIS)
+            name: list(map(attrgetter(name), rows)) for name in ("product_id", "view", *_URIS)
         }
         for name in _URIS:
             version = name.replace("_uri", "_version")

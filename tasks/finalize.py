@@ -1,7 +1,5 @@
 """The end of a run: one row per item asked for, tables for readers, the record, `_SUCCESS`."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -14,32 +12,12 @@ from schemas.run import RestyleSpec, RunRecord, RunSummary
 from schemas.work import WorkItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
-from tasks.errors import FileMissing, FileTooLarge, RecordError
+from tasks.errors import RecordError
 from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
-
-_MOST_BYTES = 2**20
-
-
-def closed(plan: Plan) -> RunSummary | None:
-    """Return the numbers of a run that was closed with just this plan, so that nothing is left.
-
-    Raises:
-        StorageError: the output cannot be read.
-    """
-    if plan.counts.todo:
-        return None
-    try:
-        mark = json.loads(storage.read_bytes(plan.files.success, _MOST_BYTES))
-        if mark["plan_sha256"] != plan.items.checksum() or not storage.exists(plan.files.report):
-            return None
-        if plan.spec.judged and mark["gates"] != plan.spec.gates:
-            return None
-        return RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
-    except (FileMissing, FileTooLarge, KeyError, TypeError, ValueError):
-        return None  # no mark, or one of an older version
+from tasks.success_mark import write_mark
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -52,6 +30,8 @@ def write_results(plan: Plan) -> RunSummary:
         RecordError: the ledger or an earlier table is damaged.
         StorageError: the output cannot be read or written.
     """
+    if plan.closed:
+        return plan.closed
     # Read anew: since the plan was made, another run may have put the finished items together.
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
@@ -105,14 +85,7 @@ def finalize(
         raise RecordError(f"the plan is of {plan.run_id}, not of {run_id}; plan again")
     summary = summary or write_results(plan)
     close_record(plan, "finished", summary)
-    content = {
-        "run_id": run_id,
-        **summary.model_dump(),
-        "plan_sha256": plan.items.checksum(),
-        "gates": plan.spec.gates if plan.spec.judged else None,
-        "results_sha256": _digest(plan.files.results),
-    }
-    storage.write_bytes(plan.files.success, f"{json.dumps(content, indent=2)}\n".encode())
+    write_mark(plan.files, plan.spec, plan.items, summary)
     return summary
 
 
@@ -141,11 +114,3 @@ def close_record(
         "message": message,
     }
     write_record(plan.files, record.model_copy(update=ending))
-
-
-def _digest(folder: str) -> str:
-    """Return a hash of a table's parts, one after the other."""
-    digest = hashlib.sha256()
-    for name in tables.part_names(folder):
-        digest.update(storage.read_bytes(storage.join(folder, name)))
-    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """The rules of a manifest: each broken one becomes a sentence with column, row and remedy."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -72,11 +72,12 @@ def checked_rows(
     """
     number = 0
     required = {name for name, info in model.model_fields.items() if info.is_required()}
+    resolve = storage.resolver(uri)
     for batch in batches:
         known, extra = _split(uri, batch, model, number)
         for values, more in zip(known, extra, strict=True):
             number += 1
-            yield number, _row(uri, number, values, model, required), more
+            yield number, _row(uri, number, values, model, required, resolve), more
 
 
 class Unique:
@@ -147,7 +148,14 @@ def _check_size(uri: str, batch: pa.RecordBatch, before: int) -> None:
         raise ManifestError(uri, largest, None, rule)
 
 
-def _row(uri: str, number: int, values: dict[str, Any], model: type[R], required: set[str]) -> R:
+def _row(
+    uri: str,
+    number: int,
+    values: dict[str, Any],
+    model: type[R],
+    required: set[str],
+    resolve: Callable[[str], str],
+) -> R:
     given = {}
     for name, value in values.items():
         if value is None and name in required:
@@ -155,7 +163,7 @@ def _row(uri: str, number: int, values: dict[str, Any], model: type[R], required
         # An empty text in an optional column is how CSV and spreadsheets write "nothing".
         if value is None or (value == "" and name not in required):
             continue
-        given[name] = _checked(uri, number, name, value)
+        given[name] = _checked(uri, number, name, value, resolve)
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -163,14 +171,14 @@ def _row(uri: str, number: int, values: dict[str, Any], model: type[R], required
         raise ManifestError(uri, str(first["loc"][0]), number, _sentence(first)) from error
 
 
-def _checked(uri: str, number: int, name: str, value: Any) -> Any:
+def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[str], str]) -> Any:
     """Return a value as its row takes it; what pydantic cannot tell is checked here."""
     if name.endswith("_uri") and value:
         if len(value) > MAX_URI:
             rule = f"is longer than {MAX_URI} characters, so it is no path; correct it"
             raise ManifestError(uri, name, number, rule)
         try:
-            return storage.resolve(value, uri)
+            return resolve(value)
         except StorageError as error:
             raise ManifestError(uri, name, number, one_line(str(error), 800)) from error
     if (name.endswith("_id") or name == "view") and len(value.encode()) > MAX_ID_BYTES:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from schemas.run import PlanCounts, RestyleSpec, RunRecord
+from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
 from stylegallery.fingerprint import engine_fingerprint
 from tasks import manifests, storage
@@ -22,6 +22,7 @@ from tasks.expand import expand
 from tasks.known import Known, look_up
 from tasks.plan_items import PlanItems
 from tasks.run_files import RunFiles
+from tasks.success_mark import closed
 from tasks.versions import device_class, package_versions
 
 __all__ = ["Plan", "plan", "write_plan"]
@@ -39,6 +40,7 @@ class Plan:
         engine_fingerprint: Everything about the engine that may change pixels.
         items: Every item asked for, grouped by gallery.
         known: What earlier attempts and runs left of each.
+        closed: Numbers of the run when it is over and nothing is left; None otherwise.
         counts: The plan in numbers.
         estimate: What is left will cost about this much.
         made_at: When the done items were looked up, UTC.
@@ -49,6 +51,7 @@ class Plan:
     engine_fingerprint: str
     items: PlanItems
     known: Known
+    closed: RunSummary | None
     counts: PlanCounts
     estimate: Estimate
     made_at: datetime
@@ -92,7 +95,13 @@ def plan(spec: RestyleSpec) -> Plan:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
     made_at = datetime.now(UTC)
-    known = look_up(spec.output, run_id, items, check_assets=spec.check_assets)
+    summary = None
+    if not spec.check_assets:
+        summary = closed(RunFiles(spec.output, run_id), spec, items)
+    if summary:
+        known = Known.all_done(len(items))
+    else:
+        known = look_up(spec.output, run_id, items, check_assets=spec.check_assets)
     done = int(known.done.sum())
     counts = PlanCounts(
         items=len(items),
@@ -103,7 +112,7 @@ def plan(spec: RestyleSpec) -> Plan:
         styles=sum(map(len, galleries.values())),
     )
     cost = estimate(counts.todo, spec, device_class(spec), known.samples)
-    return Plan(spec, run_id, fingerprint, items, known, counts, cost, made_at)
+    return Plan(spec, run_id, fingerprint, items, known, summary, counts, cost, made_at)
 
 
 def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:

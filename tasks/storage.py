@@ -15,7 +15,7 @@ from tasks import backends
 from tasks.access import scheme
 from tasks.errors import AlreadyThere, FileMissing, StorageError
 from tasks.retry import persistently
-from tasks.uris import absolute, join, parent, resolve
+from tasks.uris import absolute, join, parent, resolve, resolver
 
 __all__ = [
     "MAX_IMAGE_BYTES",
@@ -31,6 +31,7 @@ __all__ = [
     "read_bytes",
     "read_version",
     "resolve",
+    "resolver",
     "scheme",
     "version",
     "versions",

@@ -97,4 +97,4 @@ def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_plain_paths_are_resolved_as_all_others(parts: list[str], manifest: str) -> None:
     plain = "/".join(parts)
-    assert storage.resolve(plain, manifest) == storage.resolve(f"./{plain}", manifest)
+    assert storage.resolver(manifest)(plain) == storage.resolve(f"./{plain}", manifest)

@@ -87,7 +87,7 @@ Doer = Callable[[Assignment], Any]
 def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Plan:
     """What flow and pool do, without Ray: an item after the other, its row at once."""
     plan = planning.plan(spec)
-    if finalize.closed(plan):
+    if plan.closed:
         return plan
     with holding(plan.files):
         planning.write_plan(plan)
