@@ -2,7 +2,7 @@
 
 from prefect import flow, runtime
 
-from schemas.evaluation import EvaluationSummary
+from schemas.evaluation import Borrowed, EvaluationSummary
 from schemas.flows import EvaluateSpec
 from schemas.run import PoolSpec
 from tasks import evaluate, report
@@ -21,6 +21,7 @@ def evaluate_run(spec: EvaluateSpec) -> EvaluationSummary:
         spec: Which run, and what its results are to keep.
     """
     pool = PoolSpec(ray_address=spec.ray_address)
-    found = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool)
+    nets = Borrowed(lpips=spec.lpips, csd=spec.csd)
+    found = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, nets)
     report.build_report(spec.output, spec.run_id)
     return found

@@ -16,7 +16,8 @@ class ItemFigures(Row):
 
     All are measured at a short side of 320 px, but for protected pixels. Texture, blocks and
     structure are compared over EfficientNet-Lite0 (ImageNet weights), so they are no VGG, LPIPS or
-    FID figures and comparable to those of no paper.
+    FID figures and comparable to those of no paper; `lpips` and `csd` are there when their weights
+    are given.
     """
 
     ssim: float | None = Field(
@@ -60,6 +61,31 @@ class ItemFigures(Row):
     )
     regional_colour_distance: float | None = Field(
         None, description="Distance of colours, each region to its match, by area."
+    )
+    lpips: float | None = Field(
+        None, description="LPIPS (AlexNet, 0.1), result to original, from 0; needs its weights."
+    )
+    csd: float | None = Field(
+        None,
+        description="Cosine of contrastive style descriptors, result to references (-1 to 1); "
+        "needs its weights.",
+    )
+
+
+class Borrowed(Frozen):
+    """Files of networks that the user has, for figures that need them."""
+
+    lpips: str = Field(
+        "",
+        title="LPIPS",
+        description="torchvision's AlexNet weights (alexnet-owt-7be5be79.pth) on every machine; "
+        "empty leaves `lpips` out.",
+    )
+    csd: str = Field(
+        "",
+        title="CSD",
+        description="The checkpoint of contrastive style descriptors (ViT-L) on every machine; "
+        "empty leaves `csd` out.",
     )
 
 

@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
-from schemas.evaluation import GATES_SCHEMA, Gate
+from schemas.evaluation import GATES_SCHEMA, Borrowed, Gate
 from schemas.params import StyleParams
 from schemas.run import URI_PATTERN, PoolSpec, RestyleSpec
 
@@ -53,7 +53,7 @@ class PrepareSpec(Frozen):
     pool: PoolSpec = Field(PoolSpec(), title="Pool", description="How many engines, on what.")
 
 
-class EvaluateSpec(Frozen):
+class EvaluateSpec(Borrowed):
     """A finished run to be measured."""
 
     output: str = Field(

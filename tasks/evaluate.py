@@ -5,22 +5,24 @@ Doing it again measures only what has changed since.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.arrow import from_table, to_table
-from schemas.evaluation import EvaluationSummary, Gate, ItemEvaluation
+from schemas.evaluation import Borrowed, EvaluationSummary, Gate, ItemEvaluation
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from schemas.work import WorkItem
+from stylegallery.errors import ModelNotFound
 from stylegallery.wording import one_line
 from tasks import storage, tables
 from tasks.cluster import Layout, connected
 from tasks.crew import spread
 from tasks.errors import FileMissing, RecordError
 from tasks.evaluation_totals import Totals
-from tasks.judging import MEASURE, Examiner, unmeasured
+from tasks.judging import Examiner, measure_of, unmeasured
 from tasks.keys import ItemKey, key_of
 from tasks.run_files import RunFiles
 
@@ -38,6 +40,7 @@ def evaluate(
     run_id: str,
     gates: Iterable[str] = (),
     pool: PoolSpec | None = None,
+    borrowed: Borrowed | None = None,
     on_measured: OnMeasured = lambda _done, _total: None,
 ) -> EvaluationSummary:
     """Measure the results of a run by tasks on Ray, and write them down beside the results.
@@ -47,10 +50,12 @@ def evaluate(
         run_id: A run whose results are written.
         gates: What results are to keep, such as `ssim >= 0.5`; those outside are flagged.
         pool: Where Ray runs.
+        borrowed: Files of further networks, on every machine.
         on_measured: Called in this thread, now and then.
 
     Raises:
         FileMissing: there is no such run, or its results are not written yet.
+        ModelNotFound: a borrowed network is not there.
         PoolError: Ray cannot be reached.
         RecordError: a table of the run is damaged.
         StorageError: the output cannot be read or written.
@@ -61,16 +66,21 @@ def evaluate(
     names = tables.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
-    totals = Totals(files, list(gates))
+    totals, nets = Totals(files, list(gates)), borrowed or Borrowed()
+    for place in filter(None, (nets.lpips, nets.csd)):
+        if not Path(place).is_file():
+            raise ModelNotFound(f"{place} is no file; give the weights' path, or leave it out.")
     total = sum(len(results) for name in names for results, _ in _slices(files, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:
-            former, made = _former(files, name), list[pa.Table]()
+            former, made = _former(files, name, measure_of(nets)), list[pa.Table]()
             for results, items in _slices(files, name):
                 pairs = list(
                     zip(from_table(results, ItemResult), from_table(items, WorkItem), strict=True)
                 )
-                rows = [_flagged(row, wanted) for row in _measure(files, pairs, former, layout)]
+                rows = [
+                    _flagged(row, wanted) for row in _measure(files, pairs, former, nets, layout)
+                ]
                 totals.add(rows, [item for _, item in pairs])
                 made.append(to_table(rows, ItemEvaluation))
                 place = storage.join(files.evaluation, name)
@@ -92,17 +102,21 @@ def _slices(files: RunFiles, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
         yield rows.slice(begin, _SLICE), items.slice(begin, _SLICE)
 
 
-def _former(files: RunFiles, name: str) -> dict[ItemKey, ItemEvaluation]:
+def _former(files: RunFiles, name: str, measure: str) -> dict[ItemKey, ItemEvaluation]:
     """Return the rows of an evaluation before this one that may still hold."""
     try:
         rows = tables.read_rows(storage.join(files.evaluation, name), ItemEvaluation)
     except (FileMissing, RecordError):
         return {}
-    return {key_of(row): row for row in rows if row.measure == MEASURE and not row.error}
+    return {key_of(row): row for row in rows if row.measure == measure and not row.error}
 
 
 def _measure(
-    files: RunFiles, pairs: list[Pair], former: dict[ItemKey, ItemEvaluation], layout: Layout
+    files: RunFiles,
+    pairs: list[Pair],
+    former: dict[ItemKey, ItemEvaluation],
+    nets: Borrowed,
+    layout: Layout,
 ) -> list[ItemEvaluation]:
     rows: list[ItemEvaluation | None] = []
     for result, _ in pairs:
@@ -112,7 +126,7 @@ def _measure(
     left = [number for number, row in enumerate(rows) if row is None]
     pieces = [left[i : i + _PIECE] for i in range(0, len(left), _PIECE)]
     for size in (_PIECE, 1):  # what ends its process is then measured by itself
-        jobs = [(files.output, [pairs[number] for number in piece]) for piece in pieces]
+        jobs = [(files.output, nets, [pairs[number] for number in piece]) for piece in pieces]
         again: list[int] = []
         for place, made in spread(examine, jobs, layout):
             if not isinstance(made, Exception):
@@ -122,20 +136,22 @@ def _measure(
                 again += pieces[place]
             else:
                 result, told = pairs[pieces[place][0]][0], one_line(str(made), 300)
-                rows[pieces[place][0]] = unmeasured(result, f"measuring it failed: {told}")
+                rows[pieces[place][0]] = unmeasured(
+                    result, measure_of(nets), f"measuring it failed: {told}"
+                )
         pieces = [[number] for number in sorted(again)]
     return [row for row in rows if row is not None]
 
 
-def examine(job: tuple[str, list[Pair]]) -> list[ItemEvaluation]:
+def examine(job: tuple[str, Borrowed, list[Pair]]) -> list[ItemEvaluation]:
     """Measure some items of an output, in a process that keeps its networks for the next."""
-    output, pairs = job
-    return [_examiner(output).examine(result, item) for result, item in pairs]
+    output, nets, pairs = job
+    return [_examiner(output, nets).examine(result, item) for result, item in pairs]
 
 
 @lru_cache(1)
-def _examiner(output: str) -> Examiner:
-    return Examiner(output)
+def _examiner(output: str, nets: Borrowed) -> Examiner:
+    return Examiner(output, nets)
 
 
 def _flagged(row: ItemEvaluation, gates: list[Gate]) -> ItemEvaluation:

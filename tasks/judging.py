@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from schemas.evaluation import ItemEvaluation, RegionFigures
+from schemas.evaluation import Borrowed, ItemEvaluation, RegionFigures
 from schemas.result import ItemResult, MatchRow
 from schemas.work import StyleSource, WorkItem
 from stylegallery import images, masks
@@ -31,13 +31,18 @@ logger = logging.getLogger(__name__)
 class Examiner:
     """Measures items of one output, one after the other; what galleries share is read once."""
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, borrowed: Borrowed) -> None:
         """Load the networks.
 
         Args:
             output: Absolute URI of the output root.
+            borrowed: Files of further networks.
+
+        Raises:
+            ModelNotFound: one of them is not there, or not what it should be.
         """
-        self._output, self._judge = output, Judge()
+        self._output, self._judge = output, Judge(borrowed)
+        self._measure = measure_of(borrowed)
         self._look = lru_cache(_MOST_KEPT)(self._look_at)
         self._labels = lru_cache(_MOST_KEPT)(self._read_labels)
 
@@ -48,11 +53,11 @@ class Examiner:
             StorageError: the store is away for the moment.
         """
         try:
-            return _row(result, self._figures(result, item))
+            return _row(result, self._measure, self._figures(result, item))
         except (InputError, NotAnImage, StorageError) as error:
             if isinstance(error, StorageError) and error.transient:
                 raise
-            return unmeasured(result, str(error))
+            return unmeasured(result, self._measure, str(error))
 
     def _figures(self, result: ItemResult, item: WorkItem) -> dict[str, object]:
         original = _picture(item.image_uri, item.image_version)
@@ -95,22 +100,29 @@ class Examiner:
         return RegionPair(mask, styles[match.style_id], style_mask, match.area)
 
     def _look_at(self, style: StyleSource) -> Look:
-        return self._judge.look(_picture(style.image_uri, style.image_version).pixels, style.weight)
+        pixels = _picture(style.image_uri, style.image_version).pixels
+        return self._judge.look(pixels, style.weight)
 
     def _read_labels(self, path: str) -> Tensor:
         return torch.from_numpy(read_labels(_read(storage.join(self._output, path))).copy())
 
 
-def unmeasured(result: ItemResult, why: str) -> ItemEvaluation:
+def measure_of(borrowed: Borrowed) -> str:
+    """Name a measurement: rows of another are made anew."""
+    given = [name for name in Borrowed.model_fields if getattr(borrowed, name)]
+    return "+".join([MEASURE, *given])
+
+
+def unmeasured(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
     """Return the row of a result that has no figures."""
     told = one_line(redacted(why), 600)
     logger.warning("%s cannot be measured: %s", result.item_id[:12], told)
-    return _row(result, {"error": told})
+    return _row(result, measure, {"error": told})
 
 
-def _row(result: ItemResult, figures: dict[str, object]) -> ItemEvaluation:
+def _row(result: ItemResult, measure: str, figures: dict[str, object]) -> ItemEvaluation:
     known = {name: getattr(result, name) for name in _KEYS}
-    return ItemEvaluation.model_validate({**known, "measure": MEASURE, **figures})
+    return ItemEvaluation.model_validate({**known, "measure": measure, **figures})
 
 
 def _picture(uri: str, version: str | None = None) -> Picture:

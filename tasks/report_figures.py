@@ -13,6 +13,7 @@ from tasks import tables
 from tasks.run_files import RunFiles
 
 _FEWEST_BINS, _MOST_BINS = 6, 24
+_NAMES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS", "csd": "CSD"}
 _TAILS = 0.5, 99.5
 """Percent between which bars stand; what lies outside counts to the first and the last."""
 
@@ -63,7 +64,7 @@ def charts(files: RunFiles, summary: EvaluationSummary | None) -> list[Chart]:
 
 def label(name: str) -> str:
     """Write the name of a figure as people do."""
-    return name.replace("_", " ").replace("ms ssim", "MS-SSIM").replace("ssim", "SSIM")
+    return _NAMES.get(name, name.replace("_", " "))
 
 
 def _column(parts: Iterator[tuple[str, pa.Table]], name: str) -> NDArray[np.float32]:

@@ -6,8 +6,9 @@ from cyclopts import Parameter
 
 from flows.commands.inspect import Output, Run
 from flows.console import bar, say
+from flows.flags import field_help
 from flows.usage import UsageError
-from schemas.evaluation import EvaluationSummary
+from schemas.evaluation import Borrowed, EvaluationSummary
 
 
 def evaluate(
@@ -24,6 +25,8 @@ def evaluate(
             "`stylegallery schema figures` names the figures.",
         ),
     ] = None,
+    lpips: Annotated[str, Parameter(help=field_help(Borrowed, "lpips"))] = "",
+    csd: Annotated[str, Parameter(help=field_help(Borrowed, "csd"))] = "",
     ray_address: Annotated[
         str, Parameter(help="`local` starts Ray here; `auto` or host:port joins a cluster.")
     ] = "local",
@@ -39,7 +42,8 @@ def evaluate(
 
     with bar("measuring") as tell:
         try:
-            found = measure(output, run, gates or (), PoolSpec(ray_address=ray_address), tell)
+            pool, nets = PoolSpec(ray_address=ray_address), Borrowed(lpips=lpips, csd=csd)
+            found = measure(output, run, gates or (), pool, nets, tell)
         except ValueError as error:
             raise UsageError(f"--gate: {error}") from error
     print(build_report(output, run))

@@ -1,13 +1,16 @@
 """All figures of one result: against its original, its references, and region by region."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from schemas.evaluation import Borrowed
 from stylegallery.encoders import Lite0Encoder
 from stylegallery.images import resize
 from stylegallery.lite0 import load_lite0
+from stylegallery.metrics.borrowed import Lpips, StyleDescriptors
 from stylegallery.metrics.content import (
     edge_agreement,
     luminance_ms_ssim,
@@ -43,10 +46,12 @@ class Look:
     Attributes:
         features: At the scale of comparison.
         weight: Of the reference in its gallery.
+        style: (1, D) contrastive style descriptor, where its network was given.
     """
 
     features: StyleFeatures
     weight: float = 1.0
+    style: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,19 @@ def at_scale(pixels: Tensor) -> Tensor:
 class Judge:
     """Holds the networks that the figures are made with."""
 
-    def __init__(self) -> None:
-        """Load EfficientNet-Lite0, once for texture and once for meaning."""
+    def __init__(self, borrowed: Borrowed | None = None) -> None:
+        """Load EfficientNet-Lite0, once for texture and once for meaning, and what is borrowed.
+
+        Args:
+            borrowed: Files of further networks.
+
+        Raises:
+            ModelNotFound: one of them is not there, or not what it should be.
+        """
         self._net = load_lite0("cpu")
         self._encode = Lite0Encoder(torch.device("cpu"))
+        self._lpips = Lpips(Path(borrowed.lpips)) if borrowed and borrowed.lpips else None
+        self._csd = StyleDescriptors(Path(borrowed.csd)) if borrowed and borrowed.csd else None
 
     def look(self, pixels: Tensor, weight: float = 1.0) -> Look:
         """Look at a reference.
@@ -102,7 +116,8 @@ class Judge:
             pixels: (1, 3, H, W) in [0, 1].
             weight: Of the reference in its gallery, above 0.
         """
-        return Look(style_features(self._net, at_scale(pixels)), weight)
+        style = self._csd.describe(pixels) if self._csd else None
+        return Look(style_features(self._net, at_scale(pixels)), weight, style)
 
     def vectors(self, pixels: Tensor) -> Tensor:
         """Return a picture's (16, 192) vectors for the Frechet distance of sets.
@@ -141,6 +156,10 @@ class Judge:
         if protection is not None:
             figures["protected_ssim"] = protected_ssim(result, original, protection)
             figures["protected_difference"] = protected_difference(result, original, protection)
+        if self._lpips:
+            figures["lpips"] = self._lpips(after, before)
+        if self._csd:
+            figures["csd"] = _closeness(self._csd.describe(result), styles)
         figures |= _to_references(features, styles)
         untouched = _to_references(plain, styles)["gram_distance"]
         figures["gram_ratio"] = _ratio(figures["gram_distance"], untouched)
@@ -165,6 +184,14 @@ def _to_references(features: StyleFeatures, styles: list[Look]) -> dict[str, flo
         parts = [(style.weight, distance(features, style.features)) for style in styles]
         found[name] = sum(weight * (value or 0.0) for weight, value in parts) / whole
     return found
+
+
+def _closeness(style: Tensor, styles: list[Look]) -> float:
+    """Return the cosine of a style descriptor with those of all references, by weight."""
+    parts = [
+        (one.weight, float((style * one.style).sum())) for one in styles if one.style is not None
+    ]
+    return sum(weight * value for weight, value in parts) / sum(weight for weight, _ in parts)
 
 
 def _to_region(features: StyleFeatures, styles: list[Look], pair: RegionPair) -> dict[str, float]:
