@@ -9,8 +9,10 @@ and takes screenshots in headless Chromium.
 import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import UUID
 
 from playwright.sync_api import Page
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from schemas.manifest import CatalogRow
 from tests.browser import chromium
@@ -18,7 +20,7 @@ from tests.flows.prefect_server import Prefect, served
 from tests.flows.test_served import make_spec
 from tests.tiny_model import write_tiny_model
 
-_WIDE = {"width": 1440, "height": 1000}
+_WIDTH = 1440
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,26 +34,32 @@ def main(arguments: list[str] | None = None) -> None:
         name = "restyle-catalog/stylegallery"
         deployment = prefect.ask(lambda client: client.read_deployment_by_name(name)).id
         with chromium() as browser:
-            page = browser.new_page(viewport=_WIDE)
-            for title, path in (
-                ("deployments", "deployments"),
-                ("form", f"deployments/deployment/{deployment}/run"),
-                ("run", f"runs/flow-run/{run}"),
-                ("artifacts", f"runs/flow-run/{run}?tab=Artifacts"),
+            for title, path, height in (
+                ("deployments", "deployments", 900),
+                ("form", f"deployments/deployment/{deployment}/run", 5600),
+                ("run", f"runs/flow-run/{run}?tab=Logs", 1400),
+                ("artifacts", f"runs/flow-run/{run}?tab=Artifacts", 1400),
+                *((key, f"artifacts/artifact/{one}", 900) for key, one in _artifacts(prefect, run)),
             ):
+                page = browser.new_page(viewport={"width": _WIDTH, "height": height})
                 _take(page, f"{prefect.url}/{path}", out / f"{title}.png")
-            for key in ("restyle-report", "restyle-failures"):
-                _take(page, f"{prefect.url}/artifacts/key/{key}", out / f"{key}.png")
+                page.close()
 
 
-def _restyle(prefect: Prefect, home: Path) -> str:
+def _artifacts(prefect: Prefect, run: UUID) -> list[tuple[str, str]]:
+    ids = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+    found = prefect.ask(lambda client: client.read_artifacts(artifact_filter=ids))
+    return [(str(one.key), str(one.id)) for one in found if str(one.key).startswith("restyle-")]
+
+
+def _restyle(prefect: Prefect, home: Path) -> UUID:
     photos = [CatalogRow(product_id=f"p{i}", image_uri="cup.png", seed=i) for i in range(2)]
     photos.append(CatalogRow(product_id="gone", image_uri="gone.png"))
     model = write_tiny_model(home / "model")
     spec = make_spec(home, model, photos, gates=["ssim >= 0.95"])
     run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
     prefect.ended(run)
-    return str(run)
+    return run
 
 
 def _take(page: Page, url: str, place: Path) -> None:
