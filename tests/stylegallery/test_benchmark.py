@@ -62,8 +62,8 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     def call(pairs: int) -> str:
         benchmark(
             contents=folders / "contents", styles=folders / "styles", out=tmp_path,
-            methods=["stylegallery", "styleid"], references=[1, 2], pairs=pairs,
-            model=str(folders / "model"), device="cpu",
+            methods=["stylegallery"], presets=["balanced", "preview"], references=[1, 2],
+            pairs=pairs, model=str(folders / "model"), device="cpu",
         )  # fmt: skip
         return capsys.readouterr().out
 
@@ -75,7 +75,7 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     assert rows[:4] == first  # what was made is not made again
     assert text.strip() == (tmp_path / "table.md").read_text().strip()
     assert text.count("| stylegallery | 1 | 2 |") == 1
-    assert text.count("| styleid | 2 | 2 |") == 2  # its own figures, and ours against it
+    assert text.count("| stylegallery preview | 2 | 2 |") == 2  # its figures, and ours against it
     assert all(0 < row["ssim"] < 1 and row["regional_gram_ratio"] > 0 for row in rows)
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 8
     with Image.open(tmp_path / "sheet-0.png") as sheet:
