@@ -33,14 +33,15 @@ def main(arguments: list[str] | None = None) -> None:
         run = _restyle(prefect, Path(home))
         name = "restyle-catalog/stylegallery"
         deployment = prefect.ask(lambda client: client.read_deployment_by_name(name)).id
+        pages = [
+            ("deployments", "deployments", 900),
+            ("form", f"deployments/deployment/{deployment}/run", 5600),
+            ("run", f"runs/flow-run/{run}?tab=Logs", 1400),
+            ("artifacts", f"runs/flow-run/{run}?tab=Artifacts", 1400),
+            *((key, f"artifacts/artifact/{one}", 900) for key, one in _artifacts(prefect, run)),
+        ]
         with chromium() as browser:
-            for title, path, height in (
-                ("deployments", "deployments", 900),
-                ("form", f"deployments/deployment/{deployment}/run", 5600),
-                ("run", f"runs/flow-run/{run}?tab=Logs", 1400),
-                ("artifacts", f"runs/flow-run/{run}?tab=Artifacts", 1400),
-                *((key, f"artifacts/artifact/{one}", 900) for key, one in _artifacts(prefect, run)),
-            ):
+            for title, path, height in pages:
                 page = browser.new_page(viewport={"width": _WIDTH, "height": height})
                 _take(page, f"{prefect.url}/{path}", out / f"{title}.png")
                 page.close()
