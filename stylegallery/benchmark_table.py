@@ -19,6 +19,10 @@ HIGHER = ("ssim", "edge_agreement")
 """Figures of the table, by which way is better; those of style first."""
 
 
+_FEWEST = 8
+"""Pairs from which a difference is called one: intervals of fewer are too narrow."""
+
+
 def summary_table(rows: Sequence[BenchmarkRow], frechet: dict[str, Interval]) -> str:
     """Return a Markdown table: a line for each way, each figure with half its 95 % interval.
 
@@ -43,8 +47,8 @@ def comparison_table(rows: Sequence[BenchmarkRow], ours: str = "stylegallery") -
     """Return a Markdown table of what a method gains over each other way, pair by pair.
 
     A cell is the mean of the differences on the same pairs with half its 95 % interval, counted so
-    that above 0 is better; bold where the interval is all on the good side, and marked `behind`
-    where it is all on the bad side.
+    that above 0 is better; with eight pairs or more it is bold where the interval is all on the
+    good side, and marked `behind` where it is all on the bad side.
 
     Args:
         rows: Of all pairs.
@@ -94,6 +98,8 @@ def _gain(both: list[tuple[BenchmarkRow, BenchmarkRow]], name: str) -> str:
         return ""
     span = mean_interval(np.array(gains))
     text = f"{span.value:+.3f} ± {(span.high - span.low) / 2:.3f}"
+    if len(gains) < _FEWEST:
+        return text
     if span.low > 0:
         return f"**{text}**"
     return f"{text} behind" if span.high < 0 else text

@@ -107,6 +107,9 @@ def test_who_is_ahead_shows_pair_by_pair() -> None:
     undecided = comparison_table([*ours, *even]).splitlines()[2]
     assert "**" not in undecided
     assert "behind" not in undecided
+    few = comparison_table([*ours[:7], *theirs[:7]]).splitlines()[2]
+    assert "+0.030 ± 0.000" in few
+    assert "**" not in few  # too few to call it
 
 
 def test_means_stand_with_their_intervals() -> None:
