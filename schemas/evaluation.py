@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.base import Frozen, Row
 
@@ -89,7 +89,7 @@ class Borrowed(Frozen):
     )
 
 
-GATES_SCHEMA: dict[str, Any] = {
+_GATES_SCHEMA: dict[str, Any] = {
     "items": {
         "type": "string",
         "pattern": rf"^\s*({'|'.join(ItemFigures.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
@@ -131,6 +131,26 @@ class Gate:
         if value >= self.bound if below else value <= self.bound:
             return ""
         return f"{self.figure} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
+
+
+def _parsed(gates: list[str]) -> list[str]:
+    for text in gates:
+        Gate.parse(text)
+    return gates
+
+
+Gates = Annotated[
+    list[str],
+    AfterValidator(_parsed),
+    Field(
+        title="Quality gates",
+        description="A result that misses one is flagged, such as `ssim >= 0.5` or "
+        "`protected_difference <= 0`.",
+        examples=[["ssim >= 0.5", "structure_distance <= 0.05"]],
+        json_schema_extra=_GATES_SCHEMA,
+    ),
+]
+"""What results are to keep, as a form and the command line take it."""
 
 
 class RegionFigures(Row):

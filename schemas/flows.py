@@ -1,12 +1,12 @@
 """Parameters of the flows beside `restyle-catalog`; the Prefect forms are made of these."""
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
-from schemas.evaluation import GATES_SCHEMA, Borrowed, Gate
+from schemas.evaluation import Borrowed, Gates
 from schemas.params import StyleParams
-from schemas.run import URI_PATTERN, PoolSpec, RestyleSpec
+from schemas.run import URI_PATTERN, GalleryUris, OnlyGalleries, PoolSpec, RestyleSpec
 
 
 class PreviewSpec(RestyleSpec):
@@ -27,23 +27,14 @@ class PreviewSpec(RestyleSpec):
 class PrepareSpec(Frozen):
     """Galleries to be analysed before a run, so that its actors find that done."""
 
-    galleries: list[str] = Field(
-        min_length=1,
-        title="Galleries",
-        description="Parquet manifests of the style galleries.",
-        examples=[["s3://brand/galleries.parquet"]],
-    )
+    galleries: GalleryUris
     output: str = Field(
         pattern=URI_PATTERN,
         title="Output",
         description="Folder or S3 prefix of the runs to come; what is found goes to prepared/.",
         examples=["s3://brand/restyled"],
     )
-    only: list[str] = Field(
-        [],
-        title="Only these galleries",
-        description="Ids of the galleries to prepare; empty means all in the manifests.",
-    )
+    only: OnlyGalleries = Field([])
     params: StyleParams = Field(
         StyleParams(), title="Style", description="As for the runs to come."
     )
@@ -68,23 +59,10 @@ class EvaluateSpec(Borrowed):
         description="Id of the run: a folder name below runs/.",
         examples=["run-0123456789ab"],
     )
-    gates: list[str] = Field(
-        [],
-        title="Quality gates",
-        description="A result that misses one is flagged, such as `ssim >= 0.5`.",
-        examples=[["ssim >= 0.5", "structure_distance <= 0.05"]],
-        json_schema_extra=GATES_SCHEMA,
-    )
+    gates: Gates = Field([])
     ray_address: str = Field(
         "local",
         min_length=1,
         title="Ray address",
         description="`local` starts Ray here; `auto` or host:port joins a cluster.",
     )
-
-    @field_validator("gates")
-    @classmethod
-    def _are_gates(cls, given: list[str]) -> list[str]:
-        for text in given:
-            Gate.parse(text)
-        return given

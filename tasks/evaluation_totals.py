@@ -89,10 +89,9 @@ class Totals:
 
     def _gallery(self, name: str, layout: Layout) -> GalleryFigures:
         assets = self._assets[name]
-        places = np.unique(np.arange(min(_SAMPLE, len(assets))) * len(assets) // _SAMPLE)
-        if len(assets) <= _SAMPLE:
-            places = np.arange(len(assets))
-        chosen = [storage.join(self._files.output, assets[place]) for place in places]
+        count = min(_SAMPLE, len(assets))
+        evenly = (assets[place * len(assets) // count] for place in range(count))
+        chosen = [storage.join(self._files.output, asset) for asset in evenly]
         made = _all_vectors(chosen, layout)
         wanted = _all_vectors(self._references[name], layout)
         if not len(made) or not len(wanted):
