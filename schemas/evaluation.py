@@ -89,6 +89,20 @@ class Borrowed(Frozen):
     )
 
 
+def check_measured(gates: list[str], borrowed: Borrowed) -> None:
+    """Refuse gates on figures that will not be there, which every result would pass unseen.
+
+    Raises:
+        ValueError: a gate is none, or its figure needs weights that are not given.
+    """
+    for name in (Gate.parse(text).figure for text in gates):
+        if name in Borrowed.model_fields and not getattr(borrowed, name):
+            raise ValueError(
+                f"a gate on `{name}` needs its weights; give them to `stylegallery evaluate "
+                f"--{name} FILE` once the run is over"
+            )
+
+
 _GATES_SCHEMA: dict[str, Any] = {
     "items": {
         "type": "string",

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
-from schemas.evaluation import Gates
+from schemas.evaluation import Borrowed, Gates, check_measured
 from schemas.params import StyleParams
 
 URI_PATTERN = (
@@ -162,6 +162,12 @@ class RestyleSpec(Frozen):
     )
     engine: EngineSpec = Field(EngineSpec(), title="Engine", description="Model, encoder, device.")
     pool: PoolSpec = Field(PoolSpec(), title="Pool", description="How many engines, on what.")
+
+    @field_validator("gates")
+    @classmethod
+    def _can_be_measured(cls, gates: list[str]) -> list[str]:
+        check_measured(gates, Borrowed())
+        return gates
 
     @property
     def judged(self) -> bool:

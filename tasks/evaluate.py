@@ -11,7 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.arrow import from_table, to_table
-from schemas.evaluation import Borrowed, EvaluationSummary, Gate, ItemEvaluation
+from schemas.evaluation import (
+    Borrowed,
+    EvaluationSummary,
+    Gate,
+    ItemEvaluation,
+    check_measured,
+)
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from schemas.work import WorkItem
@@ -59,14 +65,16 @@ def evaluate(
         PoolError: Ray cannot be reached.
         RecordError: a table of the run is damaged.
         StorageError: the output cannot be read or written.
-        ValueError: a gate is none.
+        ValueError: a gate is none, or its figure is not measured.
     """
     files = RunFiles(storage.absolute(output), run_id)
-    wanted = [Gate.parse(text) for text in gates]
+    chosen, nets = list(gates), borrowed or Borrowed()
+    check_measured(chosen, nets)
+    wanted = [Gate.parse(text) for text in chosen]
     names = tables.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
-    totals, nets = Totals(files, list(gates)), borrowed or Borrowed()
+    totals = Totals(files, chosen)
     for place in filter(None, (nets.lpips, nets.csd)):
         if not Path(place).is_file():
             raise ModelNotFound(f"{place} is no file; give the weights' path, or leave it out.")

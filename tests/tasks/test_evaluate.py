@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from schemas.evaluation import Gate, ItemEvaluation, ItemFigures
+from schemas.run import RestyleSpec
 from tasks import tables
 from tasks.errors import FileMissing
 from tasks.evaluate import evaluate
@@ -109,6 +110,14 @@ def test_without_results_there_is_nothing_to_measure(tmp_path: Path) -> None:
 def test_what_is_no_gate_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Gate.parse(text)
+
+
+def test_a_gate_on_what_is_not_measured_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a gate on `lpips` needs its weights; give them"):
+        evaluate(str(tmp_path), "run-0", ["lpips <= 0.4"])
+    places = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "o"}
+    with pytest.raises(ValueError, match="a gate on `csd` needs its weights"):
+        RestyleSpec.model_validate({**places, "gates": ["csd >= 0.4"]})
 
 
 def test_gates_say_what_is_wrong() -> None:
