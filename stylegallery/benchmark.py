@@ -1,5 +1,6 @@
 """Methods side by side: the same pairs, model and machine, and the same figures for all."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,12 +67,13 @@ class Entry:
 
 
 def pairs_of(contents: Path, styles: Path, count: int, references: int) -> list[Pair]:
-    """Return `count` pairs, contents and references at even distances in the order of names.
+    """Return `count` pairs; fewer are the first of more, so that a benchmark can grow.
 
     Args:
         contents: Folder of images.
         styles: Folder of families, each a folder of images.
-        count: How many. Families take turns, then their references do.
+        count: How many. Contents and families take turns far apart in the order of names, so that
+            any number of pairs is spread over all; then the references of a family do.
         references: Most references of a pair; families with fewer are left out.
 
     Raises:
@@ -90,10 +92,10 @@ def pairs_of(contents: Path, styles: Path, count: int, references: int) -> list[
         )
     pairs = []
     for number in range(count):
-        name, members = families[number % len(families)]
+        name, members = families[_turn(number, len(families))]
         first = number // len(families)
         chosen = tuple(members[(first + k) % len(members)] for k in range(references))
-        pairs.append(Pair(photos[number * len(photos) // count % len(photos)], name, chosen))
+        pairs.append(Pair(photos[_turn(number, len(photos))], name, chosen))
     return pairs
 
 
@@ -170,6 +172,12 @@ def region_pairs(
             )
         )
     return pairs
+
+
+def _turn(number: int, size: int) -> int:
+    """Return whose turn it is: each once in a round, neighbours far apart (golden section)."""
+    steps = [step for step in range(1, size + 1) if math.gcd(step, size) == 1]
+    return number * min(steps, key=lambda step: abs(step - 0.618 * size)) % size
 
 
 def _images(folder: Path) -> list[Path]:

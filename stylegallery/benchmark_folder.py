@@ -35,7 +35,7 @@ class BenchmarkFolder:
 
     def has(self, pair: Pair, entry: Entry) -> bool:
         """Tell whether a picture is made already."""
-        return (pair.name, entry.name) in self._rows and self._picture(pair, entry).exists()
+        return self._made(pair, entry) and self._picture(pair, entry).exists()
 
     def keep(self, pair: Pair, entry: Entry, row: BenchmarkRow, picture: Picture) -> None:
         """Write a picture down, then its row."""
@@ -46,31 +46,58 @@ class BenchmarkFolder:
         self._write(self._rows_file, out.getvalue())
 
     def write(self, pairs: Sequence[Pair], entries: Sequence[Entry]) -> str:
-        """Write `table.md` and the contact sheets; return the text of the tables."""
-        rows = [self._rows[pair.name, entry.name] for entry in entries for pair in pairs]
-        frechet = {entry.name: self._frechet(pairs, entry) for entry in entries}
+        """Write `table.md` and the contact sheets of all that is made; return the tables' text.
+
+        Args:
+            pairs: Those that count; a way need not have been tried on all of them.
+            entries: Ways in their order; what earlier calls made in other ways comes after them.
+        """
+        counts = list(dict.fromkeys(entry.references for entry in entries))
+        earlier = [Entry(row.method, row.preset, row.references) for row in self._rows.values()]
+        ways = [
+            way
+            for way in dict.fromkeys([*entries, *earlier])
+            if way.references in counts and any(self._made(pair, way) for pair in pairs)
+        ]
+        rows = [self._rows[p.name, w.name] for w in ways for p in pairs if self._made(p, w)]
+        frechet: dict[str, Interval] = {}
+        for count in counts:
+            alike = [way for way in ways if way.references == count]
+            shared = [p for p in pairs if all(self._made(p, way) for way in alike)]
+            if len(shared) > 1:
+                frechet |= {way.name: self._frechet(shared, way) for way in alike}
+            self._write_sheets(pairs, alike, count)
         text = f"{summary_table(rows, frechet)}\n\n{comparison_table(rows)}\n"
         self._write(self._home / "table.md", text.encode())
-        for first in range(0, len(pairs), _SHEET_ROWS):
-            sheet = [self._cells(pair, entries) for pair in pairs[first : first + _SHEET_ROWS]]
-            out = io.BytesIO()
-            contact_sheet(sheet).save(out, "PNG")
-            self._write(self._home / f"sheet-{first // _SHEET_ROWS}.png", out.getvalue())
         return text
 
-    def _frechet(self, pairs: Sequence[Pair], entry: Entry) -> Interval:
+    def _made(self, pair: Pair, way: Entry) -> bool:
+        return (pair.name, way.name) in self._rows
+
+    def _frechet(self, pairs: Sequence[Pair], way: Entry) -> Interval:
         judge = Judge()
-        made = [self._picture(pair, entry) for pair in pairs]
-        used = sorted({path for pair in pairs for path in pair.references[: entry.references]})
+        made = [self._picture(pair, way) for pair in pairs]
+        used = sorted({path for pair in pairs for path in pair.references[: way.references]})
         sets = [
             np.stack([judge.vectors(images.open_picture(path).pixels).numpy() for path in paths])
             for paths in (made, used)
         ]
         return frechet_interval(sets[0].astype(np.float64), sets[1].astype(np.float64))
 
-    def _cells(self, pair: Pair, entries: Sequence[Entry]) -> list[Cell]:
-        shown = [("original", pair.content), (pair.family, pair.references[0])]
-        shown += [(entry.name, self._picture(pair, entry)) for entry in entries]
+    def _write_sheets(self, pairs: Sequence[Pair], ways: Sequence[Entry], references: int) -> None:
+        for first in range(0, len(pairs), _SHEET_ROWS):
+            sheet = [
+                self._cells(pair, ways, references) for pair in pairs[first : first + _SHEET_ROWS]
+            ]
+            out = io.BytesIO()
+            contact_sheet(sheet).save(out, "PNG")
+            name = f"sheet-{references}-{first // _SHEET_ROWS}.png"
+            self._write(self._home / name, out.getvalue())
+
+    def _cells(self, pair: Pair, ways: Sequence[Entry], references: int) -> list[Cell]:
+        shown = [("original", pair.content)]
+        shown += [(pair.family, path) for path in pair.references[:references]]
+        shown += [(way.name, self._picture(pair, way)) for way in ways if self._made(pair, way)]
         return [(text, photo(images.open_picture(path))) for text, path in shown]
 
     def _picture(self, pair: Pair, entry: Entry) -> Path:

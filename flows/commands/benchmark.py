@@ -35,7 +35,8 @@ def benchmark(
     pairs: Annotated[
         int,
         Parameter(
-            help="Pairs of photo and style, at even distances.", validator=validators.Number(gte=1)
+            help="Pairs of photo and style; fewer are the first of more.",
+            validator=validators.Number(gte=1),
         ),
     ] = 40,
     model: Annotated[str, Parameter(help="As for `run`.")] = "embedded",
@@ -43,7 +44,8 @@ def benchmark(
 ) -> None:
     """Restyle the same pairs by several methods on one model, and say which is ahead.
 
-    The same command again goes on where it stopped.
+    The same command again goes on where it stopped; another with the same folder adds its methods
+    or pairs, and the table holds all of them.
     """
     from stylegallery import StyleGallery
     from stylegallery.benchmark import Bench, Entry, pairs_of

@@ -1,5 +1,6 @@
 """Benchmarks: pairs, tables that say who is ahead, and a run that goes on where it stopped."""
 
+import itertools
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ from PIL import Image
 
 from flows.commands.benchmark import benchmark
 from schemas.benchmark import BenchmarkRow
+from schemas.presets import Preset
 from stylegallery.benchmark import BadFolder, Pair, pairs_of
 from stylegallery.benchmark_table import comparison_table, summary_table
 from stylegallery.metrics.sets import Interval
@@ -33,16 +35,29 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_contents_and_families_are_spread_over_the_pairs(folders: Path) -> None:
+def test_contents_and_families_take_turns(folders: Path) -> None:
     pairs = pairs_of(folders / "contents", folders / "styles", 4, 1)
     assert [pair.name for pair in pairs] == [
         "cat-Blue-0",
-        "cat-Grain-0",
-        "cup-Blue-1",
+        "cup-Grain-0",
+        "cat-Blue-1",
         "cup-Grain-1",
     ]
     two = pairs_of(folders / "contents", folders / "styles", 2, 2)
     assert [len(pair.references) for pair in two] == [2, 2]
+
+
+def test_few_pairs_are_the_first_of_many_and_spread_over_all(tmp_path: Path) -> None:
+    for number in range(10):
+        save(tmp_path / "contents" / f"{number}.png", photo())
+    for family in range(25):
+        save(tmp_path / "styles" / f"{family:02}" / "a.png", other())
+    many = pairs_of(tmp_path / "contents", tmp_path / "styles", 50, 1)
+    assert pairs_of(tmp_path / "contents", tmp_path / "styles", 8, 1) == many[:8]
+    assert len({pair.content for pair in many[:10]}) == 10
+    assert len({pair.family for pair in many[:25]}) == 25
+    numbers = sorted(int(pair.family) for pair in many[:8])
+    assert max(b - a for a, b in itertools.pairwise(numbers)) <= 6
 
 
 def test_folders_of_another_layout_are_refused(folders: Path, tmp_path: Path) -> None:
@@ -59,17 +74,17 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def call(pairs: int) -> str:
+    def call(pairs: int, *presets: Preset) -> str:
         benchmark(
             contents=folders / "contents", styles=folders / "styles", out=tmp_path,
-            methods=["stylegallery"], presets=["balanced", "preview"], references=[1, 2],
+            methods=["stylegallery"], presets=list(presets), references=[1, 2],
             pairs=pairs, model=str(folders / "model"), device="cpu",
         )  # fmt: skip
         return capsys.readouterr().out
 
-    call(1)
+    call(1, "balanced", "preview")
     first = pq.read_table(tmp_path / "rows.parquet").to_pylist()
-    text = call(2)
+    text = call(2, "balanced", "preview")
     rows = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert (len(first), len(rows)) == (4, 8)
     assert rows[:4] == first  # what was made is not made again
@@ -78,11 +93,12 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     assert text.count("| stylegallery preview | 2 | 2 |") == 2  # its figures, and ours against it
     assert all(0 < row["ssim"] < 1 and row["regional_gram_ratio"] > 0 for row in rows)
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 8
-    with Image.open(tmp_path / "sheet-0.png") as sheet:
+    with Image.open(tmp_path / "sheet-2-0.png") as sheet:
         assert sheet.width > 5 * 300
     assert not list(tmp_path.rglob("*.draft"))
     monkeypatch.setattr("stylegallery.StyleGallery.load", None)
-    assert call(2) == text  # all is there: no engine is loaded
+    assert call(2, "balanced") == text  # all is there: no engine is loaded, and nothing is lost
+    assert "| stylegallery preview | 1 | 1 |" in call(1, "balanced")
 
 
 def row(pair: int, method: str, gram: float, ssim: float) -> BenchmarkRow:
