@@ -6,6 +6,8 @@ Import this before anything that imports prefect.
 import logging
 import os
 
+from tasks.logs import set_up_prefect
+
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
@@ -15,6 +17,7 @@ def quiet_prefect(*, verbose: bool) -> None:
     What ends a run comes back to the command line as an exception and is shown there, so nothing
     is hidden. The Prefect server gets all messages either way.
     """
+    set_up_prefect()
     if verbose:
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")

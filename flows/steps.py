@@ -18,6 +18,7 @@ from flows.progress import Announcer
 from schemas.run import RestyleSpec, RunSummary
 from tasks import evaluate, execute, finalize, planning, report
 from tasks.errors import StorageError, TaskError
+from tasks.logs import about
 from tasks.progress import Progress
 from tasks.run_lock import RunLock, RunLostError, holding
 
@@ -115,7 +116,7 @@ def on_record(job: Job) -> Iterator[None]:
     Raises:
         RunBusyError: another driver is at it; nothing is written then.
     """
-    with holding(job.plan.files) as job.lock, _said(job):
+    with about(run_id=job.plan.run_id), holding(job.plan.files) as job.lock, _said(job):
         yield
 
 

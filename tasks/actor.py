@@ -12,6 +12,8 @@ from schemas.result import ItemResult
 from tasks.faults import MEMORY_ERRORS, is_sticky
 from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment, Event, Started
+from tasks.logs import set_up_actor
+from tasks.watch import Finds
 
 if TYPE_CHECKING:
     from tasks.item import Finish
@@ -35,6 +37,7 @@ class StyleActor:
         from stylegallery import StyleGallery
         from tasks.bench import Bench
 
+        set_up_actor(setup.run_id)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
@@ -45,6 +48,7 @@ class StyleActor:
             fingerprint=setup.engine_fingerprint,
             batch=setup.batch,
         )
+        self._finds = Finds()
 
     def ready(self) -> int:
         """Answer with the process id once the engine is loaded."""
@@ -82,7 +86,9 @@ class StyleActor:
         from tasks.sources import read_ahead
 
         read_ahead(self._bench, [assignment.item for assignment in rest[: self._bench.batch]])
-        return restyle_items(self._bench, group)
+        finishes = restyle_items(self._bench, group)
+        self._finds.take(self._bench.found)
+        return finishes
 
     def _rows(self, writing: deque["_Writing"], most: int) -> Iterator[ItemResult]:
         """Yield the rows of what is written, in order, and wait until `most` are not."""
@@ -97,6 +103,7 @@ class StyleActor:
             os._exit(1)
         if row.error and row.error.type in MEMORY_ERRORS:
             self._bench.free_memory()
+        self._say(assignment, row)
         return row.model_copy(
             update={
                 "attempts": assignment.attempt,
@@ -105,6 +112,22 @@ class StyleActor:
                 "run_id": self._setup.run_id,
             }
         )
+
+    def _say(self, assignment: Assignment, row: ItemResult) -> None:
+        seconds = round(sum(row.timings.values()), 3)
+        told = {
+            "plan_part": assignment.part,
+            **key_of(row)._asdict(),
+            "attempt": assignment.attempt,
+            "status": row.status,
+            "seconds": seconds,
+        }
+        if row.error is None:
+            logger.info("%s: ok in %g s", row.item_id[:12], seconds, extra=told)
+        else:
+            said, stage = row.error.message, row.error.stage
+            told |= {"stage": stage, "error": row.error.type}
+            logger.warning("%s in %s: %s", row.item_id[:12], stage, said, extra=told)
 
 
 _Writing = tuple[Assignment, "Future[ItemResult]"]

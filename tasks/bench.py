@@ -1,6 +1,7 @@
 """What an actor works with from its first item to its last."""
 
 import gc
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ class Bench:
         written: Paths of region maps known to stand.
         fingerprint: Of the engine, for the assets' notes.
         batch: How many items may share the engine's calls; falls when memory does not suffice.
+        found: How many images were found in `memory`, in the `prepared` store, or `computed`.
     """
 
     engine: StyleGallery
@@ -33,6 +35,7 @@ class Bench:
     written: set[str] = field(default_factory=set)
     fingerprint: str = ""
     batch: int = 1
+    found: Counter[str] = field(default_factory=Counter)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     _coming: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ import ray
 from schemas.run import PoolSpec
 from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
+from tasks.logs import FORMAT_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _PASSED_ON = (
     "AWS_RESPONSE_CHECKSUM_VALIDATION",
     "HF_HUB_OFFLINE",
     *OPERATOR_VARIABLES,
+    FORMAT_VARIABLE,
 )
 """Settings for actors elsewhere. Keys are not among them: nodes bring their own role."""
 

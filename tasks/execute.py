@@ -67,7 +67,7 @@ def execute(
 def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
     """Yield what is left to do, in the plan's order; items are made when they are asked for."""
     offset = 0
-    for _, part in plan.items.parts():
+    for name, part in plan.items.parts():
         here = slice(offset, offset + len(part))
         offset += len(part)
         left = (~known.done[here]).nonzero()[0]
@@ -76,7 +76,7 @@ def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
             places = left[begin : begin + _SOME]
             items = from_table(part.take(pa.array(places)), WorkItem)
             for place, item in zip(places, items, strict=True):
-                yield Assignment(item, adopt=bool(standing[place]))
+                yield Assignment(item, adopt=bool(standing[place]), part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

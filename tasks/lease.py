@@ -19,12 +19,14 @@ class Assignment:
         adopt: True when its asset may stand already.
         alone: True when an actor died while it had this item and others in hand: which of them
             was to blame shows when each is done by itself.
+        part: Name of the plan's file that holds it.
     """
 
     item: WorkItem
     attempt: int = 1
     adopt: bool = False
     alone: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)

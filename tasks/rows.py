@@ -1,7 +1,6 @@
 """Every way out of an item is one row: these write it."""
 
 import hashlib
-import logging
 import traceback
 from datetime import UTC, datetime
 
@@ -10,12 +9,11 @@ from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from stylegallery.wording import clean, one_line
 from tasks.faults import is_transient
+from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment
 from tasks.notes import Note
 from tasks.redact import redacted
 from tasks.stages import Stages
-
-logger = logging.getLogger(__name__)
 
 _TRACEBACK_CHARS = 4000
 
@@ -23,7 +21,7 @@ _TRACEBACK_CHARS = 4000
 def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResult:
     """Return the row of an item whose asset stands, as its note tells."""
     return ItemResult(
-        **_identity(item),
+        **key_of(item)._asdict(),
         status="ok",
         asset_uri=item.asset_key,
         asset_sha256=hashlib.sha256(data).hexdigest(),
@@ -51,10 +49,9 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
     message, tail = one_line(redacted(str(error))) or type(error).__name__, ""
     if status == "failed":
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        logger.warning("%s in %s: %s", item.item_id[:12], stages.current, message)
     return ItemResult.model_validate(
         {
-            **_identity(item),
+            **key_of(item)._asdict(),
             "status": status,
             "timings": stages.total(),
             "seed": item.seed,
@@ -87,7 +84,7 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
     )
     return ItemResult.model_validate(
         {
-            **_identity(item),
+            **key_of(item)._asdict(),
             "status": "failed",
             "attempts": assignment.attempt,
             "seed": item.seed,
@@ -98,12 +95,3 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
             "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )
-
-
-def _identity(item: WorkItem) -> dict[str, str]:
-    return {
-        "item_id": item.item_id,
-        "product_id": item.product_id,
-        "view": item.view,
-        "gallery_id": item.gallery_id,
-    }

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -179,7 +180,8 @@ def holding(files: RunFiles) -> Iterator[RunLock]:
     """
     lock = RunLock(files)
     lock.take()
-    beats = threading.Thread(target=lock.keep, name="run-lock", daemon=True)
+    here = copy_context()  # what log lines are about
+    beats = threading.Thread(target=here.run, args=(lock.keep,), name="run-lock", daemon=True)
     beats.start()
     try:
         yield lock

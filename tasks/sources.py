@@ -83,6 +83,8 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
 def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
     """Return what is known of an image: held in memory, kept in the output, or computed now."""
     key = _key_of(bench, source)
+    if key in bench.cache:
+        bench.found["memory"] += 1
     return bench.cache.get(key, lambda: _prepare(bench, source, key))
 
 
@@ -103,6 +105,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
         if not storage.exists(place):
             storage.write_bytes(place, map_png)
         bench.written.add(path)
+    bench.found["prepared" if kept else "computed"] += 1
     if kept is None:
         keep(bench.output, key, prepared)
     return Prepared(prepared, path)

@@ -3,14 +3,17 @@
 The figures go to Prometheus through the endpoint that Ray opens on each node, which adds node and
 session to them: `ray_stylegallery_items_total` by status and gallery,
 `ray_stylegallery_retries_total`, `ray_stylegallery_stage_seconds` by stage,
-`ray_stylegallery_queue` and `ray_stylegallery_actors`.
+`ray_stylegallery_queue` and `ray_stylegallery_actors`; actors add
+`ray_stylegallery_images_total` by where an image was found.
 """
 
 import logging
+from collections import Counter as Counts
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from schemas.result import ItemResult
+from tasks.keys import key_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,4 +61,21 @@ class Watch:
             return
         name = f"{row.product_id}/{row.view} in {row.gallery_id} (item {row.item_id[:12]})"
         ended = "is tried again" if again else row.status
-        logger.warning("%s: %s in %s: %s", name, ended, row.error.stage, row.error.message)
+        said, stage = row.error.message, row.error.stage
+        logger.warning("%s: %s in %s: %s", name, ended, stage, said, extra=key_of(row)._asdict())
+
+
+class Finds:
+    """Tells from an actor how often an image was known already: what the caches are worth."""
+
+    def __init__(self) -> None:
+        """Register the figure with Ray, which must run."""
+        self._images = Counter(
+            "stylegallery_images_total", "Images made ready, by where they were found.", ("found",)
+        )
+
+    def take(self, found: Counts[str]) -> None:
+        """Tell what was counted, and begin to count anew."""
+        for place, count in found.items():
+            self._images.inc(count, tags={"found": place})
+        found.clear()

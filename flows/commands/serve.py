@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from flows.settings import from_file, resolve
 from flows.usage import UsageError
+from tasks.logs import set_up_prefect
 
 _FORWARDED = "flows,tasks,stylegallery"
 
@@ -39,6 +40,7 @@ def serve(
     # What the batch logs with its item ids goes to the run's page; other threads have none.
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", _FORWARDED)
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    set_up_prefect()
     from prefect import serve as serve_all
 
     from flows.deployments import deployments

@@ -1,6 +1,7 @@
 """Operated from a real Prefect server: deployments started and cancelled through its API."""
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,18 @@ SECRET = "planted-Secret/Key+0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+def ray_logs() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp"
+    ) as home:  # its sockets' paths: short
+        yield Path(home)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory, ray_logs: Path) -> Iterator[Prefect]:
     secrets = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000000", "AWS_SECRET_ACCESS_KEY": SECRET}
-    with served(tmp_path_factory.mktemp("served"), more=secrets) as found:
+    logs = {"STYLEGALLERY_LOG_FORMAT": "json", "RAY_TMPDIR": str(ray_logs)}
+    with served(tmp_path_factory.mktemp("served"), more=secrets | logs) as found:
         yield found
 
 
@@ -57,7 +67,7 @@ def make_spec(home: Path, model: Path, photos: list[CatalogRow], **more: Any) ->
 
 
 def test_a_run_started_in_the_ui_ends_with_its_state_artifacts_and_outputs(
-    prefect: Prefect, tmp_path: Path, model: Path
+    prefect: Prefect, tmp_path: Path, model: Path, ray_logs: Path
 ) -> None:
     photos = [CatalogRow(product_id=f"p{i}", image_uri="cup.png", seed=i) for i in range(2)]
     photos.append(CatalogRow(product_id="gone", image_uri="gone.png"))
@@ -88,7 +98,23 @@ def test_a_run_started_in_the_ui_ends_with_its_state_artifacts_and_outputs(
     told = [logs, json.dumps(found), prefect.log.read_text(errors="replace")]
     told += [path.read_text(errors="replace") for path in Path(spec.output, "runs").rglob("*.json")]
     told.append(Path(plan.files.report).read_text())
-    assert not any(SECRET in text or "AKIAPLANTED" in text for text in told)
+    actors = "".join(path.read_text() for path in ray_logs.rglob("worker-*.err"))
+    assert not any(SECRET in text or "AKIAPLANTED" in text for text in [*told, actors])
+    _check_lines(prefect.log.read_text(), actors, plan.run_id, str(run))
+
+
+def _check_lines(driver: str, actors: str, run_id: str, flow_run: str) -> None:
+    """Look for the item that came to nothing, and for each item's end, in lines for machines."""
+    lines = [json.loads(line) for line in driver.splitlines() if line.startswith("{")]
+    (bad,) = [line for line in lines if "gone/main in field" in line["message"]]
+    assert (bad["product_id"], bad["gallery_id"]) == ("gone", "field")
+    assert (bad["run_id"], bad["levelname"]) == (run_id, "WARNING")
+    assert any(line.get("flow_run_id") == flow_run for line in lines)
+    ends = [json.loads(line) for line in actors.splitlines() if line.startswith("{")]
+    ended = {line["product_id"]: line["status"] for line in ends if "status" in line}
+    assert ended == {"p0": "ok", "p1": "ok", "gone": "rejected"}
+    assert {line["run_id"] for line in ends} == {run_id}
+    assert all(line["plan_part"] for line in ends if "status" in line)
 
 
 def test_too_many_failures_fail_the_flow_run_and_keep_what_is_done(

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter as Counts
 from pathlib import Path
 
 import pytest
 
 from schemas.result import ErrorInfo, ItemResult
 from tasks import watch
-from tasks.watch import Watch
+from tasks.watch import Finds, Watch
 from tests.s3_server import free_port
 
 
@@ -65,6 +66,11 @@ def test_figures_are_at_rays_endpoint() -> None:
     assert 'gallery="ink"' in ended[0]
     assert ended[0].endswith(" 2.0")
     assert any('stage="stylize"' in line for line in lines("stage_seconds_sum"))
+    images = {
+        line.split('found="')[1].split('"')[0]: float(line.split()[-1])
+        for line in lines("images_total")
+    }
+    assert images == {"memory": 5.0, "computed": 2.0}
     for name, value in (("queue", 7.0), ("actors", 2.0), ("retries_total", 1.0)):
         assert [float(line.split()[-1]) for line in lines(name)] == [value]
 
@@ -80,6 +86,9 @@ def main(port: int) -> None:
     eyes.row(row("rejected", "x"), again=False)
     eyes.row(row("rejected", "x"), again=False)
     eyes.load(7, 2)
+    found = Counts(memory=5, computed=2)
+    Finds().take(found)
+    assert not found
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         time.sleep(1)

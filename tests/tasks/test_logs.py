@@ -1,0 +1,29 @@
+"""Lines for machines: JSON, one object a line, with the ids that it is about."""
+
+import json
+import logging
+from typing import Any
+
+from tasks.logs import JsonLines, about
+
+
+def line(formatter: JsonLines, text: str, **extra: str) -> dict[str, Any]:
+    record = logging.getLogger("tasks.x").makeRecord(
+        "tasks.x", logging.WARNING, "f", 1, text, (), None, extra=extra
+    )
+    said = formatter.format(record)
+    assert "\n" not in said
+    return json.loads(said)
+
+
+def test_a_line_says_what_it_is_about_and_the_record_itself_comes_first() -> None:
+    formatter = JsonLines("%(message)s", None, "%", run_id="r1")
+    plain = line(formatter, "two\nlines")
+    assert plain.pop("timestamp").endswith("+00:00")
+    assert plain == {
+        "levelname": "WARNING", "name": "tasks.x", "message": "two\nlines", "run_id": "r1",
+    }  # fmt: skip
+    with about(run_id="r2", gallery_id="ink"):
+        inside = line(formatter, "x", gallery_id="oil")
+    assert (inside["run_id"], inside["gallery_id"]) == ("r2", "oil")
+    assert "gallery_id" not in line(formatter, "x")
