@@ -2,14 +2,61 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
 from flows.deployments import NAME, deployments
 from schemas.run import RestyleSpec
+
+_GROUP: dict[str, Any] = {
+    "rayStartParams": {"type": "object", "additionalProperties": {"type": "string"}},
+    "template": {"type": "object", "required": ["spec"]},
+}
+_COUNT = {"type": "integer", "minimum": 0}
+RAY_CLUSTER: dict[str, Any] = {
+    "type": "object",
+    "required": ["headGroupSpec"],
+    "additionalProperties": False,
+    "properties": {
+        "rayVersion": {"type": "string"},
+        "enableInTreeAutoscaling": {"type": "boolean"},
+        "autoscalerOptions": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"idleTimeoutSeconds": _COUNT},
+        },
+        "headGroupSpec": {
+            "type": "object",
+            "required": ["template"],
+            "additionalProperties": False,
+            "properties": _GROUP,
+        },
+        "workerGroupSpecs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["groupName", "minReplicas", "maxReplicas", "template"],
+                "additionalProperties": False,
+                "properties": {
+                    **_GROUP,
+                    "groupName": {"type": "string"},
+                    "replicas": _COUNT,
+                    "minReplicas": _COUNT,
+                    "maxReplicas": _COUNT,
+                },
+            },
+        },
+    },
+}
+"""What we use of KubeRay's RayCluster (ray.io/v1). No package holds its resource definition; pods
+are checked by Kubernetes' own schema."""
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -43,6 +90,14 @@ def test_the_image_is_built_by_the_steps_of_make_install() -> None:
     assert copied == {"flows", "tasks", "stylegallery", "schemas"}
 
 
+def test_the_dockerfile_has_no_fault_that_a_linter_knows() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), "--failure-threshold", "style", "Dockerfile"],
+        cwd=DEPLOY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_image_is_pinned_and_runs_as_nobody_special() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
@@ -51,6 +106,15 @@ def test_the_image_is_pinned_and_runs_as_nobody_special() -> None:
     last = text.rpartition("FROM ")[2]
     assert re.search(r"^USER [1-9]\d*$", last, re.MULTILINE)
     assert "ADD " not in text
+
+
+def test_the_local_stack_follows_the_compose_specification() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec",
+         DEPLOY / "compose.yaml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_local_stack_is_pinned_and_keeps_to_this_machine() -> None:
@@ -62,6 +126,29 @@ def test_the_local_stack_is_pinned_and_keeps_to_this_machine() -> None:
     given = set(re.findall(r"^(\w+)=", (DEPLOY / "example.env").read_text(), re.MULTILINE))
     asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     assert asked == given
+
+
+def test_kubernetes_objects_follow_their_schemas() -> None:
+    version = kubernetes_validate.latest_version()
+    kinds = []
+    for one in documents("kubernetes.yaml"):
+        kinds.append(one["kind"])
+        if one["kind"] == "RayCluster":
+            jsonschema.validate(one["spec"], RAY_CLUSTER)
+        else:
+            kubernetes_validate.validate(one, version, strict=True)
+    assert kinds == ["ServiceAccount", "ConfigMap", "RayCluster", "Deployment"]
+    for pod in pods():
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod}
+        kubernetes_validate.validate(whole, version, strict=True)
+
+
+@pytest.mark.parametrize("spoil", [{"maxReplicas": "8"}, {"minReplica": 0}, {"rayStartParams": 1}])
+def test_a_wrong_group_of_workers_is_seen(spoil: dict[str, Any]) -> None:
+    cluster = next(one for one in documents("kubernetes.yaml") if one["kind"] == "RayCluster")
+    cluster["spec"]["workerGroupSpecs"][0] |= spoil
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(cluster["spec"], RAY_CLUSTER)
 
 
 def test_pods_ask_for_what_they_need_and_are_not_root() -> None:
