@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test test-integration check format clean
 
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -35,8 +35,11 @@ $(STAMP): pyproject.toml requirements.lock
 demo: install ## restyle the bundled photos on this machine; the report lands in demo-out/
 	$(BIN)/stylegallery demo --out demo-out
 
-test: install ## all tests; PYTEST_ARGS="-m 'not slow'" for the quick ones
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install ## the tests but for those below; PYTEST_ARGS="-m 'not slow'" for the quick ones
+	$(BIN)/python -m pytest -m "not integration" $(PYTEST_ARGS)
+
+test-integration: install ## real servers, whole walks through the docs, runs under faults
+	$(BIN)/python -m pytest -m integration $(PYTEST_ARGS)
 
 check: install ## style, types and the direction of imports
 	$(BIN)/ruff check .

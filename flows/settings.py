@@ -20,6 +20,7 @@ from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery.wording import one_line, shown
 from tasks.access import OPERATOR_VARIABLES
+from tasks.logs import FORMAT_VARIABLE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,6 +31,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "pool": PoolSpec,
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
+_NO_SETTINGS: Final = {*OPERATOR_VARIABLES, FORMAT_VARIABLE}
 _LISTS: Final = {"galleries", "only", "loras", "gates"}
 
 _MAX_FILE: Final = 2**20
@@ -78,7 +80,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     """
     layer: Layer = {}
     for variable, text in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable in OPERATOR_VARIABLES:
+        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
         complaint = f"environment variable {_short(variable)} names no setting"

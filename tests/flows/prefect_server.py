@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -21,10 +22,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import State
 
+from tests.documents import ROOT
 from tests.s3_server import free_port
 
 PATIENCE = 240.0
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,27 @@ class Prefect:
         ids = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
         return "\n".join(one.message for one in self.ask(lambda c: c.read_logs(ids, limit=200)))
 
+    @contextmanager
+    def running(self, command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Have a command run for the length of the block."""
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                shlex.split(command), cwd=ROOT, env=self.env, stdout=out, stderr=out
+            )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+    def answers(self, what: Callable[[PrefectClient], Any], *wanted: Any) -> bool:
+        """Tell whether the API answers, with one of some things."""
+        try:
+            found = self.ask(what)
+        except Exception:
+            return False
+        return not wanted or found in wanted
+
     def ask(self, what: Callable[[PrefectClient], Any]) -> Any:
         """Return what the API answers."""
 
@@ -93,56 +115,41 @@ def until(true: Callable[[], bool], *living: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def served(
+def server(
     home: Path, *, ui: bool = False, more: dict[str, str] | None = None
 ) -> Iterator[Prefect]:
-    """Have a server and `stylegallery serve` until the block ends.
+    """Have a server until the block ends.
 
     Args:
         home: Folder for its database and logs.
         ui: Serve the UI as well.
-        more: Environment of both.
+        more: Environment of it, and of what runs beside it.
     """
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "RAY_worker_niceness": "0",
         "OMP_NUM_THREADS": "1",
         **(more or {}),
     }
-    server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, *command: str) -> subprocess.Popen[bytes]:
-        with (home / f"{name}.log").open("wb") as log:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", *command], cwd=_ROOT, env=env, stdout=log, stderr=log
-                )
-            )
-        return processes[-1]
-
     found = Prefect(env, url, home / "serve.log")
-    try:
-        made = start("server", *server, *([] if ui else ["--no-ui"]))
-        until(lambda: _answers(found, lambda c: c.api_healthcheck(), None), made)
-        made = start("serve", "flows.cli", "serve")
-        name = "evaluate-run/stylegallery"  # the last that it makes
-        until(lambda: _answers(found, lambda c: c.read_deployment_by_name(name)), made)
+    with found.running("prefect server start", home / "server.log") as process:
+        until(lambda: found.answers(lambda client: client.api_healthcheck(), None), process)
         yield found
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(timeout=60)
 
 
-def _answers(prefect: Prefect, what: Callable[[PrefectClient], Any], *wanted: Any) -> bool:
-    try:
-        found = prefect.ask(what)
-    except Exception:
-        return False
-    return not wanted or found in wanted
+@contextmanager
+def serving(prefect: Prefect, command: str = "stylegallery serve") -> Iterator[None]:
+    """Have the flows served until the block ends."""
+    with prefect.running(command, prefect.log) as process:
+        name = "evaluate-run/stylegallery"  # the last that it makes
+        until(lambda: prefect.answers(lambda c: c.read_deployment_by_name(name)), process)
+        yield

@@ -17,11 +17,11 @@ from schemas.run import RestyleSpec
 from tasks import planning
 from tasks.ledger import read_ledger
 from tasks.verify import verify
-from tests.flows.prefect_server import Prefect, served, until
+from tests.flows.prefect_server import Prefect, server, serving, until
 from tests.tasks.pictures import noise, save
 from tests.tiny_model import write_tiny_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.timeout(600)]
 
 SECRET = "planted-Secret/Key+0123456789abcdef"
 
@@ -38,7 +38,7 @@ def ray_logs() -> Iterator[Path]:
 def prefect(tmp_path_factory: pytest.TempPathFactory, ray_logs: Path) -> Iterator[Prefect]:
     secrets = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000000", "AWS_SECRET_ACCESS_KEY": SECRET}
     logs = {"STYLEGALLERY_LOG_FORMAT": "json", "RAY_TMPDIR": str(ray_logs)}
-    with served(tmp_path_factory.mktemp("served"), more=secrets | logs) as found:
+    with server(tmp_path_factory.mktemp("served"), more=secrets | logs) as found, serving(found):
         yield found
 
 

@@ -50,7 +50,8 @@ def test_what_is_named_anywhere_beats_the_preset_of_a_stronger_source() -> None:
 
 
 def test_lists_in_the_environment_are_separated_by_commas() -> None:
-    layer = from_environment({"STYLEGALLERY_GALLERIES": "a.parquet,b.parquet", "HOME": "/"})
+    others = {"HOME": "/", "STYLEGALLERY_LOG_FORMAT": "json", "STYLEGALLERY_ALLOWED_ROOTS": "/x"}
+    layer = from_environment({"STYLEGALLERY_GALLERIES": "a.parquet,b.parquet", **others})
     assert layer == {"galleries": ["a.parquet", "b.parquet"]}
 
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from schemas.manifest import CatalogRow
 from tests.browser import chromium
-from tests.flows.prefect_server import Prefect, served
+from tests.flows.prefect_server import Prefect, server, serving
 from tests.flows.test_served import make_spec
 from tests.tiny_model import write_tiny_model
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as home, served(Path(home), ui=True) as prefect:
+    with TemporaryDirectory() as home, server(Path(home), ui=True) as prefect, serving(prefect):
         run = _restyle(prefect, Path(home))
         name = "restyle-catalog/stylegallery"
         deployment = prefect.ask(lambda client: client.read_deployment_by_name(name)).id
