@@ -71,7 +71,7 @@ def test_the_guide_works_as_it_is_written(tmp_path: Path) -> None:
         )
         with prefect.running(WORKER, tmp_path / "worker.log"):
             run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
-            assert prefect.ended(run).message == "1 of 1 restyled"
+            assert prefect.ended(run).message == "1 restyled"
         assert verify(spec.output, planning.plan(spec).run_id).ok
 
 
