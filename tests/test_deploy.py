@@ -151,6 +151,15 @@ def test_a_wrong_group_of_workers_is_seen(spoil: dict[str, Any]) -> None:
         jsonschema.validate(cluster["spec"], RAY_CLUSTER)
 
 
+def test_the_server_unpacks_its_ui_where_its_user_may_write() -> None:
+    """Without it the image's server, which is not root, answers the UI with 404."""
+    server = documents("compose.yaml")[0]["services"]["prefect"]
+    home = re.findall(r"^WORKDIR (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert home[-1] == "/home/style"
+    place = server["environment"]["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
+    assert place.startswith(f"{home[-1]}/")
+
+
 def test_pods_ask_for_what_they_need_and_are_not_root() -> None:
     found = pods()
     assert len(found) == 3
