@@ -38,7 +38,7 @@ demo: install ## restyle the bundled photos on this machine; the report lands in
 test: install ## the tests but for those below; PYTEST_ARGS="-m 'not slow'" for the quick ones
 	$(BIN)/python -m pytest -m "not integration" $(PYTEST_ARGS)
 
-test-integration: install ## real servers, whole walks through the docs, runs under faults
+test-integration: install ## a real Prefect server, and every command of the two READMEs
 	$(BIN)/python -m pytest -m integration $(PYTEST_ARGS)
 
 check: install ## style, types and the direction of imports
