@@ -87,6 +87,12 @@ class Borrowed(Frozen):
         description="The checkpoint of contrastive style descriptors (ViT-L) on every machine; "
         "empty leaves `csd` out.",
     )
+    inception: str = Field(
+        "",
+        title="Art inception",
+        description="ArtFID's Inception network trained on art (art_inception.pth) on every "
+        "machine; empty leaves `fid_art` out.",
+    )
 
 
 def check_measured(gates: list[str], borrowed: Borrowed) -> None:
@@ -219,6 +225,14 @@ class GalleryFigures(Frozen):
     art_product_lite0: float | None = Field(
         None,
         description="(1 + structure distance) (1 + that): the form of ArtFID, not its networks.",
+    )
+    fid_art: Span | None = Field(
+        None,
+        description="FID of results to references over the Inception network that was given; large "
+        "for few pictures.",
+    )
+    art_fid: float | None = Field(
+        None, description="(1 + mean of `lpips`) (1 + `fid_art`), where both were given."
     )
 
 

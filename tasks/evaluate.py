@@ -22,6 +22,7 @@ from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from schemas.work import WorkItem
 from stylegallery.errors import ModelNotFound
+from stylegallery.metrics.art_inception import ArtInception
 from stylegallery.wording import one_line
 from tasks import storage, tables
 from tasks.cluster import Layout, connected
@@ -74,10 +75,12 @@ def evaluate(
     names = tables.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
-    totals = Totals(files, chosen)
-    for place in filter(None, (nets.lpips, nets.csd)):
+    totals = Totals(files, chosen, nets)
+    for place in filter(None, (nets.lpips, nets.csd, nets.inception)):
         if not Path(place).is_file():
             raise ModelNotFound(f"{place} is no file; give the weights' path, or leave it out.")
+    if nets.inception:
+        ArtInception(Path(nets.inception))  # what is no such network shows before the work
     total = sum(len(results) for name in names for results, _ in _slices(files, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:

@@ -1,12 +1,16 @@
 """What the figures of many items come to: means with intervals, and each gallery as a set."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from schemas.evaluation import (
+    Borrowed,
     EvaluationSummary,
     GalleryFigures,
     ItemEvaluation,
@@ -16,6 +20,7 @@ from schemas.evaluation import (
 from schemas.work import WorkItem
 from stylegallery import images
 from stylegallery.errors import InputError
+from stylegallery.metrics.art_inception import ArtInception
 from stylegallery.metrics.judging import Judge
 from stylegallery.metrics.sets import (
     Interval,
@@ -37,16 +42,18 @@ _CONTENT = "structure_distance"
 class Totals:
     """Takes rows as they are made, and keeps numbers alone."""
 
-    def __init__(self, files: RunFiles, gates: list[str]) -> None:
+    def __init__(self, files: RunFiles, gates: list[str], nets: Borrowed) -> None:
         """Begin with nothing.
 
         Args:
             files: Of the run.
             gates: Those that it sets.
+            nets: Files of further networks.
         """
-        self._files, self._gates = files, gates
+        self._files, self._gates, self._nets = files, gates, nets
         self._figures: dict[str, list[float]] = {name: [] for name in ItemFigures.model_fields}
         self._content: dict[str, list[float]] = defaultdict(list)
+        self._lpips: dict[str, list[float]] = defaultdict(list)
         self._assets: dict[str, list[str]] = defaultdict(list)
         self._references: dict[str, list[str]] = {}
         self.items = self._flagged = self._unmeasured = 0
@@ -64,6 +71,8 @@ class Totals:
                     values.append(value)
             if row.structure_distance is not None:
                 self._content[row.gallery_id].append(row.structure_distance)
+            if row.lpips is not None:
+                self._lpips[row.gallery_id].append(row.lpips)
             self._assets[row.gallery_id].append(item.asset_key)
             self._references[row.gallery_id] = [style.image_uri for style in item.styles]
 
@@ -92,19 +101,36 @@ class Totals:
         count = min(_SAMPLE, len(assets))
         evenly = (assets[place * len(assets) // count] for place in range(count))
         chosen = [storage.join(self._files.output, asset) for asset in evenly]
-        made = _all_vectors(chosen, layout)
-        wanted = _all_vectors(self._references[name], layout)
-        if not len(made) or not len(wanted):
+        blocks = self._distance("", chosen, self._references[name], layout)
+        if not blocks:
             return GalleryFigures()
-        distance = frechet_interval(made, wanted)
         content = float(np.mean(self._content[name]))
-        return GalleryFigures(
-            frechet_lite0=_span(distance), art_product_lite0=art_product(content, distance.value)
+        found = GalleryFigures(
+            frechet_lite0=_span(blocks), art_product_lite0=art_product(content, blocks.value)
         )
+        weights = self._nets.inception
+        fid = self._distance(weights, chosen, self._references[name], layout) if weights else None
+        if not fid:
+            return found
+        lpips = self._lpips[name]
+        product = art_product(float(np.mean(lpips)), fid.value) if lpips else None
+        return found.model_copy(update={"fid_art": _span(fid), "art_fid": product})
+
+    def _distance(
+        self, weights: str, made: list[str], wanted: list[str], layout: Layout
+    ) -> Interval | None:
+        """Return the Frechet distance over a network: Lite0 by blocks, or the file's whole."""
+        sets = [_all_vectors(weights, uris, layout) for uris in (made, wanted)]
+        return frechet_interval(sets[0], sets[1]) if all(map(len, sets)) else None
 
 
-def vectors(uris: list[str]) -> NDArray[np.float64]:
-    """Return (N, 16, 192) vectors of those pictures that can be read, in a process of its own."""
+def vectors(job: tuple[str, list[str]]) -> NDArray[np.float64]:
+    """Return (N, B, D) vectors of those pictures that can be read, in a process of its own.
+
+    Args:
+        job: File of an Inception network, empty for Lite0's blocks; and the pictures' URIs.
+    """
+    weights, uris = job
     found = []
     for uri in uris:
         try:
@@ -115,20 +141,21 @@ def vectors(uris: list[str]) -> NDArray[np.float64]:
             if error.transient:
                 raise
             continue
-        found.append(_judge().vectors(picture.pixels).numpy())
-    return np.array(found, dtype=np.float64).reshape(len(found), -1, 192)
+        found.append(_encoder(weights)(picture.pixels).numpy().astype(np.float64))
+    return np.stack(found) if found else np.empty((0, 1, 1))
 
 
-@lru_cache(1)
-def _judge() -> Judge:
-    return Judge()
+@lru_cache(2)
+def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
+    return ArtInception(Path(weights)).describe if weights else Judge().vectors
 
 
-def _all_vectors(uris: list[str], layout: Layout) -> NDArray[np.float64]:
-    pieces = [uris[i : i + _PIECE] for i in range(0, len(uris), _PIECE)]
+def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
+    pieces = [(weights, uris[i : i + _PIECE]) for i in range(0, len(uris), _PIECE)]
     found = dict(spread(vectors, pieces, layout))
     whole = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
-    return np.concatenate(whole) if whole else np.empty((0, 16, 192))
+    filled = [made for made in whole if len(made)]
+    return np.concatenate(filled) if filled else np.empty((0, 1, 1))
 
 
 def _span(interval: Interval) -> Span:

@@ -109,7 +109,7 @@ class Examiner:
 
 def measure_of(borrowed: Borrowed) -> str:
     """Name a measurement: rows of another are made anew."""
-    given = [name for name in Borrowed.model_fields if getattr(borrowed, name)]
+    given = [name for name in ("lpips", "csd") if getattr(borrowed, name)]
     return "+".join([MEASURE, *given])
 
 

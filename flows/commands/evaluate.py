@@ -27,6 +27,7 @@ def evaluate(
     ] = None,
     lpips: Annotated[str, Parameter(help=field_help(Borrowed, "lpips"))] = "",
     csd: Annotated[str, Parameter(help=field_help(Borrowed, "csd"))] = "",
+    inception: Annotated[str, Parameter(help=field_help(Borrowed, "inception"))] = "",
     ray_address: Annotated[
         str, Parameter(help="`local` starts Ray here; `auto` or host:port joins a cluster.")
     ] = "local",
@@ -42,7 +43,8 @@ def evaluate(
 
     with bar("measuring") as tell:
         try:
-            pool, nets = PoolSpec(ray_address=ray_address), Borrowed(lpips=lpips, csd=csd)
+            pool = PoolSpec(ray_address=ray_address)
+            nets = Borrowed(lpips=lpips, csd=csd, inception=inception)
             found = measure(output, run, gates or (), pool, nets, tell)
         except ValueError as error:
             raise UsageError(f"--gate: {error}") from error
@@ -57,7 +59,7 @@ def _say(found: EvaluationSummary) -> None:
     for name, span in found.figures.items():
         say(f"  {name:26s} {span.value:7.3f}  ({span.low:.3f} to {span.high:.3f})")
     for name, gallery in found.galleries.items():
-        if gallery.frechet_lite0:
-            span = gallery.frechet_lite0
-            figure = f"{span.value:7.2f}  ({span.low:.2f} to {span.high:.2f})"
-            say(f"  {'frechet_lite0':26s} {figure}  {name}")
+        for figure in ("frechet_lite0", "fid_art"):
+            if span := getattr(gallery, figure):
+                value = f"{span.value:7.2f}  ({span.low:.2f} to {span.high:.2f})"
+                say(f"  {figure:26s} {value}  {name}")

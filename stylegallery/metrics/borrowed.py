@@ -42,7 +42,7 @@ class Lpips:
         """
         import torchmetrics.functional.image as package
 
-        found = _tensors(weights, "AlexNet", "torchvision's alexnet-owt-7be5be79.pth")
+        found = read_weights(weights, "AlexNet", "torchvision's alexnet-owt-7be5be79.pth")
         heads_file = Path(str(package.__file__)).parent / "lpips_models" / "alex.pth"
         heads = torch.load(heads_file, weights_only=True, map_location="cpu")
         try:
@@ -90,7 +90,7 @@ class StyleDescriptors:
         """
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
-        found = _tensors(weights, "CSD", "the authors' checkpoint.pth")
+        found = read_weights(weights, "CSD", "the authors' checkpoint.pth")
         found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
         try:
             self._style = found["last_layer_style"]
@@ -165,7 +165,17 @@ def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
     net.load_state_dict(named, strict=False)
 
 
-def _tensors(weights: Path, what: str, which: str) -> dict[str, Tensor]:
+def read_weights(weights: Path, what: str, which: str) -> dict[str, Tensor]:
+    """Return the tensors of a file by name.
+
+    Args:
+        weights: The file.
+        what: Of which figure.
+        which: What the file is called where one finds it.
+
+    Raises:
+        ModelNotFound: it is not there, or holds more than tensors.
+    """
     if not weights.is_file():
         raise ModelNotFound(f"{weights} is no file; give {which} for {what}.")
     try:

@@ -7,14 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from schemas.evaluation import Gate, ItemEvaluation, ItemFigures
+from schemas.evaluation import Borrowed, Gate, ItemEvaluation, ItemFigures
 from schemas.run import RestyleSpec
+from stylegallery.errors import ModelNotFound
 from tasks import tables
 from tasks.errors import FileMissing
 from tasks.evaluate import evaluate
 from tasks.evaluated import read_summary
 from tasks.planning import Plan
 from tasks.run_files import RunFiles
+from tests.stylegallery.inception_file import write_inception
 from tests.tasks.conftest import MakeSpec, write_catalog
 from tests.tasks.pictures import save
 from tests.tasks.test_run import run
@@ -63,6 +65,16 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
     again = evaluate(spec.output, plan.run_id)
     assert (again.flagged, again.gates) == (0, [])
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
+
+    # FID over art is of sets alone: the rows stay as they are.
+    nets = Borrowed(inception=str(write_inception(tmp_path / "art_inception.pth")))
+    judged = evaluate(spec.output, plan.run_id, borrowed=nets)
+    assert all(gallery.fid_art.value > 0 for gallery in judged.galleries.values())
+    assert all(gallery.fid_art.count == 3 for gallery in judged.galleries.values())
+    assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
+    (tmp_path / "art_inception.pth").write_bytes(b"no weights")
+    with pytest.raises(ModelNotFound, match="cannot be read as weights"):
+        evaluate(spec.output, plan.run_id, borrowed=nets)
 
 
 def test_protected_pixels_get_figures_and_what_is_gone_a_sentence(
