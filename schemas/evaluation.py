@@ -78,20 +78,20 @@ class Borrowed(Frozen):
     lpips: str = Field(
         "",
         title="LPIPS",
-        description="torchvision's AlexNet weights (alexnet-owt-7be5be79.pth) on every machine; "
-        "empty leaves `lpips` out.",
+        description="torchvision's AlexNet weights (alexnet-owt-7be5be79.pth): a file on every "
+        "machine, or OWNER/REPO/FILE of the hub; empty leaves `lpips` out.",
     )
     csd: str = Field(
         "",
         title="CSD",
-        description="The checkpoint of contrastive style descriptors (ViT-L) on every machine; "
-        "empty leaves `csd` out.",
+        description="The checkpoint of contrastive style descriptors (ViT-L): a file on every "
+        "machine, or OWNER/REPO/FILE of the hub; empty leaves `csd` out.",
     )
     inception: str = Field(
         "",
         title="Art inception",
-        description="ArtFID's Inception network trained on art (art_inception.pth) on every "
-        "machine; empty leaves `fid_art` out.",
+        description="ArtFID's Inception network trained on art (art_inception.pth): a file on "
+        "every machine, or OWNER/REPO/FILE of the hub; empty leaves `fid_art` out.",
     )
 
 

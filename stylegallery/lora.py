@@ -17,6 +17,7 @@ from schemas.engine import LoraSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.fingerprint import lora_location
 from stylegallery.folders import reason
+from stylegallery.hub import hub_file
 from stylegallery.ldm_names import ldm_name
 
 _HUB_FILE = "pytorch_lora_weights.safetensors"
@@ -130,7 +131,7 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
     """Return a file's tensors, and the alpha that holds for all of them where it says one."""
     place = lora_location(weights)
     try:
-        path = place if isinstance(place, Path) else _download(place)
+        path = place if isinstance(place, Path) else hub_file(place, _HUB_FILE)
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -148,14 +149,6 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
         )
     alpha = adapter.get("unet.lora_alpha")
     return tensors, None if alpha is None else float(alpha)
-
-
-def _download(name: str) -> str:
-    from huggingface_hub import hf_hub_download
-
-    owner, _, rest = name.partition("/")
-    repo, _, file = rest.partition("/")
-    return str(hf_hub_download(f"{owner}/{repo}", file or _HUB_FILE))
 
 
 def _mismatch(spec: LoraSpec, unknown: list[str]) -> str:

@@ -5,7 +5,6 @@ Doing it again measures only what has changed since.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +20,8 @@ from schemas.evaluation import (
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from schemas.work import WorkItem
-from stylegallery.errors import ModelNotFound
 from stylegallery.metrics.art_inception import ArtInception
+from stylegallery.metrics.judging import Judge
 from stylegallery.wording import one_line
 from tasks import storage, tables
 from tasks.cluster import Layout, connected
@@ -76,11 +75,9 @@ def evaluate(
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
     totals = Totals(files, chosen, nets)
-    for place in filter(None, (nets.lpips, nets.csd, nets.inception)):
-        if not Path(place).is_file():
-            raise ModelNotFound(f"{place} is no file; give the weights' path, or leave it out.")
+    Judge(nets)  # what is no such network shows before the work
     if nets.inception:
-        ArtInception(Path(nets.inception))  # what is no such network shows before the work
+        ArtInception(nets.inception)
     total = sum(len(results) for name in names for results, _ in _slices(files, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:

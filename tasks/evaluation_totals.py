@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +146,7 @@ def vectors(job: tuple[str, list[str]]) -> NDArray[np.float64]:
 
 @lru_cache(2)
 def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
-    return ArtInception(Path(weights)).describe if weights else Judge().vectors
+    return ArtInception(weights).describe if weights else Judge().vectors
 
 
 def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ _BLOCKS = {
 class ArtInception:
     """The network up to its last pooling."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: str | Path) -> None:
         """Load it.
 
         Args:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegallery.errors import ModelNotFound
+from stylegallery.hub import hub_file
 from stylegallery.images import resize
 
 _STAGES = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
@@ -31,7 +32,7 @@ _BLOCK_NAMES = {
 class Lpips:
     """Learned perceptual distance over AlexNet (Zhang et al., arXiv 1801.03924, version 0.1)."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: str | Path) -> None:
         """Load AlexNet; the linear heads ship with torchmetrics.
 
         Args:
@@ -79,7 +80,7 @@ class Lpips:
 class StyleDescriptors:
     """Contrastive style descriptors (CSD, Somepalli et al., arXiv 2404.01292): ViT-L/14 of CLIP."""
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: str | Path) -> None:
         """Load the network.
 
         Args:
@@ -165,21 +166,26 @@ def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
     net.load_state_dict(named, strict=False)
 
 
-def read_weights(weights: Path, what: str, which: str) -> dict[str, Tensor]:
+def read_weights(weights: str | Path, what: str, which: str) -> dict[str, Tensor]:
     """Return the tensors of a file by name.
 
     Args:
-        weights: The file.
+        weights: The file, here or as `OWNER/REPO/FILE` on the hub.
         what: Of which figure.
         which: What the file is called where one finds it.
 
     Raises:
         ModelNotFound: it is not there, or holds more than tensors.
     """
-    if not weights.is_file():
-        raise ModelNotFound(f"{weights} is no file; give {which} for {what}.")
     try:
-        found: Any = torch.load(weights, weights_only=True, map_location="cpu")
+        place = Path(weights) if Path(weights).is_file() else hub_file(str(weights))
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(
+            f"{weights} is no file; give {which} for {what}, here or as OWNER/REPO/FILE of the "
+            "hub, downloaded once with `hf download`."
+        ) from error
+    try:
+        found: Any = torch.load(place, weights_only=True, map_location="cpu")
     except Exception as error:  # the unpickler raises whatever it stumbles over
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelNotFound(f"{weights} cannot be read as weights ({reason}).") from error

@@ -1,7 +1,6 @@
 """All figures of one result: against its original, its references, and region by region."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -106,8 +105,8 @@ class Judge:
         """
         self._net = load_lite0("cpu")
         self._encode = Lite0Encoder(torch.device("cpu"))
-        self._lpips = Lpips(Path(borrowed.lpips)) if borrowed and borrowed.lpips else None
-        self._csd = StyleDescriptors(Path(borrowed.csd)) if borrowed and borrowed.csd else None
+        self._lpips = Lpips(borrowed.lpips) if borrowed and borrowed.lpips else None
+        self._csd = StyleDescriptors(borrowed.csd) if borrowed and borrowed.csd else None
 
     def look(self, pixels: Tensor, weight: float = 1.0) -> Look:
         """Look at a reference.

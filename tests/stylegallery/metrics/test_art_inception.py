@@ -27,6 +27,21 @@ def test_it_computes_what_torchvisions_network_computes(weights: Path) -> None:
     assert float(found.mean()) == pytest.approx(0.86233, abs=1e-4)
 
 
+def test_it_is_found_in_the_cache_of_the_hub(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = tmp_path / "models--someone--art_inception"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("0" * 40)
+    kept = repo / "snapshots" / ("0" * 40) / "art_inception.pth"
+    kept.parent.mkdir(parents=True)
+    kept.symlink_to(weights)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    ArtInception("someone/art_inception/art_inception.pth")
+    with pytest.raises(ModelNotFound, match=r"someone/other/x.pth is no file; give"):
+        ArtInception("someone/other/x.pth")
+
+
 def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"no file; give ArtFID's art_inception.pth"):
         ArtInception(tmp_path / "none.pth")
