@@ -219,8 +219,7 @@ class GalleryFigures(Frozen):
 
     frechet_lite0: Span | None = Field(
         None,
-        description="Frechet distance of blocks of results to blocks of references over "
-        "EfficientNet-Lite0; no FID.",
+        description="Frechet distance of blocks to the references' over EfficientNet-Lite0; no FID.",
     )
     art_product_lite0: float | None = Field(
         None,
@@ -228,8 +227,7 @@ class GalleryFigures(Frozen):
     )
     fid_art: Span | None = Field(
         None,
-        description="FID of results to references over the Inception network that was given; large "
-        "for few pictures.",
+        description="FID over the Inception network that was given; large for few pictures.",
     )
     art_fid: float | None = Field(
         None, description="(1 + mean of `lpips`) (1 + `fid_art`), where both were given."

@@ -34,6 +34,7 @@ from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment
 from tasks.ledger import Ledger
 from tasks.report import build_report
+from tasks.watch import Finds
 
 if TYPE_CHECKING:
     from tasks.item import Finish
@@ -142,6 +143,7 @@ class EchoActor(StyleActor):
         self._setup = setup
         engine: Any = EchoEngine()
         self._bench = Bench(engine, setup.output, setup.params)
+        self._finds = Finds()
 
 
 class RowActor(StyleActor):
