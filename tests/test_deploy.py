@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows.cli import app
 from flows.deployments import NAME, deployments
+from flows.settings import resolve
 from schemas.run import RestyleSpec
 
 _GROUP: dict[str, Any] = {
@@ -141,6 +144,18 @@ def test_kubernetes_objects_follow_their_schemas() -> None:
     for pod in pods():
         whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod}
         kubernetes_validate.validate(whole, version, strict=True)
+
+
+def test_a_job_runs_a_command_that_there_is_on_the_cluster_that_there_is() -> None:
+    (job,) = documents("rayjob.yaml")
+    cluster = next(one for one in documents("kubernetes.yaml") if one["kind"] == "RayCluster")
+    assert (job["apiVersion"], job["kind"]) == (cluster["apiVersion"], "RayJob")
+    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert job["spec"]["shutdownAfterJobFinishes"] is False
+    words = shlex.split(job["spec"]["entrypoint"])
+    _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
+    spec = resolve(*bound.arguments["flags"].layers())
+    assert (spec.pool.ray_address, spec.pool.gpus_per_actor) == ("auto", 1)
 
 
 @pytest.mark.parametrize("spoil", [{"maxReplicas": "8"}, {"minReplica": 0}, {"rayStartParams": 1}])
