@@ -46,7 +46,9 @@ def test_a_long_command_has_the_options_that_are_named(command: str) -> None:
     assert set(re.findall(r"--[a-z-]+", command)) <= set(re.findall(r"--[a-z-]+", done))
 
 
+@pytest.mark.slow
 @pytest.mark.integration
+@pytest.mark.timeout(900)
 def test_a_reader_who_types_all_of_it_gets_what_it_says(tmp_path: Path) -> None:
     for name in ("photos/dress-17.jpg", "photos/cup.jpg", "dress.jpg", "wheat.jpg", "night.jpg"):
         save(tmp_path / name, noise(96, 80))
@@ -68,7 +70,9 @@ def test_a_reader_who_types_all_of_it_gets_what_it_says(tmp_path: Path) -> None:
     shell(f"{sys.executable} rows.py", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
+@pytest.mark.timeout(900)
 def test_the_engine_is_used_from_python_as_it_says(tmp_path: Path) -> None:
     for name in ("dress.jpg", "wheat.jpg", "night.jpg"):
         save(tmp_path / name, noise(96, 80))
