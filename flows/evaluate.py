@@ -21,7 +21,7 @@ def evaluate_run(spec: EvaluateSpec) -> EvaluationSummary:
         spec: Which run, and what its results are to keep.
     """
     pool = PoolSpec(ray_address=spec.ray_address)
-    nets = Borrowed(lpips=spec.lpips, csd=spec.csd, inception=spec.inception)
+    nets = Borrowed(**spec.model_dump(include=set(Borrowed.model_fields)))
     found = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, nets)
     report.build_report(spec.output, spec.run_id)
     return found

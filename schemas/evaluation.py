@@ -219,7 +219,7 @@ class GalleryFigures(Frozen):
 
     frechet_lite0: Span | None = Field(
         None,
-        description="Frechet distance of blocks to the references' over EfficientNet-Lite0: no FID",
+        description="Frechet distance to the references' blocks over EfficientNet-Lite0; no FID.",
     )
     art_product_lite0: float | None = Field(
         None,

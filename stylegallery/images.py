@@ -118,6 +118,13 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def to_short_side(pixels: Tensor, side: int) -> Tensor:
+    """Bring pixels (B, 3, H, W) in [0, 1] to a shorter side of `side` pixels, same aspect."""
+    scale = side / min(pixels.shape[-2:])
+    height, width = (round(length * scale) for length in pixels.shape[-2:])
+    return resize(pixels, (height, width))
+
+
 def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
     if image.mode in DEEP_MODES:
         grey = np.asarray(image, dtype=np.float32) / DEEP_MODES[image.mode]

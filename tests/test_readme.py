@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.documents import ROOT, block, commands
 from tests.tasks.pictures import noise, save
@@ -77,8 +78,12 @@ def test_the_engine_is_used_from_python_as_it_says(tmp_path: Path) -> None:
     for name in ("dress.jpg", "wheat.jpg", "night.jpg"):
         save(tmp_path / name, noise(96, 80))
     code = block("README.md", "python", 1)
-    (tmp_path / "one.py").write_text(f"{code}\nassert result.picture.pixels.ndim == 4\n")
+    kept = "open('out.png', 'wb').write(images.encode(result.picture, 'png'))"
+    (tmp_path / "one.py").write_text(f"{code}\n{kept}\n")
     shell(f"{sys.executable} one.py", tmp_path)
+    with Image.open(tmp_path / "dress.jpg") as before, Image.open(tmp_path / "out.png") as after:
+        assert after.size == before.size
+        assert after.tobytes() != before.tobytes()
 
 
 def shell(command: str, folder: Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.errors import ModelNotFound
-from stylegallery.images import resize
+from stylegallery.images import to_short_side
 from stylegallery.metrics.borrowed import read_weights
 
 SIDE = 512
@@ -68,9 +68,7 @@ class ArtInception:
     @torch.no_grad()
     def describe(self, pixels: Tensor) -> Tensor:
         """Return (1, 2048) for a picture (1, 3, H, W) in [0, 1]; no other normalisation is made."""
-        scale = SIDE / min(pixels.shape[-2:])
-        size = (round(pixels.shape[-2] * scale), round(pixels.shape[-1] * scale))
-        return self._features(resize(pixels, size))
+        return self._features(to_short_side(pixels, SIDE))
 
     def _features(self, hidden: Tensor) -> Tensor:
         hidden = self._convolve("Conv2d_1a_3x3/", hidden)

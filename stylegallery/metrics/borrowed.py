@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stylegallery.errors import ModelNotFound
 from stylegallery.hub import hub_file
-from stylegallery.images import resize
+from stylegallery.images import to_short_side
 
 _STAGES = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """AlexNet's convolutions: number among its layers, stride, padding."""
@@ -118,10 +118,9 @@ class StyleDescriptors:
     @torch.no_grad()
     def describe(self, pixels: Tensor) -> Tensor:
         """Return (1, D) of unit length for a picture (1, 3, H, W) in [0, 1]: its middle square."""
-        scale = _CLIP_SIDE / min(pixels.shape[-2:])
-        size = (round(pixels.shape[-2] * scale), round(pixels.shape[-1] * scale))
-        top, left = (size[0] - _CLIP_SIDE) // 2, (size[1] - _CLIP_SIDE) // 2
-        square = resize(pixels, size)[..., top : top + _CLIP_SIDE, left : left + _CLIP_SIDE]
+        whole = to_short_side(pixels, _CLIP_SIDE)
+        top, left = ((length - _CLIP_SIDE) // 2 for length in whole.shape[-2:])
+        square = whole[..., top : top + _CLIP_SIDE, left : left + _CLIP_SIDE]
         pooled: Tensor = self._net(pixel_values=(square - self._mean) / self._std).pooler_output
         return F.normalize(pooled @ self._style, dim=1)
 

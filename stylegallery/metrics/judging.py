@@ -7,7 +7,7 @@ from torch import Tensor
 
 from schemas.evaluation import Borrowed
 from stylegallery.encoders import Lite0Encoder
-from stylegallery.images import resize
+from stylegallery.images import to_short_side
 from stylegallery.lite0 import load_lite0
 from stylegallery.metrics.borrowed import Lpips, StyleDescriptors
 from stylegallery.metrics.content import (
@@ -86,9 +86,7 @@ class Judgement:
 
 def at_scale(pixels: Tensor) -> Tensor:
     """Bring pixels (1, 3, H, W) to the scale of comparison."""
-    scale = SHORT_SIDE / min(pixels.shape[-2:])
-    height, width = (round(side * scale) for side in pixels.shape[-2:])
-    return resize(pixels, (height, width))
+    return to_short_side(pixels, SHORT_SIDE)
 
 
 class Judge:
