@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.attention import AttentionRecord, LayerRecord, record_attention, style_layers
+from stylegallery.attention import (
+    AttentionRecord,
+    LayerRecord,
+    look,
+    record_attention,
+    style_layers,
+)
 from stylegallery.bank import AttentionBank, Kept
 from stylegallery.energy import content_energy, style_energy, style_target
 from stylegallery.models import Models
@@ -17,6 +23,9 @@ from stylegallery.types import Job, PreparedImage
 
 Seen = Sequence[tuple[Tensor, ...]]
 """Key and value (1, heads, M, d) of each reference in one layer."""
+
+Known = tuple[int, dict[str, LayerRecord], list[Kept]]
+"""A job's number, and what the layers see of its content and of its references."""
 
 
 class Shown(Protocol):
@@ -81,8 +90,8 @@ class Guidance:
 
     def energies(
         self, latent: Tensor, timestep: int, items: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the UNet predicts for latents, their style and their content energies.
+    ) -> tuple[Tensor, Tensor]:
+        """Return the style and the content energies of latents.
 
         Contents and references are looked at as they are shown at the nearest of the anchors,
         contents once for all steps that share it, references once for all items.
@@ -93,23 +102,40 @@ class Guidance:
             items: The B jobs that the latents belong to, by number; all of them when None.
 
         Returns:
-            The prediction (B, C, h, w), and both energies (B,), summed over the layers.
+            Both energies (B,), summed over the layers.
         """
-        items = range(len(self.routers)) if items is None else items
+        known = self._known(timestep, range(len(self.routers)) if items is None else items)
+        return self._compared(self._seen(latent, timestep), known)
+
+    def predicted(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the UNet predicts (B, C, h, w) for all jobs' latents, and :meth:`energies`.
+
+        It goes through the whole UNet, where the energies alone need only a part.
+        """
+        known = self._known(timestep, range(len(self.routers)))
+        prediction = self._models.denoise(latent, timestep)
+        return prediction, *self._compared(dict(self._record.layers), known)
+
+    def _known(self, timestep: int, items: Sequence[int]) -> list[Known]:
+        """What the layers see of the images that stay as they are, for each item."""
         anchor = nearest(self._anchors, timestep)
         contents = self._own(anchor, items)
-        styles = [[self._reference(s, anchor) for s in self.routers[i].job.styles] for i in items]
-        prediction, now = self._seen(latent, timestep)
+        return [
+            (i, contents[i], [self._reference(s, anchor) for s in self.routers[i].job.styles])
+            for i in items
+        ]
+
+    def _compared(self, now: dict[str, LayerRecord], known: list[Known]) -> tuple[Tensor, Tensor]:
         style_terms, content_terms = [], []
-        for place, index in enumerate(items):
+        for place, (index, content, styles) in enumerate(known):
             for name, layers in now.items():
-                layer, own = layers.of(place), contents[index][name]
-                seen = [reference[name] for reference in styles[place]]
+                layer, own = layers.of(place), content[name]
+                seen = [reference[name] for reference in styles]
                 style_terms.append(self.style_energy(index, layer, own.output, seen))
                 content_terms.append(content_energy(layer.query.float(), own.query.float()))
         energies = torch.stack([torch.stack(style_terms), torch.stack(content_terms)])
-        style, content = energies.unflatten(1, (len(items), -1)).sum(dim=2)
-        return prediction, style, content
+        style, kept = energies.unflatten(1, (len(known), -1)).sum(dim=2)
+        return style, kept
 
     def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
         """Return one job's style energy () in one layer: what another method reads otherwise.
@@ -132,7 +158,7 @@ class Guidance:
         """What the layers see of the contents, by job."""
         if self._contents[0] != anchor:
             shown = torch.cat([self._shown.content(i, anchor) for i in items])
-            layers = self._seen(shown.to(self._models.device), anchor)[1]
+            layers = self._seen(shown.to(self._models.device), anchor)
             of = {i: {n: at.of(k) for n, at in layers.items()} for k, i in enumerate(items)}
             self._contents = (anchor, of)
         return self._contents[1]
@@ -144,14 +170,13 @@ class Guidance:
         kept = self._bank.get(style, view)
         if kept is None:  # alone, so that its numbers do not depend on what it would stand beside
             latent = self._shown.style(style, anchor).to(self._models.device)
-            layers = self._seen(latent, anchor)[1]
+            layers = self._seen(latent, anchor)
             kept = {name: (layer.key, layer.value) for name, layer in layers.items()}
             self._bank.put(style, view, kept)
         return kept
 
-    def _seen(self, latent: Tensor, timestep: int) -> tuple[Tensor, dict[str, LayerRecord]]:
-        prediction = self._models.denoise(latent, timestep)
-        return prediction, dict(self._record.layers)
+    def _seen(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
+        return look(self._record, lambda: self._models.denoise(latent, timestep))
 
 
 @contextmanager

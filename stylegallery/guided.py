@@ -55,7 +55,7 @@ def sample(
     with guide(models, jobs, params, bank, kind, shown) as guidance:
         for timestep in shown.timesteps:
             latent.requires_grad_()
-            prediction, style_terms, content_terms = guidance.energies(latent, timestep)
+            prediction, style_terms, content_terms = guidance.predicted(latent, timestep)
             loss = trace.loss(timestep, style_terms, content_terms)
             gradient = torch.autograd.grad(loss, latent)[0]
             latent = schedule.step(prediction.detach().float(), timestep, latent.detach())[0]

@@ -116,7 +116,7 @@ def descend(
             if not moving:
                 break
             latent = torch.cat([latents[item] for item in moving])
-            _, style, content = guidance.energies(latent, timestep, moving)
+            style, content = guidance.energies(latent, timestep, moving)
             optimiser.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
             trace.loss(timestep, style, content, moving).backward()
             optimiser.step()

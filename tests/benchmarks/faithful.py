@@ -33,6 +33,10 @@ class DenseGuidance(Guidance):
             losses.append(paper.style_loss(query, key, value, output, mask, other, scale))
         return torch.stack(losses).sum()
 
+    def _seen(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
+        self._models.denoise(latent, timestep)  # to its end, as the published code does
+        return dict(self._record.layers)
+
 
 def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
     """Each content region's mask (h, w), its match's reference, and the match's mask there."""

@@ -16,7 +16,7 @@ from statistics import mean, median
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = {
         name: way
         for name, way in ways(options.batches, options.shrink).items()
-        if not options.ways or name.split(",")[0] in options.ways
+        if not options.ways or {name, name.split(",")[0]} & {*options.ways}
     }
     most, count = max(options.references), max(options.rounds, *options.batches)
     work = cases(options.contents, options.styles, count, most, size, square=True)
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "UNet calls": reading.equivalents / batch,
                         "of peak": done / reading.seconds / peak,
                         "GB": reading.peak / 1e9,
-                        **(judging.figures(some[0], made) if judging else {}),
+                        **(judging.figures(some[0], made.pixels) if judging else {}),
                     }
                 )
                 print(name, references, f"{rows[-1]['s/item']:.2f} s", flush=True)
@@ -142,7 +142,7 @@ class _Bench:
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
 
-    def run(self, pictures: list[Picture]) -> tuple[Reading, PreparedImage]:
+    def run(self, pictures: list[Picture]) -> tuple[Reading, Picture]:
         """Restyle a batch of contents; return what it took, and the first result."""
         engine, params, contents = self._engine, self._params, []
         if self.way.faithful:
@@ -174,14 +174,14 @@ class _Judging:
         self._contents: dict[Picture, PreparedImage] = {}
         self._net: nn.Module = load_lite0("cpu")
 
-    def figures(self, content: Picture, made: Picture) -> dict[str, float]:
+    def figures(self, content: Picture, made: Tensor) -> dict[str, float]:
         """Return the regional style distance and the SSIM of one result."""
         if content not in self._contents:
             self._contents[content] = self._engine.prepare(content, self._params)
         ready = self._contents[content]
         routing = self._engine.match(ready, self._styles, self._params)
         named = (ready, self._styles, routing)
-        found = judge(self._net, made.pixels, *named, named)
+        found = judge(self._net, made, *named, named)
         return {name: found[name] for name in ("regional gram", "ssim")}
 
 
@@ -229,7 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--references", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--batches", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=3, help="items that each way makes")
-    parser.add_argument("--ways", nargs="+", help="only these; names as in the table, no batches")
+    parser.add_argument(
+        "--ways", nargs="+", help="only these; names as in the table, with or without batch"
+    )
     parser.add_argument("--shrink", type=int, default=1, help="divide all steps, to try the script")
     parser.add_argument(
         "--matrix", type=int, default=4096, help="side of the matrices for the peak"

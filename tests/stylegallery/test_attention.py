@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from stylegallery import StyleGallery
-from stylegallery.attention import grid_size, record_attention, style_layers
+from stylegallery.attention import grid_size, look, record_attention, style_layers
 from stylegallery.energy import RegionAttention, content_energy, style_energy, style_target
 from stylegallery.errors import UnsupportedModel
 from stylegallery.inversion import inversion_features, timestep_weights
@@ -35,13 +35,45 @@ def test_recording_leaves_the_unet_as_it_was(engine: StyleGallery) -> None:
     assert shapes == {(4, 4 * 6), (4, 8 * 11)}
 
 
+def test_a_look_sees_the_same_and_leaves_the_rest_of_the_unet_alone(engine: StyleGallery) -> None:
+    models, names = engine.models, style_layers(engine.models.unet)
+    whole, looked = (random(1, 4, 8, 11).requires_grad_() for _ in range(2))
+    ends: list[None] = []
+    hook = models.unet.conv_out.register_forward_pre_hook(lambda *_: ends.append(None))
+    with record_attention(models.unet, names) as record:
+        models.denoise(whole, 300)
+        expected = dict(record.layers)
+        assert len(ends) == 1
+        found = look(record, lambda: models.denoise(looked, 300))
+        assert len(ends) == 1
+        models.denoise(looked.detach(), 300)
+        assert len(ends) == 2
+        with pytest.raises(RuntimeError, match="boom"):
+            look(record, boom)
+        models.denoise(looked.detach(), 300)
+        assert len(ends) == 3
+    hook.remove()
+    assert list(found) == list(expected) == names
+    for name, layer in found.items():
+        for part in ("query", "key", "value", "output"):
+            assert torch.equal(getattr(layer, part), getattr(expected[name], part))
+    for latent, layers in ((whole, expected), (looked, found)):
+        sum(layer.output.square().sum() for layer in layers.values()).backward()  # type: ignore
+        assert latent.grad is not None
+    assert torch.equal(whole.grad, looked.grad)  # type: ignore[arg-type]
+
+
+def boom() -> None:
+    raise RuntimeError("boom")
+
+
 def test_processors_come_back_after_an_error(engine: StyleGallery) -> None:
     before = dict(engine.models.unet.attn_processors)
     with (
         pytest.raises(RuntimeError, match="boom"),
         record_attention(engine.models.unet, style_layers(engine.models.unet)),
     ):
-        raise RuntimeError("boom")
+        boom()
     assert engine.models.unet.attn_processors == before
 
 

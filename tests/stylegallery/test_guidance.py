@@ -95,7 +95,7 @@ def test_one_region_and_one_reference_are_attention_distillation(
     for start in (content.latent, content.latent + 0.1 * noise):
         latent, twin = start.clone().requires_grad_(), start.clone().requires_grad_()
         with guide(engine.models, [Job(content, [style], found)], params, bank) as guidance:
-            _, pull, kept = guidance.energies(latent, 301)
+            pull, kept = guidance.energies(latent, 301)
         expected = distillation(engine.models, twin, content.latent, style.latent, 301)
         assert torch.allclose(torch.cat([pull, kept]), torch.stack(expected), atol=1e-6)
         (pull + 0.25 * kept).backward()
@@ -164,7 +164,7 @@ def test_a_region_of_one_cell_keeps_its_target_at_the_coarse_grid(
     latent = content.latent.clone().requires_grad_()
     job = Job(content, [style], crossed())
     with guide(engine.models, [job], params, AttentionBank(), kind) as guidance:
-        _, pull, kept = guidance.energies(latent, 101)
+        pull, kept = guidance.energies(latent, 101)
     (pull + kept).backward()
     assert pull.isfinite()
     assert latent.grad is not None
