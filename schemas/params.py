@@ -79,10 +79,14 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.1, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
+        0.2,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="Size of a step on the latent. Sampler `optimise` was published with 0.05.",
     )
     content_weight: float = Field(
-        0.26,
+        0.15,
         ge=0,
         le=10,
         title="Content weight",

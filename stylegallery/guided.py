@@ -74,16 +74,13 @@ class _Inverted:
     ) -> None:
         """Invert the contents; references are when they are first asked for.
 
-        `start` are the contents' latents (1, C, h, w) to start from, toned if asked for, of the
-        noise of the first of the timesteps. Contents and toned contents go through one inversion.
+        `start` are the contents' latents (1, C, h, w) to start from, of the noise of the first of
+        the timesteps. They are toned if asked for, and shown so too: the photo's own would take
+        an inversion of its own, and the figures are no better for it.
         """
         self.timesteps, self.steps, self._models = timesteps, params.steps, models
-        clean = [job.content.latent.to(models.device) for job in jobs]
-        if params.match_tone:
-            clean += [toned(models, job, params) for job in jobs]
-        path = self._path(torch.cat(clean))
-        self.start = path[-1].split(1)[-len(jobs) :]
-        self._contents = [latent[: len(jobs)] for latent in path]
+        self._contents = self._path(torch.cat([toned(models, job, params) for job in jobs]))
+        self.start = self._contents[-1].split(1)
         self._styles: dict[PreparedImage, list[Tensor]] = {}
 
     def content(self, index: int, timestep: int) -> Tensor:

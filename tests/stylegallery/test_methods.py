@@ -26,7 +26,7 @@ QUICK = {
     "inversion_steps": 2,
     "max_regions": 3,
     "merge_threshold": 0.0,
-    # Adam makes a whole step of a gradient that cancels but for rounding. At the default of 0.26
+    # Adam makes a whole step of a gradient that cancels but for rounding. At a weight of 0.26
     # one cell of these pictures has such a gradient; here none has.
     "content_weight": 0.15,
 }
