@@ -79,11 +79,7 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.2,
-        gt=0,
-        le=1,
-        title="Learning rate",
-        description="Size of a step on the latent. Sampler `optimise` was published with 0.05.",
+        0.2, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
         0.15,

@@ -82,6 +82,6 @@ def test_a_batch_is_refused_before_anything_is_computed(engine: StyleGallery) ->
 def test_an_item_that_diverges_is_reported(engine: StyleGallery) -> None:
     params = StyleParams.model_validate(QUICK)
     first, _, third = jobs(engine, params)
-    third.content.latent.fill_(torch.nan)
+    third.styles[1].latent.fill_(torch.nan)  # which the first has not
     with pytest.raises(DidNotConverge, match="step 0"):
         engine.stylize_batch([first, third], params)
