@@ -108,9 +108,16 @@ class Guidance:
         return self._compared(self._seen(latent, timestep), known)
 
     def predicted(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the UNet predicts (B, C, h, w) for all jobs' latents, and :meth:`energies`.
+        """Return what the UNet predicts for the latents of all jobs, and their energies.
 
-        It goes through the whole UNet, where the energies alone need only a part.
+        It goes through the whole UNet, where :meth:`energies` alone needs only a part.
+
+        Args:
+            latent: (B, C, h, w) float32, one of each job, on the models' device.
+            timestep: Training timestep, 0 to 999.
+
+        Returns:
+            The prediction (B, C, h, w), and the style and content energies (B,).
         """
         known = self._known(timestep, range(len(self.routers)))
         prediction = self._models.denoise(latent, timestep)
