@@ -26,8 +26,8 @@ def sample(
     This is what the paper's text says where its code optimises a latent (METHOD 1.4, row 1).
     The start is the content, with `match_tone` in the tone of its matches, inverted as far as
     `strength` says. The energies compare like with like: contents, toned as they start, and
-    references are shown as their own inversion left them at the same timestep, as noisy as the latent is by then, or at
-    the nearest of the `anchors`.
+    references are shown as their own inversion left them at the same timestep, as noisy as the
+    latent is by then, or at the nearest of the `anchors`.
 
     No item ends early when its loss is flat: it would be left with the noise of its timestep.
 
