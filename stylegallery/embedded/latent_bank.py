@@ -1,5 +1,6 @@
 """Latents of many augmented pictures, encoded once, from which the UNet's batches are cut."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -7,17 +8,18 @@ from diffusers import AutoencoderDC
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from stylegallery.embedded.autoencoder import encode
 from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.options import Options
-from stylegallery.embedded.runs import Report, prefetch
+from stylegallery.embedded.runs import Report
 from stylegallery.lite0 import lite0_features, load_lite0
 
 FILE = "latents.safetensors"
 BLOCKS = (2, 4, 10)  # of EfficientNet-Lite0: strides 4, 8 and 16
 FEATURE_CELLS = 2  # latent cells a side that one of the coarsest features covers
-CHUNK = 8
+CHUNK = 32
 BANK_STEP = 3 * 10**8  # its pictures lie apart from those of the other phases
 
 
@@ -52,33 +54,58 @@ class LatentBank:
             textures (count, 136, cells, cells), float32.
         """
         chosen = torch.randint(len(self.latents), (count // each,), generator=generator)
-        chosen = chosen.repeat(each)
         room = (self.latents.shape[-1] - cells) // FEATURE_CELLS + 1
-        places = torch.randint(room, (count, 2), generator=generator)
-        windows: list[tuple[Tensor, ...]] = []
-        for index, (top, left) in zip(chosen.tolist(), places.tolist(), strict=True):
-            coarse = slice(top, top + cells // 2), slice(left, left + cells // 2)
-            fine = slice(2 * top, 2 * top + cells), slice(2 * left, 2 * left + cells)
-            windows.append(
-                (
-                    self.latents[index][:, *fine],
-                    self.things[index][:, *coarse],
-                    self.textures[index][:, *fine],
-                )
-            )
-        latents, things, textures = (
-            torch.stack(part).float() for part in zip(*windows, strict=True)
+        places = FEATURE_CELLS * torch.randint(room, (count, 2), generator=generator)
+        pictures = chosen.repeat(each)
+        return (
+            _windows(self.latents, pictures, places, cells),
+            _windows(self.things, pictures, places // FEATURE_CELLS, cells // FEATURE_CELLS),
+            _windows(self.textures, pictures, places, cells),
         )
-        return latents, things, textures
+
+    def to(self, device: str) -> "LatentBank":
+        """Return it on `device`, where `cut` takes its windows then."""
+        return LatentBank(*(part.to(device) for part in vars(self).values()))
+
+
+def _windows(pictures: Tensor, chosen: Tensor, corners: Tensor, cells: int) -> Tensor:
+    """Cut (count, C, cells, cells) float32 out of (N, C, h, w); `corners` (count, 2) top, left."""
+    reach = torch.arange(cells)
+    rows, columns = ((corner[:, None] + reach) for corner in corners.unbind(1))
+    places = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
+    where = tuple(place.to(pictures.device) for place in places)
+    return pictures.permute(0, 2, 3, 1)[where].permute(0, 3, 1, 2).float()
+
+
+@dataclass(frozen=True)
+class _Draws(Dataset[Tensor]):
+    """The bank's pictures, `CHUNK` at a time, for worker processes to draw."""
+
+    mixture: Mixture
+    seed: int
+    side: int
+    chunks: int
+
+    def __len__(self) -> int:
+        return self.chunks
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index >= self.chunks:
+            raise IndexError(index)
+        return self.mixture.batch(self.seed, BANK_STEP + index, CHUNK, self.side)
 
 
 def latent_bank(mixture: Mixture, vae: AutoencoderDC, options: Options, say: Report) -> LatentBank:
-    """Return the run's bank: read from ``--state`` on resuming, else encoded and stored there."""
+    """Return the run's bank: read from ``--state`` on resuming, else encoded and stored there.
+
+    A GPU makes it anew each time, the same to rounding: that takes less than to write it down.
+    """
     path = options.state / FILE
     if options.resume and path.exists():
         return LatentBank(**load_file(path))
     bank = encode_pictures(mixture, vae, options, say)
-    save_file(vars(bank), path)
+    if options.device == "cpu":
+        save_file(vars(bank), path)
     return bank
 
 
@@ -90,19 +117,16 @@ def encode_pictures(
     device, chunks = options.device, -(-options.crops // CHUNK)
     vae, net = vae.to(device).eval(), load_lite0(device)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    batches = prefetch(
-        lambda step: mixture.batch(options.seed, BANK_STEP + step, CHUNK, options.side), 0
-    )
-    for index in range(chunks):
-        pixels = (next(batches).to(device).float() / 255).contiguous(
-            memory_format=torch.channels_last
-        )
+    draws = _Draws(mixture, options.seed, options.side, chunks)
+    workers = max(1, (os.cpu_count() or 1) - 1)
+    for index, batch in enumerate(DataLoader(draws, batch_size=None, num_workers=workers)):
+        pixels = (batch.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             latents = encode(vae, pixels)
             strokes, cloth, things = lite0_features(net, pixels, BLOCKS)
         textures = torch.cat([F.pixel_unshuffle(strokes, FEATURE_CELLS), cloth], 1)
         things = F.normalize(things.float(), dim=1)
-        parts.append((latents.half().cpu(), things.half().cpu(), textures.half().cpu()))
+        parts.append((latents.half(), things.half(), textures.half()))
         if index % 50 == 49:
             say(f"latents of {(index + 1) * CHUNK} pictures")
     latents, things, textures = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Report = Callable[[str], None]
 Batch = TypeVar("Batch")
@@ -139,12 +139,13 @@ class Run:
     optimiser: torch.optim.AdamW
     budget: Budget
     rate: float
-    noted: dict[str, float] = field(default_factory=dict)
+    noted: dict[str, Tensor] = field(default_factory=dict)
 
-    def note(self, **parts: float) -> None:
-        """Add parts of a step's loss to the log's next row."""
+    def note(self, **parts: Tensor) -> None:
+        """Add parts of a step's loss, scalars, to the log's next row."""
         for name, value in parts.items():
-            self.noted[name] = self.noted.get(name, 0.0) + value / LOG_STEPS
+            share = value.detach() / LOG_STEPS  # not read before it is logged: a GPU goes on
+            self.noted[name] = self.noted[name] + share if name in self.noted else share
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint."""
@@ -180,7 +181,7 @@ def start(name: str, module: nn.Module, budget: Budget, rate: float, decay: floa
 
 def train(
     run: Run, draw: Callable[[int], Batch],
-    loss: Callable[[Batch, torch.Generator], torch.Tensor], seed: int, folder: Path,
+    loss: Callable[[Batch, torch.Generator], Tensor], seed: int, folder: Path,
     save_minutes: float, say: Report,
 ) -> None:  # fmt: skip
     """Train until the budget is used up; save every `save_minutes` and at the end.
@@ -189,13 +190,14 @@ def train(
         draw: batch of a step, made in a second thread while the last is in use.
         loss: scalar to minimise, of a batch and a generator that follows seed and step.
     """
-    log, last, saved, recent = LossLog(folder), time.monotonic(), time.monotonic(), 0.0
-    batches = prefetch(draw, run.budget.step)
+    log, last, saved = LossLog(folder), time.monotonic(), time.monotonic()
+    device = next(run.module.parameters()).device
+    recent, batches = torch.zeros((), device=device), prefetch(draw, run.budget.step)
     try:
         while not run.budget.over:
             for group in run.optimiser.param_groups:
                 group["lr"] = run.budget.rate(run.rate)
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + run.budget.step)
+            generator = torch.Generator(device).manual_seed(seed * 1_000_003 + run.budget.step)
             value = loss(next(batches), generator)
             run.optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -210,10 +212,10 @@ def train(
                 run.budget.step + 1,
                 run.budget.seconds + now - last,
             )
-            last, recent = now, recent + float(value.detach())
+            last, recent = now, recent + value.detach()
             if run.budget.step % LOG_STEPS == 0:
-                _log(log, run, recent / LOG_STEPS, say)
-                recent = 0.0
+                _log(log, run, float(recent) / LOG_STEPS, say)
+                recent.zero_()
             if before < TENTH <= run.budget.progress:
                 state = run.average.module.state_dict()
                 save_state(folder / f"{run.name}-tenth.pt", {"average": state})
@@ -225,7 +227,7 @@ def train(
 
 
 def _log(log: LossLog, run: Run, loss: float, say: Report) -> None:
-    parts = {name: round(value, 5) for name, value in run.noted.items()}
+    parts = {name: round(float(value), 5) for name, value in run.noted.items()}
     run.noted.clear()
     log.write(phase=run.name, step=run.budget.step, loss=round(loss, 6),
               minutes=round(run.budget.seconds / 60, 2), **parts)  # fmt: skip

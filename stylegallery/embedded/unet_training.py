@@ -104,6 +104,7 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
     """
     alphas = build_scheduler().alphas_cumprod.to(options.device)
     student: Any = run.module
+    bank = bank.to(options.device)
 
     def draw(step: int) -> Windows:
         generator = torch.Generator().manual_seed(options.seed * 7_000_003 + step)
@@ -116,19 +117,17 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         return swap, bank.cut(generator, max(count // each, 1) * each, cells - cells % 2, each)
 
     def loss(batch: Windows, generator: torch.Generator) -> Tensor:
-        swap, windows = batch
-        latents, things, textures = (part.to(options.device) for part in windows)
-        noise = torch.randn(latents.shape, generator=generator).to(options.device)
+        swap, (latents, things, textures) = batch
+        anew: Any = {"generator": generator, "device": latents.device}
+        noise = torch.randn(latents.shape, **anew)
         levels = len(latents) // 2 if swap else len(latents)
-        spread = torch.rand(1, generator=generator) + torch.arange(levels) / levels
+        spread = torch.rand(1, **anew) + torch.arange(levels, device=latents.device) / levels
         timesteps = (spread % 1.0 * 1000).long().repeat(len(latents) // levels)
-        timesteps = timesteps.to(options.device)
         denoise = student.swapped if swap else student
         errors, guesses = denoising_errors(denoise, alphas, latents, noise, timesteps)
         apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
         off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
-        run.note(denoising=float(errors.detach().mean()), things=float(apart.detach()),
-                 textures=float(off.detach()))  # fmt: skip
+        run.note(denoising=errors.mean(), things=apart, textures=off)
         return errors.mean() + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off
 
     train(run, draw, loss, options.seed, options.state, options.save_minutes, say)

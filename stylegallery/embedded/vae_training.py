@@ -6,6 +6,7 @@ seen, and the decoder forgive what an optimiser leaves in latents.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from diffusers import AutoencoderDC
@@ -101,6 +102,7 @@ def _prepare(pixels: Tensor, device: str) -> Tensor:
 
 def _noise(latents: Tensor, largest: float, generator: torch.Generator) -> Tensor:
     """Noise of another strength for each picture, none for a third of them."""
-    share = torch.rand(len(latents), 1, 1, 1, generator=generator)
+    anew: Any = {"generator": generator, "device": latents.device}
+    share = torch.rand(len(latents), 1, 1, 1, **anew)
     sigma = largest * (share * 1.5 - 0.5).clamp_min(0)
-    return (torch.randn(latents.shape, generator=generator) * sigma).to(latents.device)
+    return torch.randn(latents.shape, **anew) * sigma
