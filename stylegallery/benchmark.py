@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from schemas.benchmark import BenchmarkRow
 from schemas.methods import Method
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
 from stylegallery.errors import InputError
 from stylegallery.images import open_picture
-from stylegallery.metrics.judging import Judge, Look, RegionPair
+from stylegallery.metrics.judging import Judge, RegionPair
 from stylegallery.pipeline import StyleGallery
 from stylegallery.routing import Correspondence
-from stylegallery.types import Picture, PreparedImage
+from stylegallery.types import Job, Picture, PreparedImage
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -107,53 +105,63 @@ class Bench:
         self._engine, self._judge = engine, Judge()
 
     def run(
-        self, pair: Pair, entries: Sequence[Entry]
-    ) -> Iterator[tuple[Entry, BenchmarkRow, Picture]]:
-        """Yield each way's row and picture.
+        self, pairs: Sequence[Pair], entries: Sequence[Entry]
+    ) -> Iterator[tuple[Pair, Entry, BenchmarkRow, Picture]]:
+        """Yield each way's row and picture of each pair; the pairs share UNet calls.
 
         Raises:
             InputError: an image cannot be used.
         """
-        pictures = [open_picture(path) for path in (pair.content, *pair.references)]
-        looks = [self._judge.look(picture.pixels) for picture in pictures[1:]]
-        prepared: dict[str, list[PreparedImage]] = {}
+        tables = [_Table(self._engine, self._judge, pair) for pair in pairs]
         for entry in entries:
-            params, used = entry.params, 1 + entry.references
-            mine = self._prepared(prepared, params, pictures[:used])
-            standard = self._prepared(prepared, StyleParams(), pictures[:used])
+            params = entry.params
+            prepared = [table.images(entry, params) for table in tables]
             engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
             begin = time.monotonic()
-            routing = engine.match(mine[0], mine[1:], params)
-            made = engine.stylize(mine[0], mine[1:], routing, params, seed=0).picture
-            seconds = time.monotonic() - begin
-            regions = region_pairs(
-                standard[0], standard[1:], engine.match(standard[0], standard[1:])
-            )
-            figures = self._figures(made.pixels, pictures[0], looks[: entry.references], regions)
-            row = BenchmarkRow(
-                pair=pair.name,
-                content=pair.content.stem,
-                family=pair.family,
-                method=entry.method,
-                preset=entry.preset,
-                references=entry.references,
-                seconds=seconds,
-                **figures,
-            )
-            yield entry, row, made
+            jobs = [
+                Job(images[0], images[1:], engine.match(images[0], images[1:], params))
+                for images in prepared
+            ]
+            made = engine.stylize_batch(jobs, params)
+            seconds = (time.monotonic() - begin) / len(pairs)
+            for table, stylized in zip(tables, made, strict=True):
+                row = table.row(entry, stylized.picture, seconds)
+                yield table.pair, entry, row, stylized.picture
 
-    def _figures(
-        self, made: Tensor, original: Picture, looks: list[Look], regions: list[RegionPair]
-    ) -> dict[str, float]:
-        return self._judge.judge(made, original.pixels, looks, regions).figures
 
-    def _prepared(
-        self, known: dict[str, list[PreparedImage]], params: StyleParams, pictures: list[Picture]
-    ) -> list[PreparedImage]:
-        """Prepare images once for each method."""
-        found = known.setdefault(params.method, [])
+class _Table:
+    """One pair: its pictures, prepared once for each method, and the figures of its results."""
+
+    def __init__(self, engine: StyleGallery, judge: Judge, pair: Pair) -> None:
+        self.pair = pair
+        self._engine, self._judge = engine, judge
+        self._pictures = [open_picture(path) for path in (pair.content, *pair.references)]
+        self._looks = [judge.look(picture.pixels) for picture in self._pictures[1:]]
+        self._prepared: dict[str, list[PreparedImage]] = {}
+
+    def images(self, entry: Entry, params: StyleParams) -> list[PreparedImage]:
+        """Return the content and as many references as `entry` uses."""
+        pictures = self._pictures[: 1 + entry.references]
+        found = self._prepared.setdefault(params.method, [])
         found += [self._engine.prepare(picture, params) for picture in pictures[len(found) :]]
         return found[: len(pictures)]
+
+    def row(self, entry: Entry, made: Picture, seconds: float) -> BenchmarkRow:
+        """Return the figures of a result, over the default method's regions for all."""
+        content, *styles = self.images(entry, StyleParams())
+        regions = region_pairs(content, styles, self._engine.match(content, styles))
+        looks = self._looks[: entry.references]
+        judged = self._judge.judge(made.pixels, self._pictures[0].pixels, looks, regions)
+        return BenchmarkRow(
+            pair=self.pair.name,
+            content=self.pair.content.stem,
+            family=self.pair.family,
+            method=entry.method,
+            preset=entry.preset,
+            references=entry.references,
+            seconds=seconds,
+            **judged.figures,
+        )
 
 
 def region_pairs(

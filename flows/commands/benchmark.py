@@ -39,6 +39,10 @@ def benchmark(
             validator=validators.Number(gte=1),
         ),
     ] = 40,
+    batch: Annotated[
+        int,
+        Parameter(help="Pairs that share UNet calls.", validator=validators.Number(gte=1)),
+    ] = 1,
     model: Annotated[str, Parameter(help="As for `run`.")] = "embedded",
     device: Annotated[str, Parameter(help="As for `run`.")] = "auto",
 ) -> None:
@@ -48,7 +52,7 @@ def benchmark(
     or pairs, and the table holds all of them.
     """
     from stylegallery import StyleGallery
-    from stylegallery.benchmark import Bench, Entry, pairs_of
+    from stylegallery.benchmark import Bench, Entry, Pair, pairs_of
     from stylegallery.benchmark_folder import BenchmarkFolder
 
     counts, plain = references or [1], list[Preset](["balanced"])
@@ -63,14 +67,18 @@ def benchmark(
     ]
     folder, bench = BenchmarkFolder(out), None
     with bar("pairs", len(chosen)) as advance:
-        for number, pair in enumerate(chosen):
-            left = [entry for entry in entries if not folder.has(pair, entry)]
-            if left and bench is None:
-                spec = {"model": model, "device": device}
-                bench = Bench(StyleGallery.load(EngineSpec.model_validate(spec)))
-            if left and bench:
-                for entry, row, picture in bench.run(pair, left):
-                    folder.keep(pair, entry, row, picture)
-            advance(number + 1)
+        for first in range(0, len(chosen), batch):
+            some = chosen[first : first + batch]
+            alike: dict[tuple[Entry, ...], list[Pair]] = {}
+            for pair in some:
+                left = tuple(entry for entry in entries if not folder.has(pair, entry))
+                alike.setdefault(left, []).append(pair)
+            for left, group in alike.items():
+                if left and bench is None:
+                    spec = {"model": model, "device": device}
+                    bench = Bench(StyleGallery.load(EngineSpec.model_validate(spec)))
+                for made in bench.run(group, left) if bench else ():
+                    folder.keep(*made)
+            advance(first + len(some))
     print(folder.write(chosen, entries))
     say(f"{out}: table.md, rows.parquet, pictures and contact sheets")

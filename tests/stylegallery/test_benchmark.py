@@ -74,17 +74,17 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def call(pairs: int, *presets: Preset) -> str:
+    def call(pairs: int, *presets: Preset, batch: int = 1) -> str:
         benchmark(
             contents=folders / "contents", styles=folders / "styles", out=tmp_path,
             methods=["stylegallery"], presets=list(presets), references=[1, 2],
-            pairs=pairs, model=str(folders / "model"), device="cpu",
+            pairs=pairs, batch=batch, model=str(folders / "model"), device="cpu",
         )  # fmt: skip
         return capsys.readouterr().out
 
     call(1, "balanced", "preview")
     first = pq.read_table(tmp_path / "rows.parquet").to_pylist()
-    text = call(2, "balanced", "preview")
+    text = call(2, "balanced", "preview", batch=2)  # the first pair is there: the second alone
     rows = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     assert (len(first), len(rows)) == (4, 8)
     assert rows[:4] == first  # what was made is not made again
