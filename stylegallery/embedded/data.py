@@ -120,7 +120,7 @@ def load_folders(
             chosen = paths[-1:]
         test += chosen
         train += [p for p in paths if p not in set(chosen)]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor() as pool:
         loaded = list(pool.map(lambda p: load_picture(p, short_side), train + test))
     return loaded[: len(train)], loaded[len(train) :]
 

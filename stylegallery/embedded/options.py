@@ -16,6 +16,7 @@ class Options:
     credit: tuple[str, ...]
     out: Path
     state: Path
+    autoencoder: Path | None
     steps: int
     minutes: float
     vae_steps: int
@@ -83,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--credit", nargs="+", default=[], help="lines for the card: data set, licence")
     add("--out", type=Path, required=True, help="folder of the finished model")
     add("--state", type=Path, default=None, help="checkpoints and losses (default OUT.state)")
+    add("--autoencoder", type=Path, default=None,
+        help="finished model folder to take it from; leave phases vae and decoder out")  # fmt: skip
     add("--phases", nargs="+", default=list(PHASES), choices=[*PHASES, "drop"],
         help="what to run, in order; drop: write the folder as it stands")  # fmt: skip
     add("--resume", action="store_true", help="go on from the checkpoints in --state")

@@ -51,12 +51,19 @@ def _phase(phase: str, options: Options, mixture: Mixture, code: PatchCode) -> N
 
 
 def _vae(options: Options, code: PatchCode, decoder: bool) -> AutoencoderDC:
-    """Return the averaged autoencoder as trained so far, `decoder` with its own last phase."""
+    """Return the autoencoder given, or as trained so far, `decoder` with its own last phase."""
+    if options.autoencoder:
+        given: Any = AutoencoderDC.from_pretrained(options.autoencoder, subfolder="vae")
+        return _frozen(given.float())
     joint: Any = vae_training.vae_run(options.resumed, code).average.module
     if decoder:
         joint = vae_training.decoder_run(options.resumed, joint).average.module
-    vae: AutoencoderDC = joint.eval().requires_grad_(False).cpu()
-    return vae
+    return _frozen(joint.cpu())
+
+
+def _frozen(vae: Any) -> AutoencoderDC:
+    frozen: AutoencoderDC = vae.eval().requires_grad_(False)
+    return frozen
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -72,6 +72,15 @@ def test_another_seed_gives_other_weights(trained: Path, tmp_path: Path) -> None
     assert not torch.equal(unet_weights(tmp_path / "m")[name], unet_weights(trained)[name])
 
 
+def test_a_finished_autoencoder_can_be_kept(trained: Path, tmp_path: Path) -> None:
+    kept = ["--autoencoder", str(trained), "--phases", "unet", "drop", "--steps", "2"]
+    train(tmp_path / "m", *kept)
+    place = Path("vae", "diffusion_pytorch_model.safetensors")
+    assert (tmp_path / "m" / place).read_bytes() == (trained / place).read_bytes()
+    name = "conv_in.weight"
+    assert not torch.equal(unet_weights(tmp_path / "m")[name], unet_weights(trained)[name])
+
+
 def test_missing_pictures_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no pictures under"):
         train(tmp_path / "m", "--images", str(tmp_path), "--steps", "1")
