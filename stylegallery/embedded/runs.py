@@ -180,39 +180,41 @@ def start(name: str, module: nn.Module, budget: Budget, rate: float, decay: floa
 
 
 def train(
-    run: Run, draw: Callable[[int], Batch],
-    loss: Callable[[Batch, torch.Generator], Tensor], seed: int, folder: Path,
+    run: Run, batches: Iterator[Batch],
+    gradients: Callable[[Batch, torch.Generator], Tensor], seed: int, folder: Path,
     save_minutes: float, say: Report,
 ) -> None:  # fmt: skip
     """Train until the budget is used up; save every `save_minutes` and at the end.
 
+    A step whose gradients are not finite is left out; the log's rows count those.
+
     Args:
-        draw: batch of a step, made in a second thread while the last is in use.
-        loss: scalar to minimise, of a batch and a generator that follows seed and step.
+        batches: Of the steps to come.
+        gradients: A batch, and a generator that follows seed and step, to the loss; leaves its
+            gradients in the module.
     """
     log, last, saved = LossLog(folder), time.monotonic(), time.monotonic()
     device = next(run.module.parameters()).device
-    recent, batches = torch.zeros((), device=device), prefetch(draw, run.budget.step)
+    recent = torch.zeros((), device=device)
+    weights = [p for group in run.optimiser.param_groups for p in group["params"]]
     try:
         while not run.budget.over:
             for group in run.optimiser.param_groups:
                 group["lr"] = run.budget.rate(run.rate)
             generator = torch.Generator(device).manual_seed(seed * 1_000_003 + run.budget.step)
-            value = loss(next(batches), generator)
-            run.optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            norm = nn.utils.clip_grad_norm_(run.module.parameters(), 1.0)
-            if torch.isfinite(norm):
-                run.optimiser.step()
-                run.average.update(run.module)
-            else:
-                say(f"{run.name} step {run.budget.step} has no finite gradient: left out")
+            value = gradients(next(batches), generator)
+            norm = nn.utils.clip_grad_norm_(weights, 1.0)
+            broken = 1 - torch.isfinite(norm).float()
+            run.optimiser.found_inf = broken  # type: ignore[attr-defined]  # as GradScaler says it
+            run.optimiser.step()
+            run.average.update(run.module)
+            run.note(left_out=LOG_STEPS * broken)
             now, before = time.monotonic(), run.budget.progress
             run.budget.step, run.budget.seconds = (
                 run.budget.step + 1,
                 run.budget.seconds + now - last,
             )
-            last, recent = now, recent + value.detach()
+            last, recent = now, recent + value
             if run.budget.step % LOG_STEPS == 0:
                 _log(log, run, float(recent) / LOG_STEPS, say)
                 recent.zero_()

@@ -9,6 +9,9 @@ and values in the layers that the method reads. Attention distillation asks what
 if it looked at a reference; this teaches those layers to draw on another picture's texture.
 """
 
+import itertools
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegallery.attention import attend, record_attention, style_layers
+from stylegallery.embedded.captured import Captured, gradients
 from stylegallery.embedded.latent_bank import LatentBank
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PATCH
-from stylegallery.embedded.runs import Budget, Report, Run, start, train
+from stylegallery.embedded.runs import Budget, Report, Run, prefetch, start, train
 from stylegallery.embedded.unet import (
     build_scheduler,
     build_unet,
@@ -116,18 +120,33 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         count, each = options.batch * whole**2 // cells**2, 2 if swap else 1
         return swap, bank.cut(generator, max(count // each, 1) * each, cells - cells % 2, each)
 
-    def loss(batch: Windows, generator: torch.Generator) -> Tensor:
-        swap, (latents, things, textures) = batch
-        anew: Any = {"generator": generator, "device": latents.device}
-        noise = torch.randn(latents.shape, **anew)
-        levels = len(latents) // 2 if swap else len(latents)
-        spread = torch.rand(1, **anew) + torch.arange(levels, device=latents.device) / levels
-        timesteps = (spread % 1.0 * 1000).long().repeat(len(latents) // levels)
+    def loss(swap: bool, parts: Sequence[Tensor]) -> Sequence[Tensor]:
+        latents, things, textures, noise, timesteps = parts
         denoise = student.swapped if swap else student
         errors, guesses = denoising_errors(denoise, alphas, latents, noise, timesteps)
         apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
         off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
-        run.note(denoising=errors.mean(), things=apart, textures=off)
-        return errors.mean() + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off
+        mean = errors.mean()
+        return mean + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off, mean, apart, off
 
-    train(run, draw, loss, options.seed, options.state, options.save_minutes, say)
+    gpu = options.device != "cpu"
+    apply = Captured(student, loss) if gpu else partial(gradients, student, loss)
+
+    def step(batch: Windows, generator: torch.Generator) -> Tensor:
+        swap, windows = batch
+        total, *parts = apply(swap, (*windows, *_noise(windows[0], swap, generator)))
+        run.note(**dict(zip(("denoising", "things", "textures"), parts, strict=True)))
+        return total
+
+    first = run.budget.step
+    batches = map(draw, itertools.count(first)) if gpu else prefetch(draw, first)
+    train(run, batches, step, options.seed, options.state, options.save_minutes, say)
+
+
+def _noise(latents: Tensor, swap: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return noise like `latents`, and timesteps (B,) spread evenly, the same for a swap's two."""
+    anew: Any = {"generator": generator, "device": latents.device}
+    levels = len(latents) // 2 if swap else len(latents)
+    spread = torch.rand(1, **anew) + torch.arange(levels, device=latents.device) / levels
+    timesteps = (spread % 1.0 * 1000).long().repeat(len(latents) // levels)
+    return torch.randn(latents.shape, **anew), timesteps

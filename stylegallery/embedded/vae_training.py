@@ -17,7 +17,7 @@ from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PatchCode
 from stylegallery.embedded.perceptual import PerceptualLoss
-from stylegallery.embedded.runs import Budget, Report, Run, start, train
+from stylegallery.embedded.runs import Budget, Report, Run, prefetch, start, train
 
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 JOINT_NOISE, DECODER_NOISE = 0.15, 0.2  # largest standard deviation; latents have about 1
@@ -67,7 +67,14 @@ def _train(run: Run, mixture: Mixture, loss: Loss, options: Options, say: Report
     def draw(step: int) -> Tensor:
         return mixture.batch(options.seed, offset + step, options.vae_batch, options.vae_side)
 
-    train(run, draw, loss, options.seed, options.state, options.save_minutes, say)
+    def gradients(pixels: Tensor, generator: torch.Generator) -> Tensor:
+        run.optimiser.zero_grad(set_to_none=True)
+        value = loss(pixels, generator)
+        value.backward()
+        return value.detach()
+
+    batches = prefetch(draw, run.budget.step)
+    train(run, batches, gradients, options.seed, options.state, options.save_minutes, say)
 
 
 def _joint_loss(
