@@ -94,11 +94,11 @@ Weights: the licence of this repository. The training pictures are in the public
 the licences named above; none are contained in the weights' folder except on the contact sheet.
 """
 
-SHEET_WEIGHT = 0.15  # content weight of the sheet: below the default, to show the style
+SHEET_WEIGHT = 0.15  # content weight of the sheet
 
-LIMITS = """Trained for a few hours at most, on few paintings and on photos of clothing. It carries
-palette, tone and brushwork; lines, hatching and stitches arrive as soft texture, and the objects
-and faces of a reference do not. It knows pictures of about 256 px on the short side."""
+LIMITS = """Trained on few paintings and on photos of clothing. It carries palette, tone and
+brushwork; lines, hatching and stitches arrive as soft texture, and the objects and faces of a
+reference do not. It knows pictures of about 256 px on the short side."""
 
 
 def write_card(

@@ -1,5 +1,8 @@
 """The latent code and its encoder, the patterns, the batches and the null attention."""
 
+import copy
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 from PIL import Image
 
 from stylegallery.embedded import autoencoder, pca
+from stylegallery.embedded.captured import Captured, gradients
 from stylegallery.embedded.data import Mixture, Source, is_held_out, load_folders
 from stylegallery.embedded.figures_features import foreground, union_iou
 from stylegallery.embedded.latent_bank import LatentBank
@@ -146,3 +150,25 @@ def test_union_of_regions_takes_what_helps() -> None:
     labels = torch.tensor([[0, 0, 1, 1], [2, 2, 3, 3]])
     mask = torch.tensor([[True, True, True, False], [False, False, False, False]])
     assert union_iou(labels, mask) == pytest.approx(3 / 4)  # regions 0 and 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_captured_gradients_are_those_of_plain_calls() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.SiLU(), torch.nn.Linear(16, 8))
+    module.cuda()
+
+    captured = Captured(module, partial(_of, module))
+    for twice, count in ((False, 4), (True, 4), (False, 6), (False, 4), (True, 4)):
+        batch = [torch.randn(count, 8, device="cuda")]
+        values = [v.clone() for v in captured(twice, batch)]
+        found = [p.grad.clone() for p in module.parameters() if p.grad is not None]
+        other = copy.deepcopy(module)
+        plain = gradients(other, partial(_of, other), twice, batch)
+        torch.testing.assert_close(values, plain)
+        torch.testing.assert_close(found, [p.grad for p in other.parameters()])
+
+
+def _of(module: torch.nn.Module, twice: bool, batch: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    out = module(batch[0]) * (2 if twice else 1)
+    return [out.square().mean(), out.mean()]
