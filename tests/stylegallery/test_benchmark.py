@@ -101,6 +101,24 @@ def test_methods_are_compared_and_a_second_call_goes_on(
     assert "| stylegallery preview | 1 | 1 |" in call(1, "balanced")
 
 
+@pytest.mark.slow
+def test_pairs_that_share_calls_come_out_as_alone(folders: Path, tmp_path: Path) -> None:
+    found = []
+    for batch in (1, 2):
+        out = tmp_path / str(batch)
+        benchmark(
+            contents=folders / "contents", styles=folders / "styles", out=out, pairs=2,
+            methods=["stylegallery", "styleid"], presets=["preview"], references=[1],
+            batch=batch, model=str(folders / "model"), device="cpu",
+        )  # fmt: skip
+        rows = pq.read_table(out / "rows.parquet").to_pylist()
+        found.append({(r["pair"], r["method"]): (r["ssim"], r["gram_ratio"]) for r in rows})
+    assert len(found[0]) == 4
+    assert found[1].keys() == found[0].keys()
+    for key, figures in found[0].items():
+        assert found[1][key] == pytest.approx(figures, abs=0.02), key
+
+
 def row(pair: int, method: str, gram: float, ssim: float) -> BenchmarkRow:
     return BenchmarkRow.model_validate(
         {"pair": f"p{pair}", "content": "c", "family": "f", "method": method, "preset": "balanced",
