@@ -112,10 +112,10 @@ class Bench:
         Raises:
             InputError: an image cannot be used.
         """
-        tables = [_Table(self._engine, self._judge, pair) for pair in pairs]
+        ready = [_PreparedPair(self._engine, self._judge, pair) for pair in pairs]
         for entry in entries:
             params = entry.params
-            prepared = [table.images(entry, params) for table in tables]
+            prepared = [one.images(entry, params) for one in ready]
             engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
             begin = time.monotonic()
             jobs = [
@@ -124,12 +124,12 @@ class Bench:
             ]
             made = engine.stylize_batch(jobs, params)
             seconds = (time.monotonic() - begin) / len(pairs)
-            for table, stylized in zip(tables, made, strict=True):
-                row = table.row(entry, stylized.picture, seconds)
-                yield table.pair, entry, row, stylized.picture
+            for one, stylized in zip(ready, made, strict=True):
+                row = one.row(entry, stylized.picture, seconds)
+                yield one.pair, entry, row, stylized.picture
 
 
-class _Table:
+class _PreparedPair:
     """One pair: its pictures, prepared once for each method, and the figures of its results."""
 
     def __init__(self, engine: StyleGallery, judge: Judge, pair: Pair) -> None:

@@ -11,10 +11,10 @@ Loss = Callable[[Any, Sequence[Tensor]], Sequence[Tensor]]
 """A kind of batch and its tensors to scalars, of which the first is minimised."""
 
 
-def gradients(module: nn.Module, loss: Loss, kind: Any, batch: Sequence[Tensor]) -> list[Tensor]:
-    """Put the gradients of `loss` into `module`; return its values."""
+def gradients(module: nn.Module, loss: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+    """Put the gradients of the first of `loss`'s scalars into `module`; return all of them."""
     module.zero_grad(set_to_none=True)
-    values = loss(kind, batch)
+    values = loss()
     values[0].backward()
     return [value.detach() for value in values]
 
@@ -40,7 +40,12 @@ class Captured:
         self._pool: Any = None  # shared: one graph runs at a time, and what it returns is copied
 
     def __call__(self, kind: Hashable, batch: Sequence[Tensor]) -> list[Tensor]:
-        """Return the loss's values; the gradients lie in the module."""
+        """Return the loss's scalars; the gradients lie in the module.
+
+        Args:
+            kind: What the loss needs to know beside tensors; each kind has graphs of its own.
+            batch: Tensors on the GPU; each combination of shapes is recorded once.
+        """
         key = (kind, *(part.shape for part in batch))
         if key not in self._graphs:
             self._graphs[key] = self._record(kind, batch)

@@ -11,7 +11,6 @@ if it looked at a reference; this teaches those layers to draw on another pictur
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -129,8 +128,11 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         mean = errors.mean()
         return mean + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off, mean, apart, off
 
+    def plain(swap: bool, parts: Sequence[Tensor]) -> list[Tensor]:
+        return gradients(student, lambda: loss(swap, parts))
+
     gpu = options.device != "cpu"
-    apply = Captured(student, loss) if gpu else partial(gradients, student, loss)
+    apply = Captured(student, loss) if gpu else plain
 
     def step(batch: Windows, generator: torch.Generator) -> Tensor:
         swap, windows = batch

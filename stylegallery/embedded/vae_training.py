@@ -13,6 +13,7 @@ from diffusers import AutoencoderDC
 from torch import Tensor
 
 from stylegallery.embedded.autoencoder import build_vae, decode, encode, write_components
+from stylegallery.embedded.captured import gradients
 from stylegallery.embedded.data import Mixture
 from stylegallery.embedded.options import Options
 from stylegallery.embedded.pca import PatchCode
@@ -67,14 +68,11 @@ def _train(run: Run, mixture: Mixture, loss: Loss, options: Options, say: Report
     def draw(step: int) -> Tensor:
         return mixture.batch(options.seed, offset + step, options.vae_batch, options.vae_side)
 
-    def gradients(pixels: Tensor, generator: torch.Generator) -> Tensor:
-        run.optimiser.zero_grad(set_to_none=True)
-        value = loss(pixels, generator)
-        value.backward()
-        return value.detach()
+    def step(pixels: Tensor, generator: torch.Generator) -> Tensor:
+        return gradients(run.module, lambda: [loss(pixels, generator)])[0]
 
     batches = prefetch(draw, run.budget.step)
-    train(run, batches, gradients, options.seed, options.state, options.save_minutes, say)
+    train(run, batches, step, options.seed, options.state, options.save_minutes, say)
 
 
 def _joint_loss(

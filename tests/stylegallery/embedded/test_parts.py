@@ -164,7 +164,7 @@ def test_captured_gradients_are_those_of_plain_calls() -> None:
         values = [v.clone() for v in captured(twice, batch)]
         found = [p.grad.clone() for p in module.parameters() if p.grad is not None]
         other = copy.deepcopy(module)
-        plain = gradients(other, partial(_of, other), twice, batch)
+        plain = gradients(other, partial(_of, other, twice, batch))
         torch.testing.assert_close(values, plain)
         torch.testing.assert_close(found, [p.grad for p in other.parameters()])
 
