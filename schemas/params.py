@@ -47,7 +47,7 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        24,
+        30,
         ge=1,
         le=1000,
         title="Steps",
@@ -82,7 +82,7 @@ class StyleParams(Frozen):
         0.2, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
-        0.15,
+        0.1,
         ge=0,
         le=10,
         title="Content weight",
