@@ -3,7 +3,8 @@
     python -m tests.benchmarks.catalog_profile --contents PHOTOS --styles FAMILIES --products 40
 
 It restyles products in two galleries of three references each with real actors, each of which
-notes how long it was inside UNet calls (and their gradients) from its first item to its last.
+notes how long it was inside UNet calls, their gradients and what the energies ask of the UNet's
+attention, the references' keys and values, from its first item to its last.
 Without folders it takes the photos and patterns of the other benchmarks.
 """
 
@@ -34,21 +35,25 @@ if TYPE_CHECKING:
 
 _REFERENCES = 3
 _NOTES = "profile"
+_WATCHED = ("UNet calls", "gradients", "attention to references")
 
 
 class ProfiledActor(StyleActor):
-    """The real actor with a stop-watch around its UNet and gradients."""
+    """The real actor with a stop-watch around its UNet, gradients and attention to references."""
 
     def __init__(self, setup: ActorSetup) -> None:
         import torch
 
+        from stylegallery import guidance
+
         super().__init__(setup)
-        self._inside = {"UNet calls": 0.0, "gradients": 0.0}
+        self._inside = dict.fromkeys(_WATCHED, 0.0)
         self._begin = 0.0
         self._ends: list[float] = []
         unet = self._bench.engine.models.unet
         unet.forward = self._timed("UNet calls", unet.forward)
         torch.autograd.grad = self._timed("gradients", torch.autograd.grad)
+        guidance.style_target = self._timed("attention to references", guidance.style_target)
 
     def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -86,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{summary.ok} of {summary.items} restyled by {len(notes)} actors")
     wall = sum(note["wall"] for note in notes)
     print("| inside | share of the actors' wall time |\n|---|---|")
-    for name in ("UNet calls", "gradients"):
+    for name in _WATCHED:
         print(f"| {name} | {sum(note[name] for note in notes) / wall:.3f} |")
     stages = list(dict.fromkeys(name for row in rows for name in row["timings"]))
     print(f"\n| gallery | {' | '.join(stages)} |\n|---{'|---' * len(stages)}|")
