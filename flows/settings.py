@@ -20,7 +20,7 @@ from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery.wording import one_line, shown
 from tasks.access import OPERATOR_VARIABLES
-from tasks.logs import FORMAT_VARIABLE
+from tasks.logs import FORMAT_VARIABLE, LOG_FORMATS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,8 +76,9 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     """Read the `STYLEGALLERY_*` variables; lists are separated by commas.
 
     Raises:
-        UsageError: a variable names no setting.
+        UsageError: a variable names no setting, or asks for log lines of an unknown format.
     """
+    check_log_format(environ)
     layer: Layer = {}
     for variable, text in environ.items():
         if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
@@ -87,6 +88,17 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         _check(name, known_names(), complaint)
         layer[name] = [part for part in text.split(",") if part] if name in _LISTS else text
     return layer
+
+
+def check_log_format(environ: Mapping[str, str]) -> None:
+    """Refuse an unknown format of log lines, which would leave them as they are without a word.
+
+    Raises:
+        UsageError: STYLEGALLERY_LOG_FORMAT is neither json nor text.
+    """
+    wanted = environ.get(FORMAT_VARIABLE, "")
+    if wanted.lower() not in LOG_FORMATS:
+        raise UsageError(f"{FORMAT_VARIABLE} is {_short(wanted)!r}; set it to json or text")
 
 
 def from_assignments(assignments: list[str]) -> Layer:

@@ -15,6 +15,7 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 FORMAT_VARIABLE = "STYLEGALLERY_LOG_FORMAT"
+LOG_FORMATS = ("", "text", "json")
 
 _about: ContextVar[dict[str, str]] = ContextVar("about")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.settings import from_file, resolve
+from flows.settings import check_log_format, from_file, resolve
 from flows.usage import UsageError
 from tasks.logs import set_up_prefect
 
@@ -36,6 +36,7 @@ def serve(
             "PREFECT_API_URL is not set; start a server (`prefect server start`) and name its API, "
             "such as http://127.0.0.1:4200/api"
         )
+    check_log_format(os.environ)
     spec = resolve(from_file(config)) if config else None
     # What the batch logs with its item ids goes to the run's page; other threads have none.
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", _FORWARDED)

@@ -55,6 +55,12 @@ def test_lists_in_the_environment_are_separated_by_commas() -> None:
     assert layer == {"galleries": ["a.parquet", "b.parquet"]}
 
 
+def test_an_unknown_format_of_log_lines_is_refused() -> None:
+    assert from_environment({"STYLEGALLERY_LOG_FORMAT": "JSON"}) == {}
+    with pytest.raises(UsageError, match="LOG_FORMAT is 'jsonl'; set it to json or text"):
+        from_environment({"STYLEGALLERY_LOG_FORMAT": "jsonl"})
+
+
 def test_loras_come_from_flags_environment_and_file(tmp_path: Path) -> None:
     config = write(tmp_path, '[[engine.loras]]\nweights = "a.safetensors"\nscale = 0.5\n')
     flags = StyleFlags(loras=["a.safetensors=0.5"])
