@@ -90,12 +90,7 @@ class StyleParams(Frozen):
         "original's structure.",
     )
     attention_scale: float = Field(
-        1.0,
-        gt=0,
-        le=10,
-        title="Attention scale",
-        description="Factor on the queries when they attend to the reference; above 1 sharpens "
-        "the attention.",
+        1.0, gt=0, le=10, title="Attention scale", description="Above 1 sharpens the attention."
     )
     anchors: int = Field(
         8,
@@ -106,11 +101,7 @@ class StyleParams(Frozen):
         "step takes the nearest. Fewer are faster and need less memory; 0 is all.",
     )
     inversion_steps: int = Field(
-        15,
-        ge=2,
-        le=100,
-        title="Inversion steps",
-        description="DDIM inversion steps from which the region features are gathered.",
+        15, ge=2, le=100, title="Inversion steps", description="Region features come from these."
     )
     max_regions: int = Field(
         10,
@@ -181,6 +172,14 @@ class StyleParams(Frozen):
         title="Lightness of tones",
         description="How far light and shade follow the references when tones are matched; hues "
         "follow fully. Less keeps more of the original's form.",
+    )
+    detail: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        title="Detail",
+        description="Share of the photo's own fine light and shade in the result, which keeps "
+        "edges, seams and lettering; 0 leaves all to the style.",
     )
     settle_timestep: int = Field(
         60,

@@ -11,6 +11,7 @@ from stylegallery.routing import Correspondence
 from stylegallery.types import Picture, PreparedImage
 
 LEVELS = 256
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _BISECTIONS = 12  # chroma to a four-thousandth of itself, below what 8 bits show
 _KAPPA, _EPSILON = 24389 / 27, 216 / 24389
 _TO_XYZ = (
@@ -18,6 +19,11 @@ _TO_XYZ = (
     (0.2126729, 0.7151522, 0.0721750),
     (0.0193339, 0.1191920, 0.9503041),
 )
+
+
+def luminance(colours: Tensor) -> Tensor:
+    """Return the luma (H, W) of colours (3, H, W), or of differences of colours."""
+    return torch.einsum("c,chw->hw", torch.tensor(_LUMA), colours)
 
 
 def rgb_to_lab(pixels: Tensor) -> Tensor:

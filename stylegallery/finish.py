@@ -8,6 +8,7 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery.colour import keep_chroma, match_histogram
+from stylegallery.detail import keep_detail
 from stylegallery.errors import BadMask
 from stylegallery.images import resize
 from stylegallery.routing import Correspondence
@@ -24,21 +25,21 @@ def finish(
     params: StyleParams,
     protect: Tensor | None = None,
 ) -> Picture:
-    """Restore colours as asked for, size, protected pixels and alpha.
+    """Restore colours as asked for, size, detail, protected pixels and alpha.
 
     Args:
         pixels: (1, 3, h, w) decoded result in [0, 1] at working size.
         content: The image that was restyled.
         styles: The references that `routing` was made for, in the same order.
         routing: What each region took its style from.
-        params: `color` and `protect_feather` are used.
+        params: `color`, `detail` and `protect_feather` are used.
         protect: (1, 1, H, W) in [0, 1] of the original's size: white keeps the original pixel
             exactly, values between blend. See :func:`check_protection`, :func:`feathered`.
     """
     original = content.picture
     if params.color == "match-histogram":
         pixels = match_histogram(pixels, content, styles, routing)
-    restyled = resize(pixels, original.size)
+    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.detail)
     if params.color == "keep-chroma":
         restyled = keep_chroma(restyled, original.pixels)
     if protect is not None:

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegallery.colour import luminance
 from stylegallery.images import resize
 from stylegallery.routing import Correspondence
 from stylegallery.types import PreparedImage
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _FLOOR = 1e-3  # variance added to every colour axis: flat areas are left flat
 _GAIN = (0.5, 1.0)
 _SMOOTHING = 3  # latent cells
@@ -67,8 +67,8 @@ def match_tone(
     moved = _apply(field[:9].unflatten(0, (3, 3)), field[9:12], pixels[0])
     matrix, shift = _colour_map(own, covered, values, wanted)
     lit = _apply(matrix[..., None, None], shift[:, None, None], pixels[0])
-    light = field[12] * lightness * _luminance(lit - pixels[0])
-    return (moved - _luminance(moved - pixels[0]) + light).clamp(0, 1)[None].to(device)
+    light = field[12] * lightness * luminance(lit - pixels[0])
+    return (moved - luminance(moved - pixels[0]) + light).clamp(0, 1)[None].to(device)
 
 
 def _colours(styles: list[PreparedImage], routing: Correspondence) -> tuple[Tensor, Tensor]:
@@ -86,11 +86,6 @@ def _colours(styles: list[PreparedImage], routing: Correspondence) -> tuple[Tens
 def _apply(matrix: Tensor, shift: Tensor, colours: Tensor) -> Tensor:
     """Map colours (3, H, W) by matrices (3, 3, H, W) and shifts (3, H, W), or one for all."""
     return torch.einsum("ijhw,jhw->ihw", matrix.expand(3, 3, *colours.shape[1:]), colours) + shift
-
-
-def _luminance(colours: Tensor) -> Tensor:
-    """(3, H, W) to (H, W)."""
-    return torch.einsum("c,chw->hw", torch.tensor(_LUMA), colours)
 
 
 def _own_shares(inside: Tensor) -> Tensor:
