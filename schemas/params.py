@@ -82,7 +82,7 @@ class StyleParams(Frozen):
         0.2, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
-        0.1,
+        0.05,
         ge=0,
         le=10,
         title="Content weight",

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from stylegallery.colour import luminance
 
-_FINE = 1 / 64  # of the shorter side: deviation of the blur that parts fine from coarse
+_FINE = 1 / 128  # of the shorter side: deviation of the blur that parts fine from coarse
 _GRID = 256  # shorter side at which that blur is worked out: it holds nothing finer
 
 
