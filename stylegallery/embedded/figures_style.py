@@ -25,13 +25,14 @@ SHEET_PATTERNS = (3, 11)  # seeds of the drawn references on the sheet
 
 
 def one_region(preset: Preset, **overrides: Any) -> StyleParams:
-    """Attention distillation by the sampler and the tones of `stylegallery` at its defaults.
+    """Attention distillation by the sampler and tones of `stylegallery`, without its detail.
 
     So that figures and pictures speak of the model, not of the matching, and not of what the
     published optimisation does to a latent of this kind.
     """
     ours = preset_params(preset).model_dump()
-    return StyleParams(**{**ours, "method": "attention-distillation", **overrides})
+    plain = {"method": "attention-distillation", "detail": 0.0}
+    return StyleParams(**{**ours, **plain, **overrides})
 
 
 def style_arrival(
