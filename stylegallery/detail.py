@@ -15,9 +15,8 @@ def keep_detail(restyled: Tensor, content: Tensor, share: float) -> Tensor:
     """Let a share of the fine light and shade be the photo's own.
 
     The engine works at a few hundred pixels and its autoencoder rounds off what is small: seams,
-    lettering, eyes, the edge of a thing. Strokes and palette live above that scale, so that the
-    distance to a reference hardly grows where the photo's form comes back (the README has the
-    figures). Colours keep their chroma differences: all three channels move alike.
+    lettering, eyes, the edge of a thing. Strokes and palette live above that scale. What it costs
+    in style stands in the README's tables. All three channels move alike.
 
     The published methods do nothing of the kind.
 
