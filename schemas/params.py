@@ -90,7 +90,7 @@ class StyleParams(Frozen):
         "original's structure.",
     )
     attention_scale: float = Field(
-        1.0, gt=0, le=10, title="Attention scale", description="Above 1 sharpens the attention."
+        1.0, gt=0, le=10, title="Attention scale", description="Factor on queries; 2 is sharper."
     )
     anchors: int = Field(
         8,
@@ -101,7 +101,7 @@ class StyleParams(Frozen):
         "step takes the nearest. Fewer are faster and need less memory; 0 is all.",
     )
     inversion_steps: int = Field(
-        15, ge=2, le=100, title="Inversion steps", description="Region features come from these."
+        15, ge=2, le=100, title="Inversion steps", description="DDIM steps to the region features."
     )
     max_regions: int = Field(
         10,

@@ -16,6 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 FORMAT_VARIABLE = "STYLEGALLERY_LOG_FORMAT"
 LOG_FORMATS = ("", "text", "json")
+"""What the variable may say, in any case of letters; nothing is text."""
 
 _about: ContextVar[dict[str, str]] = ContextVar("about")
 

@@ -11,7 +11,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+from stylegallery.colour import luminance
+
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _MS_WINDOW = 11
 _WINDOW = 7
@@ -151,6 +152,5 @@ def _scales_within(side: int) -> int:
 
 
 def _luminance(picture: Tensor) -> NDArray[np.float32]:
-    weights = torch.tensor(_LUMA).view(3, 1, 1)
-    luminance: NDArray[np.float32] = (picture[0].cpu() * weights).sum(0).numpy()
-    return luminance
+    light: NDArray[np.float32] = luminance(picture[0].cpu()).numpy()
+    return light

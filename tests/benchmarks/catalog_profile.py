@@ -49,7 +49,6 @@ class ProfiledActor(StyleActor):
         super().__init__(setup)
         self._inside = dict.fromkeys(_WATCHED, 0.0)
         self._begin = 0.0
-        self._ends: list[float] = []
         unet = self._bench.engine.models.unet
         unet.forward = self._timed("UNet calls", unet.forward)
         torch.autograd.grad = self._timed("gradients", torch.autograd.grad)
