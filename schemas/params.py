@@ -47,14 +47,14 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        30,
+        48,
         ge=1,
         le=1000,
         title="Steps",
         description="Timesteps of the schedule. More is slower and finer.",
     )
     strength: float = Field(
-        0.7,
+        0.5,
         gt=0,
         le=1,
         title="Strength",
@@ -79,10 +79,10 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.2, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
+        0.25, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
-        0.05,
+        0.02,
         ge=0,
         le=10,
         title="Content weight",
