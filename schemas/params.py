@@ -47,14 +47,14 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        48,
+        42,
         ge=1,
         le=1000,
         title="Steps",
         description="Timesteps of the schedule. More is slower and finer.",
     )
     strength: float = Field(
-        0.5,
+        0.58,
         gt=0,
         le=1,
         title="Strength",
@@ -79,7 +79,7 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.25, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
+        0.16, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
         0.02,
@@ -154,7 +154,7 @@ class StyleParams(Frozen):
         "reference; `hard` lets a region see its best match alone.",
     )
     routing_strength: float = Field(
-        2.0,
+        1.0,
         ge=0,
         le=100,
         title="Routing strength",
@@ -174,12 +174,12 @@ class StyleParams(Frozen):
         "follow fully. Less keeps more of the original's form.",
     )
     detail: float = Field(
-        0.2,
+        0.0,
         ge=0,
         le=1,
         title="Detail",
         description="Share of the photo's own fine light and shade in the result, which keeps "
-        "edges, seams and lettering; 0 leaves all to the style.",
+        "edges, seams and lettering, and costs style; 0 leaves all to the style.",
     )
     settle_timestep: int = Field(
         60,

@@ -7,7 +7,7 @@ from schemas.params import StyleParams
 Preset = Literal["quality", "balanced", "fast", "preview"]
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 84},
+    "quality": {"steps": 72},
     "balanced": {},
     "fast": {
         "sampler": "optimise",
@@ -17,7 +17,7 @@ PRESETS: Final[dict[Preset, dict[str, Any]]] = {
         "learning_rate": 0.25,
         "content_weight": 0.33,
     },
-    "preview": {"steps": 16},
+    "preview": {"steps": 14},
 }
 """What each preset changes against the defaults of :class:`StyleParams`.
 
