@@ -14,6 +14,7 @@ METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
         "sampler": "optimise",
         "anchors": 0,
         "match_tone": False,
+        "detail": 0.0,
         "settle_timestep": 0,
         "steps": 150,
         "learning_rate": 0.05,
@@ -31,6 +32,7 @@ METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
         "sampler": "optimise",
         "anchors": 0,
         "match_tone": False,
+        "detail": 0.0,
         "settle_timestep": 0,
         "start_noise": 0.0,
         "steps": 200,
@@ -42,6 +44,7 @@ METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
         "steps": 50,
         "attention_scale": 1.5,
         "match_tone": False,
+        "detail": 0.0,
     },
 }
 """The published settings of a method, if it was published with any (METHOD 1.1-1.3, 3.1, 3.2).

@@ -174,7 +174,7 @@ class StyleParams(Frozen):
         "follow fully. Less keeps more of the original's form.",
     )
     detail: float = Field(
-        0.0,
+        0.1,
         ge=0,
         le=1,
         title="Detail",

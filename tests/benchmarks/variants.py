@@ -78,7 +78,7 @@ VARIANTS: dict[str, Variant] = {
     "gate 0, keep content": Variant({"min_similarity": 0.0, "fallback": "content"}),
     "region loss off": Variant({"learning_rate": 1e-9}),
     "content loss off": Variant({"content_weight": 0.0}),
-    "detail 0.2": Variant({"detail": 0.2}),
+    "detail off": Variant({"detail": 0.0}),
     "tone off": Variant({"match_tone": False}),
     "lightness 1": Variant({"tone_lightness": 1.0}),
     "strength 0.4": Variant({"strength": 0.4}),

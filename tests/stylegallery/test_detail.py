@@ -6,6 +6,7 @@ import torch
 from skimage import data
 from torch import Tensor
 
+from schemas.params import StyleParams
 from stylegallery.colour import luminance
 from stylegallery.detail import keep_detail
 from stylegallery.images import resize
@@ -62,3 +63,9 @@ def test_any_size_works(size: tuple[int, int]) -> None:
     assert made.shape == content.shape
     assert made.min() >= 0
     assert made.max() <= 1
+
+
+def test_published_methods_do_without() -> None:
+    assert StyleParams().detail > 0
+    for method in ("stylegallery-paper", "attention-distillation", "styleid"):
+        assert StyleParams(method=method).detail == 0
