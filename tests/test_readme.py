@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from schemas.arrow import from_table
+from schemas.benchmark import BenchmarkRow
+from stylegallery.benchmark_table import comparison_table
 from tests.documents import ROOT, block, commands
 from tests.tasks.pictures import noise, save
 
@@ -95,3 +99,10 @@ def shell(command: str, folder: Path) -> str:
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout + done.stderr
+
+
+def test_the_methods_tables_are_those_of_the_recorded_rows() -> None:
+    rows = from_table(pq.read_table(ROOT / "tests/benchmarks/side_by_side.parquet"), BenchmarkRow)
+    table = comparison_table(list(rows))
+    for name in ("README.md", "stylegallery/embedded/README.md"):
+        assert table in (ROOT / name).read_text()
