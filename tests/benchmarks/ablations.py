@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if options.threads:
         torch.set_num_threads(options.threads)
-    engine, net = StyleGallery.load(EngineSpec(model=options.model)), load_lite0("cpu")
+    spec = EngineSpec(model=options.model, dtype=options.dtype)
+    engine, net = StyleGallery.load(spec), load_lite0("cpu")
     chosen = options.variants or list(VARIANTS)
     rows: list[dict[str, Any]] = []
     pictures: list[list[Tensor]] = []
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--styles", type=Path, help="folder of style families")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and sheets")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--dtype", default="auto", help="number type of the UNet")
     parser.add_argument("--preset", default="balanced", choices=["quality", "balanced", "preview"])
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS))
