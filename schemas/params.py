@@ -47,14 +47,14 @@ class StyleParams(Frozen):
         "training size. The result always has the original's size.",
     )
     steps: int = Field(
-        42,
+        40,
         ge=1,
         le=1000,
         title="Steps",
         description="Timesteps of the schedule. More is slower and finer.",
     )
     strength: float = Field(
-        0.58,
+        0.6,
         gt=0,
         le=1,
         title="Strength",
@@ -79,7 +79,7 @@ class StyleParams(Frozen):
         "and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.16, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
+        0.14, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
     )
     content_weight: float = Field(
         0.02,
@@ -112,10 +112,7 @@ class StyleParams(Frozen):
         "silhouette score chooses.",
     )
     merge_threshold: float = Field(
-        0.4,
-        ge=0,
-        title="Merge threshold",
-        description="Regions whose mean latents are closer than this (Euclidean) are merged.",
+        0.4, ge=0, title="Merge threshold", description="Regions with closer mean latents merge."
     )
     min_region_fraction: float = Field(
         0.005,
@@ -160,6 +157,13 @@ class StyleParams(Frozen):
         title="Routing strength",
         description="How strongly soft routing favours matched regions; 0 ignores regions.",
     )
+    routing_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Routed share",
+        description="Share of the steps, from noisy to clean, in which soft routing favours them.",
+    )
     match_tone: bool = Field(
         True,
         title="Match tone",
@@ -174,7 +178,7 @@ class StyleParams(Frozen):
         "follow fully. Less keeps more of the original's form.",
     )
     detail: float = Field(
-        0.1,
+        0.05,
         ge=0,
         le=1,
         title="Detail",
@@ -190,11 +194,7 @@ class StyleParams(Frozen):
         "latent, band by band and as noise of this timestep. 0 turns both off.",
     )
     start_noise: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        title="Start noise",
-        description="Seeded noise on the starting latent, so that flat areas can grow texture.",
+        0.02, ge=0, le=1, title="Start noise", description="Seeded; lets flat areas grow texture."
     )
     query_preservation: float = Field(
         0.75,

@@ -7,7 +7,7 @@ from schemas.params import StyleParams
 Preset = Literal["quality", "balanced", "fast", "preview"]
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 72},
+    "quality": {"steps": 70},
     "balanced": {},
     "fast": {
         "sampler": "optimise",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.engine import EngineSpec, LoraSpec
 
-METHOD_VERSION = 7
+METHOD_VERSION = 8
 """Raised whenever a change of the code changes pixels for the same parameters."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -79,7 +80,10 @@ class Guidance:
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
         self.params = params
-        self.routers = [self.route(job, models.device) for job in jobs]
+        self.routers = self._led = [self.route(job, models.device) for job in jobs]
+        opened = [replace(job, routing=job.routing.opened()) for job in jobs]
+        self._opened = [self.route(job, models.device) for job in opened]
+        self._leading = shown.timesteps[: round(params.routing_share * len(shown.timesteps))]
         self._models, self._record, self._bank, self._shown = models, record, bank, shown
         self._anchors = anchors(shown.timesteps, params.anchors)
         self._contents: tuple[int, dict[int, dict[str, LayerRecord]]] = (-1, {})
@@ -124,7 +128,12 @@ class Guidance:
         return prediction, *self._compared(dict(self._record.layers), known)
 
     def _known(self, timestep: int, items: Sequence[int]) -> list[Known]:
-        """What the layers see of the images that stay as they are, for each item."""
+        """What the layers see of the images that stay as they are, for each item.
+
+        Where things go is settled while there is noise. From then on a region whose matches still
+        led would miss the strokes of the rest of the reference.
+        """
+        self.routers = self._led if timestep in self._leading else self._opened
         anchor = nearest(self._anchors, timestep)
         contents = self._own(anchor, items)
         return [

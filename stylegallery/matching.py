@@ -41,16 +41,17 @@ def match(
         BadRouting: a pin names a region that does not exist.
     """
     parts = _similarities(content, styles, params)
-    total = parts[-1]
+    total, shares = parts[-1], log_shares(styles, weights)
     if params.routing == "hard":
         best = total.argmax(dim=1)
         table = hard_log_weights(best, total.shape[1])
     else:
-        share = _weighted_areas(styles, weights)
+        share = _areas(styles) * shares.exp()
         table, best = transport_log_weights(
             total, content.area, share / share.sum(), params.routing_strength
         )
-    found = routed(content, styles, parts, table, best, pins)
+        table = table + shares
+    found = routed(content, styles, parts, table, shares, best, pins)
     return replace(found, fallback=_apply_gate(found, params))
 
 
@@ -69,9 +70,9 @@ def match_whole(
         BadRouting: a pin names a region that does not exist.
     """
     parts = _similarities(content, styles, params)
-    bias = torch.log(_weighted_areas(styles, weights) / torch.cat([s.area for s in styles]))
-    table = bias.expand(len(content.area), -1).clone()
-    found = routed(content, styles, parts, table, parts[-1].argmax(dim=1), pins)
+    shares = log_shares(styles, weights)
+    table = shares.expand(len(content.area), -1).clone()
+    found = routed(content, styles, parts, table, shares, parts[-1].argmax(dim=1), pins)
     return replace(found, fallback=tuple("global" for _ in content.area))
 
 
@@ -80,6 +81,7 @@ def routed(
     styles: list[Descriptors],
     parts: Similarities,
     table: Tensor,
+    shares: Tensor,
     best: Tensor,
     pins: list[Pin] | None,
 ) -> Correspondence:
@@ -90,6 +92,7 @@ def routed(
         styles: Descriptors of each reference, S regions in all.
         parts: Semantic, statistical, geometric and total similarity.
         table: (R, S) log weights.
+        shares: (S,) log weight of the reference of each style region.
         best: (R,) main match of each region.
         pins: The user's decisions.
 
@@ -104,6 +107,7 @@ def routed(
         table[pin.region] = hard_log_weights(torch.tensor([index]), table.shape[1])[0]
     return Correspondence(
         log_weights=table,
+        shares=shares,
         style_regions=counts,
         best=best,
         scores=torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1),
@@ -114,17 +118,21 @@ def routed(
     )
 
 
-def _weighted_areas(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
-    """Return the area (S,) of every style region times the weight of its reference."""
-    factors = weights or [1.0] * len(styles)
-    return torch.cat([s.area * weight for s, weight in zip(styles, factors, strict=True)])
+def log_shares(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
+    """Return for every style region (S,) the log weight of its reference; 0 when None."""
+    factors = torch.tensor(weights or [1.0] * len(styles))
+    return factors.log().repeat_interleave(torch.tensor([len(style.area) for style in styles]))
+
+
+def _areas(styles: list[Descriptors]) -> Tensor:
+    return torch.cat([style.area for style in styles])
 
 
 def _similarities(
     content: Descriptors, styles: list[Descriptors], params: StyleParams
 ) -> Similarities:
     """Return semantic, statistical, geometric and total similarity, each (R, S)."""
-    area = torch.cat([style.area for style in styles])
+    area = _areas(styles)
     semantic = _centred_cosine(
         content.semantic, content.area, torch.cat([s.semantic for s in styles]), area
     )
@@ -160,6 +168,6 @@ def _apply_gate(found: Correspondence, params: StyleParams) -> tuple[FallbackUse
         if found.pinned[region] or score >= params.min_similarity:
             used.append("none")
             continue
-        found.log_weights[region] = 0.0 if params.fallback == "global" else -torch.inf
+        found.log_weights[region] = found.shares if params.fallback == "global" else -torch.inf
         used.append(params.fallback)
     return tuple(used)

@@ -107,7 +107,8 @@ def match(
     )
     best = total.argmax(dim=1)
     table = hard_log_weights(best, total.shape[1])
-    return routed(content, styles, (semantic, statistical, geometric, total), table, best, pins)
+    parts, alike = (semantic, statistical, geometric, total), torch.zeros(total.shape[1])
+    return routed(content, styles, parts, table, alike, best, pins)
 
 
 def optimise(

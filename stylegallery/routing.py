@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class Correspondence:
         log_weights: (R, S) added to the attention logits of keys of style region s for queries
             of content region r; 0 is neutral, -inf forbids. S runs over all regions of all
             references in order.
+        shares: (S,) log weight of the reference that each style region is part of: all that is
+            left of `log_weights` where regions do not lead.
         style_regions: Number of regions of each reference; they sum to S.
         best: (R,) int64, the main match of each content region, an index into S.
         scores: (R, 4) semantic, statistical, geometric and total similarity of the best match.
@@ -50,6 +52,7 @@ class Correspondence:
     """
 
     log_weights: Tensor
+    shares: Tensor
     style_regions: tuple[int, ...]
     best: Tensor
     scores: Tensor
@@ -65,6 +68,11 @@ class Correspondence:
                 return style, index
             index -= count
         raise IndexError(f"style region {index} past the end")
+
+    def opened(self) -> "Correspondence":
+        """Return the same with all that a region may take open to it, and no match preferred."""
+        table = torch.where(self.log_weights.isfinite(), self.shares, -torch.inf)
+        return replace(self, log_weights=table)
 
     def rows(self, style_ids: list[str]) -> list[MatchRow]:
         """Return one row per content region; `style_ids` name the references in order."""

@@ -126,6 +126,24 @@ def test_attention_distillation_ignores_regions_but_not_weights() -> None:
     )
 
 
+@pytest.mark.parametrize("gate", [-1.0, 9.0])
+def test_weights_of_references_tilt_soft_routing_and_its_fallback(gate: float) -> None:
+    """Twins share what they are matched with, and a region's attention, as their weights say."""
+    params = StyleParams(min_similarity=gate)
+    content, style = described(framed(), 0), described(framed(), 1)
+    tilted = match(content, [style, style], params, weights=[3.0, 1.0])
+    for table in (tilted.log_weights, tilted.opened().log_weights):
+        first, second = table.exp().split(tilted.style_regions, dim=1)
+        assert torch.allclose(first, 3 * second, rtol=1e-3)
+
+
+def test_opened_keeps_what_is_forbidden() -> None:
+    content, style = described(framed(), 0), described(framed(), 1)
+    found = match(content, [style], StyleParams(), pins=[Pin(0, 0, 1)])
+    assert found.log_weights[1].unique().numel() > 1
+    assert found.opened().log_weights.tolist() == [[-torch.inf, 0.0], [0.0, 0.0]]
+
+
 def test_transport_uses_every_reference_region_by_its_area() -> None:
     similarity = torch.tensor([[1.0, 0.9, 0.8], [1.0, 0.0, -1.0]])
     rows, columns = torch.tensor([0.7, 0.3]), torch.tensor([0.2, 0.3, 0.5])

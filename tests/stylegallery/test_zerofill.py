@@ -49,8 +49,8 @@ def job(engine: StyleGallery) -> Job:
     counts = (3, 1, 1)
     styles[1] = labelled(styles[1], torch.zeros(8, 8, dtype=torch.int64))
     routing = Correspondence(
-        hard_log_weights(best, 5), counts, best, torch.zeros(3, 4), ("none",) * 3, none.bool(),
-        none, torch.zeros(3, 2),
+        hard_log_weights(best, 5), torch.zeros(5), counts, best, torch.zeros(3, 4), ("none",) * 3,
+        none.bool(), none, torch.zeros(3, 2),
     )  # fmt: skip
     return Job(labelled(content, own), styles, routing)
 
@@ -93,6 +93,7 @@ def test_the_target_is_that_of_zeroed_keys(job: Job) -> None:
             best=torch.tensor([2, 0, 1]),
             style_regions=(3,),
             log_weights=hard_log_weights(torch.tensor([2, 0, 1]), 3),
+            shares=torch.zeros(3),
         ),
     )
     groups = ZeroFillRouter(single, torch.device("cpu")).at(72, [96])
