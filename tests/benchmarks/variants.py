@@ -73,6 +73,7 @@ VARIANTS: dict[str, Variant] = {
     "routing strength 0": Variant({"routing_strength": 0.0}),
     "routing strength 2": Variant({"routing_strength": 2.0}),
     "routing strength 4": Variant({"routing_strength": 4.0}),
+    "routed to the end": Variant({"routing_share": 1.0}),
     "no ground term": Variant({"ground_weight": 0.0}),
     "gate 0": Variant({"min_similarity": 0.0}),
     "gate 0, keep content": Variant({"min_similarity": 0.0, "fallback": "content"}),

@@ -155,6 +155,27 @@ def crossed() -> Correspondence:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("share", "led"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_regions_lead_in_their_share_of_the_steps(
+    engine: StyleGallery, pair: tuple[PreparedImage, PreparedImage], share: float, led: int
+) -> None:
+    """From noisy to clean; then each may take from all that it is not forbidden."""
+    content, style = dotted(pair[0], 4, 4), dotted(pair[1], 4, 6)
+    table = torch.tensor([[0.0, 5.0], [0.0, -torch.inf]])
+    routed = replace(crossed(), log_weights=table)
+    opened = replace(crossed(), log_weights=table.clamp(max=0))
+    params = StyleParams(steps=4, routing_share=share, **PLAIN)
+    pulls = []
+    for routing in (routed, opened):
+        with guide(
+            engine.models, [Job(content, [style], routing)], params, AttentionBank()
+        ) as guidance:
+            visited = engine.models.timesteps(params.steps, params.schedule)
+            pulls.append([guidance.energies(content.latent, t)[0].item() for t in visited])
+    same = [one == pytest.approx(other, rel=1e-6) for one, other in zip(*pulls, strict=True)]
+    assert same == [step >= led for step in range(4)]
+
+
 @pytest.mark.parametrize("kind", [Guidance, PublishedGuidance])
 def test_a_region_of_one_cell_keeps_its_target_at_the_coarse_grid(
     engine: StyleGallery, pair: tuple[PreparedImage, PreparedImage], kind: type[Guidance]
