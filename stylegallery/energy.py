@@ -41,6 +41,28 @@ class RegionAttention:
                 groups.append((asking, None if whole else seen, None if flat else chosen))
         return cls(tuple(groups))
 
+    def in_turn(self, step: int, keys: int, most: int) -> "RegionAttention":
+        """Return the same with at most `most` keys to a group, evenly strewn over all of them.
+
+        As many steps on, every key has had its turn. So a step costs the same however many
+        references there are.
+
+        Args:
+            step: Number of the sampler's step.
+            keys: How many there are in all, for groups that may see all.
+            most: Keys that a group may see at once.
+        """
+        groups = []
+        for asking, seen, bias in self.groups:
+            if seen is None and keys > most:
+                seen = torch.arange(keys, device=asking.device)
+            if seen is not None and len(seen) > most:
+                turns = -(-len(seen) // most)
+                turn = slice(step % turns, None, turns)
+                seen, bias = seen[turn], None if bias is None else bias[turn]
+            groups.append((asking, seen, bias))
+        return RegionAttention(tuple(groups))
+
     def to(self, device: torch.device) -> "RegionAttention":
         """Return the same groups on `device`."""
 

@@ -35,10 +35,12 @@ class Shown(Protocol):
     Attributes:
         timesteps: Those that the sampler visits, from noisy to clean.
         steps: Of the schedule that the images are inverted by; 0 where they are shown clean.
+        in_turns: Whether a step sees as many keys as the largest reference has, not all of them.
     """
 
     timesteps: list[int]
     steps: int
+    in_turns: bool
 
     def content(self, index: int, timestep: int) -> Tensor:
         """Return the latent (1, C, h, w) that a job's content is shown as at a timestep."""
@@ -52,7 +54,7 @@ class Shown(Protocol):
 class Clean:
     """Images as they are, at all timesteps, as published (METHOD 1.3)."""
 
-    steps = 0
+    steps, in_turns = 0, False
 
     def __init__(self, jobs: list[Job], timesteps: list[int]) -> None:
         self._jobs, self.timesteps = jobs, timesteps
@@ -80,6 +82,7 @@ class Guidance:
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
         self.params = params
+        self._timestep = -1
         self.routers = self._led = [self.route(job, models.device) for job in jobs]
         opened = [replace(job, routing=job.routing.opened()) for job in jobs]
         self._opened = [self.route(job, models.device) for job in opened]
@@ -134,6 +137,7 @@ class Guidance:
         led would miss the strokes of the rest of the reference.
         """
         self.routers = self._led if timestep in self._leading else self._opened
+        self._timestep = timestep
         anchor = nearest(self._anchors, timestep)
         contents = self._own(anchor, items)
         return [
@@ -165,6 +169,9 @@ class Guidance:
         keys, values = zip(*styles, strict=True)
         routing = self.routers[index].at(layer.query.shape[2], [k.shape[2] for k in keys])
         key, value = torch.cat(keys, dim=2), torch.cat(values, dim=2)
+        if self._shown.in_turns:
+            step, most = self._shown.timesteps.index(self._timestep), max(k.shape[2] for k in keys)
+            routing = routing.in_turn(step, key.shape[2], most)
         scale = self.params.attention_scale
         target = style_target(layer.query.detach(), key, value, own, routing, scale)
         return style_energy(layer.output.float(), target.float())

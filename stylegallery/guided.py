@@ -69,6 +69,8 @@ def sample(
 class _Inverted:
     """Contents and references as their inversion by a part of the schedule left them."""
 
+    in_turns = True
+
     def __init__(
         self, models: Models, jobs: list[Job], params: StyleParams, timesteps: list[int]
     ) -> None:

@@ -114,6 +114,26 @@ def test_keys_that_are_all_seen_are_not_gathered() -> None:
     assert [bias is None for _, _, bias in groups] == [False, True, True]
 
 
+def test_keys_take_turns_until_all_have_been_seen() -> None:
+    table = torch.tensor([[0.0, 0.0], [1.0, 2.0], [-torch.inf, 3.0]])
+    owners = torch.arange(11) % 2
+    routing = RegionAttention.build(table, torch.arange(9) % 3, owners)
+    shown = [routing.in_turn(step, 11, 5).groups for step in range(6)]
+    everything, biased, alone = (torch.arange(11), torch.arange(11), owners.nonzero()[:, 0])
+    for group, keys in enumerate((everything, biased, alone)):
+        seen = [groups[group][1] for groups in shown]
+        assert all(one is not None and 0 < len(one) <= 5 for one in seen)
+        turns = -(-len(keys) // 5)
+        once = torch.cat([one for one in seen[:turns] if one is not None])
+        assert once.sort().values.equal(keys)
+        assert all(torch.equal(one, seen[step % turns]) for step, one in enumerate(seen))  # type: ignore[arg-type]
+    for asking, seen_keys, bias in (groups[1] for groups in shown):
+        assert asking.tolist() == [1, 4, 7]
+        assert bias is not None
+        assert torch.equal(bias, 1.0 + owners[seen_keys])
+    assert all(groups[2][1] is routing.groups[2][1] for groups in shown)
+
+
 def test_zero_filling_would_dilute_small_regions() -> None:
     """METHOD 1.5, W1: masks that multiply leave foreign keys in the softmax."""
     query, key, value = (

@@ -1,11 +1,14 @@
 """Energy-guided sampling: it follows the energies, and without them gives the photo back."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from schemas.methods import Method
 from schemas.params import StyleParams
-from stylegallery import StyleGallery, Stylized
+from stylegallery import StyleGallery, Stylized, energy, guidance
 from stylegallery.errors import DidNotConverge
 from stylegallery.inversion import inverted
 from stylegallery.latents import decode
@@ -33,6 +36,32 @@ def guided(engine: StyleGallery, method: Method, seed: int = 0, **settings: obje
     content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
     styles = [engine.prepare(figure_on_ground(64, 64, GREEN, RED, seed=1), params)]
     return engine.stylize(content, styles, engine.match(content, styles, params), params, seed=seed)
+
+
+@pytest.mark.parametrize("sampler", ["guided", "optimise"])
+def test_guided_steps_see_as_many_keys_of_two_references_as_of_one(
+    engine: StyleGallery, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    settings = {"image_size": 64, "inversion_steps": 2, "steps": 4, "strength": 1.0}
+    params = StyleParams.model_validate({"sampler": sampler, **settings})
+    pictures = [figure_on_ground(64, 72, *pair) for pair in ((RED, BLUE), (GREEN, RED))]
+    content, *styles = [engine.prepare(one, params) for one in (*pictures, pictures[0])]
+    plain, seen = energy.style_target, []
+
+    def counted(*arguments: Any) -> Tensor:
+        groups = arguments[4].groups
+        seen.append(sum(len(q) * arguments[1].shape[2] if k is None else len(q) * len(k)
+                        for q, k, _ in groups))  # fmt: skip
+        return plain(*arguments)
+
+    monkeypatch.setattr(guidance, "style_target", counted)
+    asked = []
+    for several in (styles[:1], styles):
+        routing = engine.match(content, several, params)
+        engine.stylize(content, several, routing, params)
+        asked.append(sum(seen))
+        seen.clear()
+    assert asked[1] == (1 if sampler == "guided" else 2) * asked[0]
 
 
 @pytest.mark.parametrize("method", METHODS)
