@@ -178,7 +178,7 @@ class StyleParams(Frozen):
         "follow fully. Less keeps more of the original's form.",
     )
     detail: float = Field(
-        0.05,
+        0.075,
         ge=0,
         le=1,
         title="Detail",
