@@ -13,9 +13,9 @@ class RegionAttention:
     """Which queries of one grid attend to which keys, worked out once per image.
 
     Attributes:
-        groups: For each content region that has keys: indices of its queries (n,), indices of
-            the keys it may see (m,) or None for all, and the bias (m,) on their logits or None
-            when it is zero.
+        groups: For each content region that has keys, or those whose rows of the table are the
+            same: indices of its queries (n,), indices of the keys it may see (m,) or None for all,
+            and the bias (m,) on their logits or None when it is zero.
     """
 
     groups: tuple[tuple[Tensor, Tensor | None, Tensor | None], ...]
@@ -31,7 +31,10 @@ class RegionAttention:
         """
         groups = []
         for region, row in enumerate(table):
-            asking = (queries == region).nonzero()[:, 0]
+            alike = (table == row).all(dim=1)  # one attention for regions that may see the same
+            if alike[:region].any():
+                continue
+            asking = alike[queries].nonzero()[:, 0]
             bias = row[keys]
             seen = bias.isfinite().nonzero()[:, 0]
             if len(asking) and len(seen):

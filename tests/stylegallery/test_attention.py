@@ -114,6 +114,13 @@ def test_keys_that_are_all_seen_are_not_gathered() -> None:
     assert [bias is None for _, _, bias in groups] == [False, True, True]
 
 
+def test_regions_that_may_see_the_same_ask_together() -> None:
+    table = torch.tensor([[0.0, -torch.inf], [0.0, 0.0], [0.0, -torch.inf], [0.0, 0.0]])
+    groups = RegionAttention.build(table, torch.arange(8) % 4, torch.arange(6) % 2).groups
+    assert [asking.tolist() for asking, _, _ in groups] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert [seen is None for _, seen, _ in groups] == [False, True]
+
+
 def test_keys_take_turns_until_all_have_been_seen() -> None:
     table = torch.tensor([[0.0, 0.0], [1.0, 2.0], [-torch.inf, 3.0]])
     owners = torch.arange(11) % 2
