@@ -30,8 +30,8 @@ def jobs(engine: StyleGallery, params: StyleParams) -> list[Job]:
 @pytest.mark.parametrize(("method", "sampler"), WAYS)
 def test_a_batch_equals_its_items(engine: StyleGallery, method: Method, sampler: Sampler) -> None:
     # two steps: where an absolute difference is zero its gradient has the sign of rounding, which
-    # grows from step to step (after four, 3.5e-3 at most and 2e-4 on average)
-    settings = {**QUICK, "steps": 2, "method": method, "sampler": sampler}
+    # grows from step to step and with the rate, which is that of the published methods for all
+    settings = {**QUICK, "steps": 2, "learning_rate": 0.05, "method": method, "sampler": sampler}
     params = StyleParams.model_validate(settings)
     batch = jobs(engine, params)
     made = engine.stylize_batch(batch, params)
@@ -39,8 +39,8 @@ def test_a_batch_equals_its_items(engine: StyleGallery, method: Method, sampler:
         alone = engine.stylize(job.content, job.styles, job.routing, params, seed=job.seed)
         assert together.picture.size == job.content.picture.size
         difference = (together.picture.pixels - alone.picture.pixels).abs()
-        assert difference.max() < 2e-3
-        assert difference.mean() < 1e-4
+        assert difference.max() < 1e-3
+        assert difference.mean() < 5e-5
         assert [s.timestep for s in together.trace] == [s.timestep for s in alone.trace]
         for one, other in zip(together.trace, alone.trace, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-3, abs=1e-5)
