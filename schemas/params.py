@@ -162,7 +162,7 @@ class StyleParams(Frozen):
         ge=0,
         le=1,
         title="Routed share",
-        description="Share of the steps, from noisy to clean, in which soft routing favours them.",
+        description="Share of steps, from noisy to clean, in which soft routing favours matches.",
     )
     match_tone: bool = Field(
         True,

@@ -51,9 +51,9 @@ class RegionAttention:
         references there are.
 
         Args:
-            step: Number of the sampler's step.
+            step: Number of the sampler's step, from 0.
             keys: How many there are in all, for groups that may see all.
-            most: Keys that a group may see at once.
+            most: Keys that a group may see at once, at least 1.
         """
         groups = []
         for asking, seen, bias in self.groups:

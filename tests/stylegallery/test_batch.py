@@ -39,8 +39,8 @@ def test_a_batch_equals_its_items(engine: StyleGallery, method: Method, sampler:
         alone = engine.stylize(job.content, job.styles, job.routing, params, seed=job.seed)
         assert together.picture.size == job.content.picture.size
         difference = (together.picture.pixels - alone.picture.pixels).abs()
-        assert difference.max() < 1e-3
-        assert difference.mean() < 5e-5
+        assert difference.max() < 7e-4
+        assert difference.mean() < 3.5e-5
         assert [s.timestep for s in together.trace] == [s.timestep for s in alone.trace]
         for one, other in zip(together.trace, alone.trace, strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-3, abs=1e-5)
