@@ -8,17 +8,23 @@ from torch import Tensor
 from stylegallery.attention import attend
 
 
+Places = Tensor | slice
+"""Indices (n,) into queries or keys; a slice where they lie evenly, which copies none of them."""
+
+_ALL = slice(None)
+
+
 @dataclass(frozen=True, eq=False)
 class RegionAttention:
     """Which queries of one grid attend to which keys, worked out once per image.
 
     Attributes:
         groups: For each content region that has keys, or those whose rows of the table are the
-            same: indices of its queries (n,), indices of the keys it may see (m,) or None for all,
-            and the bias (m,) on their logits or None when it is zero.
+            same: its queries, the keys that they may see, and the bias (m,) on the logits of
+            those m keys or None when it is the same for all.
     """
 
-    groups: tuple[tuple[Tensor, Tensor | None, Tensor | None], ...]
+    groups: tuple[tuple[Places, Places, Tensor | None], ...]
 
     @classmethod
     def build(cls, table: Tensor, queries: Tensor, keys: Tensor) -> "RegionAttention":
@@ -40,8 +46,11 @@ class RegionAttention:
             if len(asking) and len(seen):
                 chosen = bias[seen]
                 flat = bool((chosen == chosen[0]).all())
-                whole = len(seen) == len(keys)  # to gather all keys would copy them at every step
-                groups.append((asking, None if whole else seen, None if flat else chosen))
+                places = (
+                    _ALL if len(asking) == len(queries) else asking,
+                    _ALL if len(seen) == len(keys) else seen,
+                )
+                groups.append((*places, None if flat else chosen))
         return cls(tuple(groups))
 
     def in_turn(self, step: int, keys: int, most: int) -> "RegionAttention":
@@ -57,22 +66,26 @@ class RegionAttention:
         """
         groups = []
         for asking, seen, bias in self.groups:
-            if seen is None and keys > most:
-                seen = torch.arange(keys, device=asking.device)
-            if seen is not None and len(seen) > most:
-                turns = -(-len(seen) // most)
+            turns = -(-(keys if isinstance(seen, slice) else len(seen)) // most)
+            if turns > 1:
                 turn = slice(step % turns, None, turns)
-                seen, bias = seen[turn], None if bias is None else bias[turn]
+                seen = turn if isinstance(seen, slice) else seen[turn]
+                bias = None if bias is None else bias[turn]
             groups.append((asking, seen, bias))
         return RegionAttention(tuple(groups))
 
     def to(self, device: torch.device) -> "RegionAttention":
         """Return the same groups on `device`."""
 
-        def there(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part.to(device)
+        def there(places: Places) -> Places:
+            return places if isinstance(places, slice) else places.to(device)
 
-        return RegionAttention(tuple((q.to(device), there(k), there(b)) for q, k, b in self.groups))
+        return RegionAttention(
+            tuple(
+                (there(q), there(k), None if bias is None else bias.to(device))
+                for q, k, bias in self.groups
+            )
+        )
 
 
 @torch.no_grad()
@@ -95,7 +108,7 @@ def style_target(
     """
     target = own.clone()
     for asking, seen, bias in routing.groups:
-        keys, values = (p if seen is None else p[:, :, seen] for p in (key, value))
+        keys, values = key[:, :, seen], value[:, :, seen]
         target[:, :, asking] = attend(query[:, :, asking] * scale, keys, values, bias)
     return target
 

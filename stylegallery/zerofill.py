@@ -65,10 +65,10 @@ def _floor(value: Tensor, routing: RegionAttention, queries: int) -> Tensor:
     """
     floor = value.new_zeros(())
     for asking, seen, bias in routing.groups:
-        if seen is not None and bias is not None and len(asking) < queries:
-            keys = len(seen) - 1 + bias[-1].exp()
-            even = value[:, :, seen].sum(dim=2) / keys
-            floor += (1 - len(asking) / queries) * even.abs().mean()
+        if bias is not None:  # of weight 1 for each key that is left, and the zeroed ones' number
+            even = value[:, :, seen].sum(dim=2) / bias.exp().sum()
+            outside = 1 - value.new_ones(queries)[asking].sum() / queries
+            floor += outside * even.abs().mean()
     return floor
 
 
