@@ -22,7 +22,7 @@ from stylegallery.sam import SamSegmenter
 from stylegallery.segmentation import whole
 from stylegallery.tone import match_tone
 from stylegallery.trace import OnStep
-from stylegallery.types import Job, Picture, PreparedImage, Step, Stylized
+from stylegallery.types import Job, Picture, PreparedImage, Sampled, Stylized
 
 _DEFAULTS = StyleParams()
 
@@ -185,6 +185,15 @@ class StyleGallery:
             BadRouting: a routing was made for images with other numbers of regions.
             DidNotConverge: the optimisation produced numbers that are not finite.
         """
+        return [self.decode(one, params) for one in self.sample_batch(jobs, params, on_step)]
+
+    def sample_batch(
+        self, jobs: list[Job], params: StyleParams = _DEFAULTS, on_step: OnStep | None = None
+    ) -> list[Sampled]:
+        """Do the first part of :meth:`stylize_batch`, all that needs the UNet.
+
+        Arguments and errors are the same; :meth:`decode` does the rest.
+        """
         sizes: dict[torch.Size, list[int]] = {}
         for index, job in enumerate(jobs):
             check_routing(job.routing, job.content, job.styles)
@@ -192,20 +201,23 @@ class StyleGallery:
                 check_protection(job.protect, job.content.picture)
             sizes.setdefault(job.content.latent.shape, []).append(index)
         restyle = METHODS[params.method].restyle[params.sampler]
-        made: dict[int, Stylized] = {}
+        made: dict[int, Sampled] = {}
         for indices in sizes.values():
             batch = [jobs[index] for index in indices]
             restyled, traces = restyle(self.models, batch, params, self._bank, on_step)
             for index, latent, trace in zip(indices, restyled.split(1), traces, strict=True):
-                made[index] = self._finished(latent, jobs[index], params, trace)
+                made[index] = Sampled(jobs[index], latent, trace)
         return [made[index] for index in range(len(jobs))]
 
-    def _finished(
-        self, latent: Tensor, job: Job, params: StyleParams, trace: tuple[Step, ...]
-    ) -> Stylized:
-        pixels = latents.decode(self.models, latent)
+    def decode(self, sampled: Sampled, params: StyleParams = _DEFAULTS) -> Stylized:
+        """Make the picture, of the original's size, of what was sampled with these parameters.
+
+        Another thread may do this while the engine samples.
+        """
+        job = sampled.job
+        pixels = latents.decode(self.models, sampled.latent)
         if params.match_tone:
             images = (job.content, job.styles, job.routing)
             pixels = match_tone(pixels, *images, params.tone_lightness)
         picture = finish(pixels, job.content, job.styles, job.routing, params, job.protect)
-        return Stylized(picture, job.routing, trace)
+        return Stylized(picture, job.routing, sampled.trace)

@@ -111,6 +111,21 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class Sampled:
+    """What the sampler made of a job: a picture once it is decoded.
+
+    Attributes:
+        job: What was asked for.
+        latent: (1, C, h, w) float32, on the engine's device.
+        trace: The losses on the way.
+    """
+
+    job: Job
+    latent: Tensor
+    trace: tuple[Step, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Stylized:
     """A restyled picture of the original's size, how it was routed, and the losses on the way."""
 

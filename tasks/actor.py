@@ -58,19 +58,22 @@ class StyleActor:
         """Do the items of a lease, yielding a marker when some are begun, and the row of each.
 
         While the engine is at some items, threads read the photos of those after them and, where
-        the setup says so, encode and write those before them.
+        the setup says so, decode, encode and write those before them. Elsewhere this thread does:
+        another that computes would open an OpenMP pool of its own, beside which the engine's
+        threads would wait for each other asleep (measured: 1.9 times slower on two cores).
         """
         rest, writing = deque(lease), deque[_Writing]()
         with ThreadPoolExecutor(_WRITERS) as writers:
             while rest:
                 group = self._group(rest)
-                hold = 0 if group[0].alone or not self._setup.overlap else 2 * len(group)
-                yield from self._rows(writing, hold)
+                overlap = self._setup.overlap and not group[0].alone
+                yield from self._rows(writing, 2 * len(group) if overlap else 0)
                 yield Started(tuple(key_of(assignment.item) for assignment in group))
                 todo = self._restyle(group, list(rest))
-                writing += zip(group, map(writers.submit, todo), strict=True)
-                if not hold:
-                    yield from self._rows(writing, 0)
+                if overlap:
+                    writing += zip(group, map(writers.submit, todo), strict=True)
+                else:
+                    yield from (self._signed(a, do()) for a, do in zip(group, todo, strict=True))
             yield from self._rows(writing, 0)
 
     def _group(self, rest: deque[Assignment]) -> list[Assignment]:
@@ -114,7 +117,7 @@ class StyleActor:
         )
 
     def _say(self, assignment: Assignment, row: ItemResult) -> None:
-        seconds = round(sum(row.timings.values()), 3)
+        seconds = row.timings.get("total", 0.0)
         told = {
             "plan_part": assignment.part,
             **key_of(row)._asdict(),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from schemas.result import ItemResult
 from stylegallery import images
-from stylegallery.types import Job, Stylized
+from stylegallery.types import Job, Sampled, Stylized
 from tasks import storage
 from tasks.adoption import adopt
 from tasks.bench import Bench
@@ -18,7 +18,10 @@ from tasks.sources import content_of, pins_of, protection_of, style_of
 from tasks.stages import Stages
 
 Finish = Callable[[], ItemResult]
-"""Encodes and writes what was made of an item, and returns its row; may run in another thread."""
+"""Decodes, encodes and writes what was sampled of an item, and returns its row.
+
+It may run in another thread.
+"""
 
 
 def restyle_items(bench: Bench, group: list[Assignment]) -> list[Finish]:
@@ -47,7 +50,7 @@ def _restyle(bench: Bench, works: list["_Work"]) -> None:
         return
     begin = time.perf_counter()
     try:
-        made = bench.engine.stylize_batch([work.job for work in works if work.job], bench.params)
+        made = bench.engine.sample_batch([work.job for work in works if work.job], bench.params)
     except Exception as error:
         if len(works) == 1:
             works[0].fail(error)
@@ -55,7 +58,7 @@ def _restyle(bench: Bench, works: list["_Work"]) -> None:
         short = lacks_memory(error)
     else:
         for work, one in zip(works, made, strict=True):
-            work.made = one
+            work.sampled = one
             work.stages.add("stylize", (time.perf_counter() - begin) / len(works))
         return
     # out of the handler, whose error holds the memory of what failed
@@ -74,7 +77,7 @@ class _Work:
         self._bench, self._item, self._adopt = bench, assignment.item, assignment.adopt
         self.stages = Stages()
         self.job: Job | None = None
-        self.made: Stylized | None = None
+        self.sampled: Sampled | None = None
         self._row: ItemResult | None = None
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -96,7 +99,7 @@ class _Work:
             self._prepare()
 
     def finish(self) -> ItemResult:
-        """Encode and write what was made, if anything was."""
+        """Decode, encode and write what was sampled, if anything was."""
         if self._row is None:
             self.attempt(self._write)
         assert self._row is not None
@@ -117,23 +120,25 @@ class _Work:
         self.job = Job(content, pictures, routing, item.seed, protect)
 
     def _write(self) -> None:
-        item, stages = self._item, self.stages
-        assert self.made is not None
+        bench, item, stages = self._bench, self._item, self.stages
+        assert self.sampled is not None
+        with stages.stage("decode"):
+            made = bench.engine.decode(self.sampled, bench.params)
         with stages.stage("encode"):
-            note = self._note(self.made, self._content, self._styles)
+            note = self._note(made, self._content, self._styles)
             data = images.encode(
-                self.made.picture,
+                made.picture,
                 item.image_format,
                 note.to_text(),
                 rights=rights_text(note.references),
                 quality=item.quality,
             )
-        place = storage.join(self._bench.output, item.asset_key)
+        place = storage.join(bench.output, item.asset_key)
         with stages.stage("write"):
             if not storage.write_new(place, data):
                 # Another run was faster, or an attempt whose row was lost: its bytes have a row
                 # that names their hash, so they stay if they are whole.
-                if there := adopt(self._bench.output, item, stages):
+                if there := adopt(bench.output, item, stages):
                     self._row = there.model_copy(update={"reused": False})
                     return
                 storage.write_bytes(place, data)

@@ -51,8 +51,8 @@ class ActorSetup:
         engine_fingerprint: Written into each row.
         threads: CPU threads for torch; 0 leaves it alone.
         batch: How many items may share the engine's calls.
-        overlap: Encode and write items while the engine is at the next ones: what a GPU leaves
-            the processor time for. Rows come later then.
+        overlap: Decode, encode and write items while the engine is at the next ones: what a GPU
+            leaves the processor time for. Rows come later then.
     """
 
     engine: EngineSpec

@@ -125,10 +125,15 @@ class EchoEngine:
         described = [style.descriptors for style in styles]
         return match_whole(content.descriptors, described, params, *rest)
 
-    def stylize_batch(self, jobs: list[Any], params: Any) -> list[Any]:
+    def sample_batch(self, jobs: list[Any], params: Any) -> list[Any]:
+        from stylegallery.types import Sampled
+
+        return [Sampled(job, job.content.latent, ()) for job in jobs]
+
+    def decode(self, sampled: Any, params: Any) -> Any:
         from stylegallery.types import Stylized
 
-        return [Stylized(job.content.picture, job.routing, ()) for job in jobs]
+        return Stylized(sampled.job.content.picture, sampled.job.routing, ())
 
 
 class EchoActor(StyleActor):

@@ -12,7 +12,7 @@ from PIL import Image
 from schemas.result import ItemResult
 from stylegallery import StyleGallery, images
 from stylegallery.errors import DidNotConverge
-from stylegallery.types import Job, Stylized
+from stylegallery.types import Job, Sampled
 from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import PreparedCache, PreparedKey
@@ -123,7 +123,7 @@ def test_a_standing_asset_gives_its_row_back(
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
     row = restyle_item(bench, item)
-    monkeypatch.setattr(StyleGallery, "stylize", None)
+    monkeypatch.setattr(StyleGallery, "sample_batch", None)
     again = restyle_item(bench, item, adopt=True)
     different = {"timings", "finished_at", "reused"}
     assert again.reused
@@ -194,15 +194,15 @@ def test_a_group_that_cannot_be_done_together_is_split(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, left: int
 ) -> None:
     """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
-    real, sizes = StyleGallery.stylize_batch, []
+    real, sizes = StyleGallery.sample_batch, []
 
-    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Stylized]:
+    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Sampled]:
         sizes.append(len(jobs))
         if any(job.seed == 2 for job in jobs):
             raise error
         return real(engine, jobs, *rest)
 
-    monkeypatch.setattr(StyleGallery, "stylize_batch", spoilt)
+    monkeypatch.setattr(StyleGallery, "sample_batch", spoilt)
     items = [
         item_of(tmp_path, GOOD["rotated"], seed=seed, product_id=str(seed)) for seed in range(4)
     ]

@@ -1,0 +1,61 @@
+"""An actor in this process, on the real engine with a tiny model: who does what, and when."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.engine import EngineSpec
+from schemas.result import ItemResult
+from stylegallery import StyleGallery
+from stylegallery.types import Stylized
+from tasks.actor import StyleActor
+from tasks.bench import Bench
+from tasks.lease import ActorSetup, Assignment, Started
+from tasks.watch import Finds
+from tests.tasks import pictures
+from tests.tasks.conftest import PARAMS
+from tests.tasks.items import item_of
+
+
+class Here(StyleActor):
+    """The real actor on an engine that is loaded already."""
+
+    def __init__(self, engine: StyleGallery, output: Path, overlap: bool) -> None:
+        self._setup = ActorSetup(
+            EngineSpec(), PARAMS, str(output), "run", "engine", 0, overlap=overlap
+        )
+        self._bench = Bench(engine, str(output), PARAMS)
+        self._finds = Finds()
+
+
+def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
+    engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU never: threads that compute open OpenMP pools, which slow the engine's down."""
+    plain, threads = StyleGallery.decode, list[threading.Thread]()
+
+    def noted(*arguments: Any) -> Stylized:
+        threads.append(threading.current_thread())
+        return plain(*arguments)
+
+    monkeypatch.setattr(StyleGallery, "decode", noted)
+    photo = pictures.encoded(pictures.noise(), "PNG")
+    items = [item_of(tmp_path, photo, seed=k, item_id=f"{k:064x}") for k in range(4)]
+    made = {}
+    for overlap in (False, True):
+        events = list(
+            Here(engine, tmp_path / str(overlap), overlap).run(list(map(Assignment, items)))
+        )
+        rows = [event for event in events if isinstance(event, ItemResult)]
+        assert [row.item_id for row in rows] == [item.item_id for item in items]
+        assert all(row.status == "ok" for row in rows)
+        assert {"stylize", "decode", "encode", "write"} <= rows[0].timings.keys()
+        if not overlap:  # where it does, a row comes when it is ready
+            assert [isinstance(event, Started) for event in events] == [True, False] * 4
+        made[overlap] = [row.asset_sha256 for row in rows]
+    here = threading.main_thread()
+    assert [thread is here for thread in threads] == [True] * 4 + [False] * 4
+    assert made[True] == made[False]
+    assert len(set(made[True])) == 4
