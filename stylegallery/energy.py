@@ -7,7 +7,6 @@ from torch import Tensor
 
 from stylegallery.attention import attend
 
-
 Places = Tensor | slice
 """Indices (n,) into queries or keys; a slice where they lie evenly, which copies none of them."""
 

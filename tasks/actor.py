@@ -58,9 +58,7 @@ class StyleActor:
         """Do the items of a lease, yielding a marker when some are begun, and the row of each.
 
         While the engine is at some items, threads read the photos of those after them and, where
-        the setup says so, decode, encode and write those before them. Elsewhere this thread does:
-        another that computes would open an OpenMP pool of its own, beside which the engine's
-        threads would wait for each other asleep (measured: 1.9 times slower on two cores).
+        the setup says so, decode, encode and write those before them.
         """
         rest, writing = deque(lease), deque[_Writing]()
         with ThreadPoolExecutor(_WRITERS) as writers:

@@ -90,5 +90,5 @@ def _setup(plan: Plan, threads: int) -> ActorSetup:
         engine_fingerprint=plan.engine_fingerprint,
         threads=threads,
         batch=spec.pool.batch or _BATCH.get(device, 1),
-        overlap=device == "cuda",
+        overlap=device == "cuda" or threads == 1,
     )

@@ -10,12 +10,13 @@ from schemas.engine import EngineSpec
 from schemas.result import ItemResult
 from stylegallery import StyleGallery
 from stylegallery.types import Stylized
+from tasks import execute, planning
 from tasks.actor import StyleActor
 from tasks.bench import Bench
 from tasks.lease import ActorSetup, Assignment, Started
 from tasks.watch import Finds
 from tests.tasks import pictures
-from tests.tasks.conftest import PARAMS
+from tests.tasks.conftest import PARAMS, MakeSpec
 from tests.tasks.items import item_of
 
 
@@ -33,7 +34,7 @@ class Here(StyleActor):
 def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU never: threads that compute open OpenMP pools, which slow the engine's down."""
+    """Not on several cores: see `tasks.lease.ActorSetup`."""
     plain, threads = StyleGallery.decode, list[threading.Thread]()
 
     def noted(*arguments: Any) -> Stylized:
@@ -59,3 +60,13 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     assert [thread is here for thread in threads] == [True] * 4 + [False] * 4
     assert made[True] == made[False]
     assert len(set(made[True])) == 4
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "overlap"), [("cuda", 8, True), ("cpu", 1, True), ("cpu", 2, False)]
+)
+def test_no_thread_computes_beside_an_engine_on_several_cores(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, overlap: bool
+) -> None:
+    monkeypatch.setattr(execute, "device_class", lambda spec: device)
+    assert execute._setup(planning.plan(make_spec()), threads).overlap == overlap

@@ -31,6 +31,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 ONE = PoolSpec(cpus_per_actor=1, lease=4)
 
 
+@pytest.fixture(autouse=True)
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items are written before the next is begun, so that it is plain which one was in work."""
+    setup = execute._setup
+    monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=False))
+
+
 def planned(make_spec: MakeSpec, names: list[str], pool: PoolSpec = ONE) -> Plan:
     """Plan products of these names in one gallery; all show the same photo."""
     spec = make_spec(products=1, pool=pool, only=["rocket"])
@@ -100,7 +107,7 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
 def test_of_items_in_hand_together_only_the_poison_fails(
     make_spec: MakeSpec, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: items are written while the actor is at the next ones."""
+    """Here items are written while the actor is at the next ones."""
     setup = execute._setup
     monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=True))
     pool = PoolSpec(cpus_per_actor=1, lease=2, batch=batch)
