@@ -138,7 +138,7 @@ def test_keys_take_turns_until_all_have_been_seen() -> None:
         seen = [places(groups[group][1], 11) for groups in shown]
         assert all(0 < len(one) <= 5 for one in seen)
         turns = -(-len(keys) // 5)
-        assert sorted(sum(seen[:turns], [])) == keys.tolist()
+        assert sorted(itertools.chain(*seen[:turns])) == keys.tolist()
         assert all(one == seen[step % turns] for step, one in enumerate(seen))
     for asking, seen_keys, bias in (groups[1] for groups in shown):
         assert places(asking, 9) == [1, 4, 7]
