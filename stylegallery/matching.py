@@ -41,17 +41,17 @@ def match(
         BadRouting: a pin names a region that does not exist.
     """
     parts = _similarities(content, styles, params)
-    total, shares = parts[-1], log_shares(styles, weights)
+    total, prior = parts[-1], log_prior(styles, weights)
     if params.routing == "hard":
         best = total.argmax(dim=1)
         table = hard_log_weights(best, total.shape[1])
     else:
-        share = _areas(styles) * shares.exp()
+        share = _areas(styles) * prior.exp()
         table, best = transport_log_weights(
             total, content.area, share / share.sum(), params.routing_strength
         )
-        table = table + shares
-    found = routed(content, styles, parts, table, shares, best, pins)
+        table = table + prior
+    found = routed(content, styles, parts, table, prior, best, pins)
     return replace(found, fallback=_apply_gate(found, params))
 
 
@@ -70,9 +70,9 @@ def match_whole(
         BadRouting: a pin names a region that does not exist.
     """
     parts = _similarities(content, styles, params)
-    shares = log_shares(styles, weights)
-    table = shares.expand(len(content.area), -1).clone()
-    found = routed(content, styles, parts, table, shares, parts[-1].argmax(dim=1), pins)
+    prior = log_prior(styles, weights)
+    table = prior.expand(len(content.area), -1).clone()
+    found = routed(content, styles, parts, table, prior, parts[-1].argmax(dim=1), pins)
     return replace(found, fallback=tuple("global" for _ in content.area))
 
 
@@ -81,7 +81,7 @@ def routed(
     styles: list[Descriptors],
     parts: Similarities,
     table: Tensor,
-    shares: Tensor,
+    prior: Tensor,
     best: Tensor,
     pins: list[Pin] | None,
 ) -> Correspondence:
@@ -92,7 +92,7 @@ def routed(
         styles: Descriptors of each reference, S regions in all.
         parts: Semantic, statistical, geometric and total similarity.
         table: (R, S) log weights.
-        shares: (S,) log weight of the reference of each style region.
+        prior: (S,) log weight of the reference of each style region.
         best: (R,) main match of each region.
         pins: The user's decisions.
 
@@ -107,7 +107,7 @@ def routed(
         table[pin.region] = hard_log_weights(torch.tensor([index]), table.shape[1])[0]
     return Correspondence(
         log_weights=table,
-        shares=shares,
+        log_prior=prior,
         style_regions=counts,
         best=best,
         scores=torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1),
@@ -118,7 +118,7 @@ def routed(
     )
 
 
-def log_shares(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
+def log_prior(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
     """Return for every style region (S,) the log weight of its reference; 0 when None."""
     factors = torch.tensor(weights or [1.0] * len(styles))
     return factors.log().repeat_interleave(torch.tensor([len(style.area) for style in styles]))
@@ -168,6 +168,6 @@ def _apply_gate(found: Correspondence, params: StyleParams) -> tuple[FallbackUse
         if found.pinned[region] or score >= params.min_similarity:
             used.append("none")
             continue
-        found.log_weights[region] = found.shares if params.fallback == "global" else -torch.inf
+        found.log_weights[region] = found.log_prior if params.fallback == "global" else -torch.inf
         used.append(params.fallback)
     return tuple(used)

@@ -48,7 +48,7 @@ def won(job: Job) -> Job:
     kept = replace(
         routing,
         log_weights=routing.log_weights[:, columns],
-        shares=routing.shares[columns],
+        log_prior=routing.log_prior[columns],
         style_regions=tuple(c for c, use in zip(counts, used, strict=True) if use),
         best=(columns.cumsum(0) - 1)[routing.best],
     )

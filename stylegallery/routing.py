@@ -40,7 +40,7 @@ class Correspondence:
         log_weights: (R, S) added to the attention logits of keys of style region s for queries
             of content region r; 0 is neutral, -inf forbids. S runs over all regions of all
             references in order.
-        shares: (S,) log weight of the reference that each style region is part of: all that is
+        log_prior: (S,) log weight of the reference that each style region is part of: all that is
             left of `log_weights` where regions do not lead.
         style_regions: Number of regions of each reference; they sum to S.
         best: (R,) int64, the main match of each content region, an index into S.
@@ -52,7 +52,7 @@ class Correspondence:
     """
 
     log_weights: Tensor
-    shares: Tensor
+    log_prior: Tensor
     style_regions: tuple[int, ...]
     best: Tensor
     scores: Tensor
@@ -71,7 +71,7 @@ class Correspondence:
 
     def opened(self) -> "Correspondence":
         """Return the same with all that a region may take open to it, and no match preferred."""
-        table = torch.where(self.log_weights.isfinite(), self.shares, -torch.inf)
+        table = torch.where(self.log_weights.isfinite(), self.log_prior, -torch.inf)
         return replace(self, log_weights=table)
 
     def rows(self, style_ids: list[str]) -> list[MatchRow]:

@@ -149,7 +149,7 @@ def crossed() -> Correspondence:
     """Each of two content regions matched to the other one of the reference."""
     best, none = torch.tensor([1, 0]), torch.zeros(2)
     return Correspondence(
-        log_weights=hard_log_weights(best, 2), shares=none, style_regions=(2,), best=best,
+        log_weights=hard_log_weights(best, 2), log_prior=none, style_regions=(2,), best=best,
         scores=torch.zeros(2, 4), fallback=("none", "none"), pinned=none.bool(), area=none,
         centroid=torch.zeros(2, 2),
     )  # fmt: skip

@@ -93,7 +93,7 @@ def test_the_target_is_that_of_zeroed_keys(job: Job) -> None:
             best=torch.tensor([2, 0, 1]),
             style_regions=(3,),
             log_weights=hard_log_weights(torch.tensor([2, 0, 1]), 3),
-            shares=torch.zeros(3),
+            log_prior=torch.zeros(3),
         ),
     )
     groups = ZeroFillRouter(single, torch.device("cpu")).at(72, [96])
