@@ -10,7 +10,7 @@ from PIL import Image
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
 from stylegallery.methods import METHODS
-from tests.benchmarks import ablations, catalog_profile, pipeline, speed
+from tests.benchmarks import ablations, catalog_profile, pipeline, scale, speed
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
 
@@ -101,3 +101,20 @@ def test_a_catalog_run_is_profiled(tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(share > 0 for share in shares)
     assert sum(shares) < 1
     assert [line.split(" | ")[0] for line in lines[-2:]] == ["| first", "| second"]
+
+
+def test_a_reference_is_nearer_to_itself_than_to_its_family(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scale.main(["--pairs", "3"])
+    title, _, *rows = capsys.readouterr().out.splitlines()
+    assert title == "| 3 references | Gram |"
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    figures = {name: float(figure.split()[0]) for name, figure in cells}
+    assert list(figures) == [
+        "its other half",
+        "other pictures of its family",
+        "the autoencoder's copy of it",
+    ]
+    half, family, copy = figures.values()
+    assert 0 < max(half, copy) < family

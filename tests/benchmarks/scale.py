@@ -1,0 +1,82 @@
+"""What a style distance means: how near a reference comes to itself by the same measure.
+
+    python -m tests.benchmarks.scale --contents PHOTOS --styles FAMILIES
+
+Gram distances to a reference over that of a product, as in the tables of the README and for the
+same pairs: of the reference's other half, of other pictures of its family, and of the
+autoencoder's copy of it, which is as close as a picture that goes through the model can be.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from torch import Tensor, nn
+
+from stylegallery.latents import decode, encode
+from stylegallery.lite0 import load_lite0
+from stylegallery.metrics.sets import mean_interval
+from stylegallery.metrics.style import gram_distance, style_features
+from stylegallery.models import Models
+from stylegallery.pipeline import StyleGallery
+from tests.benchmarks.pictures import Case, cases
+
+_FAMILY = 4
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    options = _parser().parse_args(arguments)
+    net, models = load_lite0("cpu"), StyleGallery.load(options.model).models
+    found = [
+        distances(net, models, case)
+        for case in cases(options.contents, options.styles, options.pairs, _FAMILY)
+    ]
+    print(f"| {len(found)} references | Gram |\n|---|---|")
+    for name in found[0]:
+        figure = mean_interval(np.array([one[name] for one in found]))
+        print(f"| {name} | {figure.value:.3f} ± {(figure.high - figure.low) / 2:.3f} |")
+
+
+def distances(net: nn.Module, models: Models, case: Case) -> dict[str, float]:
+    """Return Gram distances to the first reference over the content's."""
+    reference, *family = (picture.pixels for picture in case.references)
+    halves = [half for axis in (2, 3) for half in _halves(reference, axis)]
+    base = _far(net, reference, [case.content.pixels])
+    return {
+        "its other half": mean(_far(net, halves[k], [halves[k ^ 1]]) for k in range(len(halves)))
+        / base,
+        "other pictures of its family": _far(net, reference, family) / base,
+        "the autoencoder's copy of it": _far(net, reference, [_copy(models, reference)]) / base,
+    }
+
+
+def _far(net: nn.Module, reference: Tensor, pictures: list[Tensor]) -> float:
+    """Return the mean Gram distance of pictures to a reference."""
+    wanted = style_features(net, reference)
+    return mean(gram_distance(style_features(net, one), wanted) for one in pictures)
+
+
+def _halves(pixels: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    middle = pixels.shape[axis] // 2
+    return pixels.narrow(axis, 0, middle), pixels.narrow(axis, middle, middle)
+
+
+def _copy(models: Models, pixels: Tensor) -> Tensor:
+    factor = models.vae_factor
+    height, width = (side // factor * factor for side in pixels.shape[-2:])
+    return decode(models, encode(models, pixels, (height, width)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="How near a reference comes to itself.")
+    parser.add_argument("--contents", type=Path, help="folder of photos")
+    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--model", default="embedded")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
