@@ -127,7 +127,7 @@ def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
         output=str(home / "out"),
         params=preset_params(options.preset),
         engine=EngineSpec(model=options.model),
-        pool=PoolSpec(actors=options.actors, lease=4),
+        pool=PoolSpec(actors=options.actors),
     )
 
 
