@@ -1,14 +1,14 @@
-"""The places where bytes lie, behind one interface; how their errors become ours."""
+"""Which place a scheme names, and how the errors of all of them become ours."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
+from tasks.backend import Backend
+from tasks.errors import AccessDenied, FileMissing, StorageError
 from tasks.faults import is_transient
+from tasks.local_disk import LocalDisk
 from tasks.redact import redacted
 
 _S3_SETTINGS = (
@@ -23,50 +23,8 @@ _S3_SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
-class Stat:
-    """Size in bytes and, on an object store, the ETag."""
-
-    size: int
-    etag: str = ""
-
-
-class Backend(Protocol):
-    """What a place must do; paths are absolute URIs without `s3://`.
-
-    Errors are OSErrors or botocore's.
-    """
-
-    def stat(self, path: str) -> Stat:
-        """Describe one file; FileNotFoundError for none and for folders."""
-
-    def stats(self, paths: list[str]) -> dict[str, Stat]:
-        """Describe those of many files of which more is known cheaply than by asking for each."""
-
-    def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        """Return all bytes and what they are; FileTooLarge above the limit."""
-
-    def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Replace all bytes at once; with `new`, AlreadyThere where something is.
-
-        Returns:
-            True when the place has compared a checksum of what arrived.
-        """
-
-    def delete(self, path: str) -> None:
-        """Remove one file."""
-
-    def names(self, path: str) -> list[str]:
-        """Names of the files directly below a folder."""
-
-    def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all files below a folder."""
-
-
 def backend_for(kind: str) -> Backend:
     """Return the place that a scheme names; empty is the local disk."""
-    from tasks.local_disk import LocalDisk
-
     if not kind:
         return LocalDisk()
     settings = tuple(os.environ.get(name, "") for name in _S3_SETTINGS) if kind == "s3" else ()
@@ -80,18 +38,6 @@ def _connected(kind: str, _process: int, settings: tuple[str, ...]) -> Backend:
     from tasks.other_store import OtherStore
 
     return ObjectStore(settings[0] or settings[1]) if kind == "s3" else OtherStore(kind)
-
-
-def check_size(path: str, size: int, limit: int | None) -> None:
-    """Refuse a file larger than `limit` bytes.
-
-    Raises:
-        FileTooLarge: it is.
-    """
-    if limit is not None and size > limit:
-        raise FileTooLarge(
-            f"{path} has {size / 2**20:.0f} MB, more than the limit of {limit / 2**20:.0f} MB"
-        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from tasks.backends import Stat, check_size
+from tasks.backend import Stat, check_size
 from tasks.errors import AlreadyThere
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

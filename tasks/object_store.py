@@ -7,7 +7,7 @@ from base64 import b64encode
 from itertools import groupby
 from typing import Any
 
-from tasks.backends import Stat, check_size
+from tasks.backend import Stat, check_size
 from tasks.errors import AlreadyThere
 from tasks.faults import store_code
 

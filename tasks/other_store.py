@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from tasks.backends import Stat, check_size
+from tasks.backend import Stat, check_size
 from tasks.errors import AlreadyThere, StorageError
 from tasks.faults import is_transient
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tasks import backends
 from tasks.access import scheme
+from tasks.backend import Backend, Stat
 from tasks.errors import AlreadyThere, FileMissing, StorageError
 from tasks.retry import persistently
 from tasks.uris import absolute, join, parent, resolve, resolver
@@ -98,7 +99,7 @@ def write_new(uri: str, data: bytes) -> bool:
     return True
 
 
-def _write(uri: str, backend: backends.Backend, path: str, data: bytes, *, new: bool) -> None:
+def _write(uri: str, backend: Backend, path: str, data: bytes, *, new: bool) -> None:
     if backend.write(path, data, new=new):
         return
     if (size := backend.stat(path).size) != len(data):
@@ -212,11 +213,11 @@ def content_version(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _named(found: backends.Stat) -> str:
+def _named(found: Stat) -> str:
     return f"etag:{found.etag}-{found.size}"
 
 
-def _do(uri: str, doing: str, work: Callable[[backends.Backend, str], T]) -> T:
+def _do(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
     """Let the place of a URI do something, and again when a fault passes."""
     backend, path = _open(uri)
 
@@ -227,6 +228,6 @@ def _do(uri: str, doing: str, work: Callable[[backends.Backend, str], T]) -> T:
     return persistently(attempt)
 
 
-def _open(uri: str) -> tuple[backends.Backend, str]:
+def _open(uri: str) -> tuple[Backend, str]:
     place = absolute(uri)
     return backends.backend_for(scheme(place)), place.removeprefix("s3://")

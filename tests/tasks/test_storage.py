@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fsspec.config import conf, set_conf_env
 
-from tasks import backends, retry, storage
+from tasks import retry, storage
 from tasks.access import SCHEMES_VARIABLE
+from tasks.backend import Stat
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
@@ -203,7 +204,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 def test_bytes_lost_on_the_way_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(LocalDisk, "stat", lambda *_: backends.Stat(3))
+    monkeypatch.setattr(LocalDisk, "stat", lambda *_: Stat(3))
     with pytest.raises(StorageError, match="4 bytes were sent but 3 arrived") as caught:
         storage.write_bytes(str(tmp_path / "file"), b"four")
     assert caught.value.transient

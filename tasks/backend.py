@@ -1,0 +1,58 @@
+"""What a place where bytes lie must do."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tasks.errors import FileTooLarge
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Size in bytes and, on an object store, the ETag."""
+
+    size: int
+    etag: str = ""
+
+
+class Backend(Protocol):
+    """What a place must do; paths are absolute URIs without `s3://`.
+
+    Errors are OSErrors or botocore's.
+    """
+
+    def stat(self, path: str) -> Stat:
+        """Describe one file; FileNotFoundError for none and for folders."""
+
+    def stats(self, paths: list[str]) -> dict[str, Stat]:
+        """Describe those of many files of which more is known cheaply than by asking for each."""
+
+    def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
+        """Return all bytes and what they are; FileTooLarge above the limit."""
+
+    def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
+        """Replace all bytes at once; with `new`, AlreadyThere where something is.
+
+        Returns:
+            True when the place has compared a checksum of what arrived.
+        """
+
+    def delete(self, path: str) -> None:
+        """Remove one file."""
+
+    def names(self, path: str) -> list[str]:
+        """Names of the files directly below a folder."""
+
+    def walk(self, path: str) -> dict[str, int]:
+        """Relative path to size of all files below a folder."""
+
+
+def check_size(path: str, size: int, limit: int | None) -> None:
+    """Refuse a file larger than `limit` bytes.
+
+    Raises:
+        FileTooLarge: it is.
+    """
+    if limit is not None and size > limit:
+        raise FileTooLarge(
+            f"{path} has {size / 2**20:.0f} MB, more than the limit of {limit / 2**20:.0f} MB"
+        )
