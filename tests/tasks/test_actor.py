@@ -1,6 +1,8 @@
 """An actor in this process, on the real engine with a tiny model: who does what, and when."""
 
+import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,36 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     assert [thread is here for thread in threads] == [True] * 4 + [False] * 4
     assert made[True] == made[False]
     assert len(set(made[True])) == 4
+
+
+def test_a_suspect_has_the_actor_to_itself(
+    engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before it are written by then, and it is written before the next begins."""
+    plain = StyleGallery.decode
+
+    def slow(*arguments: Any) -> Stylized:
+        time.sleep(0.5)
+        return plain(*arguments)
+
+    monkeypatch.setattr(StyleGallery, "decode", slow)
+    photo = pictures.encoded(pictures.noise(), "PNG")
+    items = [item_of(tmp_path, photo, seed=k, item_id=f"{k:064x}") for k in range(4)]
+    lease = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
+    events = Here(engine, tmp_path / "out", overlap=True).run(lease)
+    begun = [isinstance(event, Started) for event in events]
+    assert begun == [True, True, False, False, True, False, True, False]
+
+
+def test_the_log_says_how_long_an_item_took(
+    engine: StyleGallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tasks.actor")
+    item = item_of(tmp_path, pictures.encoded(pictures.noise(), "PNG"))
+    _, row = Here(engine, tmp_path / "out", overlap=False).run([Assignment(item)])
+    assert isinstance(row, ItemResult)
+    (said,) = (record for record in caplog.records if record.name == "tasks.actor")
+    assert vars(said)["seconds"] == row.timings["total"] > 0
 
 
 @pytest.mark.parametrize(
