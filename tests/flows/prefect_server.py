@@ -85,7 +85,11 @@ class Prefect:
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()  # it would outlive the tests
+                raise
 
     def answers(self, what: Callable[[PrefectClient], Any], *wanted: Any) -> bool:
         """Tell whether the API answers, with one of some things."""
