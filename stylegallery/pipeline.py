@@ -185,10 +185,12 @@ class StyleGallery:
             BadRouting: a routing was made for images with other numbers of regions.
             DidNotConverge: the optimisation produced numbers that are not finite.
         """
-        return [self.decode(one, params) for one in self.sample_batch(jobs, params, on_step)]
+        return [
+            self.decode(one, params) for one in self.sample_batch(jobs, params, on_step=on_step)
+        ]
 
     def sample_batch(
-        self, jobs: list[Job], params: StyleParams = _DEFAULTS, on_step: OnStep | None = None
+        self, jobs: list[Job], params: StyleParams = _DEFAULTS, *, on_step: OnStep | None = None
     ) -> list[Sampled]:
         """Do the first part of :meth:`stylize_batch`, all that needs the UNet.
 
@@ -210,9 +212,13 @@ class StyleGallery:
         return [made[index] for index in range(len(jobs))]
 
     def decode(self, sampled: Sampled, params: StyleParams = _DEFAULTS) -> Stylized:
-        """Make the picture, of the original's size, of what was sampled with these parameters.
+        """Do the rest of :meth:`stylize_batch` for one job: pixels, tones, size, alpha.
 
         Another thread may do this while the engine samples.
+
+        Args:
+            sampled: From :meth:`sample_batch` of this engine.
+            params: Those that it was sampled with.
         """
         job = sampled.job
         pixels = latents.decode(self.models, sampled.latent)

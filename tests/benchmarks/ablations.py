@@ -30,7 +30,7 @@ from stylegallery.lite0 import load_lite0
 from stylegallery.methods import METHODS, Restyle
 from stylegallery.types import PreparedImage
 from tests.benchmarks.judging import judge
-from tests.benchmarks.pictures import Case, cases
+from tests.benchmarks.pictures import Case, cases, picture_parser
 from tests.benchmarks.variants import VARIANTS, Variant
 
 COLUMNS = ("gram", "regional gram", "ssim", "edges", "contrast", "collapse", "area used", "seconds")
@@ -141,9 +141,7 @@ def _sheet(lines: list[list[Tensor]]) -> Image.Image:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Methods and ablations side by side.")
-    parser.add_argument("--contents", type=Path, help="folder of photos")
-    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser = picture_parser("Methods and ablations side by side.")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and sheets")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--dtype", default="auto", help="number type of the UNet")

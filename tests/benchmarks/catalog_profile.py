@@ -132,9 +132,9 @@ def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Where the actors' time goes in a real run.")
-    parser.add_argument("--contents", type=Path, help="folder of photos")
-    parser.add_argument("--styles", type=Path, help="folder of style families")
+    from tests.benchmarks.pictures import picture_parser
+
+    parser = picture_parser("Where the actors' time goes in a real run.")
     parser.add_argument("--products", type=int, default=40)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--preset", default="balanced", choices=["quality", "balanced", "preview"])

@@ -1,5 +1,6 @@
 """Pairs of contents and references for the benchmarks."""
 
+import argparse
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,14 @@ class Case:
     name: str
     content: Picture
     references: list[Picture]
+
+
+def picture_parser(description: str) -> argparse.ArgumentParser:
+    """Return a command line that asks for the folders of :func:`cases`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--contents", type=Path, help="folder of photos")
+    parser.add_argument("--styles", type=Path, help="folder of style families")
+    return parser
 
 
 def cases(

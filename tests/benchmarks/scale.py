@@ -8,19 +8,18 @@ autoencoder's copy of it, which is as close as a picture that goes through the m
 """
 
 import argparse
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
 from torch import Tensor, nn
 
-from stylegallery.latents import decode, encode
+from stylegallery.latents import decode, encode, working_size
 from stylegallery.lite0 import load_lite0
 from stylegallery.metrics.sets import mean_interval
 from stylegallery.metrics.style import gram_distance, style_features
 from stylegallery.models import Models
 from stylegallery.pipeline import StyleGallery
-from tests.benchmarks.pictures import Case, cases
+from tests.benchmarks.pictures import Case, cases, picture_parser
 
 _FAMILY = 4
 
@@ -40,7 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def distances(net: nn.Module, models: Models, case: Case) -> dict[str, float]:
-    """Return Gram distances to the first reference over the content's."""
+    """Return Gram distances to the first reference over the content's: 0 is the same texture.
+
+    Halves are told from each other across both axes and both ways, and the mean is taken.
+    """
     reference, *family = (picture.pixels for picture in case.references)
     halves = [half for axis in (2, 3) for half in _halves(reference, axis)]
     base = _far(net, reference, [case.content.pixels])
@@ -64,15 +66,13 @@ def _halves(pixels: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def _copy(models: Models, pixels: Tensor) -> Tensor:
-    factor = models.vae_factor
-    height, width = (side // factor * factor for side in pixels.shape[-2:])
-    return decode(models, encode(models, pixels, (height, width)))
+    height, width = pixels.shape[-2:]
+    size = working_size((height, width), min(height, width), models.vae_factor)
+    return decode(models, encode(models, pixels, size))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="How near a reference comes to itself.")
-    parser.add_argument("--contents", type=Path, help="folder of photos")
-    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser = picture_parser("How near a reference comes to itself.")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--model", default="embedded")
     return parser

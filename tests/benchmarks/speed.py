@@ -29,7 +29,7 @@ from tests.benchmarks import faithful
 from tests.benchmarks.ablations import instead
 from tests.benchmarks.judging import judge
 from tests.benchmarks.meter import Reading, matmul_peak, metered, unet_flops
-from tests.benchmarks.pictures import cases
+from tests.benchmarks.pictures import cases, picture_parser
 from tests.benchmarks.random_sd15 import random_sd15
 
 PUBLISHED = "published procedure"
@@ -220,9 +220,7 @@ def _shrunk(params: StyleParams, shrink: int) -> StyleParams:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The published procedure and ours, timed.")
-    parser.add_argument("--contents", type=Path, help="folder of photos")
-    parser.add_argument("--styles", type=Path, help="folder of style families")
+    parser = picture_parser("The published procedure and ours, timed.")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and rows")
     parser.add_argument("--model", default="embedded", help=f"model, or {SD15}: its shape alone")
     parser.add_argument("--size", type=int, default=256, help="sides of the photos in pixels")
