@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("flows", "tasks", "stylegallery", "schemas")
-MAX_LINES = 250
+MAX_LINES = 400
 
 TOP_LEVEL = {
     *PACKAGES,
