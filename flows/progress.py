@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
-from tasks.progress import OnProgress, Progress
+from tasks.progress import OnProgress, Phase, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,12 @@ def listening(listener: OnProgress) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def announce_phase(phase: Phase) -> None:
+    """Tell the listener, when there is one, what the run does now."""
+    if listener := _listener.get():
+        listener(Progress(done=0, total=0, phase=phase))
 
 
 class Announcer:
@@ -46,6 +52,8 @@ class Announcer:
         listener = _listener.get()
         if listener:
             listener(now)
+        if now.phase != "restyling":
+            return
         due = time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES
         if not self._silent and (due or now.done >= now.total):
             self._last = time.monotonic()

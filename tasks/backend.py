@@ -42,6 +42,9 @@ class Backend(Protocol):
     def names(self, path: str) -> list[str]:
         """Names of the files directly below a folder."""
 
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly below a folder."""
+
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
 

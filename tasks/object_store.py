@@ -129,6 +129,15 @@ class ObjectStore:
         files = [entry for entry in found if entry["type"] == "file" and entry["name"] != path]
         return [entry["name"].rsplit("/", 1)[-1] for entry in files]
 
+    def folders(self, path: str) -> list[str]:
+        """Names of the prefixes directly below a prefix."""
+        try:
+            found = self._fs.ls(path, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        below = [entry["name"] for entry in found if entry["type"] == "directory"]
+        return [name.rstrip("/").rsplit("/", 1)[-1] for name in below]
+
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all objects below a prefix."""
         try:

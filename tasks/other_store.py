@@ -120,6 +120,17 @@ class OtherStore:
         return [name for name in names if not name.startswith(".")]
 
     @_plain
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly below a folder."""
+        fs, place = self._at(path)
+        try:
+            found = fs.ls(place, detail=True)
+        except FileNotFoundError:
+            return []
+        names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
+        return [name for name in names if not name.startswith(".")]
+
+    @_plain
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
         fs, place = self._at(path)

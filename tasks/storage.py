@@ -27,6 +27,7 @@ __all__ = [
     "exists",
     "join",
     "list_files",
+    "list_folders",
     "list_names",
     "parent",
     "read_bytes",
@@ -145,6 +146,15 @@ def list_names(prefix: str) -> list[str]:
         StorageError: it cannot be listed.
     """
     return sorted(_do(prefix, "list", lambda backend, path: backend.names(path)))
+
+
+def list_folders(prefix: str) -> list[str]:
+    """Return the names of the folders directly below a folder, sorted; no folder has none.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    return sorted(_do(prefix, "list", lambda backend, path: backend.folders(path)))
 
 
 def version(uri: str, *, content: bool = True) -> str:

@@ -9,6 +9,7 @@ from flows.flags import RunFlags
 from flows.settings import resolve
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 from schemas.run import RestyleSpec
+from stylegallery.wording import counted
 
 _DEFAULTS = RunFlags()
 Verbose = Annotated[
@@ -71,8 +72,8 @@ def _show_plan(spec: RestyleSpec) -> None:
     counts, cost = plan.counts, plan.estimate
     say(f"run {plan.run_id}")
     say(
-        f"  {counts.products} photos, {counts.galleries} galleries, {counts.styles} references: "
-        f"{counts.items} items"
+        f"  {counted(counts.products, 'photo')}, {counted(counts.galleries, 'gallery')}, "
+        f"{counted(counts.styles, 'reference')}: {counted(counts.items, 'item')}"
     )
     say(f"  {counts.done} done, {counts.todo} to do")
     if counts.todo:
