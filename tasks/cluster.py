@@ -135,6 +135,9 @@ def _start(address: str) -> None:
         if address == "local":
             # The engines are the work: at Ray's nice 15 any other process would stop them.
             os.environ.setdefault("RAY_worker_niceness", "0")
+            # Events of tasks are for Ray's dashboard. When a signal to the process group has ended
+            # Ray, the driver would wait five seconds to send the last ones.
+            os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
             # Named outright: a bare init() would join whatever cluster was last seen here.
             ray.init(
                 address="local",

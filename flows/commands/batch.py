@@ -45,17 +45,14 @@ def run(
 
 def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     """Run the flow here, show its progress, and say how it ended."""
-    from flows.quiet import quiet_prefect
+    from flows import prefect_api
 
-    quiet_prefect(verbose=verbose)
-    from flows.restyle import TooManyFailuresError, restyle_catalog
+    prefect_api.connect(verbose=verbose)
+    from flows.attended import restyle_attended
     from tasks.report_view import headline
 
     with run_progress():
-        try:
-            ended = restyle_catalog(spec)
-        except TooManyFailuresError as error:
-            ended = error.ended
+        ended = restyle_attended(spec)
     print(ended.report)
     say(headline(ended.summary))
     if ended.summary.failed:
