@@ -20,6 +20,8 @@ from flows.usage import EXIT_OK, EXIT_USAGE, exit_code
 from stylegallery.wording import one_line
 
 _MOST_SAID: Final = 2000
+_SIGNALLED: Final = 128
+"""Added to a signal's number, the exit code of a process that it ended."""
 _COMMANDS: Final = {
     "demo": ("flows.commands.demo:demo", "Restyle bundled photos: the whole job in one command."),
     "manifest": (
@@ -61,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except CycloptsError as error:
         _fail(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here", 128 + signal.SIGINT)
+        _fail("interrupted; the same command goes on from here", _SIGNALLED + signal.SIGINT)
     except Stopped as error:
-        _fail("stopped; the same command goes on from here", 128 + error.signal)
+        _fail("stopped; the same command goes on from here", _SIGNALLED + error.signal)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(EXIT_OK)
@@ -82,16 +84,23 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process, without Prefect's threads where they have nobody to talk to any more."""
+    """End the process, without what keeps it from ending.
+
+    Prefect's threads may have nobody to talk to any more, and a signal may have met a library
+    inside of what its own way out does not expect.
+    """
+    sent = True
     if "flows.prefect_api" in sys.modules:
         from flows.prefect_api import hang_up
 
-        if not hang_up():
-            with suppress(OSError):
-                sys.stdout.flush()
-            atexit._run_exitfuncs()
-            os._exit(code)
-    sys.exit(code)
+        sent = hang_up()
+    if sent and code < _SIGNALLED:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _set_defaults() -> None:
