@@ -4,20 +4,24 @@ Commands are named here and imported when called, so `--help` starts fast and `s
 neither Prefect nor Ray.
 """
 
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
-from types import FrameType
 from typing import Final, NoReturn
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
+from flows.interrupts import Interrupts, Stopped
 from flows.usage import EXIT_OK, EXIT_USAGE, exit_code, unused_words
 from stylegallery.wording import one_line
 
 _MOST_SAID: Final = 2000
+_SIGNALLED: Final = 128
+"""Added to a signal's number, the exit code of a process that it ended."""
 _COMMANDS: Final = {
     "demo": ("flows.commands.demo:demo", "Restyle bundled photos: the whole job in one command."),
     "manifest": (
@@ -56,35 +60,52 @@ for _name, (_target, _help) in _COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     _set_defaults()
-    # Prefect and Ray hand SIGTERM on to what was there before them; its default would leave
-    # Prefect's temporary server behind.
-    signal.signal(signal.SIGTERM, _terminated)
+    Interrupts().install()
     try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
-        _leave(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
+        _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
     except CycloptsError as error:
-        _leave(str(error), EXIT_USAGE)
+        _fail(str(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from here", 128 + signal.SIGINT)
+        _fail("interrupted; the same command goes on from here", _SIGNALLED + signal.SIGINT)
+    except Stopped as error:
+        _fail("stopped; the same command goes on from here", _SIGNALLED + error.signal)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_OK)
+        _leave(EXIT_OK)
     except Exception as error:
         known = exit_code(error)
         if known is None:
             raise
-        _leave(str(error), known)
-    sys.exit(code if isinstance(code, int) else EXIT_OK)
+        _fail(str(error), known)
+    _leave(code if isinstance(code, int) else EXIT_OK)
 
 
-def _terminated(number: int, _frame: FrameType | None) -> None:
-    _leave("stopped; the same command goes on from here", 128 + number)
+def _fail(message: str, code: int) -> NoReturn:
+    with suppress(OSError):  # the terminal is gone
+        print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
+    _leave(code)
 
 
-def _leave(message: str, code: int) -> NoReturn:
-    print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
-    sys.exit(code)
+def _leave(code: int) -> NoReturn:
+    """End the process, without what keeps it from ending.
+
+    Prefect's threads may have nobody to talk to any more, and a signal may have met a library
+    inside of what its own way out does not expect.
+    """
+    sent = True
+    if "flows.prefect_api" in sys.modules:
+        from flows.prefect_api import hang_up
+
+        sent = hang_up()
+    if sent and code < _SIGNALLED:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _set_defaults() -> None:
@@ -92,8 +113,6 @@ def _set_defaults() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Prefect gives its temporary server 20 s, which a busy laptop does not keep.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from pathlib import PurePosixPath
 
 from prefect import flow, runtime
 
-from flows.restyle import Ended, restyle_catalog
+from flows.outcome import Ended
+from flows.restyle import restyle_catalog
 from schemas.flows import PreviewSpec
 from tasks.preview import preview_spec
 

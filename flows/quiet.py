@@ -8,25 +8,34 @@ import os
 
 from tasks.logs import set_up_prefect
 
-_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_HIDDEN = (
+    "prefect.flow_runs",
+    "prefect.task_runs",
+    "prefect.events",
+    "EventsWorker",
+    "APILogWorker",
+)
+"""Loggers of how runs ended, and of what could not be sent to a server that went away."""
 
 
 def quiet_prefect(*, verbose: bool) -> None:
-    """Show warnings of everybody, but not how each Prefect run ended.
+    """Show warnings of everybody, but neither how each Prefect run ended nor what was not sent.
 
-    What ends a run comes back to the command line as an exception and is shown there, so nothing
-    is hidden. The Prefect server gets all messages either way.
+    What ends a run comes back to the command line as an exception and is shown there, and one
+    line says that the server went away. The Prefect server gets all messages either way.
     """
     set_up_prefect()
     if verbose:
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False  # a log line that Prefect's server does not take
     import prefect.main  # noqa: F401  # sets up the handlers that get the filter
 
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_no_run_message)
+        handler.addFilter(_is_not_hidden)
 
 
-def _is_no_run_message(record: logging.LogRecord) -> bool:
-    return not record.name.startswith(_RUN_LOGGERS) or record.levelno >= logging.CRITICAL
+def _is_not_hidden(record: logging.LogRecord) -> bool:
+    return not record.name.startswith(_HIDDEN) or record.levelno >= logging.CRITICAL

@@ -1,12 +1,12 @@
 """The flow `restyle-catalog`: every product photo, in the style of every gallery asked for."""
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from prefect import flow, runtime
 from prefect.states import Completed
 
 from flows import artifacts
+from flows.outcome import Ended, complete, reported
 from flows.steps import (
     build_report,
     close_run,
@@ -17,17 +17,8 @@ from flows.steps import (
     open_run,
     write_results,
 )
-from schemas.run import RestyleSpec, RunSummary
+from schemas.run import RestyleSpec
 from tasks.report_view import headline
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended, and where to look at it."""
-
-    run_id: str
-    summary: RunSummary
-    report: str
 
 
 class TooManyFailuresError(Exception):
@@ -60,19 +51,21 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
     Args:
         spec: What to restyle, how, and on which machines.
     """
-    job = make_plan(spec)
-    summary, report = job.plan.closed, job.plan.files.report
-    if summary is None:
-        with on_record(job):
-            open_run(job)
-            execute_plan(job)
-            summary = write_results(job)
-            if spec.judged:
-                summary = evaluate_results(job, summary)
-            report = build_report(job)
-            close_run(job, summary)
+    with reported():
+        job = make_plan(spec)
+        summary, report = job.plan.closed, job.plan.files.report
+        if summary is None:
+            with on_record(job):
+                open_run(job)
+                execute_plan(job)
+                summary = write_results(job)
+                if spec.judged:
+                    summary = evaluate_results(job, summary)
+                report = build_report(job)
+                close_run(job, summary)
+        ended = Ended(job.plan.run_id, summary, report)
+        complete(ended)
     artifacts.publish(job.plan, summary, report)
-    ended = Ended(job.plan.run_id, summary, report)
     lost = summary.rejected + summary.failed
     if lost > spec.max_failed * summary.items:
         raise TooManyFailuresError(ended, spec.max_failed)

@@ -17,10 +17,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from flows.progress import Announcer, announce_phase
 from schemas.run import RestyleSpec, RunSummary
 from tasks import evaluate, execute, finalize, planning, report
-from tasks.errors import StorageError, TaskError
+from tasks.errors import FileMissing, StorageError, TaskError
 from tasks.logs import about
 from tasks.progress import Progress
 from tasks.run_lock import RunLock, RunLostError, holding
+from tasks.signals import deferred
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +141,9 @@ def _said(job: Job) -> Iterator[None]:
 
 def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
     try:
-        finalize.close_record(job.plan, state, message=message)
+        with deferred():
+            finalize.close_record(job.plan, state, message=message)
+    except FileMissing:
+        pass  # it ended before anything was written
     except TaskError as error:  # what ended the run must come through
         logger.warning("run.json still says `running`: %s", error)

@@ -13,9 +13,11 @@ from typing import Any
 import ray
 
 from schemas.run import PoolSpec
+from tasks import descendants
 from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
 from tasks.logs import FORMAT_VARIABLE
+from tasks.signals import deferred
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +72,18 @@ def connected(pool: PoolSpec) -> Iterator[Layout]:
     """
     ours = not ray.is_initialized()
     local = pool.ray_address == "local"
-    with _sigterm_kept():
-        if ours:
-            _start(pool.ray_address)
+    not_of_ray = descendants.children()
     try:
+        with _sigterm_kept():
+            if ours:
+                _start(pool.ray_address)
         with _sigterm_raises():
             yield lay_out(pool, live_nodes(), fixed=local)
     finally:
         if ours:
-            ray.shutdown()
+            # Ray's agents outlive it by a minute when it ends while they start.
+            with descendants.ended(but=not_of_ray):
+                ray.shutdown()
 
 
 def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
@@ -135,13 +140,18 @@ def _start(address: str) -> None:
         if address == "local":
             # The engines are the work: at Ray's nice 15 any other process would stop them.
             os.environ.setdefault("RAY_worker_niceness", "0")
+            # Events of tasks are for Ray's dashboard. When a signal to the process group has ended
+            # Ray, the driver would wait five seconds to send the last ones.
+            os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
             # Named outright: a bare init() would join whatever cluster was last seen here.
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
+            # Ray forks: an exception in a hook of that would be lost, and the lock of logging held.
+            with deferred():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **quiet,
+                )
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 from tasks import storage
 from tasks.errors import FileMissing, PlanError, StorageError, TaskError
 from tasks.run_files import RunFiles
+from tasks.signals import deferred
 
 logger = logging.getLogger(__name__)
 
@@ -179,14 +180,15 @@ def holding(files: RunFiles) -> Iterator[RunLock]:
         StorageError: the lock cannot be read or written.
     """
     lock = RunLock(files)
-    lock.take()
     here = copy_context()  # what log lines are about
     beats = threading.Thread(target=here.run, args=(lock.keep,), name="run-lock", daemon=True)
-    beats.start()
     try:
+        lock.take()
+        beats.start()
         yield lock
     finally:
-        lock.let_go()
+        with deferred():
+            lock.let_go()
 
 
 def _named(holder: _Holder) -> str:

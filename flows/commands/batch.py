@@ -1,5 +1,6 @@
 """`stylegallery plan` and `run`: a whole catalog, through the flow `restyle-catalog`."""
 
+import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -46,21 +47,22 @@ def run(
 
 def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     """Run the flow here, show its progress, and say how it ended."""
-    from flows.quiet import quiet_prefect
+    from flows import prefect_api
 
-    quiet_prefect(verbose=verbose)
-    from flows.restyle import TooManyFailuresError, restyle_catalog
+    prefect_api.connect(verbose=verbose)
+    from flows.attended import restyle_attended
     from tasks.report_view import headline
 
     with run_progress():
-        try:
-            ended = restyle_catalog(spec)
-        except TooManyFailuresError as error:
-            ended = error.ended
+        ended = restyle_attended(spec)
     print(ended.report)
-    say(headline(ended.summary))
+    say(f"{ended.run_id}: {headline(ended.summary)}")
     if ended.summary.failed:
         say("run the same command again for those that failed; the report says why")
+    where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
+    say(f"next: stylegallery verify {where}")
+    if not spec.judged:
+        say(f"      stylegallery evaluate {where}")
     troubled = ended.summary.rejected + ended.summary.failed
     return EXIT_SOME_FAILED if troubled else EXIT_OK
 

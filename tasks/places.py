@@ -1,0 +1,53 @@
+"""Folders for what Ray, Prefect and planning write: writable, with room, short where needed."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_FALLBACKS: Final = ("/tmp", "/var/tmp", "/dev/shm")
+_MIN_FREE_BYTES: Final = 2**26
+_SOCKET_PATH_BYTES: Final = 103 if sys.platform == "darwin" else 107
+"""Longest path of a Unix socket."""
+_RAY_SOCKET: Final = "/ray/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+"""The longest path that Ray makes below its folder."""
+
+
+def problem(folder: str | Path) -> str:
+    """Return why files cannot be written to a folder; nothing when they can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "" if free >= _MIN_FREE_BYTES else f"only {free / 1e6:.0f} MB are free there"
+
+
+def ray_problem(folder: str | Path) -> str:
+    """Return why Ray cannot keep its files and sockets in a folder; nothing when it can."""
+    most = _SOCKET_PATH_BYTES - len(_RAY_SOCKET)
+    if len(os.fsencode(Path(folder).absolute())) > most:
+        return f"its path is longer than {most} bytes, which Unix sockets do not allow"
+    below = Path(folder, "ray")  # another user's, perhaps
+    return problem(folder) or (problem(below) if below.exists() else "")
+
+
+def temporary_folder() -> str | None:
+    """Return the first folder that files can be written to, TMPDIR first; None when there is none.
+
+    Unlike :func:`tempfile.gettempdir` it asks for free space as well.
+    """
+    return _first([os.environ.get("TMPDIR", ""), *_FALLBACKS], problem)
+
+
+def ray_folder() -> str | None:
+    """Return the first folder that Ray can use, RAY_TMPDIR and TMPDIR first; None without any."""
+    named = [os.environ.get("RAY_TMPDIR", ""), os.environ.get("TMPDIR", "")]
+    return _first([*named, *_FALLBACKS], ray_problem)
+
+
+def _first(folders: list[str], complaint: Callable[[str], str]) -> str | None:
+    return next((folder for folder in folders if folder and not complaint(folder)), None)
