@@ -48,6 +48,9 @@ def translated(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if doing == "write":
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(f"{uri}: cannot write it ({reason})") from error
         raise FileMissing(f"{uri} not found") from error
     except StorageError:
         raise

@@ -77,6 +77,6 @@ def _gate_result(text: str, found: EvaluationSummary) -> str:
     measured = found.figures[figure].count if figure in found.figures else 0
     if not measured:
         return f"not measured: no result has the figure {figure}"
-    missed = counted(found.missed.get(text, 0), "result")
     without = found.items - measured
-    return f"{missed} of {measured} miss it" + (f", {without} not measured" if without else "")
+    missed = f"missed by {found.missed.get(text, 0)} of {counted(measured, 'result')}"
+    return missed + (f", {without} not measured" if without else "")
