@@ -113,7 +113,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -
     (tmp_path / "folder-is-a-file").write_text("")
     output = str(tmp_path / below)
     with (
-        pytest.raises(StorageError, match="the output .* cannot be written") as error,
+        pytest.raises(StorageError, match=r"the output .* cannot be written") as error,
         holding(RunFiles(output, "run-1")),
     ):
         raise AssertionError("held")
