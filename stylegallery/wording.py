@@ -22,6 +22,11 @@ def one_line(text: str, most: int = 1000) -> str:
     return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a count and its noun: `1 photo`, `2 photos`; `many` where an s does not make it."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def clean(text: str) -> str:
     """Return `text` with its lines and tabs, but what else cannot be seen replaced."""
     return _UNSEEN_BUT_LINES.sub(_REPLACEMENT, text)
