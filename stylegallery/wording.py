@@ -22,10 +22,16 @@ def one_line(text: str, most: int = 1000) -> str:
     return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not 1: `2 galleries`."""
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 photo`, `2 galleries`.
+
+    Args:
+        number: How many.
+        noun: In the singular.
+        plural: Where neither -s nor -ies makes it.
+    """
     if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+        noun = plural or (f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s")
     return f"{number:,} {noun}"
 
 

@@ -162,7 +162,7 @@ def _absolute(spec: RestyleSpec) -> RestyleSpec:
         update={
             "catalog": storage.absolute(spec.catalog),
             "galleries": [storage.absolute(uri) for uri in spec.galleries],
-            "output": storage.absolute(spec.output),
+            "output": storage.folder(spec.output),
         }
     )
 

@@ -132,7 +132,7 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
     except FileMissing as error:
         if version != storage.MISSING:
             raise SourceChangedError(f"{uri} went away {_SINCE}") from error
-        raise BadImage(f"{uri} not found; check {column} in the manifest.") from error
+        raise BadImage(f"{error}; check {column} in the manifest.") from error
     except AccessDenied as error:
         if version != UNREADABLE:
             raise
