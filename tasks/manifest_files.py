@@ -1,10 +1,11 @@
 """Manifests made: a folder of images, a CSV or a JSON Lines file becomes a Parquet manifest."""
 
 import hashlib
+import logging
 import posixpath
 import re
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,28 +16,35 @@ from schemas.manifest import UNSEEN, CatalogRow, GalleryRow
 from stylegallery.wording import has_unseen, shown
 from tasks import manifests, storage, tables
 from tasks.errors import ManifestError
-from tasks.manifest_checks import check_columns, check_count
-from tasks.manifest_text import read_records, records_of
+from tasks.manifest_rows import rows_of
+from tasks.manifest_text import TEXT_ENDINGS, read_text
 
 IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """What the engine opens."""
-_TEXT_ENDINGS = (".csv", ".jsonl", ".ndjson")
 _MAX_ID = 100
 
+logger = logging.getLogger(__name__)
 
-def catalog_from(src: str) -> pa.Table:
-    """Make a catalog of a folder (each image one product), a .csv or a .jsonl file.
+
+def catalog_from(src: str, *, strict: bool = False) -> pa.Table:
+    """Make a catalog of a folder (each image one product), a CSV or a JSON file.
 
     In a folder, the product's id is the path of its image below the folder, without the ending,
-    slashes turned to dashes. URIs in the table are absolute.
+    slashes turned to dashes. URIs in the table are absolute. Rows that cannot be used are kept and
+    named in the log; a run rejects them.
+
+    Args:
+        src: The folder or file.
+        strict: Refuse what has a row that cannot be used.
 
     Raises:
         ManifestError: nothing is there, or a rule of the catalog is broken.
         StorageError: `src` cannot be read.
     """
-    place = storage.absolute(src)
-    if src.lower().endswith(_TEXT_ENDINGS):
-        table = _from_records(src, CatalogRow)
+    place, numbers = storage.absolute(src), None
+    if src.lower().endswith(TEXT_ENDINGS):
+        found = read_text(src, CatalogRow)
+        table, numbers = found.table, found.numbers
     else:
         paths = _image_paths(src)
         names = _distinct(paths)
@@ -45,24 +53,31 @@ def catalog_from(src: str) -> pa.Table:
             for name, path in zip(names, paths, strict=True)
         ]
         table = _table(records, CatalogRow, ["product_id", "view", "image_uri"])
-    deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)  # raises what is wrong
+    photos = manifests.catalog_of(place, rows_of(place, table, numbers), strict=strict)
+    _name_unusable([photo.problem for photo in photos if photo.problem])
     return table
 
 
-def gallery_from(src: str) -> pa.Table:
-    """Make galleries of a folder, a .csv or a .jsonl file.
+def gallery_from(src: str, *, strict: bool = False) -> pa.Table:
+    """Make galleries of a folder, a CSV or a JSON file.
 
     In a folder, each sub-folder is a gallery and the images at any depth in it are its
     references; images beside the sub-folders form one gallery named after the folder. URIs in the
-    table are absolute.
+    table are absolute. Rows that cannot be used are kept and named in the log; a run rejects the
+    items of their galleries.
+
+    Args:
+        src: The folder or file.
+        strict: Refuse what has a row that cannot be used.
 
     Raises:
         ManifestError: nothing is there, or a rule of galleries is broken.
         StorageError: `src` cannot be read.
     """
-    place = storage.absolute(src)
-    if src.lower().endswith(_TEXT_ENDINGS):
-        table = _from_records(src, GalleryRow)
+    place, numbers = storage.absolute(src), None
+    if src.lower().endswith(TEXT_ENDINGS):
+        found = read_text(src, GalleryRow)
+        table, numbers = found.table, found.numbers
     else:
         folders: dict[str, list[str]] = {}
         for path in _image_paths(src):
@@ -79,8 +94,17 @@ def gallery_from(src: str) -> pa.Table:
             )
         ]
         table = _table(records, GalleryRow, ["gallery_id", "style_id", "image_uri"])
-    manifests.galleries_of(place, table.to_batches())
+    galleries = manifests.galleries_of(place, rows_of(place, table, numbers), strict=strict)
+    _name_unusable(manifests.gallery_problems(galleries))
     return table
+
+
+def _name_unusable(problems: Sequence[ManifestError]) -> None:
+    """Log rows that cannot be used, one by one as far as that helps."""
+    for problem in problems[: manifests.MAX_NAMED]:
+        logger.warning("%s; a run rejects this row until then", problem)
+    if (more := len(problems) - manifests.MAX_NAMED) > 0:
+        logger.warning("%d more rows cannot be used", more)
 
 
 def write_manifest(table: pa.Table, out: str) -> None:
@@ -142,27 +166,6 @@ def _distinct(paths: list[str]) -> list[str]:
             taken.add(name)
         names.append(name)
     return names
-
-
-def _from_records(src: str, model: type[Row]) -> pa.Table:
-    return _checked(storage.absolute(src), read_records(src, model), model)
-
-
-def table_of(place: str, data: bytes, model: type[Row]) -> pa.Table:
-    """Make a table of the bytes of a .csv or .jsonl file; rules of single rows are not checked.
-
-    Raises:
-        ManifestError: they are not of the format, or a column is missing or of the wrong type.
-    """
-    return _checked(place, records_of(place, data, model), model)
-
-
-def _checked(place: str, records: list[dict[str, Any]], model: type[Row]) -> pa.Table:
-    names = list(dict.fromkeys(name for record in records for name in record))
-    check_count(place, len(names))
-    table = _table(records, model, names)
-    check_columns(place, table.schema, model)
-    return table
 
 
 def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:
