@@ -32,7 +32,7 @@ class ErrorInfo(Row):
     """Why an item has no asset."""
 
     stage: str = Field(
-        description="What was being done: read, decode, prepare, stylize, write, actor."
+        description="What was being done: plan, read, decode, prepare, stylize, write, actor."
     )
     type: str = Field(description="Class of the error.")
     message: str = Field(description="One sentence: what is wrong, where, what to do.")

@@ -136,6 +136,12 @@ class RestyleSpec(Frozen):
         title="Require licences",
         description="Refuse the run when a reference has no licence or has expired.",
     )
+    strict: bool = Field(
+        False,
+        title="Strict",
+        description="Refuse the run when a row of a manifest cannot be used. Otherwise its items "
+        "are rejected and the others are restyled.",
+    )
     check_assets: bool = Field(
         False,
         title="Check assets",
@@ -181,6 +187,7 @@ class PlanCounts(Frozen):
     items: int = Field(0, description="Items asked for.")
     done: int = Field(0, description="Items that an earlier run or attempt finished.")
     todo: int = Field(0, description="Items still to compute.")
+    rejected: int = Field(0, description="Items whose row in a manifest cannot be used.")
     products: int = Field(0, description="Catalog rows.")
     galleries: int = Field(0, description="Galleries used.")
     styles: int = Field(0, description="Reference images used.")

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from schemas.arrow import from_table
 from schemas.run import RestyleSpec, RunRecord, RunSummary
-from schemas.work import WorkItem
+from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
 from tasks.errors import RecordError
@@ -36,7 +36,7 @@ def write_results(plan: Plan) -> RunSummary:
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
     counts: Counter[str] = Counter()
-    failed: list[WorkItem] = []
+    failed: list[PlannedItem] = []
     add_finished(plan.spec.output, _write_parts(plan, result_parts(plan, *known), counts, failed))
     if failed:
         storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
@@ -46,7 +46,7 @@ def write_results(plan: Plan) -> RunSummary:
 
 
 def _write_parts(
-    plan: Plan, parts: Iterable[Part], counts: Counter[str], failed: list[WorkItem]
+    plan: Plan, parts: Iterable[Part], counts: Counter[str], failed: list[PlannedItem]
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
     for part in parts:
@@ -55,7 +55,7 @@ def _write_parts(
             storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())
         )
         counts.update(_counts(part))
-        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), WorkItem)
+        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
 
 

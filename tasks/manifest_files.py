@@ -1,7 +1,6 @@
-"""Manifests made: a folder of images, a CSV or a JSON Lines file becomes a Parquet manifest."""
+"""Manifests made: a folder of images, a CSV or a JSON file becomes a Parquet manifest."""
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,12 +11,11 @@ from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
 from stylegallery.wording import counted
 from tasks import manifests, storage, tables, uris
-from tasks.manifest_checks import check_columns, check_count
-from tasks.manifest_text import read_records, records_of
+from tasks.errors import ManifestError
+from tasks.manifest_rows import rows_of
+from tasks.manifest_text import TEXT_ENDINGS, read_text
 from tasks.photo_folders import PhotoFolder, find_photos, some
 from tasks.photo_names import Ids, galleries_and_styles, products_and_views
-
-_TEXT_ENDINGS = (".csv", ".jsonl", ".ndjson")
 
 Tell = Callable[[str], None]
 """Takes a sentence on what a manifest leaves out, or on how it names something."""
@@ -27,57 +25,75 @@ def _silent(_: str) -> None:
     pass
 
 
-def catalog_from(src: str, tell: Tell = _silent) -> pa.Table:
-    """Make a catalog of a folder, a .csv or a .jsonl file.
+def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
+    """Make a catalog of a folder, a CSV or a JSON file.
 
     In a folder, each sub-folder with images is a product, and the images in it are its views; a
     deeper folder's product is named by its path, slashes turned to dashes. Each image that lies in
-    no sub-folder is the view `main` of a product of its own. URIs in the table are absolute.
+    no sub-folder is the view `main` of a product of its own. URIs in the table are absolute. Rows
+    that cannot be used are kept; a run rejects them.
 
     Args:
         src: The folder or file.
-        tell: Is told what is left out.
+        tell: Is told what is left out, and which rows cannot be used.
+        strict: Refuse what has a row that cannot be used.
 
     Raises:
         ManifestError: nothing is there, or a rule of the catalog is broken.
         StorageError: `src` cannot be read.
     """
-    if src.lower().endswith(_TEXT_ENDINGS):
-        place, table = storage.absolute(src), _from_records(src, CatalogRow)
+    numbers = None
+    if src.lower().endswith(TEXT_ENDINGS):
+        text = read_text(src, CatalogRow)
+        place, table, numbers = storage.absolute(src), text.table, text.numbers
     else:
         found = find_photos(src)
         ids = products_and_views(found.images)
         place, table = found.uri, _listed(found, ids, CatalogRow, ("product_id", "view"))
         _tell_of(found, ids, tell)
-    deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)  # raises what is wrong
+    photos = manifests.catalog_of(place, rows_of(place, table, numbers), strict=strict)
+    _tell_unusable([photo.problem for photo in photos if photo.problem], tell)
     return table
 
 
-def gallery_from(src: str, tell: Tell = _silent) -> pa.Table:
-    """Make galleries of a folder, a .csv or a .jsonl file.
+def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
+    """Make galleries of a folder, a CSV or a JSON file.
 
     In a folder, each sub-folder is a gallery and the images at any depth in it are its
     references; images beside the sub-folders form one gallery named after the folder. URIs in the
-    table are absolute.
+    table are absolute. Rows that cannot be used are kept; a run rejects the items of their
+    galleries.
 
     Args:
         src: The folder or file.
-        tell: Is told what is left out.
+        tell: Is told what is left out, and which rows cannot be used.
+        strict: Refuse what has a row that cannot be used.
 
     Raises:
         ManifestError: nothing is there, or a rule of galleries is broken.
         StorageError: `src` cannot be read.
     """
-    if src.lower().endswith(_TEXT_ENDINGS):
-        place, table = storage.absolute(src), _from_records(src, GalleryRow)
+    numbers = None
+    if src.lower().endswith(TEXT_ENDINGS):
+        text = read_text(src, GalleryRow)
+        place, table, numbers = storage.absolute(src), text.table, text.numbers
     else:
         found = find_photos(src)
         own = unquote(found.uri.rstrip("/").rpartition("/")[2])
         ids = galleries_and_styles(found.images, own)
         place, table = found.uri, _listed(found, ids, GalleryRow, ("gallery_id", "style_id"))
         _tell_of(found, ids, tell)
-    manifests.galleries_of(place, table.to_batches())
+    galleries = manifests.galleries_of(place, rows_of(place, table, numbers), strict=strict)
+    _tell_unusable(manifests.gallery_problems(galleries), tell)
     return table
+
+
+def _tell_unusable(problems: Sequence[ManifestError], tell: Tell) -> None:
+    """Tell of rows that cannot be used, one by one as far as that helps."""
+    for problem in problems[: manifests.MAX_NAMED]:
+        tell(f"{problem}; a run rejects this row until then")
+    if (more := len(problems) - manifests.MAX_NAMED) > 0:
+        tell(f"{counted(more, 'more row')} cannot be used")
 
 
 def write_manifest(table: pa.Table, out: str) -> None:
@@ -117,27 +133,6 @@ def _tell_of(found: PhotoFolder, ids: Ids, tell: Tell) -> None:
         )
     for note in found.notes():
         tell(note)
-
-
-def _from_records(src: str, model: type[Row]) -> pa.Table:
-    return _checked(storage.absolute(src), read_records(src, model), model)
-
-
-def table_of(place: str, data: bytes, model: type[Row]) -> pa.Table:
-    """Make a table of the bytes of a .csv or .jsonl file; rules of single rows are not checked.
-
-    Raises:
-        ManifestError: they are not of the format, or a column is missing or of the wrong type.
-    """
-    return _checked(place, records_of(place, data, model), model)
-
-
-def _checked(place: str, records: list[dict[str, Any]], model: type[Row]) -> pa.Table:
-    names = list(dict.fromkeys(name for record in records for name in record))
-    check_count(place, len(names))
-    table = _table(records, model, names)
-    check_columns(place, table.schema, model)
-    return table
 
 
 def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:

@@ -14,9 +14,10 @@ from schemas.evaluation import EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult
 from schemas.run import RunSummary
 from schemas.work import WorkItem
-from tasks import storage, tables
+from tasks import tables
 from tasks.evaluated import evaluations, flagged_ids, read_summary
 from tasks.keys import ItemKey
+from tasks.plan_items import RunPlan
 from tasks.report_figures import Chart, charts
 from tasks.report_view import Timings, timings
 from tasks.run_files import RunFiles
@@ -107,6 +108,7 @@ def _sample(
     shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
     if not len(wanted):
         return shown, items
+    plan = RunPlan(files)
     for name, part in tables.read_parts(files.results, ItemResult):
         good = part.filter(_is_ok(part))
         here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
@@ -117,10 +119,10 @@ def _sample(
         if not len(here):
             continue
         rows = from_table(good.take(pa.array(here)), ItemResult)
-        planned = tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+        planned = plan.part(name)
         ids = pa.array([row.item_id for row in rows], pa.string())
         few = planned.filter(pc.is_in(planned["item_id"], ids))
-        items |= {item.item_id: item for item in from_table(few, WorkItem)}
+        items |= {item.item_id: item for item in plan.items(few)}
         shown += [row for row in rows if row.item_id in items]
     return shown, items
 
