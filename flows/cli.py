@@ -13,10 +13,10 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Final, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from flows.interrupts import Interrupts, Stopped
-from flows.usage import EXIT_OK, EXIT_USAGE, exit_code
+from flows.usage import EXIT_OK, EXIT_USAGE, exit_code, unused_words
 from stylegallery.wording import one_line
 
 _MOST_SAID: Final = 2000
@@ -39,7 +39,10 @@ _COMMANDS: Final = {
     "benchmark": ("flows.commands.benchmark:benchmark", "Compare methods on your own photos."),
     "doctor": ("flows.commands.doctor:doctor", "Check this machine, and say what is missing."),
     "serve": ("flows.commands.serve:serve", "Offer the flows to a Prefect server."),
-    "schema": ("flows.commands.schema:schema", "Print a JSON Schema."),
+    "schema": (
+        "flows.commands.schema:schema",
+        "Print the columns of manifests and tables, or all parameters.",
+    ),
 }
 
 app = App(
@@ -60,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Interrupts().install()
     try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
     except CycloptsError as error:
         _fail(str(error), EXIT_USAGE)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.progress import listening
 from tasks import progress
@@ -51,16 +51,21 @@ def bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def run_progress() -> Iterator[None]:
-    """Show the progress of the flow that runs inside the block."""
+    """Show what the flow that runs inside the block does, how long it has and how long it will."""
     with _bars() as bars:
         if not bars.console.is_terminal:
             with listening(_Lines().tell):
                 yield
             return
-        row = bars.add_task("restyling", total=None, note="")
+        row = bars.add_task("", total=None, note="")
+        pace = Pace()
 
         def tell(now: progress.Progress) -> None:
-            bars.update(row, completed=now.done, total=now.total, note=troubles(now))
+            if now.phase != "restyling":
+                bars.update(row, description=now.phase, total=now.total or None)
+                return
+            note = ", ".join(filter(None, [troubles(now), pace.time_left(now)]))
+            bars.update(row, description=now.phase, note=note, completed=now.done, total=now.total)
 
         with listening(tell):
             yield
@@ -72,11 +77,32 @@ def _bars() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
     )
+
+
+class Pace:
+    """Tells how long a run will still take, from the mean of the items it has done so far.
+
+    rich's own estimate looks at the last 30 seconds alone, in which a slow item may not end.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start: tuple[float, int] | None = None
+
+    def time_left(self, now: progress.Progress) -> str:
+        """Return `about 3 min left`, or nothing before the first item and after the last."""
+        if self._start is None:
+            self._start = (self._clock(), now.done)
+        begun, before = self._start
+        if now.done == before or now.done >= now.total:
+            return ""
+        mean = (self._clock() - begun) / (now.done - before)
+        return f"about {duration(mean * (now.total - now.done))} left"
 
 
 def troubles(now: progress.Progress) -> str:
@@ -86,15 +112,22 @@ def troubles(now: progress.Progress) -> str:
 
 
 class _Lines:
-    """One plain line every few seconds, and one at the end."""
+    """A plain line for each phase, one every few seconds while items are done, one at the end."""
 
     def __init__(self) -> None:
-        self._last = float("-inf")
+        self._begun = time.monotonic()
+        self._last, self._phase, self._pace = float("-inf"), "", Pace()
 
     def tell(self, now: progress.Progress) -> None:
+        if now.phase != "restyling":
+            if now.phase != self._phase:
+                say(now.phase)
+            self._phase = now.phase
+            return
+        self._phase, left = now.phase, self._pace.time_left(now)
         finished = now.done >= now.total
         if not finished and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
             return
         self._last = time.monotonic()
-        note = troubles(now)
-        say(f"restyled {now.done} of {now.total}" + (f" ({note})" if note else ""))
+        notes = [troubles(now), f"{duration(time.monotonic() - self._begun)} elapsed", left]
+        say(f"restyled {now.done} of {now.total} ({', '.join(filter(None, notes))})")

@@ -1,18 +1,17 @@
 """The flow `prepare-gallery`: references analysed before the first run needs them."""
 
-from pathlib import PurePosixPath
-
 from prefect import flow, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed
 
 from schemas.flows import PrepareSpec
+from tasks import storage
 from tasks.prepare import prepare_galleries
 
 
 def _name() -> str:
     spec = PrepareSpec.model_validate(runtime.flow_run.parameters["spec"])
-    return f"prepare {', '.join(spec.only or [PurePosixPath(uri).stem for uri in spec.galleries])}"
+    return f"prepare {', '.join(spec.only or [storage.stem(uri) for uri in spec.galleries])}"
 
 
 @flow(name="prepare-gallery", flow_run_name=_name, persist_result=False)

@@ -1,19 +1,18 @@
 """The flow `preview`: a few photos of a catalog in each gallery, for approval before a big run."""
 
-from pathlib import PurePosixPath
-
 from prefect import flow, runtime
 
 from flows.outcome import Ended
 from flows.restyle import restyle_catalog
 from schemas.flows import PreviewSpec
+from tasks import storage
 from tasks.preview import preview_spec
 
 
 def _name() -> str:
     spec = PreviewSpec.model_validate(runtime.flow_run.parameters["spec"])
-    galleries = spec.only or [PurePosixPath(uri).stem for uri in spec.galleries]
-    return f"preview of {PurePosixPath(spec.catalog).stem} in {', '.join(galleries)}"
+    galleries = spec.only or [storage.stem(uri) for uri in spec.galleries]
+    return f"preview of {storage.stem(spec.catalog)} in {', '.join(galleries)}"
 
 
 @flow(name="preview", flow_run_name=_name, persist_result=False)

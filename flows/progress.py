@@ -12,7 +12,7 @@ from uuid import UUID
 
 from flows.outcome import server_lost
 from stylegallery.wording import one_line
-from tasks.progress import OnProgress, Progress
+from tasks.progress import OnProgress, Phase, Progress
 
 _listener: ContextVar[OnProgress | None] = ContextVar("listener", default=None)
 _SECONDS_BETWEEN_UPDATES = 3.0
@@ -26,6 +26,12 @@ def listening(listener: OnProgress) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def announce_phase(phase: Phase) -> None:
+    """Tell the listener, when there is one, what the run does now."""
+    if listener := _listener.get():
+        listener(Progress(done=0, total=0, phase=phase))
 
 
 class Announcer:
@@ -45,6 +51,8 @@ class Announcer:
         listener = _listener.get()
         if listener:
             listener(now)
+        if now.phase != "restyling":
+            return
         due = time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES
         if not self._silent and (due or now.done >= now.total):
             self._last = time.monotonic()

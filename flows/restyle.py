@@ -1,7 +1,5 @@
 """The flow `restyle-catalog`: every product photo, in the style of every gallery asked for."""
 
-from pathlib import PurePosixPath
-
 from prefect import flow, runtime
 from prefect.states import Completed
 
@@ -18,6 +16,7 @@ from flows.steps import (
     write_results,
 )
 from schemas.run import RestyleSpec
+from tasks import storage
 from tasks.report_view import headline
 
 
@@ -36,8 +35,8 @@ class TooManyFailuresError(Exception):
 def _name() -> str:
     """Name a flow run after what it restyles, for the list in the Prefect UI."""
     spec = RestyleSpec.model_validate(runtime.flow_run.parameters["spec"])
-    catalog = PurePosixPath(spec.catalog).stem
-    galleries = spec.only or [PurePosixPath(uri).stem for uri in spec.galleries]
+    catalog = storage.stem(spec.catalog)
+    galleries = spec.only or [storage.stem(uri) for uri in spec.galleries]
     return f"{catalog} in {', '.join(galleries)}"
 
 

@@ -67,9 +67,20 @@ def from_file(path: Path) -> Layer:
                 _check(name, fields, f"{path}: unknown key `{key}.{_short(name)}`")
                 layer[name] = inner
         else:
-            _check(key, [*_TOP, "preset"], f"{path}: unknown key `{_short(key)}`")
+            if key not in (*_TOP, "preset"):
+                raise UsageError(f"{path}: {_misplaced(key, value)}")
             layer[key] = value
     return layer
+
+
+def _misplaced(key: str, value: Any) -> str:
+    """Say what an unknown top-level key of a TOML file is likely to mean."""
+    short = _short(key)
+    if isinstance(value, dict):
+        return f"unknown section [{short}]{nearest(key, SECTIONS, '[{}]')}"
+    if section := section_of(key):
+        return f"`{short}` is a setting of [{section}]; write it below a line [{section}]"
+    return f"unknown key `{short}`{nearest(key, known_names())}"
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
@@ -149,11 +160,31 @@ def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
     preset = merged.pop("preset", "balanced")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UsageError(f"preset {shown(preset)} is none of {', '.join(PRESETS)}; name one")
+    if preset == "fast":
+        _check_fast(merged)
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
     for name, value in merged.items():
         section = section_of(name)
         (nested.setdefault(section, {}) if section else nested)[name] = value
     return nested
+
+
+def _check_fast(settings: Layer) -> None:
+    """Refuse the few-step preset without the LoRA that its few steps rely on.
+
+    Raises:
+        UsageError: no LoRA is named, or the model is the embedded one, which no LoRA fits.
+    """
+    if settings.get("model", "embedded") == "embedded":
+        raise UsageError(
+            "preset fast needs SD 1.5 with an LCM or Hyper-SD LoRA, and the embedded model takes "
+            "neither; use --preset preview, or name a model with --model and --lora"
+        )
+    if not settings.get("loras"):
+        raise UsageError(
+            "preset fast needs an LCM or Hyper-SD LoRA of the model; add it, for SD 1.5 with "
+            "--lora latent-consistency/lcm-lora-sdv1-5, or use --preset preview"
+        )
 
 
 def _validated(model: type[M], values: dict[str, Any]) -> M:

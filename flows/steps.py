@@ -14,7 +14,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows.progress import Announcer
+from flows.progress import Announcer, announce_phase
 from schemas.run import RestyleSpec, RunSummary
 from tasks import evaluate, execute, finalize, planning, report
 from tasks.errors import FileMissing, StorageError, TaskError
@@ -60,6 +60,7 @@ _STAGE: dict[str, Any] = {
 @task(name="plan", **_STAGE)
 def make_plan(spec: RestyleSpec) -> Job:
     """Read the manifests, list every item, look up what is done already."""
+    announce_phase("planning")
     return Job(planning.plan(spec))
 
 
@@ -85,6 +86,7 @@ def execute_plan(job: Job) -> None:
 def write_results(job: Job) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
     job.check()
+    announce_phase("writing the results")
     return finalize.write_results(job.plan)
 
 
@@ -92,6 +94,7 @@ def write_results(job: Job) -> RunSummary:
 def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
     """Measure what came out, and count what is outside the gates."""
     job.check()
+    announce_phase("measuring")
     spec = job.plan.spec
     found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
     return summary.model_copy(update={"flagged": found.flagged})
@@ -100,6 +103,7 @@ def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
 @task(name="report", **_STAGE)
 def build_report(job: Job) -> str:
     """Write the page that shows what came out."""
+    announce_phase("building the report")
     return report.build_report(job.plan.spec.output, job.plan.run_id)
 
 

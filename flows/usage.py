@@ -1,7 +1,7 @@
 """Errors that are the user's to mend: one sentence on stderr and exit code 2, no traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -27,10 +27,21 @@ def exit_code(error: BaseException) -> int | None:
     return EXIT_USAGE if isinstance(error, StyleGalleryError) else None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], form: str = "`{}`") -> str:
     """Return `; did you mean X?` for the known name closest to `name`, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    return f"; did you mean {form.format(close[0])}?" if close else ""
+
+
+def unused_words(words: Sequence[str], argv: Sequence[str]) -> str:
+    """Return what to write instead of words that no flag or argument takes."""
+    word = words[0]
+    place = argv.index(word) if word in argv else 0
+    if place >= 2 and argv[place - 2] == "--set":
+        name = argv[place - 1].rstrip("=")
+        return f"--set {name} {word}: write it as one word, --set {name}={word.lstrip('=')}"
+    flag = f" after {argv[place - 1]}" if place >= 1 else ""
+    return f"`{word}`{flag} belongs to no flag; remove it, or put a value with blanks into quotes"
 
 
 def sentence(error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -70,6 +70,13 @@ class ItemFigures(Row):
         description="Cosine of contrastive style descriptors, result to references (-1 to 1); "
         "needs its weights.",
     )
+
+
+BETTER: Final[dict[str, Literal["↑", "↓"]]] = {
+    name: "↓" if "distance" in name or "ratio" in name or "difference" in name else "↑"
+    for name in ItemFigures.model_fields
+} | {"lpips": "↓"}
+"""Whether a higher (↑) or a lower (↓) value of a figure is better."""
 
 
 class Borrowed(Frozen):
@@ -242,6 +249,9 @@ class EvaluationSummary(Frozen):
     flagged: int = Field(0, description="Items outside a gate.")
     unmeasured: int = Field(0, description="Items whose pictures could not be compared.")
     gates: list[str] = Field(default_factory=list, description="Gates that the run sets.")
+    missed: dict[str, int] = Field(
+        default_factory=dict, description="Number of measured items that miss each gate."
+    )
     encoder: str = Field("efficientnet-lite0", description="Network behind the figures.")
     figures: dict[str, Span] = Field(default_factory=dict, description="Means over all items.")
     galleries: dict[str, GalleryFigures] = Field(

@@ -30,10 +30,11 @@ class CatalogRow(Row):
         min_length=1,
         max_length=128,
         pattern=ID_PATTERN,
-        description="Which photo of the product this is.",
+        description="Which photo of the product this is, such as `front` and `back`.",
     )
     image_uri: str = Field(
-        min_length=1, description="The photo; a relative path resolves against the manifest."
+        min_length=1,
+        description="The photo: a path relative to the manifest, an absolute path or a URI.",
     )
     galleries: list[str] | None = Field(
         None, description="Ids of the galleries for this photo; null means all of the run."
@@ -66,7 +67,7 @@ class GalleryRow(Row):
     )
     image_uri: str = Field(
         min_length=1,
-        description="The reference image; a relative path resolves against the manifest.",
+        description="The reference: a path relative to the manifest, an absolute path or a URI.",
     )
     weight: float = Field(1.0, gt=0, le=100, description="Weight of this reference in its gallery.")
     mask_uri: str | None = Field(

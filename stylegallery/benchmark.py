@@ -15,9 +15,8 @@ from stylegallery.images import open_picture
 from stylegallery.metrics.judging import Judge, RegionPair
 from stylegallery.pipeline import StyleGallery
 from stylegallery.routing import Correspondence
+from stylegallery.suffixes import IMAGE_SUFFIXES
 from stylegallery.types import Job, Picture, PreparedImage
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class BadFolder(InputError):
@@ -191,4 +190,4 @@ def _turn(number: int, size: int) -> int:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

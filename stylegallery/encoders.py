@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegallery.availability import hub_advice
 from stylegallery.errors import ModelNotFound
 from stylegallery.images import resize
 from stylegallery.lite0 import lite0_features, load_lite0
@@ -71,11 +72,7 @@ class DinoEncoder:
         try:
             model = AutoModel.from_pretrained(name, use_safetensors=True)
         except (OSError, ValueError) as error:
-            raise ModelNotFound(
-                f"semantic encoder {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
-                f"download it once with `hf download {name}`, or use "
-                f"--encoder {LITE0}."
-            ) from error
+            raise ModelNotFound(hub_advice("encoder", name, str(error).splitlines()[0])) from error
         self._net = model.eval().requires_grad_(False).to(device)
         self._patch = int(model.config.patch_size)
         self._mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(1, 3, 1, 1)

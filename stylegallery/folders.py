@@ -1,6 +1,5 @@
 """Load a model's parts from a folder in diffusers layout, or from the hub in the same layout."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from schemas.engine import EngineSpec
+from stylegallery.availability import folder_advice, hub_advice, object_store_advice
 from stylegallery.conditioning import NullCondition, null_condition
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 
@@ -133,18 +133,7 @@ def reason(error: Exception) -> str:
 
 def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     if isinstance(place, Path):
-        return (
-            f"model folder {place} cannot be loaded ({reason(error)}); it must be in diffusers "
-            "layout with safetensors weights: unet/, vae/, scheduler/ and either null_embedding."
-            "safetensors or text_encoder/ and tokenizer/ (SDXL: text_encoder_2/ and tokenizer_2/ "
-            "too)."
-        )
-    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    remedy = (
-        "HF_HUB_OFFLINE is set: unset it, or" if offline else "check the id and the network, or"
-    )
-    return (
-        f"model {spec.model!r} is neither a folder here nor loadable from the hub "
-        f"({reason(error)}); {remedy} download it once with `hf download "
-        f"{spec.model}`, or use --model embedded."
-    )
+        return folder_advice(place, reason(error))
+    if "://" in spec.model:
+        return object_store_advice("model", spec.model)
+    return hub_advice("model", spec.model, reason(error))

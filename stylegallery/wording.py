@@ -22,6 +22,19 @@ def one_line(text: str, most: int = 1000) -> str:
     return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 photo`, `2 galleries`.
+
+    Args:
+        number: How many.
+        noun: In the singular.
+        plural: Where neither -s nor -ies makes it.
+    """
+    if number != 1:
+        noun = plural or (f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s")
+    return f"{number:,} {noun}"
+
+
 def clean(text: str) -> str:
     """Return `text` with its lines and tabs, but what else cannot be seen replaced."""
     return _UNSEEN_BUT_LINES.sub(_REPLACEMENT, text)

@@ -20,9 +20,12 @@ ROOTS_VARIABLE = "STYLEGALLERY_ALLOWED_ROOTS"
 """Folders, separated by the system's path separator; local files outside them are refused."""
 OPERATOR_VARIABLES = (SCHEMES_VARIABLE, ROOTS_VARIABLE)
 
-_ALWAYS = ("", "file", "s3")
+_ALWAYS = ("file", "s3")
 _NEVER = ("http", "https")
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]{1,30}):")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,30}):(/{0,2})")
+_CHAIN = re.compile(r"[^/]*::[^/]*://")
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""What Python makes of a byte in a local name that is not UTF-8."""
 _METADATA_HOSTS = {"metadata", "metadata.google.internal", "instance-data"}
 _METADATA_NETS = [ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10")]
 _METADATA_NETS.append(ipaddress.ip_network("fd00:ec2::254/128"))
@@ -31,24 +34,35 @@ _METADATA_NETS.append(ipaddress.ip_network("fd00:ec2::254/128"))
 def scheme(uri: str) -> str:
     """Return `s3`, `file`, another scheme that the operator allows, or empty for a plain path.
 
+    A colon alone makes no scheme: `red:1.png` and `dress::blue.png` are names of files.
+
     Raises:
         StorageError: the URI is none that may be opened; says why, without its secrets.
     """
-    if has_unseen(uri):
-        raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
     found = _SCHEME.match(uri)
-    name = found.group(1).lower() if found else ""
-    if "::" in uri.partition("//")[0]:
+    name, slashes = (found.group(1).lower(), found.group(2)) if found else ("", "")
+    known = {*_ALWAYS, *_NEVER, *_allowed()}
+    is_path = not found or (slashes != "//" and name not in known)
+    if has_unseen(_UNDECODED.sub("", uri) if is_path else uri):
+        raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
+    if _CHAIN.match(uri):
         raise StorageError(f"{printable(uri)} chains schemes by `::`, which is not supported")
+    if is_path:
+        return ""
     if name in _NEVER:
         raise StorageError(
             f"{printable(uri)} starts with {name}:, which is not supported: a manifest must not "
             "make our machines call an address; copy the file to a local path or s3://"
         )
-    if name not in _ALWAYS and name not in _allowed():
+    if name not in known:
         raise StorageError(
             f"{printable(uri)} starts with {name}:, which is not supported; use a local path, "
             f"file:// or s3://, or have the operator add {name} to {SCHEMES_VARIABLE}"
+        )
+    if slashes != "//" and not (name == "file" and slashes):
+        raise StorageError(
+            f"{printable(uri)} lacks the slashes of a URI; write {name}://, or ./ before the name "
+            "of a file"
         )
     if "@" in _host_part(uri):
         raise StorageError(
@@ -79,7 +93,7 @@ def check_root(path: str) -> None:
         if os.path.commonpath([root, real]) == root:
             return
     raise StorageError(
-        f"{path} lies outside the folders that {ROOTS_VARIABLE} allows; move it there"
+        f"{printable(path)} lies outside the folders that {ROOTS_VARIABLE} allows; move it there"
     )
 
 
@@ -93,7 +107,7 @@ def _allowed() -> set[str]:
 
 
 def _host_part(uri: str) -> str:
-    return uri.partition("://")[2].partition("/")[0] if "://" in uri else ""
+    return uri.partition("://")[2].partition("/")[0]
 
 
 def _check_host(uri: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from schemas.result import ItemResult
 from tasks.faults import MEMORY_ERRORS, is_sticky
 from tasks.keys import key_of
-from tasks.lease import ActorSetup, Assignment, Event, Started
+from tasks.lease import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.logs import set_up_actor
 from tasks.watch import Finds
 
@@ -67,6 +67,7 @@ class StyleActor:
                 overlap = self._setup.overlap and not group[0].alone
                 yield from self._rows(writing, 2 * len(group) if overlap else 0)
                 yield Started(tuple(key_of(assignment.item) for assignment in group))
+                yield from self._announced(group)
                 todo = self._restyle(group, list(rest))
                 if overlap:
                     writing += zip(group, map(writers.submit, todo), strict=True)
@@ -80,6 +81,13 @@ class StyleActor:
         while rest and len(group) < self._bench.batch and not (group[0].alone or rest[0].alone):
             group.append(rest.popleft())
         return group
+
+    def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
+        """Say that references are prepared first, which the first item of a gallery waits for."""
+        from tasks.sources import unprepared_references
+
+        if count := unprepared_references(self._bench, [assignment.item for assignment in group]):
+            yield PreparingReferences(count)
 
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
         """Let the engine do its part of a group; `rest` is what comes after it."""

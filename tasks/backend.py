@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from tasks.access import printable
 from tasks.errors import FileTooLarge
 
 
@@ -15,7 +16,7 @@ class Stat:
 
 
 class Backend(Protocol):
-    """What a place must do; paths are absolute URIs without `s3://`.
+    """What a place must do; paths are local paths, `BUCKET/KEY`, or the URIs of other schemes.
 
     Errors are OSErrors or botocore's.
     """
@@ -42,8 +43,11 @@ class Backend(Protocol):
     def names(self, path: str) -> list[str]:
         """Names of the files directly below a folder."""
 
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly below a folder."""
+
     def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all files below a folder."""
+        """Relative path to size of all files below a folder; FileNotFoundError for no bucket."""
 
 
 def check_size(path: str, size: int, limit: int | None) -> None:
@@ -53,6 +57,7 @@ def check_size(path: str, size: int, limit: int | None) -> None:
         FileTooLarge: it is.
     """
     if limit is not None and size > limit:
+        most = f"{limit / 2**20:.0f} MB"
         raise FileTooLarge(
-            f"{path} has {size / 2**20:.0f} MB, more than the limit of {limit / 2**20:.0f} MB"
+            f"{printable(path)} has {size / 2**20:.0f} MB, more than the limit of {most}"
         )

@@ -10,6 +10,7 @@ from tasks.errors import AccessDenied, FileMissing, StorageError
 from tasks.faults import is_transient
 from tasks.local_disk import LocalDisk
 from tasks.redact import redacted
+from tasks.uris import spelling_hint
 
 _S3_SETTINGS = (
     "AWS_ENDPOINT_URL_S3",
@@ -24,8 +25,8 @@ _S3_SETTINGS = (
 
 
 def backend_for(kind: str) -> Backend:
-    """Return the place that a scheme names; empty is the local disk."""
-    if not kind:
+    """Return the place that a scheme names; empty and `file` are the local disk."""
+    if kind in ("", "file"):
         return LocalDisk()
     settings = tuple(os.environ.get(name, "") for name in _S3_SETTINGS) if kind == "s3" else ()
     return _connected(kind, os.getpid(), settings)
@@ -48,7 +49,10 @@ def translated(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise FileMissing(f"{uri} not found") from error
+        if doing == "write":
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(f"{uri}: cannot write it ({reason})") from error
+        raise FileMissing(f"{uri} not found{spelling_hint(uri)}") from error
     except StorageError:
         raise
     except PermissionError as error:

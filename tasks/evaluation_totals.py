@@ -1,6 +1,6 @@
 """What the figures of many items come to: means with intervals, and each gallery as a set."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ from schemas.evaluation import (
     Borrowed,
     EvaluationSummary,
     GalleryFigures,
+    Gate,
     ItemEvaluation,
     ItemFigures,
     Span,
@@ -55,6 +56,8 @@ class Totals:
         self._lpips: dict[str, list[float]] = defaultdict(list)
         self._assets: dict[str, list[str]] = defaultdict(list)
         self._references: dict[str, list[str]] = {}
+        self._parsed = {text: Gate.parse(text) for text in gates}
+        self._missed: Counter[str] = Counter()
         self.items = self._flagged = self._unmeasured = 0
 
     def add(self, rows: list[ItemEvaluation], items: list[WorkItem]) -> None:
@@ -62,6 +65,8 @@ class Totals:
         for row, item in zip(rows, items, strict=True):
             self.items += 1
             self._flagged += bool(row.flags)
+            for text, gate in self._parsed.items():
+                self._missed[text] += bool(gate.complaint(row))
             if row.error:
                 self._unmeasured += 1
                 continue
@@ -87,6 +92,7 @@ class Totals:
             flagged=self._flagged,
             unmeasured=self._unmeasured,
             gates=self._gates,
+            missed={text: self._missed[text] for text in self._gates},
             figures={
                 name: _span(mean_interval(np.array(values)))
                 for name, values in self._figures.items()

@@ -1,6 +1,7 @@
 """The doing of a plan: what is not done yet goes through the pool, row by row into the ledger."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -56,6 +57,7 @@ def execute(
     from tasks.cluster import connected  # Ray, which planning does without
     from tasks.pool import Pool
 
+    on_progress(replace(progress, phase="starting Ray"))
     ledger = Ledger(plan.spec.output, plan.run_id)
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)

@@ -81,7 +81,7 @@ def finalize(
         RecordError: the ledger or an earlier table is damaged, or `plan` is of another run.
         StorageError: the output cannot be read or written.
     """
-    if run_id != plan.run_id or storage.absolute(spec.output) != plan.spec.output:
+    if run_id != plan.run_id or storage.folder(spec.output) != plan.spec.output:
         raise RecordError(f"the plan is of {plan.run_id}, not of {run_id}; plan again")
     summary = summary or write_results(plan)
     close_record(plan, "finished", summary)

@@ -40,6 +40,13 @@ class Started:
 
 
 @dataclass(frozen=True)
+class PreparingReferences:
+    """An actor's word that the references of the items it has begun are to be prepared first."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class ActorSetup:
     """What an actor needs to know once.
 
@@ -67,5 +74,5 @@ class ActorSetup:
     overlap: bool = False
 
 
-Event = Started | ItemResult
+Event = Started | PreparingReferences | ItemResult
 """What an actor streams back: markers, and after its marker the row of each item, in order."""

@@ -61,6 +61,14 @@ class LocalDisk:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly below a folder."""
+        try:
+            with os.scandir(path) as entries:
+                return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
         found = {}

@@ -1,84 +1,81 @@
 """Manifests made: a folder of images, a CSV or a JSON Lines file becomes a Parquet manifest."""
 
-import hashlib
-import posixpath
-import re
-from collections import Counter, deque
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
-from schemas.manifest import UNSEEN, CatalogRow, GalleryRow
-from stylegallery.wording import has_unseen, shown
-from tasks import manifests, storage, tables
-from tasks.errors import ManifestError
+from schemas.manifest import CatalogRow, GalleryRow
+from stylegallery.wording import counted
+from tasks import manifests, storage, tables, uris
 from tasks.manifest_checks import check_columns, check_count
 from tasks.manifest_text import read_records, records_of
+from tasks.photo_folders import PhotoFolder, find_photos, some
+from tasks.photo_names import Ids, galleries_and_styles, products_and_views
 
-IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What the engine opens."""
 _TEXT_ENDINGS = (".csv", ".jsonl", ".ndjson")
-_MAX_ID = 100
+
+Tell = Callable[[str], None]
+"""Takes a sentence on what a manifest leaves out, or on how it names something."""
 
 
-def catalog_from(src: str) -> pa.Table:
-    """Make a catalog of a folder (each image one product), a .csv or a .jsonl file.
+def _silent(_: str) -> None:
+    pass
 
-    In a folder, the product's id is the path of its image below the folder, without the ending,
-    slashes turned to dashes. URIs in the table are absolute.
+
+def catalog_from(src: str, tell: Tell = _silent) -> pa.Table:
+    """Make a catalog of a folder, a .csv or a .jsonl file.
+
+    In a folder, each sub-folder with images is a product, and the images in it are its views; a
+    deeper folder's product is named by its path, slashes turned to dashes. Each image that lies in
+    no sub-folder is the view `main` of a product of its own. URIs in the table are absolute.
+
+    Args:
+        src: The folder or file.
+        tell: Is told what is left out.
 
     Raises:
         ManifestError: nothing is there, or a rule of the catalog is broken.
         StorageError: `src` cannot be read.
     """
-    place = storage.absolute(src)
     if src.lower().endswith(_TEXT_ENDINGS):
-        table = _from_records(src, CatalogRow)
+        place, table = storage.absolute(src), _from_records(src, CatalogRow)
     else:
-        paths = _image_paths(src)
-        names = _distinct(paths)
-        records = [
-            {"product_id": name, "view": "main", "image_uri": storage.join(place, path)}
-            for name, path in zip(names, paths, strict=True)
-        ]
-        table = _table(records, CatalogRow, ["product_id", "view", "image_uri"])
+        found = find_photos(src)
+        ids = products_and_views(found.images)
+        place, table = found.uri, _listed(found, ids, CatalogRow, ("product_id", "view"))
+        _tell_of(found, ids, tell)
     deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)  # raises what is wrong
     return table
 
 
-def gallery_from(src: str) -> pa.Table:
+def gallery_from(src: str, tell: Tell = _silent) -> pa.Table:
     """Make galleries of a folder, a .csv or a .jsonl file.
 
     In a folder, each sub-folder is a gallery and the images at any depth in it are its
     references; images beside the sub-folders form one gallery named after the folder. URIs in the
     table are absolute.
 
+    Args:
+        src: The folder or file.
+        tell: Is told what is left out.
+
     Raises:
         ManifestError: nothing is there, or a rule of galleries is broken.
         StorageError: `src` cannot be read.
     """
-    place = storage.absolute(src)
     if src.lower().endswith(_TEXT_ENDINGS):
-        table = _from_records(src, GalleryRow)
+        place, table = storage.absolute(src), _from_records(src, GalleryRow)
     else:
-        folders: dict[str, list[str]] = {}
-        for path in _image_paths(src):
-            head, slash, _ = path.partition("/")
-            folders.setdefault(head if slash else "", []).append(path)
-        own = _clean(posixpath.basename(place)) or "gallery"
-        records = [
-            {"gallery_id": _clean(folder) or own, "style_id": name, "image_uri": path}
-            for folder, paths in sorted(folders.items())
-            for name, path in zip(
-                _distinct([p.removeprefix(f"{folder}/") for p in paths]),
-                [storage.join(place, p) for p in paths],
-                strict=True,
-            )
-        ]
-        table = _table(records, GalleryRow, ["gallery_id", "style_id", "image_uri"])
+        found = find_photos(src)
+        own = unquote(found.uri.rstrip("/").rpartition("/")[2])
+        ids = galleries_and_styles(found.images, own)
+        place, table = found.uri, _listed(found, ids, GalleryRow, ("gallery_id", "style_id"))
+        _tell_of(found, ids, tell)
     manifests.galleries_of(place, table.to_batches())
     return table
 
@@ -89,59 +86,37 @@ def write_manifest(table: pa.Table, out: str) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    base = storage.parent(out) + "/"
+    shorten = uris.shortener(out)
     for index, name in enumerate(table.schema.names):
         if name.endswith("_uri") and pa.types.is_string(table.schema.field(name).type):
-            short = [uri and uri.removeprefix(base) for uri in table.column(name).to_pylist()]
+            short = [uri and shorten(uri) for uri in table.column(name).to_pylist()]
             table = table.set_column(index, table.schema.field(name), pa.array(short, pa.string()))
     storage.write_bytes(out, tables.to_bytes(table))
 
 
-def _image_paths(src: str) -> list[str]:
-    paths = [
-        path
-        for path in storage.list_files(src)
-        if posixpath.splitext(path)[1].lower() in IMAGE_ENDINGS
-        and not any(part.startswith(".") for part in path.split("/"))
+def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, str]) -> pa.Table:
+    """Return one row for each image: two ids and its URI, in order of path."""
+    records = [
+        {**dict(zip(names, ids.by_path[path], strict=True)), "image_uri": uri}
+        for path, uri in found.images.items()
     ]
-    for path in filter(has_unseen, paths):
-        rule = f"holds the file {shown(path)}, whose name has control characters; rename it"
-        raise ManifestError(storage.absolute(src), None, None, rule)
-    if not paths:
-        rule = f"holds no images ({', '.join(IMAGE_ENDINGS)}); give a folder with some, "
-        rule += "a .csv or a .jsonl file"
-        raise ManifestError(storage.absolute(src), None, None, rule)
-    return paths
+    return _table(records, model, [*names, "image_uri"])
 
 
-def _clean(name: str) -> str:
-    """Return `name` as an id: one path segment, not too long, still telling."""
-    text = re.sub(rf"[{UNSEEN}/\\]+", "-", name)
-    if text and not text.strip("."):
-        return text.replace(".", "-")
-    if len(text.encode()) <= _MAX_ID:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{text.encode()[: _MAX_ID - 9].decode(errors='ignore')}-{digest}"
-
-
-def _distinct(paths: list[str]) -> list[str]:
-    """Return an id for each path: its stem, with the ending where two stems are alike."""
-    stems = [_clean(posixpath.splitext(path)[0]) for path in paths]
-    counts = Counter(stems)
-    taken = {stem for stem in stems if counts[stem] == 1}
-    names = []
-    for stem, path in zip(stems, paths, strict=True):
-        name = stem
-        if counts[stem] > 1:
-            name = f"{stem}-{posixpath.splitext(path)[1][1:].lower()}"
-            number = 2
-            while name in taken:
-                name = f"{stem}-{number}"
-                number += 1
-            taken.add(name)
-        names.append(name)
-    return names
+def _tell_of(found: PhotoFolder, ids: Ids, tell: Tell) -> None:
+    if ids.renamed:
+        tell(
+            f"kept apart: {counted(len(ids.renamed), 'image')} ({some(ids.renamed)}); where names "
+            "are alike, ids end in the file's ending or a number"
+        )
+    encoded = [path for path, uri in found.images.items() if uri.startswith("file://")]
+    if encoded:
+        tell(
+            f"named by file:// URI: {counted(len(encoded), 'image')} ({some(encoded)}); the name "
+            "is not UTF-8 text, so rename if the manifest is to move together with the images"
+        )
+    for note in found.notes():
+        tell(note)
 
 
 def _from_records(src: str, model: type[Row]) -> pa.Table:

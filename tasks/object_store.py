@@ -4,17 +4,18 @@ import hashlib
 import os
 import re
 from base64 import b64encode
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 from tasks.backend import Stat, check_size
 from tasks.errors import AlreadyThere
 from tasks.faults import store_code
+from tasks.uris import bucket_and_key, prefix
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _FEW = 50
 """Objects that are asked for one by one rather than by lists of a thousand names."""
-_LARGEST_PUT = 5 * 2**30
 
 
 class ObjectStore:
@@ -44,10 +45,8 @@ class ObjectStore:
 
     def stat(self, path: str) -> Stat:
         """Describe one object."""
-        info = self._fs.info(path)
-        if info["type"] != "file":
-            raise FileNotFoundError(path)
-        return Stat(int(info["size"]), _etag(info))
+        found = self._fs.call_s3("head_object", **_named(path))
+        return Stat(int(found["ContentLength"]), _etag(found))
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
         """Describe objects by lists of their names, where those hold much of what is asked for.
@@ -56,8 +55,10 @@ class ObjectStore:
         lists do not show is left out, so that a server with an order of its own misleads nobody.
         """
         found: dict[str, Stat] = {}
-        for bucket, group in groupby(sorted(paths), key=lambda path: path.partition("/")[0]):
-            keys = [path.partition("/")[2] for path in group]
+        places = sorted((*bucket_and_key(path), path) for path in paths)
+        for bucket, group in groupby(places, key=lambda place: place[0]):
+            path_of = {key: path for _, key, path in group}
+            keys = list(path_of)
             prefix = os.path.commonprefix([keys[0], keys[-1]])  # noqa: RUF071 - of names, not paths
             begin = 0
             while len(keys) - begin > _FEW:
@@ -68,7 +69,7 @@ class ObjectStore:
                 there = {entry["Key"]: Stat(int(entry["Size"]), _etag(entry)) for entry in page}
                 last = max(there, default="")
                 wanted = [key for key in keys[begin:] if key <= last]
-                found |= {f"{bucket}/{key}": there[key] for key in wanted if key in there}
+                found |= {path_of[key]: there[key] for key in wanted if key in there}
                 if len(wanted) < _FEW:
                     break
                 begin += len(wanted)
@@ -82,10 +83,7 @@ class ObjectStore:
         return data, stat
 
     async def _get(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        bucket, key, _ = self._fs.split_path(path)
-        if not key:
-            raise FileNotFoundError(path)
-        answer = await self._fs._call_s3("get_object", Bucket=bucket, Key=key)
+        answer = await self._fs._call_s3("get_object", **_named(path))
         body, size = answer["Body"], int(answer["ContentLength"])
         try:
             check_size(f"s3://{path}", size, limit)
@@ -97,9 +95,9 @@ class ObjectStore:
         return data, Stat(size, _etag(answer))
 
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Send a single PUT up to the largest size that S3 takes that way; the server checks it."""
+        """Send a single PUT, which the server checks; S3 takes 5 GB at most that way."""
         md5 = hashlib.md5(data, usedforsecurity=False)
-        more = {"ContentMD5": b64encode(md5.digest()).decode()} if len(data) < _LARGEST_PUT else {}
+        more = {"ContentMD5": b64encode(md5.digest()).decode()}
         try:
             answer = self._put(path, data, new, more)
         except OSError as error:
@@ -113,34 +111,63 @@ class ObjectStore:
         return bool(_MD5.fullmatch(etag)) and etag == md5.hexdigest()
 
     def _put(self, path: str, data: bytes, new: bool, more: dict[str, str]) -> Any:
-        mode = "create" if new else "overwrite"
-        return self._fs.pipe_file(path, data, chunksize=_LARGEST_PUT, mode=mode, **more)
+        condition = {"IfNoneMatch": "*"} if new else {}
+        return self._fs.call_s3("put_object", Body=data, **_named(path), **condition, **more)
 
     def delete(self, path: str) -> None:
         """Remove one object."""
-        self._fs.rm_file(path)
+        self._fs.call_s3("delete_object", **_named(path))
 
     def names(self, path: str) -> list[str]:
         """Names of the objects directly below a prefix."""
         try:
-            found = self._fs.ls(path, detail=True, refresh=True)
+            return [name for name, _ in self._listed(path, Delimiter="/")]
         except FileNotFoundError:
             return []
-        files = [entry for entry in found if entry["type"] == "file" and entry["name"] != path]
-        return [entry["name"].rsplit("/", 1)[-1] for entry in files]
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the prefixes directly below a prefix."""
+        try:
+            pages = list(self._pages(path, Delimiter="/"))
+        except FileNotFoundError:
+            return []
+        found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+        return [name.removesuffix("/").rpartition("/")[2] for name in found]
 
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all objects below a prefix."""
-        try:
-            found = self._fs.find(path, detail=True)
-        except FileNotFoundError:
-            return {}
-        base = path.rstrip("/") + "/"
-        return {
-            name.removeprefix(base): int(info["size"])
-            for name, info in found.items()
-            if name.startswith(base)
-        }
+        return dict(self._listed(path))
+
+    def _listed(self, path: str, **options: str) -> Iterator[tuple[str, int]]:
+        """Yield what follows the prefix in each key, and the object's size, page by page."""
+        for page in self._pages(path, **options):
+            start = page["Prefix"]
+            for entry in page.get("Contents", []):
+                if entry["Key"] != start:  # an empty object that stands for the folder
+                    yield entry["Key"].removeprefix(start), int(entry["Size"])
+
+    def _pages(self, path: str, **options: str) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a list of objects below a prefix, which each page names."""
+        bucket, key = bucket_and_key(path)
+        start = prefix(key) if key else ""
+        request = {"Bucket": bucket, "Prefix": start, **options}
+        while True:
+            page = self._fs.call_s3("list_objects_v2", **request)
+            yield {**page, "Prefix": start}
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _named(path: str) -> dict[str, str]:
+    """Return the words that name one object in a request, its key as it is written.
+
+    s3fs's own methods take a path apart, by rules that some keys do not survive.
+    """
+    bucket, key = bucket_and_key(path)
+    if not key:
+        raise FileNotFoundError(path)
+    return {"Bucket": bucket, "Key": key}
 
 
 def _etag(answer: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
 
 import functools
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -12,6 +13,7 @@ from tasks.faults import is_transient
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_QUERY = re.compile("[?#]")
 _WHOLE_OR_NOTHING = {"memory", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Schemes whose files appear only when they are complete."""
 
@@ -43,13 +45,20 @@ class OtherStore:
         self._kind = kind
 
     def _at(self, uri: str) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
+        from fsspec import get_filesystem_class
 
         try:
-            fs, path = url_to_fs(uri, use_listings_cache=False)
+            kind = get_filesystem_class(self._kind)
         except ImportError as error:  # fsspec names the package
             raise OSError(str(error)) from error
-        return fs, path
+        # Not `url_to_fs`, which takes `::` in a name for a chain of file systems. Some file systems
+        # cut off what they take for a query or fragment, and all of them a slash at the end.
+        head = _QUERY.split(uri, maxsplit=1)[0]
+        tail = uri.removeprefix(head)
+        fs = kind(**kind._get_kwargs_from_urls(head), use_listings_cache=False)
+        if not tail:
+            return fs, str(kind._strip_protocol(uri))
+        return fs, str(kind._strip_protocol(f"{head}x"))[:-1] + tail
 
     @_plain
     def stat(self, path: str) -> Stat:
@@ -117,6 +126,17 @@ class OtherStore:
         except FileNotFoundError:
             return []
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
+        return [name for name in names if not name.startswith(".")]
+
+    @_plain
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly below a folder."""
+        fs, place = self._at(path)
+        try:
+            found = fs.ls(place, detail=True)
+        except FileNotFoundError:
+            return []
+        names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
         return [name for name in names if not name.startswith(".")]
 
     @_plain

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
+from stylegallery.availability import check_available
 from stylegallery.fingerprint import engine_fingerprint
 from tasks import manifests, storage
 from tasks.errors import FileMissing, PlanError
@@ -67,11 +68,14 @@ def plan(spec: RestyleSpec) -> Plan:
 
     Raises:
         ManifestError: a manifest breaks a rule.
+        ModelNotFound: the engines run here, and a model is not to be found here.
         PlanError: the parameters contradict each other, or nothing is asked for.
         RecordError: an earlier run left damaged tables.
         StorageError: manifests or images cannot be reached.
     """
     spec = _absolute(spec)
+    if spec.pool.ray_address == "local":  # on a cluster, the nodes may have what this machine lacks
+        check_available(spec.engine)
     fingerprint = engine_fingerprint(spec.engine, device_class(spec))
     source = ", ".join(spec.galleries)
     catalog = manifests.read_catalog(spec.catalog)
@@ -158,7 +162,7 @@ def _absolute(spec: RestyleSpec) -> RestyleSpec:
         update={
             "catalog": storage.absolute(spec.catalog),
             "galleries": [storage.absolute(uri) for uri in spec.galleries],
-            "output": storage.absolute(spec.output),
+            "output": storage.folder(spec.output),
         }
     )
 

@@ -19,7 +19,7 @@ from tasks.backlog import Backlog
 from tasks.breaker import Breaker
 from tasks.cluster import Layout, live_nodes, room_for
 from tasks.errors import PoolError
-from tasks.lease import ActorSetup, Assignment, Started
+from tasks.lease import ActorSetup, Assignment, PreparingReferences, Started
 from tasks.ledger import Ledger
 from tasks.progress import OnProgress, Progress
 from tasks.rows import casualty
@@ -71,7 +71,7 @@ class Pool:
         self._backlog = Backlog(assignments, count)
         try:
             self._resize(self._layout.actors)
-            self._tell(self._progress)
+            self._tell(replace(self._progress, phase="loading the engine"))
             while len(self._backlog) or any(worker.streams for worker in self._workers):
                 self._step()
         except SystemError as error:
@@ -147,6 +147,8 @@ class Pool:
         """An actor answered, or cannot any more."""
         try:
             worker.answer()
+            if not self._began:
+                self._tell(self._progress)
             self._began = True
         except ActorDiedError as error:
             self._replace(worker, error)
@@ -180,6 +182,8 @@ class Pool:
             self._backlog.give_back(stream.left)
         elif isinstance(event, Started):
             stream.begun.update(event.keys)
+        elif isinstance(event, PreparingReferences):
+            self._tell(replace(self._progress, phase="preparing references"))
         else:
             self._take(stream.take(event), event)
 

@@ -2,8 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from schemas.result import ItemResult
+
+Phase = Literal[
+    "planning",
+    "starting Ray",
+    "loading the engine",
+    "preparing references",
+    "restyling",
+    "writing the results",
+    "measuring",
+    "building the report",
+]
+"""What a run does, in its order."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +30,7 @@ class Progress:
         rejected: Items whose input is at fault.
         failed: Items that failed after retries.
         retried: Attempts that came to nothing but were followed by another.
+        phase: What the run is doing.
     """
 
     done: int
@@ -25,6 +39,7 @@ class Progress:
     rejected: int = 0
     failed: int = 0
     retried: int = 0
+    phase: Phase = "restyling"
 
     def with_row(self, row: ItemResult) -> "Progress":
         """Count one more row."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from tasks import storage
 
 LATEST = "catalog/LATEST.json"
+FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs")
+"""What lies directly below an output root."""
 
 
 @dataclass(frozen=True)

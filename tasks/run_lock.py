@@ -75,7 +75,7 @@ class RunLock:
     """
 
     def __init__(self, files: RunFiles) -> None:
-        self._place = files.lock
+        self._output, self._place = files.output, files.lock
         pid = os.getpid()
         self._me = _Holder(secrets.token_hex(8), socket.gethostname(), _space(), pid, _born(pid))
         self.conditional = False
@@ -104,10 +104,18 @@ class RunLock:
         before = self._read()
         if before is not None and not before.dead():
             self._wait_for(before)
-        if before is None:
-            storage.write_new(self._place, self._text())
-        else:
-            self._write()
+        try:
+            if before is None:
+                storage.write_new(self._place, self._text())
+            else:
+                self._write()
+        except StorageError as error:  # the first that a run writes
+            if error.transient:
+                raise
+            raise StorageError(
+                f"the output {self._output} cannot be written: {error}; choose another folder or "
+                "prefix, or allow writing there"
+            ) from error
         # Stores that know no conditions let the last of several writers win.
         time.sleep(_RACE_SECONDS)
         now = self._read()

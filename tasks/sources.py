@@ -51,6 +51,12 @@ def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
         raise type(error)(f"{place} cannot be used: {error}") from error
 
 
+def unprepared_references(bench: Bench, items: list[WorkItem]) -> int:
+    """Return how many references of some items are not held in memory."""
+    keys = {_key_of(bench, style) for item in items for style in item.styles}
+    return sum(key not in bench.cache for key in keys)
+
+
 def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     """Return the item's protection image, (1, 1, H, W) in [0, 1], if it has one.
 
@@ -126,7 +132,7 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
     except FileMissing as error:
         if version != storage.MISSING:
             raise SourceChangedError(f"{uri} went away {_SINCE}") from error
-        raise BadImage(f"{uri} not found; check {column} in the manifest.") from error
+        raise BadImage(f"{error}; check {column} in the manifest.") from error
     except AccessDenied as error:
         if version != UNREADABLE:
             raise

@@ -16,7 +16,18 @@ from tasks.access import scheme
 from tasks.backend import Backend, Stat
 from tasks.errors import AlreadyThere, FileMissing, StorageError
 from tasks.retry import persistently
-from tasks.uris import absolute, join, parent, resolve, resolver
+from tasks.uris import (
+    absolute,
+    folder,
+    join,
+    local_path,
+    of_local,
+    parent,
+    prefix,
+    resolve,
+    resolver,
+    stem,
+)
 
 __all__ = [
     "MAX_IMAGE_BYTES",
@@ -25,15 +36,20 @@ __all__ = [
     "content_version",
     "delete",
     "exists",
+    "folder",
     "join",
     "list_files",
+    "list_folders",
     "list_names",
+    "of_local",
     "parent",
+    "prefix",
     "read_bytes",
     "read_version",
     "resolve",
     "resolver",
     "scheme",
+    "stem",
     "version",
     "versions",
     "write_bytes",
@@ -128,23 +144,33 @@ def delete(uri: str) -> None:
         _do(uri, "delete", lambda backend, path: backend.delete(path))
 
 
-def list_files(prefix: str) -> dict[str, int]:
+def list_files(place: str) -> dict[str, int]:
     """Return what lies below a folder, at any depth: relative path to bytes, sorted by path.
 
     Raises:
+        FileMissing: its bucket is not there.
         StorageError: it cannot be listed.
     """
-    found = _do(prefix, "list", lambda backend, path: backend.walk(path))
+    found = _do(place, "list", lambda backend, path: backend.walk(path))
     return dict(sorted(found.items()))
 
 
-def list_names(prefix: str) -> list[str]:
+def list_names(place: str) -> list[str]:
     """Return the names of the files directly below a folder, sorted; no folder has no files.
 
     Raises:
         StorageError: it cannot be listed.
     """
-    return sorted(_do(prefix, "list", lambda backend, path: backend.names(path)))
+    return sorted(_do(place, "list", lambda backend, path: backend.names(path)))
+
+
+def list_folders(prefix: str) -> list[str]:
+    """Return the names of the folders directly below a folder, sorted; no folder has none.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    return sorted(_do(prefix, "list", lambda backend, path: backend.folders(path)))
 
 
 def version(uri: str, *, content: bool = True) -> str:
@@ -230,4 +256,6 @@ def _do(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
 
 def _open(uri: str) -> tuple[Backend, str]:
     place = absolute(uri)
-    return backends.backend_for(scheme(place)), place.removeprefix("s3://")
+    kind = scheme(place)
+    path = local_path(place) if kind in ("", "file") else place.removeprefix("s3://")
+    return backends.backend_for(kind), path

@@ -1,5 +1,6 @@
 """`stylegallery plan` and `run`: a whole catalog, through the flow `restyle-catalog`."""
 
+import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,6 +10,7 @@ from flows.flags import RunFlags
 from flows.settings import resolve
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 from schemas.run import RestyleSpec
+from stylegallery.wording import counted
 
 _DEFAULTS = RunFlags()
 Verbose = Annotated[
@@ -54,9 +56,13 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     with run_progress():
         ended = restyle_attended(spec)
     print(ended.report)
-    say(headline(ended.summary))
+    say(f"{ended.run_id}: {headline(ended.summary)}")
     if ended.summary.failed:
         say("run the same command again for those that failed; the report says why")
+    where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
+    say(f"next: stylegallery verify {where}")
+    if not spec.judged:
+        say(f"      stylegallery evaluate {where}")
     troubled = ended.summary.rejected + ended.summary.failed
     return EXIT_SOME_FAILED if troubled else EXIT_OK
 
@@ -68,8 +74,8 @@ def _show_plan(spec: RestyleSpec) -> None:
     counts, cost = plan.counts, plan.estimate
     say(f"run {plan.run_id}")
     say(
-        f"  {counts.products} photos, {counts.galleries} galleries, {counts.styles} references: "
-        f"{counts.items} items"
+        f"  {counted(counts.products, 'photo')}, {counted(counts.galleries, 'gallery')}, "
+        f"{counted(counts.styles, 'reference')}: {counted(counts.items, 'item')}"
     )
     say(f"  {counts.done} done, {counts.todo} to do")
     if counts.todo:

@@ -8,14 +8,16 @@ from flows.commands.inspect import Output, Run
 from flows.console import bar, say
 from flows.flags import field_help
 from flows.usage import UsageError
-from schemas.evaluation import Borrowed, EvaluationSummary
+from schemas.evaluation import BETTER, Borrowed, EvaluationSummary, Gate
+from stylegallery.wording import counted
+from tasks.newest_run import LATEST_RUN, find_run
 
 
 def evaluate(
     output: Output,
     /,
     *,
-    run: Run,
+    run: Run = LATEST_RUN,
     gates: Annotated[
         list[str] | None,
         Parameter(
@@ -41,6 +43,7 @@ def evaluate(
     from tasks.evaluate import evaluate as measure
     from tasks.report import build_report
 
+    run = find_run(output, run)
     with bar("measuring") as tell:
         try:
             pool = PoolSpec(ray_address=ray_address)
@@ -53,13 +56,27 @@ def evaluate(
 
 
 def _say(found: EvaluationSummary) -> None:
-    say(f"{found.measured} of {found.items} measured, {found.flagged} flagged")
+    say(f"{found.measured} of {counted(found.items, 'result')} measured, {found.flagged} flagged")
     if found.unmeasured:
         say(f"{found.unmeasured} could not be compared; evaluation/ says why, row by row")
+    say("  mean with its 95 % confidence interval; ↑ higher is better, ↓ lower is better")
     for name, span in found.figures.items():
-        say(f"  {name:26s} {span.value:7.3f}  ({span.low:.3f} to {span.high:.3f})")
+        say(f"{BETTER[name]} {name:26s} {span.value:7.3f}  ({span.low:.3f} to {span.high:.3f})")
     for name, gallery in found.galleries.items():
         for figure in ("frechet_lite0", "fid_art"):
             if span := getattr(gallery, figure):
                 value = f"{span.value:7.2f}  ({span.low:.2f} to {span.high:.2f})"
-                say(f"  {figure:26s} {value}  {name}")
+                say(f"↓ {figure:26s} {value}  {name}")
+    for gate in found.gates:
+        say(f"  gate {gate}: {_gate_result(gate, found)}")
+
+
+def _gate_result(text: str, found: EvaluationSummary) -> str:
+    """Say on how many results a gate was measured, and how many of them miss it."""
+    figure = Gate.parse(text).figure
+    measured = found.figures[figure].count if figure in found.figures else 0
+    if not measured:
+        return f"not measured: no result has the figure {figure}"
+    without = found.items - measured
+    missed = f"missed by {found.missed.get(text, 0)} of {counted(measured, 'result')}"
+    return missed + (f", {without} not measured" if without else "")

@@ -8,12 +8,20 @@ from cyclopts import Parameter
 from flows.console import say
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
 from schemas.run import RunRecord
+from stylegallery.wording import counted
+from tasks.newest_run import LATEST_RUN, find_run
 
 Output = Annotated[str, Parameter(help="Output folder or S3 prefix of the run.")]
-Run = Annotated[str, Parameter(name="--run", help="Run id: a folder name below OUTPUT/runs.")]
+Run = Annotated[
+    str,
+    Parameter(
+        name="--run",
+        help="Run id, a folder name below OUTPUT/runs; `latest` is the newest run.",
+    ),
+]
 
 
-def status(output: Output, /, *, run: Run) -> None:
+def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     """Say how far a run is; rows reach the output every few seconds."""
     import numpy as np
 
@@ -24,6 +32,7 @@ def status(output: Output, /, *, run: Run) -> None:
     from tasks.row_index import STATUSES, hashes
     from tasks.run_files import RunFiles
 
+    run = find_run(output, run)
     files = RunFiles(storage.absolute(output), run)
     record = RunRecord.model_validate_json(storage.read_bytes(files.record))
     finished, own = read_finished(output), read_ledger(output, run)
@@ -40,22 +49,24 @@ def status(output: Output, /, *, run: Run) -> None:
         print(record.message)
 
 
-def report(output: Output, /, *, run: Run) -> None:
+def report(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     """Build a run's report again, and print where it is."""
     from tasks.report import build_report
 
-    print(build_report(output, run))
+    print(build_report(output, find_run(output, run)))
 
 
-def verify(output: Output, /, *, run: Run) -> int:
+def verify(output: Output, /, *, run: Run = LATEST_RUN) -> int:
     """Prove that plan, rows and assets agree: nothing missing, nothing twice, hashes right."""
     from tasks.verify import verify as check
 
+    run = find_run(output, run)
     found = check(output, run)
     for problem in found.problems:
         print(problem)
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
-    say(f"{run}: {'all in order' if found.ok else f'{len(found.problems)} problems'} ({counts})")
+    verdict = "all in order" if found.ok else counted(len(found.problems), "problem")
+    say(f"{run}: {verdict} ({counts})")
     return EXIT_OK if found.ok else EXIT_SOME_FAILED
 
 
@@ -63,7 +74,7 @@ def explain(
     output: Output,
     /,
     *,
-    run: Run,
+    run: Run = LATEST_RUN,
     product: Annotated[str, Parameter(help="Id of the product.")],
     view: Annotated[str, Parameter(help="Which photo of it.")] = "main",
     gallery: Annotated[str, Parameter(help="One gallery alone; all without it.")] = "",
@@ -79,7 +90,7 @@ def explain(
     from tasks.explain import explain as explained
 
     root = storage.absolute(out)
-    for one in explained(output, run, product, view, gallery):
+    for one in explained(output, find_run(output, run), product, view, gallery):
         for name, data in one.files.items():
             storage.write_bytes(storage.join(root, one.folder, name), data)
         print(storage.join(root, one.folder))

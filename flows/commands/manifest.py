@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flows.console import say
+from stylegallery.wording import counted
 from tasks import manifest_files
 
 app = App(
@@ -20,16 +21,29 @@ Out = Annotated[str, Parameter(name="--out", help="Parquet file to write, local 
 
 @app.command
 def catalog(src: Source, /, *, out: Out) -> None:
-    """Write a catalog: in a folder each image is a product, each sub-folder a product's views."""
-    table = manifest_files.catalog_from(src)
+    """Write a catalog: each sub-folder is a product, and the images in it its views.
+
+    In `photos`, `dress/front.png` and `dress/back.png` are the views `front`
+    and `back` of the product `dress`, and `summer/dress/front.png` is a view
+    of `summer-dress`. An image in no sub-folder, such as `shirt.png`, is the
+    view `main` of a product of its own, `shirt`. What is left out is told.
+    """
+    table = manifest_files.catalog_from(src, say)
     manifest_files.write_manifest(table, out)
-    say(f"{out}: {table.num_rows} photos")
+    products = len(set(table["product_id"].to_pylist()))
+    say(f"{out}: {counted(table.num_rows, 'photo')} of {counted(products, 'product')}")
 
 
 @app.command
 def gallery(src: Source, /, *, out: Out) -> None:
-    """Write galleries: each sub-folder is a gallery and its images are the references."""
-    table = manifest_files.gallery_from(src)
+    """Write galleries: each sub-folder is a gallery, the images in it its references.
+
+    Images at any depth in a sub-folder belong to its gallery. Images in no
+    sub-folder form one gallery, named after the folder. What is left out is
+    told.
+    """
+    table = manifest_files.gallery_from(src, say)
     manifest_files.write_manifest(table, out)
-    galleries = len(set(table["gallery_id"].to_pylist()))
-    say(f"{out}: {table.num_rows} references in {galleries} galleries")
+    references = counted(table.num_rows, "reference")
+    galleries = counted(len(set(table["gallery_id"].to_pylist())), "gallery")
+    say(f"{out}: {references} in {galleries}")

@@ -17,6 +17,7 @@ from schemas.engine import EngineSpec
 from schemas.manifest import CatalogRow
 from schemas.params import StyleParams
 from schemas.run import RestyleSpec
+from stylegallery.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,7 +120,7 @@ def stylize(
     _write(out, images.encode(result.picture, _FORMATS[out.suffix.lower()], note, quality=quality))
     if save_regions:
         _save_regions(save_regions, content, prepared, ids, matched)
-    say(f"{out}: {len(matched.best)} regions from {len(ids)} reference{'s'[: len(ids) > 1]}")
+    say(f"{out}: {counted(len(matched.best), 'region')} from {counted(len(ids), 'reference')}")
 
 
 def _note(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:

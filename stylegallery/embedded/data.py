@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from stylegallery.embedded.patterns import draw
+from stylegallery.suffixes import IMAGE_SUFFIXES
 
 Picture = NDArray[np.uint8]
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 # not scikit-image's stereo pair: a figure on the card needs it unseen
 SKIMAGE = ("astronaut", "brick", "chelsea", "coffee", "color", "grass", "gravel", "ihc", "retina",
            "rocket", "hubble_deep_field")  # fmt: skip
@@ -112,9 +112,9 @@ def load_folders(
     train: list[Path] = []
     test: list[Path] = []
     for folder in folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if not paths:
-            raise ValueError(f"no pictures under {folder}; expected {sorted(SUFFIXES)}")
+            raise ValueError(f"no pictures under {folder}; expected {sorted(IMAGE_SUFFIXES)}")
         chosen = [p for p in paths if is_held_out(p, share)]
         if not chosen and share > 0 and len(paths) > 1:
             chosen = paths[-1:]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from stylegallery.embedded.data import SUFFIXES, is_held_out
+from stylegallery.embedded.data import is_held_out
 from stylegallery.embedded.patterns import draw
 from stylegallery.images import open_picture, resize
+from stylegallery.suffixes import IMAGE_SUFFIXES
 from stylegallery.types import Picture
 
 HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on
@@ -74,7 +75,7 @@ def _contents(folder: Path | None) -> list[Path]:
         learn = Path(str(files("sklearn").joinpath("datasets", "images")))
         return [data / "astronaut.png", data / "chelsea.png", data / "coffee.png",
                 data / "rocket.jpg", learn / "china.jpg", learn / "flower.jpg"]  # fmt: skip
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     held_out = [p for p in found if is_held_out(p, HELD_OUT)]
     return held_out if len(held_out) >= 24 else found
 
@@ -83,7 +84,7 @@ def _families(folder: Path | None) -> list[tuple[str, list[Path | int]]]:
     if folder is None:
         return [(f"pattern {i}", [10 * i + k for k in range(5)]) for i in range(6)]
     return [
-        (home.name, sorted(p for p in home.iterdir() if p.suffix.lower() in SUFFIXES))
+        (home.name, sorted(p for p in home.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES))
         for home in sorted(p for p in folder.iterdir() if p.is_dir())
     ]
 

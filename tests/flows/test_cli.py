@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from PIL import Image
 
 from flows.cli import main
 from flows.commands.schema import MODELS, schema
+from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from stylegallery.wording import has_unseen
+from tasks.newest_run import find_run
+from tasks.planning import write_record
+from tasks.run_files import RunFiles
 from tests.tiny_model import write_tiny_model
 
 COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
@@ -65,9 +70,9 @@ def manifests(tmp_path: Path, stylegallery: Command) -> tuple[Path, Path]:
         Image.new("RGB", (80, 64), colour).save(path)
     catalog, galleries = tmp_path / "catalog.parquet", tmp_path / "galleries.parquet"
     code, _, said = stylegallery("manifest", "catalog", tmp_path / "products", "--out", catalog)
-    assert (code, "2 photos" in said) == (0, True)
+    assert (code, "2 photos of 2 products" in said) == (0, True)
     code, _, said = stylegallery("manifest", "gallery", tmp_path / "styles", "--out", galleries)
-    assert (code, "1 references in 1 galleries" in said) == (0, True)
+    assert (code, "1 reference in 1 gallery" in said) == (0, True)
     return catalog, galleries
 
 
@@ -100,7 +105,7 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
     for command in (["plan", *words], ["run", *words, "--dry-run"]):
         code, _, said = stylegallery(*command)
         assert code == 0
-        assert "2 photos, 1 galleries, 1 references: 2 items" in said
+        assert "2 photos, 1 gallery, 1 reference: 2 items" in said
         assert "0 done, 2 to do" in said
         assert not (tmp_path / "out").exists()
     assert imported_by("plan", *words) == set()
@@ -113,6 +118,10 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
         (["paint"], "paint"),
         (["plan", "--catalogue", "c"], "--catalog"),
         (["plan", "--actors", "many"], "many"),
+        (["plan", "--set", "steps", "10"], "write it as one word, --set steps=10"),
+        (["plan", "--catalog", "my", "photos"], "`photos` after my belongs to no flag"),
+        (["status", "no-folder"], "holds no run"),
+        (["explain", "no-folder", "--product", "a", "--out", "x"], "holds no run"),
         (["schema", "catalogue"], "did you mean `catalog`"),
         (["stylize", "--content", "a.jpg", "--style", "b.jpg", "--out", "c.gif"], ".png"),
         (["stylize", "--content", "no.jpg", "--style", "b.jpg", "--out", "c.png"], "no.jpg"),
@@ -164,7 +173,51 @@ def test_stylize_takes_what_the_user_decides(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_schema_prints_a_json_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    schema(name)
+    schema(name, as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["type"] == "object"
     assert all("description" in field for field in printed["properties"].values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_schema_prints_a_table_for_people(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema(name)
+    printed = capsys.readouterr().out
+    assert not printed.lstrip().startswith("{")
+    assert all(f" {field} " in printed for field in MODELS[name].model_fields)
+
+
+def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Command) -> None:
+    _, printed, _ = stylegallery("schema", "params")
+    lines = printed.splitlines()
+    steps = next(line for line in lines if line.startswith(" steps "))
+    assert "integer >= 1, <= 1000" in steps
+    assert " 40 " in steps
+    assert "required" in stylegallery("schema", "gallery")[1]
+
+
+def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) -> None:
+    """The one that ended last, or started last where it goes on; broken records are no runs."""
+    spec = RestyleSpec(catalog="c", galleries=["g"], output="o")
+    for name, day, ended in (("run-b", 3, None), ("run-a", 1, 5), ("run-c", 4, None)):
+        record = RunRecord(
+            run_id=name,
+            schema_version=1,
+            spec=spec,
+            versions={},
+            engine_fingerprint="",
+            counts=PlanCounts(),
+            state="running",
+            started_at=datetime(2026, 1, day, tzinfo=UTC),
+            ended_at=datetime(2026, 1, ended, tzinfo=UTC) if ended else None,
+        )
+        write_record(RunFiles(str(tmp_path), name), record)
+    (tmp_path / "runs" / "run-d").mkdir()
+    (tmp_path / "runs" / "run-d" / "run.json").write_text("{")
+    (tmp_path / "runs" / "run-a" / "plan").mkdir()
+    assert find_run(str(tmp_path)) == find_run(str(tmp_path), "latest") == "run-a"
+    assert find_run(str(tmp_path), "run-b") == "run-b"
+    for words in ((), ("--run", "latest")):
+        assert "runs/run-a/plan holds no plan" in stylegallery("status", tmp_path, *words)[2]
+    code, _, said = stylegallery("verify", tmp_path, "--run", "run-x")
+    assert (code, "has no run run-x; it holds run-a, run-b, run-c" in said) == (2, True)

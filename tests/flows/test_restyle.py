@@ -92,7 +92,7 @@ def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("index.html")
-    assert "1 of 1 measured, 1 flagged" in done.stderr
+    assert "1 of 1 result measured, 1 flagged" in done.stderr
     assert "gram_ratio" in done.stderr
     wrong = subprocess.run(
         [*command, "--gate", "beauty >= 1"], capture_output=True, text=True, check=False
@@ -107,7 +107,7 @@ def test_a_bad_manifest_ends_the_run_with_2_and_one_sentence(house: Path) -> Non
     assert done.returncode == 2
     assert "no-such-gallery" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.splitlines()[:-1] in ([], ["planning"])
 
 
 def test_the_form_has_every_parameter_described() -> None:

@@ -85,6 +85,10 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
         ("actor = 3", "unknown key `actor`"),
         ("[pool]\nactor = 3", "unknown key `pool.actor`; did you mean `actors`?"),
         ("[params]\nstep = 3", "unknown key `params.step`; did you mean `steps`?"),
+        ("[param]\nsteps = 3", "unknown section [param]; did you mean [params]?"),
+        ("steps = 3", "`steps` is a setting of [params]; write it below a line [params]"),
+        ("actors = 3", "`actors` is a setting of [pool]"),
+        ("outptu = 3", "unknown key `outptu`; did you mean `output`?"),
         ("params = 3", "`params` is a section"),
         ("a = ", "is not TOML"),
     ],
@@ -121,6 +125,8 @@ def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
         ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
         ({**PLACES, "preset": "best"}, "preset .best. is none of"),
+        ({**PLACES, "preset": "fast"}, "the embedded model takes neither"),
+        ({**PLACES, "preset": "fast", "model": "a/b"}, "add it, for SD 1.5 with --lora"),
     ],
 )
 def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> None:

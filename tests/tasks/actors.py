@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from schemas.result import ErrorInfo, ItemResult, MatchRow
 from tasks import storage
 from tasks.actor import StyleActor
 from tasks.keys import key_of
-from tasks.lease import ActorSetup, Assignment
+from tasks.lease import ActorSetup, Assignment, PreparingReferences
 
 if TYPE_CHECKING:
     from tasks.item import Finish
@@ -42,6 +43,9 @@ class LightActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
         self._bench: Any = SimpleNamespace(batch=setup.batch)
+
+    def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
+        return iter(())
 
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
         return [partial(lambda row: row, self.do(assignment)) for assignment in group]

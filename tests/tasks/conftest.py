@@ -1,5 +1,6 @@
 """One Ray and one tiny model for all tests here; small manifests made on the spot."""
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,24 @@ def engine(tiny_model: Path) -> Iterator[StyleGallery]:
 def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
     """What an actor works with, and an empty output."""
     return Bench(engine, str(tmp_path / "out"), PARAMS)
+
+
+@pytest.fixture
+def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A folder of a bucket on moto's server, whose conditional writes and keys are those of AWS."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    address = f"http://127.0.0.1:{port}"
+    # All of moto's servers in a process hold the same buckets.
+    urllib.request.urlopen(f"{address}/moto-api/reset", data=b"").close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="moto")
+    yield "s3://moto/in"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

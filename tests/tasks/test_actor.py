@@ -15,7 +15,7 @@ from stylegallery.types import Stylized
 from tasks import execute, planning
 from tasks.actor import StyleActor
 from tasks.bench import Bench
-from tasks.lease import ActorSetup, Assignment, Started
+from tasks.lease import ActorSetup, Assignment, PreparingReferences, Started
 from tasks.watch import Finds
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS, MakeSpec
@@ -56,7 +56,13 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
         assert all(row.status == "ok" for row in rows)
         assert {"stylize", "decode", "encode", "write"} <= rows[0].timings.keys()
         if not overlap:  # where it does, a row comes when it is ready
-            assert [isinstance(event, Started) for event in events] == [True, False] * 4
+            begun = events.pop(0)
+            # said once: the references of the first item are those of all
+            assert isinstance(begun, Started)
+            assert isinstance(events[0], PreparingReferences)
+            assert [isinstance(event, ItemResult) for event in events[1:]] == [True, False] * 3 + [
+                True
+            ]
         made[overlap] = [row.asset_sha256 for row in rows]
     here = threading.main_thread()
     assert [thread is here for thread in threads] == [True] * 4 + [False] * 4
@@ -79,7 +85,8 @@ def test_a_suspect_has_the_actor_to_itself(
     items = [item_of(tmp_path, photo, seed=k, item_id=f"{k:064x}") for k in range(4)]
     lease = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
     events = Here(engine, tmp_path / "out", overlap=True).run(lease)
-    begun = [isinstance(event, Started) for event in events]
+    news = (event for event in events if not isinstance(event, PreparingReferences))
+    begun = [isinstance(event, Started) for event in news]
     assert begun == [True, True, False, False, True, False, True, False]
 
 
@@ -88,7 +95,7 @@ def test_the_log_says_how_long_an_item_took(
 ) -> None:
     caplog.set_level(logging.INFO, "tasks.actor")
     item = item_of(tmp_path, pictures.encoded(pictures.noise(), "PNG"))
-    _, row = Here(engine, tmp_path / "out", overlap=False).run([Assignment(item)])
+    *_, row = Here(engine, tmp_path / "out", overlap=False).run([Assignment(item)])
     assert isinstance(row, ItemResult)
     (said,) = (record for record in caplog.records if record.name == "tasks.actor")
     assert vars(said)["seconds"] == row.timings["total"] > 0

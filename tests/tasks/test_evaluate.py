@@ -41,6 +41,7 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
     )
     assert (found.items, found.measured, found.unmeasured) == (6, 6, 0)
     assert found.flagged == 6  # nothing that was restyled is the same as before
+    assert found.missed == {"ssim >= 1": 6, "ssim <= 1": 0}
     assert heard[-1] == (6, 6)
     assert read_summary(plan.files) == found
 

@@ -168,6 +168,18 @@ def test_it_shows_items_matches_failures_and_times(output: Path) -> None:
     assert "retry.parquet" in page
 
 
+def test_regions_have_the_numbers_that_a_pin_takes(output: Path) -> None:
+    """Those of routing.json and of the match panels, from 0."""
+    one = item(output.parent, 0, "cup", "ink")
+    row = done(one)
+    page = report(output, [one], [row])
+    told = re.findall(r'</i>(\d+) <span class="quiet">\d+ %</span></td>', page)
+    lent = re.findall(r'<span class="quiet">region (\d+)', page)
+    largest_first = sorted(row.matches, key=lambda match: -match.area)
+    assert told == [str(match.region) for match in largest_first]
+    assert lent == [str(match.style_region) for match in largest_first]
+
+
 def test_a_hundred_items_stay_about_a_megabyte(output: Path) -> None:
     items = [item(output.parent, n, f"product-{n}", "ink") for n in range(100)]
     page = report(output, items, [done(one) for one in items])

@@ -105,3 +105,17 @@ def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
     storage.write_bytes(files.lock, b"mine")
     with pytest.raises(RunBusyError, match="is no lock of ours; remove it"), holding(files):
         pass
+
+
+@pytest.mark.parametrize("below", ["a-file", "a-file/deeper", "folder-is-a-file/out"])
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "folder-is-a-file").write_text("")
+    output = str(tmp_path / below)
+    with (
+        pytest.raises(StorageError, match=r"the output .* cannot be written") as error,
+        holding(RunFiles(output, "run-1")),
+    ):
+        raise AssertionError("held")
+    assert output in str(error.value)
+    assert "not found" not in str(error.value)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from fsspec.config import conf, set_conf_env
@@ -18,6 +19,7 @@ from tasks.object_store import ObjectStore
 from tests import ftp_server
 from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
+from tests.sentences import complaint
 
 
 @pytest.fixture(params=["local", "s3", "memory", "ftp"])
@@ -48,14 +50,15 @@ def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_bytes_come_back(root: str) -> None:
-    uri = storage.join(root, "a", "ü b#1%.bin")
+    name = "ü b#1%?x=%41.bin"
+    uri = storage.join(root, "a", name)
     assert not storage.exists(uri)
     assert storage.version(uri) == storage.MISSING
     for data in (b"one", b"", b"x" * 300_000):
         storage.write_bytes(uri, data)
         assert storage.read_bytes(uri) == data
     assert storage.exists(uri)
-    assert storage.list_names(storage.join(root, "a")) == ["ü b#1%.bin"]
+    assert storage.list_names(storage.join(root, "a")) == [name]
     storage.delete(uri)
     storage.delete(uri)
     assert not storage.exists(uri)
@@ -77,6 +80,8 @@ def test_lists_tell_names_and_sizes(root: str) -> None:
     assert storage.list_files(root) == {"a/1": 3, "a/deep/2": 8, "b": 1}
     assert storage.list_names(root) == ["b"]
     assert storage.list_names(storage.join(root, "a")) == ["1"]
+    assert storage.list_folders(root) == ["a"]
+    assert storage.list_folders(storage.join(root, "none")) == []
 
 
 def test_too_large_files_are_not_read(root: str) -> None:
@@ -117,19 +122,89 @@ def test_an_object_that_is_there_is_not_written_over(moto_bucket: str) -> None:
     assert storage.read_bytes(uri) == b"third"
 
 
-@pytest.fixture
-def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on moto's server, which knows conditional writes as AWS does."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+ODD_KEYS = (
+    "dbl//a.png",
+    "x//y.png",
+    "/rooted.png",
+    "//two.png",
+    "tail/",
+    "tail//",
+    "dots/./a.png",
+    "dots/../b.png",
+    "../up.png",
+    "v?versionId=1.png",
+    "q?x=1&y.png",
+    "#1.png",
+    "50%.png",
+    "50%25.png",
+    "a b+c.png",
+    " padded .png",
+    "back\\slash.png",
+    "star*[1].png",
+    "c:1.png",
+    "d::2.png",
+    "~t.png",
+    "\u00e9.png",
+    "e\u0301.png",
+)
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}").create_bucket(Bucket="moto")
-    yield "s3://moto/in"
-    server.stop()
+
+def test_a_key_is_a_text_and_no_path(moto_bucket: str) -> None:
+    """Slashes, dots, `?versionId=` and the like are part of a key; the client leaves them alone."""
+    uris = {key: storage.join(moto_bucket, key) for key in ODD_KEYS}
+    for key, uri in uris.items():
+        storage.write_bytes(uri, key.encode())
+    storage.write_bytes(storage.prefix(moto_bucket), b"")  # stands for the folder
+    assert list(storage.list_files(moto_bucket)) == sorted(ODD_KEYS)
+    each = {uri: storage.version(uri) for uri in uris.values()}
+    assert len(set(each.values())) == len(ODD_KEYS)
+    with mock.patch("tasks.object_store._FEW", 0):
+        assert storage.versions(uris.values()) == each
+    for key, uri in uris.items():
+        assert storage.read_bytes(uri) == key.encode()
+    assert set(storage.list_names(moto_bucket)) == {key for key in ODD_KEYS if "/" not in key}
+    assert storage.list_names(storage.join(moto_bucket, "dbl//")) == ["a.png"]
+    for uri in uris.values():
+        storage.delete(uri)
+    assert storage.list_files(moto_bucket) == {}
+
+
+def test_lists_go_on_after_a_page(moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number}.png" for number in range(5)]
+    for name in names:
+        storage.write_bytes(storage.join(moto_bucket, name), b"x")
+    monkeypatch.setattr("moto.settings.get_s3_default_max_keys", lambda: 2)
+    assert list(storage.list_files(moto_bucket)) == storage.list_names(moto_bucket) == names
+
+
+def test_a_bucket_may_be_a_folder(s3_env: S3Server) -> None:
+    (s3_env.root / "flat").mkdir()
+    (s3_env.root / "flat" / "a.png").write_bytes(b"x")
+    for uri in ("s3://flat", "s3://flat/"):
+        assert storage.list_files(uri) == {"a.png": 1}
+        assert storage.list_names(uri) == ["a.png"]
+        assert not storage.exists(uri)
+    assert storage.read_bytes(storage.join("s3://flat", "a.png")) == b"x"
+    with pytest.raises(FileMissing, match="s3://no-such-bucket not found"):
+        storage.list_files("s3://no-such-bucket")
+    assert storage.list_names("s3://no-such-bucket") == []
+
+
+def test_local_names_that_are_no_text_are_addressed_by_file_uris(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png"):
+        path = os.fsdecode(bytes(tmp_path) + b"/" + name)
+        uri = storage.of_local(path)
+        assert uri.isprintable()
+        storage.write_bytes(uri, name)
+        assert Path(path).read_bytes() == storage.read_bytes(uri) == name
+        storage.delete(uri)
+        with pytest.raises(FileMissing, match="not found") as caught:
+            storage.read_bytes(uri)
+        assert not complaint(str(caught.value), str(tmp_path))
+    folder = storage.absolute(os.fsdecode(bytes(tmp_path) + b"/\xe9"))
+    storage.write_bytes(storage.join(folder, "in", "1%.png"), b"x")
+    assert storage.list_files(folder) == {"in/1%.png": 1}
+    assert storage.parent(storage.join(folder, "in", "1%.png")) == storage.join(folder, "in")
 
 
 def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,17 +342,3 @@ def test_a_busy_store_is_asked_again_and_then_called_transient(busy_server: HTTP
 def test_other_uris_are_refused(uri: str, words: str) -> None:
     with pytest.raises(StorageError, match=words):
         storage.absolute(uri)
-
-
-def test_uris_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert storage.absolute("a/../b") == str(tmp_path / "b")
-    assert storage.absolute("file:///a%20b/c") == "/a b/c"
-    assert storage.absolute("s3://bucket/a/") == "s3://bucket/a"
-    assert storage.absolute("s3://bucket") == "s3://bucket"
-    assert storage.resolve("img/a.jpg", "s3://bucket/in/c.parquet") == "s3://bucket/in/img/a.jpg"
-    assert storage.resolve("../a.jpg", "s3://bucket/in/c.parquet") == "s3://bucket/a.jpg"
-    assert storage.resolve("../a.jpg", "in/c.parquet") == str(tmp_path / "a.jpg")
-    assert storage.resolve("/x/a.jpg", "s3://bucket/c.parquet") == "/x/a.jpg"
-    assert storage.resolve("s3://other/a.jpg", "in/c.parquet") == "s3://other/a.jpg"
-    assert storage.parent("s3://bucket/in/c.parquet") == "s3://bucket/in"
