@@ -66,7 +66,7 @@ class _Outcome:
         """Warn, once."""
         if not self._warned:
             self._warned = True
-            logger.warning("the Prefect server went away (%s); the run goes on without it", reason)
+            logger.warning("the Prefect server went away (%s); the run does not need it", reason)
 
     def settle(self, error: BaseException) -> None:
         """Raise what ended the run early; Prefect's own trouble is only warned of."""
@@ -84,7 +84,7 @@ class _Outcome:
         raise self._error
 
     def _leave_without_server(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (0.0 if self._warned else seconds)
         while why := prefect_api.complaint(min(seconds, prefect_api.ANSWER_SECONDS)):
             if time.monotonic() >= deadline:
                 self.server_lost(why)

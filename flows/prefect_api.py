@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
+_SEND_SECONDS: Final = 3.0
 _STOP_SECONDS: Final = 5.0
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
@@ -42,6 +43,9 @@ def connect(*, verbose: bool) -> None:
         UsageError: there is none; says what to do.
     """
     _choose_home()
+    # The run does not depend on the server, so it does not wait minutes for an answer.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
+    os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "15")
     quiet_prefect(verbose=verbose)
     import prefect.context
     from prefect.settings import PREFECT_API_URL
@@ -77,7 +81,7 @@ def complaint(seconds: float = ANSWER_SECONDS) -> str:
     """Return why Prefect's API does not answer within some seconds; nothing when it does."""
     from prefect.client.orchestration import get_client
 
-    with brief(seconds), get_client({"timeout": seconds}, sync_client=True) as client:
+    with brief(), get_client({"timeout": seconds}, sync_client=True) as client:
         error = client.api_healthcheck()
     if error is None:
         return ""
@@ -86,20 +90,15 @@ def complaint(seconds: float = ANSWER_SECONDS) -> str:
 
 
 @contextmanager
-def brief(seconds: float = ANSWER_SECONDS) -> Iterator[None]:
-    """Ask Prefect's API only once, and not for long, where the run can do without the answer."""
-    from prefect.settings import (
-        PREFECT_API_REQUEST_TIMEOUT,
-        PREFECT_CLIENT_MAX_RETRIES,
-        temporary_settings,
-    )
+def brief() -> Iterator[None]:
+    """Ask Prefect's API only once where the run can do without the answer."""
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    short = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: seconds}
-    with temporary_settings(short):
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         yield
 
 
-def hang_up(seconds: float = _STOP_SECONDS) -> bool:
+def hang_up(seconds: float = _SEND_SECONDS) -> bool:
     """Send what Prefect's threads still hold back, and tell whether it went in time.
 
     They go on trying for minutes when the server is away, and hold up the end of the process.

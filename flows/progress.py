@@ -4,16 +4,15 @@ The flow's parameters are what the form shows, so a callback cannot be one of th
 line hands its own over through a context variable instead.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
+from flows.outcome import server_lost
+from stylegallery.wording import one_line
 from tasks.progress import OnProgress, Phase, Progress
-
-logger = logging.getLogger(__name__)
 
 _listener: ContextVar[OnProgress | None] = ContextVar("listener", default=None)
 _SECONDS_BETWEEN_UPDATES = 3.0
@@ -62,14 +61,19 @@ class Announcer:
     def _update(self, now: Progress) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+        from flows.prefect_api import brief
+
         percent = 100.0 * now.done / max(now.total, 1)
         text = f"{now.ok} ok, {now.rejected} rejected, {now.failed} failed of {now.total} items"
         try:
-            if self._artifact is None:
-                made = create_progress_artifact(percent, key="restyle-progress", description=text)
-                self._artifact = made if isinstance(made, UUID) else None
-            else:
-                update_progress_artifact(self._artifact, progress=percent, description=text)
+            with brief():
+                if self._artifact is None:
+                    made = create_progress_artifact(
+                        percent, key="restyle-progress", description=text
+                    )
+                    self._artifact = made if isinstance(made, UUID) else None
+                else:
+                    update_progress_artifact(self._artifact, progress=percent, description=text)
         except Exception as error:
             self._silent = True
-            logger.warning("Prefect takes no more progress (%s); the run goes on", error)
+            server_lost(one_line(str(error), 200))
