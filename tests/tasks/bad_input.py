@@ -229,6 +229,16 @@ def place(value: str, *words: str) -> Kind:
     return Kind(StorageError, words, lambda _: storage.absolute(value))
 
 
+def other_spelling(name: str, *words: str) -> Kind:
+    """A photo whose path nothing has, and that another system would write so."""
+
+    def happen(scene: Scene) -> str:
+        changes = {"image_uri": str(scene.folder / name), "image_version": storage.MISSING}
+        return _rejected(scene, None, **changes)
+
+    return Kind(REJECTED, (name, *words, "check image_uri"), happen)
+
+
 def folder(scene: Scene) -> str:
     """A folder where a photo should be."""
     (scene.folder / "photo.jpg").mkdir()

@@ -85,6 +85,15 @@ def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
     assert (two.row.product_id, two.row.galleries, two.extra) == ("a,b", None, {})
 
 
+def test_a_csv_made_on_windows_names_the_files_that_are_there(tmp_path: Path) -> None:
+    home = touch(tmp_path, "photos/a.png", "b\\c.png")
+    rows = "a,photos\\a.png\nb,.\\photos\\a.png\nc,b\\c.png\nd,red:1.png\n"
+    (home / "c.csv").write_text(f"product_id,image_uri\n{rows}")
+    found = manifest_files.catalog_from(str(home / "c.csv"))["image_uri"].to_pylist()
+    names = ("photos/a.png", "photos/a.png", "b\\c.png", "red:1.png")
+    assert found == [str(home / name) for name in names]
+
+
 def test_json_lines_become_galleries(tmp_path: Path) -> None:
     source = tmp_path / "g.jsonl"
     source.write_text(
