@@ -1,24 +1,15 @@
 """Manifests made: a folder of images, a CSV or a JSON file becomes a Parquet manifest."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
-from urllib.parse import unquote
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from schemas.arrow import arrow_schema
-from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
 from stylegallery.wording import counted
 from tasks import manifests, storage, tables, uris
 from tasks.errors import ManifestError
 from tasks.manifest_rows import rows_of
-from tasks.manifest_text import TEXT_ENDINGS, read_text
-from tasks.photo_folders import PhotoFolder, find_photos, some
-from tasks.photo_names import Ids, galleries_and_styles, products_and_views
-
-Tell = Callable[[str], None]
-"""Takes a sentence on what a manifest leaves out, or on how it names something."""
+from tasks.manifest_sources import Tell, read_source
 
 
 def _silent(_: str) -> None:
@@ -42,18 +33,12 @@ def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         ManifestError: nothing is there, or a rule of the catalog is broken.
         StorageError: `src` cannot be read.
     """
-    numbers = None
-    if src.lower().endswith(TEXT_ENDINGS):
-        text = read_text(src, CatalogRow)
-        place, table, numbers = storage.absolute(src), text.table, text.numbers
-    else:
-        found = find_photos(src)
-        ids = products_and_views(found.images)
-        place, table = found.uri, _listed(found, ids, CatalogRow, ("product_id", "view"))
-        _tell_of(found, ids, tell)
-    photos = manifests.catalog_of(place, rows_of(place, table, numbers), strict=strict)
+    source = read_source(src, CatalogRow, tell)
+    photos = manifests.catalog_of(
+        source.uri, rows_of(source.uri, source.table, source.numbers), strict=strict
+    )
     _tell_unusable([photo.problem for photo in photos if photo.problem], tell)
-    return table
+    return source.table
 
 
 def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
@@ -73,19 +58,12 @@ def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         ManifestError: nothing is there, or a rule of galleries is broken.
         StorageError: `src` cannot be read.
     """
-    numbers = None
-    if src.lower().endswith(TEXT_ENDINGS):
-        text = read_text(src, GalleryRow)
-        place, table, numbers = storage.absolute(src), text.table, text.numbers
-    else:
-        found = find_photos(src)
-        own = unquote(found.uri.rstrip("/").rpartition("/")[2])
-        ids = galleries_and_styles(found.images, own)
-        place, table = found.uri, _listed(found, ids, GalleryRow, ("gallery_id", "style_id"))
-        _tell_of(found, ids, tell)
-    galleries = manifests.galleries_of(place, rows_of(place, table, numbers), strict=strict)
+    source = read_source(src, GalleryRow, tell)
+    galleries = manifests.galleries_of(
+        source.uri, rows_of(source.uri, source.table, source.numbers), strict=strict
+    )
     _tell_unusable(manifests.gallery_problems(galleries), tell)
-    return table
+    return source.table
 
 
 def _tell_unusable(problems: Sequence[ManifestError], tell: Tell) -> None:
@@ -108,37 +86,3 @@ def write_manifest(table: pa.Table, out: str) -> None:
             short = [uri and shorten(uri) for uri in table.column(name).to_pylist()]
             table = table.set_column(index, table.schema.field(name), pa.array(short, pa.string()))
     storage.write_bytes(out, tables.to_bytes(table))
-
-
-def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, str]) -> pa.Table:
-    """Return one row for each image: two ids and its URI, in order of path."""
-    records = [
-        {**dict(zip(names, ids.by_path[path], strict=True)), "image_uri": uri}
-        for path, uri in found.images.items()
-    ]
-    return _table(records, model, [*names, "image_uri"])
-
-
-def _tell_of(found: PhotoFolder, ids: Ids, tell: Tell) -> None:
-    if ids.renamed:
-        tell(
-            f"kept apart: {counted(len(ids.renamed), 'image')} ({some(ids.renamed)}); where names "
-            "are alike, ids end in the file's ending or a number"
-        )
-    encoded = [path for path, uri in found.images.items() if uri.startswith("file://")]
-    if encoded:
-        tell(
-            f"named by file:// URI: {counted(len(encoded), 'image')} ({some(encoded)}); the name "
-            "is not UTF-8 text, so rename if the manifest is to move together with the images"
-        )
-    for note in found.notes():
-        tell(note)
-
-
-def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:
-    wanted = arrow_schema(model)
-    fields = [
-        wanted.field(name) if name in wanted.names else pa.field(name, pa.string())
-        for name in names
-    ]
-    return pa.Table.from_pylist(list(records), schema=pa.schema(fields))

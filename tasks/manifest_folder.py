@@ -1,5 +1,6 @@
 """A folder of Parquet parts as one manifest, as Spark, Ray Data, Polars, dask and Hive write it."""
 
+import logging
 import posixpath
 import re
 from collections.abc import Iterator
@@ -8,15 +9,22 @@ from urllib.parse import unquote
 from schemas.base import Row
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError
+from tasks.manifest_checks import check_columns
 from tasks.manifest_parquet import MAX_BYTES, batches_of
-from tasks.manifest_rows import Rows
+from tasks.manifest_rows import Rows, rows_of
+from tasks.manifest_sources import is_text, read_source
+
+logger = logging.getLogger(__name__)
 
 _ENDINGS = (".parquet", ".parq", ".pq")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
-    """Open a Parquet file, or a folder of them, and check its columns as far as it is open now.
+    """Open a manifest, or what one is made from, and check its columns as far as it is open now.
+
+    That is a Parquet file or a folder of them; a CSV or JSON file; or a folder of images, whose
+    sub-folders are products or galleries.
 
     The parts of a folder are opened one after the other, in the order of their names; what is in
     folders called `name=value` becomes a column.
@@ -29,22 +37,30 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
         ManifestError: it is missing, too large, no Parquet, or lacks a column.
         StorageError: it cannot be read.
     """
+    if is_text(uri):
+        return _made_from(uri, model)
     try:
         return batches_of(uri, storage.read_bytes(uri, MAX_BYTES), model)
     except FileMissing as error:
         listed = storage.list_files(uri)
         parts = _parts(listed)
         if not parts:
-            rule = "is a folder without Parquet files" if listed else "not found"
-            rule += "; give one Parquet file, or a folder of such files (`stylegallery manifest` "
-            rule += "makes it from a folder of images, CSV or JSON Lines)"
-            raise ManifestError(uri, None, None, rule) from error
+            if listed:
+                return _made_from(uri, model)
+            rule = "not found; give a Parquet, CSV or JSON file, a folder of Parquet files, or a "
+            raise ManifestError(uri, None, None, f"{rule}folder of images") from error
     except FileTooLarge as error:
         raise _too_large(uri) from error
     if sum(listed[path] for path in parts) > MAX_BYTES:
         raise _too_large(uri)
     first = _open(uri, parts[0], model)
     return _chained(uri, first, parts[1:], model)
+
+
+def _made_from(uri: str, model: type[Row]) -> Iterator[Rows]:
+    source = read_source(uri, model, logger.warning)
+    check_columns(uri, source.table.schema, model)
+    return rows_of(source.uri, source.table, source.numbers)
 
 
 def _chained(uri: str, first: Iterator[Rows], rest: list[str], model: type[Row]) -> Iterator[Rows]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tasks import manifests
 from tasks.errors import ManifestError
@@ -137,3 +138,42 @@ def test_folders_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:
     assert [photo.row.product_id for photo in found] == ["p0", "p1"]
     assert found[1].row.image_uri == s3_env.uri("m2/p1.png")
     assert found[1].extra == {"k": "v"}
+
+
+def test_photos_and_tables_of_text_need_no_manifest(tmp_path: Path) -> None:
+    """A folder of images, a CSV or a JSON file is read as `stylegallery manifest` would."""
+    for path in ("photos/dress/front.png", "photos/dress/back.png", "refs/ink/a.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (48, 64), "red").save(tmp_path / path)
+    (tmp_path / "c.csv").write_text("product_id;image_uri\nbag;photos/dress/front.png\n")
+    (tmp_path / "c.json").write_text('[{"product_id": 7, "image_uri": "photos/dress/back.png"}]')
+    found = {}
+    for name in ("photos", "c.csv", "c.json"):
+        rows = [photo.row for photo in manifests.read_catalog(str(tmp_path / name))]
+        assert all(Path(row.image_uri).is_file() for row in rows)
+        found[name] = [(row.product_id, row.view) for row in rows]
+    assert found == {
+        "photos": [("dress", "back"), ("dress", "front")],
+        "c.csv": [("bag", "main")],
+        "c.json": [("7", "main")],
+    }
+    galleries = manifests.read_galleries([str(tmp_path / "refs")])
+    assert [row.style_id for row in galleries["ink"].rows] == ["a"]
+    with pytest.raises(ManifestError, match="holds no images"):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / "notes.md").write_text("x")
+        list(manifests.read_catalog(str(tmp_path / "empty")))
+
+
+def test_swapped_manifests_are_recognised(tmp_path: Path) -> None:
+    catalog, gallery = str(tmp_path / "c.parquet"), str(tmp_path / "g.parquet")
+    pq.write_table(pa.table({"product_id": ["a"], "image_uri": ["a.png"]}), catalog)
+    styles = {"gallery_id": ["g"], "style_id": ["a"], "image_uri": ["a.png"]}
+    pq.write_table(pa.table(styles), gallery)
+    for read in (lambda: list(manifests.read_catalog(gallery)), lambda: read_one(catalog)):
+        with pytest.raises(ManifestError, match="are --catalog and --galleries swapped"):
+            read()
+
+
+def read_one(uri: str) -> object:
+    return manifests.read_galleries([uri])
