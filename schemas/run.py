@@ -12,7 +12,7 @@ from schemas.params import StyleParams
 
 URI_PATTERN = (
     r"^((s3|gs|gcs|az|abfss?|oss|ftp|sftp|hdfs|webhdfs|smb|memory)://[^@/]+(/.*)?"
-    r"|file://[^@/]*/.+|([^:]|:[^/])+)$"
+    r"|file://[^@/]*/.+|([^:]|:/?[^/])+:?)$"
 )
 """Local paths, s3:// and what else an operator may allow (`tasks.access`), never with a password;
 checked by the form before a run is made."""

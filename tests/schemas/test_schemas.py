@@ -142,6 +142,7 @@ def test_ids_without_slashes_keep_their_asset_keys() -> None:
     ("uri", "good"),
     [("a/b.parquet", True), ("/a/b", True), ("s3://b/k", True), ("file:///a", True), ("C:b", True),
      ("gs://b/k", True), ("http://b/k", False), ("https://b/k", False), ("", False),
+     ("red:/c", True), ("out:", True), ("dress::blue/c", True), ("x://b", False),
      ("s3://", False), ("s3://key:word@b/k", False), ("file://me@host/k", False)],
 )  # fmt: skip
 def test_uri_schemes(uri: str, good: bool) -> None:
