@@ -58,6 +58,8 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
             ended = error.ended
     print(ended.report)
     say(headline(ended.summary))
+    for warning in ended.summary.warnings:
+        say(f"warning: {warning}")
     if ended.summary.failed:
         say("run the same command again for those that failed; the report says why")
     troubled = ended.summary.rejected + ended.summary.failed
