@@ -201,6 +201,10 @@ class RunSummary(Frozen):
     failed: int = Field(0, description="Items that failed after retries.")
     reused: int = Field(0, description="Items among `ok` that were taken over, not computed.")
     flagged: int = Field(0, description="Items among `ok` that miss a quality gate.")
+    warned: int = Field(0, description="Items among `ok` with a warning on their inputs.")
+    warnings: list[str] = Field(
+        default_factory=list, description="The first of these warnings, each once."
+    )
 
     @property
     def items(self) -> int:

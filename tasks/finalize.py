@@ -18,6 +18,7 @@ from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
 from tasks.success_mark import write_mark
+from tasks.warned import first, is_warned, sentences
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -37,16 +38,22 @@ def write_results(plan: Plan) -> RunSummary:
     check_whole(plan, *known)
     counts: Counter[str] = Counter()
     failed: list[PlannedItem] = []
-    add_finished(plan.spec.output, _write_parts(plan, result_parts(plan, *known), counts, failed))
+    warnings: set[str] = set()
+    parts = result_parts(plan, *known)
+    add_finished(plan.spec.output, _write_parts(plan, parts, counts, failed, warnings))
     if failed:
         storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
     else:
         storage.delete(plan.files.retry)
-    return RunSummary.model_validate(counts)
+    return RunSummary.model_validate({**counts, "warnings": first(warnings)})
 
 
 def _write_parts(
-    plan: Plan, parts: Iterable[Part], counts: Counter[str], failed: list[PlannedItem]
+    plan: Plan,
+    parts: Iterable[Part],
+    counts: Counter[str],
+    failed: list[PlannedItem],
+    warnings: set[str],
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
     for part in parts:
@@ -55,6 +62,7 @@ def _write_parts(
             storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())
         )
         counts.update(_counts(part))
+        warnings |= sentences(part.rows)
         failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
 
@@ -62,7 +70,8 @@ def _write_parts(
 def _counts(part: Part) -> dict[str, int]:
     ended = {status: part.ended(status) for status in ("ok", "rejected", "failed")}
     reused = part.rows["reused"].to_numpy() & ended["ok"]
-    return {name: int(mask.sum()) for name, mask in {**ended, "reused": reused}.items()}
+    masks = {**ended, "reused": reused, "warned": is_warned(part.rows)}
+    return {name: int(mask.sum()) for name, mask in masks.items()}
 
 
 def finalize(

@@ -21,6 +21,7 @@ from tasks.plan_items import RunPlan
 from tasks.report_figures import Chart, charts
 from tasks.report_view import Timings, timings
 from tasks.run_files import RunFiles
+from tasks.warned import first, is_warned, sentences
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,19 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
     """
     counts: Counter[str] = Counter()
     galleries: set[str] = set()
+    warnings: set[str] = set()
     for _, part in tables.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
         counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
+        counts["warned"] += int(is_warned(part).sum())
+        warnings |= sentences(part)
         galleries |= set(part["gallery_id"].unique().to_pylist())
     judged = read_summary(files)
     counts["flagged"] = judged.flagged if judged else 0
     flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
     shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
     return Survey(
-        RunSummary.model_validate(counts),
+        RunSummary.model_validate({**counts, "warnings": first(warnings)}),
         sorted(galleries),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),

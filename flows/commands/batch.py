@@ -57,6 +57,8 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         ended = restyle_attended(spec)
     print(ended.report)
     say(f"{ended.run_id}: {headline(ended.summary)}")
+    for warning in ended.summary.warnings:
+        say(f"warning: {warning}")
     if ended.summary.failed:
         say("run the same command again for those that failed; the report says why")
     where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
