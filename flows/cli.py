@@ -60,26 +60,32 @@ for _name, (_target, _help) in _COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     _set_defaults()
-    Interrupts().install()
+    interrupts = Interrupts()
+    interrupts.install()
     try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
         _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
     except CycloptsError as error:
         _fail(str(error), EXIT_USAGE)
-    except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from here", _SIGNALLED + signal.SIGINT)
-    except Stopped as error:
-        _fail("stopped; the same command goes on from here", _SIGNALLED + error.signal)
+    except (KeyboardInterrupt, Stopped):
+        _fail_by_signal(interrupts.heard or signal.SIGINT)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(EXIT_OK)
     except Exception as error:
+        if interrupts.heard:  # a library made another error of it
+            _fail_by_signal(interrupts.heard)
         known = exit_code(error)
         if known is None:
             raise
         _fail(str(error), known)
     _leave(code if isinstance(code, int) else EXIT_OK)
+
+
+def _fail_by_signal(number: int) -> NoReturn:
+    what = "interrupted" if number == signal.SIGINT else "stopped"
+    _fail(f"{what}; the same command goes on from here", _SIGNALLED + number)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -27,10 +27,15 @@ class Stopped(BaseException):
 
 
 class Interrupts:
-    """The handler of all signals that ask a command to end."""
+    """The handler of all signals that ask a command to end.
+
+    Attributes:
+        heard: The first of them, or None.
+    """
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self.heard: int | None = None
+        self._since = 0.0
         self._swallowed = False
 
     def install(self) -> None:
@@ -45,8 +50,8 @@ class Interrupts:
                 signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if self._since is None or self._swallowed:
-            self._since, self._swallowed = time.monotonic(), False
+        if self.heard is None or self._swallowed:
+            self.heard, self._since, self._swallowed = number, time.monotonic(), False
             self._handle()  # Prefect's own handler of SIGTERM would raise once more
             self._raise(number)
         if time.monotonic() - self._since > _PATIENCE:

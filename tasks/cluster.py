@@ -163,6 +163,24 @@ def live_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"]]
 
 
+def wait(refs: list[Any], count: int, timeout: float | None = None) -> list[Any]:
+    """Return the references that are ready, as soon as `count` of them are.
+
+    Args:
+        refs: Object references or generators of such.
+        count: How many to wait for.
+        timeout: Seconds after which fewer are returned; None waits.
+
+    Raises:
+        BaseException: what the handler of a signal raised meanwhile, which Ray would wrap.
+    """
+    try:
+        ready, _ = ray.wait(refs, num_returns=count, timeout=timeout)
+    except SystemError as error:
+        raise (error.__cause__ or error) from None
+    return list(ready)
+
+
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
     """Put the SIGTERM handler back that `ray.init` replaces: Prefect cancels through it."""

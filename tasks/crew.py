@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from tasks.cluster import Layout
+from tasks.cluster import Layout, wait
 from tasks.errors import StorageError
 
 P = TypeVar("P")
@@ -40,8 +40,7 @@ def spread(
     remote = ray.remote(do).options(**options)
     waiting = {remote.remote(piece): number for number, piece in enumerate(pieces)}
     while waiting:
-        ready, _ = ray.wait(list(waiting), num_returns=1)
-        for one in ready:
+        for one in wait(list(waiting), 1):
             number = waiting.pop(one)
             try:
                 yield number, ray.get(one)

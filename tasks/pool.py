@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from schemas.result import ItemResult
@@ -17,7 +16,7 @@ from schemas.run import PoolSpec
 from tasks.actor import StyleActor
 from tasks.backlog import Backlog
 from tasks.breaker import Breaker
-from tasks.cluster import Layout, live_nodes, room_for
+from tasks.cluster import Layout, live_nodes, room_for, wait
 from tasks.errors import PoolError
 from tasks.lease import ActorSetup, Assignment, PreparingReferences, Started
 from tasks.ledger import Ledger
@@ -74,9 +73,6 @@ class Pool:
             self._tell(replace(self._progress, phase="loading the engine"))
             while len(self._backlog) or any(worker.streams for worker in self._workers):
                 self._step()
-        except SystemError as error:
-            # A signal's exception that was raised inside ray.wait comes wrapped like this.
-            raise (error.__cause__ or error) from None
         finally:
             try:
                 self._ledger.commit()
@@ -93,9 +89,9 @@ class Pool:
         watched = [w.ping for w in waiting.values()]
         watched += [w.streams[0].events for w in reading.values()]
         if watched:
-            ready, _ = ray.wait(watched, num_returns=1, timeout=_POLL_SECONDS)
+            ready = wait(watched, 1, _POLL_SECONDS)
             if ready:
-                ready, _ = ray.wait(watched, num_returns=len(watched), timeout=0)
+                ready = wait(watched, len(watched), 0)
         else:
             ready = []
             time.sleep(_POLL_SECONDS / 5)
