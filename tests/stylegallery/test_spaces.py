@@ -92,6 +92,9 @@ def test_png_chunks_name_the_colours(
         [(b"sRGB", b"\0"), gama(1.0), chrm("p3")],
         [cicp(1, 13, 0, 1), gama(1.0)],
         [(b"gAMA", bytes(4))],
+        [(b"gAMA", b"\0\0\0\1")],
+        [(b"gAMA", b"\xff" * 4)],
+        [(b"cHRM", b"\xff" * 32)],
         [(b"cHRM", bytes(32)), gama(2.2)],
         [(b"cHRM", struct.pack(">8I", *[33_333] * 8)), gama(2.2)],
     ],
@@ -143,7 +146,7 @@ def test_avif_names_its_colours_by_the_same_numbers() -> None:
     assert torch.equal(images.decode(coded(1, 1), "x").pixels, own)
 
 
-def adobe_exif(colour_space: int | None, index: str | None) -> Image.Exif:
+def adobe_exif(colour_space: int | None, index: str | bytes | None) -> Image.Exif:
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "camera"  # without a plain tag Pillow writes none to PNG
     if colour_space is not None:
@@ -151,6 +154,14 @@ def adobe_exif(colour_space: int | None, index: str | None) -> Image.Exif:
     if index is not None:
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
     return exif
+
+
+@pytest.mark.parametrize(("colour_space", "index"), [(2, None), (None, "R03"), (65535, b"R03\0")])
+def test_adobe_rgb_as_some_cameras_write_it(
+    colour_space: int | None, index: str | bytes | None
+) -> None:
+    data = saved(Image.fromarray(PIXELS), "PNG", exif=adobe_exif(colour_space, index))
+    assert error(data, shown(PIXELS, "adobe", power(563 / 256))) < 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])

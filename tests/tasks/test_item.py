@@ -105,7 +105,7 @@ def test_a_blank_reference_is_warned_of_in_the_row(
     item = item_of(tmp_path, GOOD["rotated"])
     clean = restyle_item(bench, item)
     assert clean.warnings == []
-    assert b'"warnings"' not in Path(bench.output, item.asset_key).read_bytes()
+    assert b'"blank_styles"' not in Path(bench.output, item.asset_key).read_bytes()
     blank = tmp_path / "blank.png"
     Image.new("RGBA", (64, 64), colour).save(blank)
     named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
