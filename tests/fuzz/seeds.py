@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from tests.stylegallery.colour_files import with_chunks
 from tests.tasks.pictures import encoded, noise
 
 _RGB = noise(32, 24)
@@ -58,6 +59,10 @@ def _images() -> Iterator[bytes]:
     yield encoded(grey, "BMP", mode="1")
     yield encoded(_RGB, "AVIF", **extras)
     yield encoded(alpha, "AVIF")
+    named = [(b"gAMA", b"\0\0\xd9\x03"), (b"cHRM", b"\0\0\x7a\x26\0\0\x80\x84" * 4)]
+    yield with_chunks(encoded(_RGB, "PNG"), *named)
+    yield with_chunks(encoded(_RGB, "PNG"), (b"cICP", b"\x0c\x0d\0\1"))
+    yield with_chunks(encoded(grey, "PNG"), (b"tRNS", b"\0\x7f"), named[0])
 
 
 def routing_seeds() -> list[bytes]:

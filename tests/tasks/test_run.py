@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -77,6 +78,24 @@ def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
     assert (summary.ok, summary.reused) == (6, 4)
     rows = storage.read_bytes(storage.join(spec.output, "catalog/LATEST.json"))
     assert json.loads(rows)["rows"] == 6
+
+
+def test_a_blank_reference_is_in_the_rows_and_the_summary(make_spec: MakeSpec) -> None:
+    spec = make_spec(products=2)
+    sky = Path(spec.galleries[0]).parent / "s2.png"
+    pictures.save(sky, np.zeros((80, 80, 4), np.uint8))
+    warning = (
+        "reference 'sky' of gallery 'rocket' is fully transparent, so it has hardly any style to "
+        "give; replace it unless that is meant"
+    )
+    for _ in range(2):  # the second run reads the numbers of the first
+        plan, summary, _ = run(spec)
+        assert (summary.ok, summary.warned, summary.warnings) == (4, 2, [warning])
+        found = pq.read_table(Path(spec.output) / "runs" / plan.run_id / "results").to_pylist()
+        assert [row["warnings"] for row in found if row["gallery_id"] == "rocket"] == [
+            [warning]
+        ] * 2
+        assert not any(row["warnings"] for row in found if row["gallery_id"] == "coffee")
 
 
 def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
