@@ -57,6 +57,7 @@ def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
         f"| Taken over from earlier runs | {summary.reused} |",
         f"| Throughput | {_throughput(plan)} |",
     ]
+    lines += ["", *(f"- Warning: {_cell(warning)}" for warning in summary.warnings)]
     return "\n".join([*lines, *_figures(plan)])
 
 

@@ -111,6 +111,7 @@ class RunFlags(StyleFlags):
     )
     quality: Annotated[int | None, _flag(RestyleSpec, "quality", _INPUT)] = None
     require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
+    strict: Annotated[bool | None, _flag(RestyleSpec, "strict", _INPUT)] = None
     check_assets: Annotated[bool | None, _flag(RestyleSpec, "check_assets", _INPUT)] = None
     max_failed: Annotated[float | None, _flag(RestyleSpec, "max_failed", _INPUT)] = None
     evaluate: Annotated[bool | None, _flag(RestyleSpec, "evaluate", _INPUT)] = None

@@ -11,9 +11,9 @@ UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-
 
 Joiners, which some scripts need, are not among them.
 """
-_BARRED = UNSEEN + r"/\\"
-ID_PATTERN = f"^[^{_BARRED}]*[^{_BARRED}.][^{_BARRED}]*$"
-"""An id becomes one path segment: no slash, no control character, not only dots."""
+ID_PATTERN = f"^[^{UNSEEN}]*[^{UNSEEN}.][^{UNSEEN}]*$"
+"""An id becomes one path segment (see :func:`schemas.work.path_segment`): no control character, not
+only dots."""
 
 
 class CatalogRow(Row):

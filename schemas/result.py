@@ -32,7 +32,7 @@ class ErrorInfo(Row):
     """Why an item has no asset."""
 
     stage: str = Field(
-        description="What was being done: read, decode, prepare, stylize, write, actor."
+        description="What was being done: plan, read, decode, prepare, stylize, write, actor."
     )
     type: str = Field(description="Class of the error.")
     message: str = Field(description="One sentence: what is wrong, where, what to do.")
@@ -71,6 +71,10 @@ class ItemResult(Row):
     seed: int | None = Field(None, description="Random seed used.")
     attempts: int = Field(1, description="How often the item was started.")
     error: ErrorInfo | None = Field(None, description="Why there is no asset.")
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="Sentences on inputs to look at, such as a blank reference.",
+    )
     engine_fingerprint: str = Field("", description="Model, encoder, device class and precision.")
     node: str = Field("", description="Host that did the work.")
     run_id: str = Field("", description="Run that did the work.")

@@ -12,7 +12,7 @@ from schemas.params import StyleParams
 
 URI_PATTERN = (
     r"^((s3|gs|gcs|az|abfss?|oss|ftp|sftp|hdfs|webhdfs|smb|memory)://[^@/]+(/.*)?"
-    r"|file://[^@/]*/.+|([^:]|:[^/])+)$"
+    r"|file://[^@/]*/.+|([^:]|:/?[^/])+:?)$"
 )
 """Local paths, s3:// and what else an operator may allow (`tasks.access`), never with a password;
 checked by the form before a run is made."""
@@ -136,6 +136,12 @@ class RestyleSpec(Frozen):
         title="Require licences",
         description="Refuse the run when a reference has no licence or has expired.",
     )
+    strict: bool = Field(
+        False,
+        title="Strict",
+        description="Refuse the run when a row of a manifest cannot be used. Otherwise its items "
+        "are rejected and the others are restyled.",
+    )
     check_assets: bool = Field(
         False,
         title="Check assets",
@@ -181,6 +187,7 @@ class PlanCounts(Frozen):
     items: int = Field(0, description="Items asked for.")
     done: int = Field(0, description="Items that an earlier run or attempt finished.")
     todo: int = Field(0, description="Items still to compute.")
+    rejected: int = Field(0, description="Items whose row in a manifest cannot be used.")
     products: int = Field(0, description="Catalog rows.")
     galleries: int = Field(0, description="Galleries used.")
     styles: int = Field(0, description="Reference images used.")
@@ -194,6 +201,10 @@ class RunSummary(Frozen):
     failed: int = Field(0, description="Items that failed after retries.")
     reused: int = Field(0, description="Items among `ok` that were taken over, not computed.")
     flagged: int = Field(0, description="Items among `ok` that miss a quality gate.")
+    warned: int = Field(0, description="Items among `ok` with a warning on their inputs.")
+    warnings: list[str] = Field(
+        default_factory=list, description="The first of these warnings, each once."
+    )
 
     @property
     def items(self) -> int:

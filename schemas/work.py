@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from json.encoder import encode_basestring_ascii
 
 from pydantic import Field
@@ -25,8 +26,14 @@ class StyleSource(Row):
     attribution: str | None = Field(None, description="Whom to credit.")
 
 
-class WorkItem(Row):
-    """Everything an actor needs to restyle one photo in one gallery; ids and URIs, never pixels."""
+class PlannedStyle(StyleSource):
+    """A reference in a plan's table of galleries."""
+
+    gallery_id: str = Field(description="Gallery that the reference belongs to.")
+
+
+class PlannedItem(Row):
+    """One photo to be restyled in one gallery: a row of a plan. Ids and URIs, never pixels."""
 
     item_id: str = Field(description="Hash of all that can change the picture, 64 hex digits.")
     product_id: str = Field(description="Id of the product.")
@@ -41,23 +48,61 @@ class WorkItem(Row):
     routing_uri: str | None = Field(None, description="Absolute URI of the JSON pins.")
     routing_version: str | None = Field(None, description="Content hash or ETag of the pins.")
     seed: int = Field(description="Random seed of this item.")
-    styles: list[StyleSource] = Field(description="The gallery's references, ordered by style_id.")
     image_format: str = Field(description="File format of the asset: png, webp or jpg.")
     quality: int = Field(0, description="Quality of a jpg or webp asset; 0 is the format's own.")
     extra: dict[str, str] = Field(
         default_factory=dict, description="Further catalog columns, carried through as text."
     )
+    problem: str | None = Field(
+        None, description="What is wrong with the item's row in a manifest; null where it is fine."
+    )
 
     @property
     def asset_key(self) -> str:
         """Path of the asset below the output root."""
-        name = asset_name(self.product_id, self.view, self.item_id, self.image_format)
-        return f"assets/{self.gallery_id}/{name}"
+        return asset_key(
+            self.gallery_id, self.product_id, self.view, self.item_id, self.image_format
+        )
 
 
-def asset_name(product_id: str, view: str, item_id: str, image_format: str) -> str:
-    """Return the path of an item's asset below its gallery's folder."""
-    return f"{product_id}/{view}-{item_id[:12]}.{image_format}"
+class WorkItem(PlannedItem):
+    """Everything an actor needs to restyle one photo in one gallery."""
+
+    styles: list[StyleSource] = Field(description="The gallery's references, ordered by style_id.")
+
+
+def path_segment(identifier: str) -> str:
+    """Return an id as one segment of a path: as it is, or percent-encoded where it holds a slash.
+
+    Where ids are encoded, per cent signs are too, so that `unquote` gives the id back.
+    """
+    return _encoded(identifier) if _is_encoded(identifier) else identifier
+
+
+def asset_key(gallery_id: str, product_id: str, view: str, item_id: str, image_format: str) -> str:
+    """Return the path of an item's asset below the output root, which no other item has.
+
+    An id such as `a%2Fb` stays as it is, and looks like what `a/b` becomes. So names in which
+    something is encoded hold more digits of the item id: their length says what is encoded.
+    """
+    name = (product_id, view)
+    names_encoded, folder_encoded = any(map(_is_encoded, name)), _is_encoded(gallery_id)
+    product, shot = map(_encoded, name) if names_encoded else name
+    digits = _ID_DIGITS + 4 * names_encoded + 8 * folder_encoded
+    folder = path_segment(gallery_id)
+    return f"assets/{folder}/{product}/{shot}-{item_id[:digits]}.{image_format}"
+
+
+_ID_DIGITS = 12
+_SLASHES = re.compile(r"[/\\]")
+
+
+def _is_encoded(identifier: str) -> bool:
+    return _SLASHES.search(identifier) is not None
+
+
+def _encoded(identifier: str) -> str:
+    return re.sub(r"[%/\\]", lambda found: f"%{ord(found.group()):02X}", identifier)
 
 
 class ItemIds:
@@ -110,6 +155,11 @@ def _quoted(text: str | None) -> str:
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def rejected_item_id(*parts: object) -> str:
+    """Return the id of an item whose manifest row cannot be used: a hash of what is in that row."""
+    return hashlib.sha256(_canonical(["rejected", *parts]).encode()).hexdigest()
 
 
 def derived_seed(identifier: str) -> int:

@@ -13,6 +13,8 @@ from stylegallery.types import Picture, PreparedImage
 MIN_SIDE = 16
 MAX_ASPECT = 16  # encoder and latent keep the aspect: a thread of pixels would fill the memory
 _HAIR = 0.01
+_MOST_SIDE = {"png": math.inf, "webp": 16_383, "jpg": 65_500}
+"""Longest side in pixels that the encoders write; JPEG files might hold 35 more."""
 
 
 def check_sides(size: tuple[int, int], name: str) -> None:
@@ -35,6 +37,28 @@ def check_sides(size: tuple[int, int], name: str) -> None:
             f"{name} is {width}x{height} px; use one whose longer side is at most {MAX_ASPECT} "
             "times the shorter one."
         )
+
+
+def check_format(size: tuple[int, int], image_format: str, name: str) -> None:
+    """Refuse an image whose result would not fit into its file format.
+
+    Args:
+        size: Height and width in pixels.
+        image_format: `png`, `webp` or `jpg`.
+        name: What to call the image in the message.
+
+    Raises:
+        BadImage: a side is longer than the format allows.
+    """
+    height, width = size
+    if max(size) <= _MOST_SIDE[image_format]:
+        return
+    fitting = " or ".join(name for name, most in _MOST_SIDE.items() if max(size) <= most)
+    raise BadImage(
+        f"{name} is {width}x{height} px, and {image_format} holds at most "
+        f"{_MOST_SIDE[image_format]} px a side; choose {fitting} as the format of the results, or "
+        "make the picture smaller."
+    )
 
 
 def check_picture(picture: Picture) -> None:

@@ -23,8 +23,10 @@ class DepthEstimator:
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         try:
-            net = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True)
-            self._processor: Any = AutoImageProcessor.from_pretrained(name)
+            net = AutoModelForDepthEstimation.from_pretrained(
+                name, use_safetensors=True, trust_remote_code=False
+            )
+            self._processor: Any = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelNotFound(
                 f"depth model {name!r} cannot be loaded ({str(error).splitlines()[0]}); name a "

@@ -70,7 +70,7 @@ class DinoEncoder:
         from transformers import AutoModel
 
         try:
-            model = AutoModel.from_pretrained(name, use_safetensors=True)
+            model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelNotFound(hub_advice("encoder", name, str(error).splitlines()[0])) from error
         self._net = model.eval().requires_grad_(False).to(device)

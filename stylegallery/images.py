@@ -1,25 +1,25 @@
-"""Files to pictures and back: the only module that knows colour profiles and what is written."""
+"""Files to pictures and back: what is read and what is written."""
 
 import io
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.checks import check_sides
 from stylegallery.errors import BadImage
-from stylegallery.opening import DEEP_MODES, check_still, damage_named, open_image
+from stylegallery.opening import check_still, open_image
 from stylegallery.provenance import xmp_packet
+from stylegallery.reading import read_srgb
+from stylegallery.spaces import srgb_profile
 from stylegallery.types import Picture
 
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
-_ICC_DATE = slice(24, 36)
 
 
 def open_picture(path: str | Path) -> Picture:
@@ -37,8 +37,8 @@ def open_picture(path: str | Path) -> Picture:
 def decode(data: bytes, name: str) -> Picture:
     """Decode an image file to an upright sRGB picture.
 
-    EXIF rotation is applied, colour profiles and CMYK are converted to sRGB, 16-bit images are
-    reduced to their float values, transparency is kept apart and laid over white.
+    EXIF rotation is applied, colours of every profile and mode are converted to sRGB, grey of 16
+    and 32 bits keeps its fine steps, transparency is kept apart and laid over white.
 
     Args:
         data: The file's bytes.
@@ -50,10 +50,9 @@ def decode(data: bytes, name: str) -> Picture:
     image = open_image(data, name)
     check_still(image, name)
     check_sides(image.size[::-1], name)
-    with damage_named(name):
-        pixels, alpha = _to_srgb(ImageOps.exif_transpose(image))
-    if not pixels.isfinite().all():
-        raise BadImage(f"{name} holds values that are no numbers; export it again.")
+    planes = read_srgb(image, name)
+    pixels = _to_float(planes.colour)
+    alpha = _to_float(planes.alpha) if planes.alpha else None
     if alpha is not None:
         pixels = pixels * alpha + (1 - alpha)
     return Picture(pixels, alpha)
@@ -125,19 +124,6 @@ def to_short_side(pixels: Tensor, side: int) -> Tensor:
     return resize(pixels, (height, width))
 
 
-def _to_srgb(image: Image.Image) -> tuple[Tensor, Tensor | None]:
-    if image.mode in DEEP_MODES:
-        grey = np.asarray(image, dtype=np.float32) / DEEP_MODES[image.mode]
-        plane = torch.from_numpy(grey.clip(0, 1))[None, None]
-        return plane.expand(1, 3, *plane.shape[-2:]).contiguous(), None
-    alpha = None
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = _to_float(image.getchannel("A"))
-        image = _drop_alpha(image)
-    return _to_float(_convert_profile(image)), alpha
-
-
 def _over_white(picture: Picture) -> Tensor:
     """Return the pixels (1, 3, H, W) as they can be seen over white with the picture's alpha."""
     if picture.alpha is None:
@@ -157,43 +143,12 @@ def _to_image(picture: Picture) -> Image.Image:
     return Image.fromarray(rgba.permute(1, 2, 0).numpy())
 
 
-@cache
-def srgb_profile() -> bytes:
-    """Return the ICC profile that written files carry, without the time at which it was made."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[_ICC_DATE] = bytes(_ICC_DATE.stop - _ICC_DATE.start)
-    profile[_ICC_DATE.start : _ICC_DATE.start + 6] = (2000).to_bytes(2) + b"\0\1\0\1"
-    return bytes(profile)
-
-
-def _drop_alpha(image: Image.Image) -> Image.Image:
-    rgb = image.convert("RGB")
-    rgb.info["icc_profile"] = image.info.get("icc_profile")
-    return rgb
-
-
-def _convert_profile(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if profile == srgb_profile():  # ours: a conversion could only round
-        return image.convert("RGB")
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        if converted := ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB"):
-            return converted
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a broken profile says nothing; the numbers are taken as sRGB
-    return image.convert("RGB")
-
-
 def _to_float(image: Image.Image) -> Tensor:
-    array = np.array(image, dtype=np.float32) / 255.0
+    """Return (1, C, H, W) in [0, 1]; grey of mode F, which is in that range, as three channels."""
+    array = np.array(image, dtype=np.float32)
+    if image.mode == "F":
+        return torch.from_numpy(array).expand(1, 3, *array.shape).contiguous()
+    array /= 255.0
     return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None].contiguous()
 
 

@@ -1,14 +1,19 @@
 """Label and protection images: the user's masks in, region maps out."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from stylegallery.errors import BadImage, BadMask
-from stylegallery.opening import DEEP_MODES, check_still, damage_named, open_image
+from stylegallery.opening import check_still, damage_named, open_image
+from stylegallery.ranges import DEEP_MODES
+from stylegallery.reading import Planes, read_numbers, to_eight_bit, upright
 from stylegallery.regions import RegionMap
 from stylegallery.visualize import region_labels_image
 
@@ -25,8 +30,8 @@ def decode_labels(data: bytes, name: str) -> Tensor:
     Raises:
         BadMask: not a readable image, or more than 224 colours.
     """
-    rgb = np.asarray(_open_mask(data, name, "RGB"), dtype=np.int64)
-    codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
+    with _opened(data, name) as image:
+        codes = _codes(image, name)
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [i for i in np.argsort(first) if values[i] != 0]
     if len(order) > MAX_LABELS:
@@ -40,13 +45,19 @@ def decode_labels(data: bytes, name: str) -> Tensor:
 
 
 def decode_grey(data: bytes, name: str) -> Tensor:
-    """Decode a grey image to (1, 1, H, W) float32 in [0, 1].
+    """Decode a grey image to (1, 1, H, W) float32 in [0, 1]; what is clear is 0.
 
     Raises:
-        BadMask: not a readable image.
+        BadMask: not a readable image, or its numbers do not tell what is white.
     """
-    grey = np.asarray(_open_mask(data, name, "L"), dtype=np.float32) / 255.0
-    return torch.from_numpy(grey)[None, None]
+    with _opened(data, name) as image:
+        planes = read_numbers(image, name, missing=0.0)
+    grey = planes.colour
+    eight_bit = to_eight_bit(grey) if grey.mode == "F" else grey.convert("L")
+    values = np.asarray(eight_bit, dtype=np.float32) / 255.0
+    if planes.alpha is not None:
+        values = np.where(np.asarray(planes.alpha), values, np.float32(0))
+    return torch.from_numpy(values)[None, None]
 
 
 def encode_labels(regions: RegionMap) -> bytes:
@@ -56,24 +67,24 @@ def encode_labels(regions: RegionMap) -> bytes:
     return out.getvalue()
 
 
-def _open_mask(data: bytes, name: str, mode: str) -> Image.Image:
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Open a mask, and say of what is wrong with it that it is the mask's."""
     try:
         image = open_image(data, name)
         check_still(image, name)
-        with damage_named(name):
-            return _flat(image).convert(mode)
+        yield image
     except BadImage as error:
         raise BadMask(f"the label or protection image cannot be used: {error}") from error
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """Return an image without transparency and of 8 bits: clear is black, deep grey is scaled."""
-    if image.mode in DEEP_MODES:
-        grey = np.asarray(image, dtype=np.float32) / DEEP_MODES[image.mode]
-        return Image.fromarray((np.nan_to_num(grey).clip(0, 1) * 255).round().astype(np.uint8))
-    image.load()
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", rgba.size)
-        image.paste(rgba, mask=rgba.getchannel("A").point(lambda v: 255 if v else 0))
-    return image
+def _codes(image: Image.Image, name: str) -> NDArray[np.generic]:
+    """Return (H, W) numbers, equal where the colours are; clear and black are 0."""
+    if image.mode in DEEP_MODES:  # each number is a label, however small it is
+        with damage_named(name):
+            stored = np.nan_to_num(np.asarray(upright(image, Planes(image)).colour))
+        return np.where(stored == image.info.get("transparency"), 0, stored)
+    planes = read_numbers(image, name)
+    rgb = np.asarray(planes.colour.convert("RGB"), dtype=np.int64)
+    codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
+    return codes if planes.alpha is None else np.where(np.asarray(planes.alpha), codes, 0)

@@ -48,7 +48,7 @@ class SamSegmenter:
         from transformers import AutoConfig, SamModel
 
         try:
-            config = AutoConfig.from_pretrained(name)
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
             if config.model_type != "sam":
                 raise UnsupportedModel(
                     f"{name} is a {config.model_type} model; use a SAM model such as "

@@ -17,10 +17,17 @@ PreparedKey = NewType("PreparedKey", str)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared image and the path of its region map below the output root."""
+    """A prepared image.
+
+    Attributes:
+        image: What the engine knows of it.
+        regions_uri: Path of its region map below the output root.
+        blank: How blank it is, in words; empty when it shows something.
+    """
 
     image: PreparedImage
     regions_uri: str
+    blank: str = ""
 
 
 class PreparedCache:

@@ -15,52 +15,107 @@ import pyarrow as pa
 from schemas.result import ItemResult
 from tasks import storage, tables
 from tasks.errors import FileMissing
-from tasks.row_index import RowIndex
+from tasks.row_index import Numbers, RowIndex
 from tasks.run_files import LATEST
 
 _PART_ROWS = 20_000
 _MOST_PARTS = 64
+_READ_ATTEMPTS = 10
+_PUBLISH_ATTEMPTS = 20
 _FOLDER = "catalog"
 
 
-def read_finished(output: str) -> RowIndex:
+class FinishedItems(RowIndex):
+    """The rows of finished items; found again where another run has compacted the parts."""
+
+    def __init__(self, output: str) -> None:
+        """Read the parts of an output.
+
+        Raises:
+            As :func:`read_finished`.
+        """
+        self._output = output
+        for attempt in range(_READ_ATTEMPTS):
+            self.names = _names(output)
+            try:
+                super().__init__(_parts(output, self.names))
+                return
+            except FileMissing:  # compacted between the list and the read
+                if attempt == _READ_ATTEMPTS - 1:
+                    raise
+
+    def rows(self, positions: Numbers) -> pa.Table:
+        """Return the rows at some positions (see :meth:`RowIndex.rows`)."""
+        try:
+            return super().rows(positions)
+        except FileMissing:
+            fresh = FinishedItems(self._output)
+            places = fresh.positions(self._keys[positions])
+            if (places < 0).any():  # rows are lost, not moved
+                raise
+            return RowIndex.rows(fresh, places)
+
+
+def read_finished(output: str) -> FinishedItems:
     """Return the ok rows of all closed runs below `output`; empty when there are none.
 
     Raises:
         RecordError: a part is damaged.
         StorageError: the table cannot be read.
     """
-    try:
-        return RowIndex(_parts(output))
-    except FileMissing:  # another run has just written the parts anew
-        return RowIndex(_parts(output))
+    return FinishedItems(output)
 
 
 def add_finished(output: str, found: Iterable[pa.Table]) -> None:
-    """Put tables of ok rows into the table.
+    """Put tables of ok rows into the table, and bring LATEST.json up to date.
+
+    Runs may close at the same time: none deletes what it has not read, and each looks once more
+    after it has written LATEST.json, so the last one names the parts of all.
 
     Raises:
         RecordError: a part is damaged.
         StorageError: the table cannot be read or written.
     """
-    before = set(_names(output))
-    there = before | {_write(output, part) for part in _chunks(found)}
-    if len(there) > _MOST_PARTS:
-        merged = _compact(output)
-        for name in there - merged:
-            storage.delete(storage.join(output, _FOLDER, name))
-        there = merged
-    if there != before:
-        about = {"tables": [f"{_FOLDER}/{name}" for name in sorted(there)]}
-        text = json.dumps({**about, "rows": len(read_finished(output))}, indent=2)
-        storage.write_bytes(storage.join(output, LATEST), f"{text}\n".encode())
+    for part in _chunks(found):
+        _write(output, part)
+    if len(_names(output)) > _MOST_PARTS:
+        _compact(output)
+    for _ in range(_PUBLISH_ATTEMPTS):
+        if _is_published(output):
+            return
+        _publish(output)
 
 
-def _compact(output: str) -> set[str]:
+def _compact(output: str) -> None:
+    """Write the parts anew as few, and delete those that were read."""
     index = read_finished(output)
     every = index.in_order()
     steps = range(0, len(every), _PART_ROWS)
-    return {_write(output, index.rows(every[k : k + _PART_ROWS])) for k in steps}
+    merged = {_write(output, index.rows(every[k : k + _PART_ROWS])) for k in steps}
+    for name in set(index.names) - merged:
+        storage.delete(storage.join(output, _FOLDER, name))
+
+
+def _is_published(output: str) -> bool:
+    """Tell whether LATEST.json names just the parts that are there."""
+    try:
+        about = json.loads(storage.read_bytes(storage.join(output, LATEST)))
+        return bool(about["tables"] == _tables(_names(output)))
+    except FileMissing:
+        return not _names(output)
+    except (ValueError, KeyError, TypeError):  # damaged
+        return False
+
+
+def _publish(output: str) -> None:
+    finished = read_finished(output)
+    about = {"tables": _tables(finished.names), "rows": len(finished)}
+    text = f"{json.dumps(about, indent=2)}\n"
+    storage.write_bytes(storage.join(output, LATEST), text.encode())
+
+
+def _tables(names: list[str]) -> list[str]:
+    return [f"{_FOLDER}/{name}" for name in sorted(names)]
 
 
 def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -93,8 +148,8 @@ def _latest(part: pa.Table) -> int:
     return int(times.max(initial=0))
 
 
-def _parts(output: str) -> Iterator[tuple[str, pa.Table]]:
-    for name in _names(output):
+def _parts(output: str, names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+    for name in names:
         uri = storage.join(output, _FOLDER, name)
         yield uri, tables.read_rows_table(uri, ItemResult)
 

@@ -30,6 +30,7 @@ from tasks.errors import FileMissing, RecordError
 from tasks.evaluation_totals import Totals
 from tasks.judging import Examiner, measure_of, unmeasured
 from tasks.keys import ItemKey, key_of
+from tasks.plan_items import RunPlan
 from tasks.run_files import RunFiles
 
 OnMeasured = Callable[[int, int], None]
@@ -74,18 +75,16 @@ def evaluate(
     names = tables.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
-    totals = Totals(files, chosen, nets)
+    totals, plan = Totals(files, chosen, nets), RunPlan(files)
     Judge(nets)  # what is no such network shows before the work
     if nets.inception:
         ArtInception(nets.inception)
-    total = sum(len(results) for name in names for results, _ in _slices(files, name))
+    total = sum(len(results) for name in names for results, _ in _slices(files, plan, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:
             former, made = _former(files, name, measure_of(nets)), list[pa.Table]()
-            for results, items in _slices(files, name):
-                pairs = list(
-                    zip(from_table(results, ItemResult), from_table(items, WorkItem), strict=True)
-                )
+            for results, items in _slices(files, plan, name):
+                pairs = list(zip(from_table(results, ItemResult), plan.items(items), strict=True))
                 rows = [
                     _flagged(row, wanted) for row in _measure(files, pairs, former, nets, layout)
                 ]
@@ -100,10 +99,10 @@ def evaluate(
     return summary
 
 
-def _slices(files: RunFiles, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _slices(files: RunFiles, plan: RunPlan, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield the results of a part that have an asset, and their items, some at a time."""
     rows = tables.read_rows_table(storage.join(files.results, name), ItemResult)
-    items = tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+    items = plan.part(name)
     good = pc.equal(rows["status"], "ok")
     rows, items = rows.filter(good), items.filter(good)
     for begin in range(0, len(rows), _SLICE):

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from schemas.arrow import from_table
-from schemas.work import WorkItem
 from tasks.known import Known, since
 from tasks.lease import ActorSetup, Assignment
 from tasks.ledger import Ledger
+from tasks.plan_items import work_items
 from tasks.planning import Plan
 from tasks.progress import OnProgress, Progress
 from tasks.versions import device_class
@@ -76,7 +75,7 @@ def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
         standing = known.standing[here]
         for begin in range(0, len(left), _SOME):
             places = left[begin : begin + _SOME]
-            items = from_table(part.take(pa.array(places)), WorkItem)
+            items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
                 yield Assignment(item, adopt=bool(standing[place]), part=name)
 

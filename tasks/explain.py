@@ -10,7 +10,7 @@ import torch
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from schemas.work import WorkItem
+from schemas.work import WorkItem, path_segment
 from stylegallery import images
 from stylegallery.regions import RegionMap
 from stylegallery.routing import routing_json
@@ -18,6 +18,7 @@ from stylegallery.types import Picture
 from stylegallery.visualize import match_panel
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError
+from tasks.plan_items import RunPlan
 from tasks.run_files import RunFiles
 from tasks.thumbnails import NotAnImage, read_labels
 
@@ -61,6 +62,7 @@ def explain(
         StorageError: something cannot be read.
     """
     files, found = RunFiles(storage.absolute(output), run_id), 0
+    run_plan = RunPlan(files)
     for name, part in tables.read_parts(files.results, ItemResult):
         wanted = pc.and_(
             pc.and_(pc.equal(part["product_id"], product_id), pc.equal(part["view"], view)),
@@ -71,9 +73,9 @@ def explain(
         places = pa.array(pc.indices_nonzero(wanted))
         if not len(places):
             continue
-        planned = tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+        planned = run_plan.part(name)
         rows = from_table(part.take(places), ItemResult)
-        items = from_table(planned.take(places), WorkItem)
+        items = run_plan.items(planned.take(places))
         for row, item in zip(rows, items, strict=True):
             found += 1
             yield _explain(files.output, row, item)
@@ -94,12 +96,12 @@ def _explain(output: str, row: ItemResult, item: WorkItem) -> Explanation:
     names = [style.style_id for style in item.styles]
     match_panel(content, styles, row.matches, names).save(panel, "PNG")
     return Explanation(
-        f"{row.gallery_id}/{row.product_id}/{row.view}",
+        "/".join(map(path_segment, (row.gallery_id, row.product_id, row.view))),
         {
             "matches.png": panel.getvalue(),
             "routing.json": routing_json(row.matches).encode(),
             "regions-content.png": data["content"],
-            **{f"regions-style-{name}.png": data[name] for name in names},
+            **{f"regions-style-{path_segment(name)}.png": data[name] for name in names},
         },
     )
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from schemas.arrow import from_table
 from schemas.run import RestyleSpec, RunRecord, RunSummary
-from schemas.work import WorkItem
+from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
 from tasks.errors import RecordError
@@ -18,6 +18,7 @@ from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
 from tasks.success_mark import write_mark
+from tasks.warned import first, is_warned, sentences
 
 
 def write_results(plan: Plan) -> RunSummary:
@@ -36,17 +37,23 @@ def write_results(plan: Plan) -> RunSummary:
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
     counts: Counter[str] = Counter()
-    failed: list[WorkItem] = []
-    add_finished(plan.spec.output, _write_parts(plan, result_parts(plan, *known), counts, failed))
+    failed: list[PlannedItem] = []
+    warnings: set[str] = set()
+    parts = result_parts(plan, *known)
+    add_finished(plan.spec.output, _write_parts(plan, parts, counts, failed, warnings))
     if failed:
         storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
     else:
         storage.delete(plan.files.retry)
-    return RunSummary.model_validate(counts)
+    return RunSummary.model_validate({**counts, "warnings": first(warnings)})
 
 
 def _write_parts(
-    plan: Plan, parts: Iterable[Part], counts: Counter[str], failed: list[WorkItem]
+    plan: Plan,
+    parts: Iterable[Part],
+    counts: Counter[str],
+    failed: list[PlannedItem],
+    warnings: set[str],
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
     for part in parts:
@@ -55,14 +62,16 @@ def _write_parts(
             storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())
         )
         counts.update(_counts(part))
-        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), WorkItem)
+        warnings |= sentences(part.rows)
+        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
 
 
 def _counts(part: Part) -> dict[str, int]:
     ended = {status: part.ended(status) for status in ("ok", "rejected", "failed")}
     reused = part.rows["reused"].to_numpy() & ended["ok"]
-    return {name: int(mask.sum()) for name, mask in {**ended, "reused": reused}.items()}
+    masks = {**ended, "reused": reused, "warned": is_warned(part.rows)}
+    return {name: int(mask.sum()) for name, mask in masks.items()}
 
 
 def finalize(

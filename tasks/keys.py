@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from schemas.evaluation import ItemEvaluation
 from schemas.result import ItemResult
-from schemas.work import WorkItem
+from schemas.work import PlannedItem
 
 
 class ItemKey(NamedTuple):
@@ -16,6 +16,6 @@ class ItemKey(NamedTuple):
     gallery_id: str
 
 
-def key_of(row: WorkItem | ItemResult | ItemEvaluation) -> ItemKey:
+def key_of(row: PlannedItem | ItemResult | ItemEvaluation) -> ItemKey:
     """Return the key of an item or of its row."""
     return ItemKey(row.item_id, row.product_id, row.view, row.gallery_id)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from schemas.work import asset_name
+from schemas.work import asset_key
 from tasks import storage
 from tasks.catalog_table import read_finished
 from tasks.ledger import read_ledger
-from tasks.plan_items import PlanItems
-from tasks.row_index import FAILED, OK, STATUSES, RowIndex, hashes
+from tasks.plan_items import PlanItems, has_problem
+from tasks.row_index import FAILED, OK, REJECTED, STATUSES, RowIndex, hashes
 from tasks.run_files import RunFiles
 
 Mask = NDArray[np.bool_]
@@ -78,7 +78,9 @@ def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = 
         other = (found != OK) & (theirs >= 0)
         found = np.where(other, OK, found)
         rows = found > 0
-        if sizes is not None:
+        if has_problem(part):
+            found, other = np.full(len(part), REJECTED), np.zeros(len(part), bool)
+        elif sizes is not None:
             wanted = np.where(other, _at(finished, theirs), _at(own, mine))
             found = np.where((found != OK) | (wanted == sizes), found, 0)
         found = np.where(found != FAILED, found, 0)
@@ -124,16 +126,17 @@ def _with_sizes(
     """Yield the parts of a plan and, if wanted, the bytes of each item's asset, -1 for none."""
     listed, sizes = "", dict[str, int]()
     for _, part in items.parts():
-        if not wanted:
+        if not wanted or has_problem(part):
             yield part, None
             continue
-        gallery_id = part["gallery_id"][0].as_py()
-        if gallery_id != listed:
-            sizes = storage.list_files(storage.join(output, f"assets/{gallery_id}"))
-            listed = gallery_id
-        columns = ("product_id", "view", "item_id", "image_format")
+        columns = ("gallery_id", "product_id", "view", "item_id", "image_format")
         rows = zip(*(part[name].to_pylist() for name in columns), strict=True)
-        yield part, np.array([sizes.get(asset_name(*row), -1) for row in rows])
+        keys = [asset_key(*row) for row in rows]
+        folder = "/".join(keys[0].split("/")[:2])
+        if folder != listed:
+            sizes = storage.list_files(storage.join(output, folder))
+            listed = folder
+        yield part, np.array([sizes.get(key.removeprefix(f"{folder}/"), -1) for key in keys])
 
 
 def _some(index: RowIndex, places: NDArray[np.int64]) -> list[ItemResult]:

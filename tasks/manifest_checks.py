@@ -1,19 +1,24 @@
 """The rules of a manifest: each broken one becomes a sentence with column, row and remedy."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
+from schemas.work import path_segment
 from stylegallery.wording import one_line, shown
 from tasks import storage
 from tasks.errors import ManifestError, StorageError
-from tasks.manifest_values import as_texts, unfolded_bytes, values_of
+from tasks.manifest_rows import Rows
+from tasks.manifest_values import Unusable, can_hold, column_texts, column_values, row_bytes
 
 R = TypeVar("R", bound=Row)
 
@@ -23,9 +28,34 @@ MAX_COLUMNS = 1000
 MAX_URI = 4096
 MAX_TERMS = 2000
 """Most characters of a licence or attribution, which every picture carries."""
-MAX_BATCH_BYTES = 2**29
-"""Most bytes of text in the rows that are held at a time."""
+MAX_ROW_TEXT = 2**20
+"""Most characters of the further columns of a row, which each of its results carries."""
+_PIECE_BYTES = 2**25
+"""Most bytes of the rows that are turned into Python values at a time."""
+_OTHERS = defaultdict(str, product_id="gallery_id", gallery_id="product_id", style_id="product_id")
+"""Columns of the other manifest that are there when the two are swapped."""
 _TERMS = ("license", "attribution")
+
+
+@dataclass(frozen=True)
+class CheckedRow(Generic[R]):
+    """A row of a manifest and whether it can be used.
+
+    Attributes:
+        uri: The file that holds it.
+        number: Its number in that file, from 1.
+        values: Its cells in the model's columns, as found.
+        extra: Its further columns as text.
+        row: The validated row with absolute URIs; None when there is a problem.
+        problem: The first rule that it breaks, if any.
+    """
+
+    uri: str
+    number: int
+    values: dict[str, Any]
+    extra: dict[str, str]
+    row: R | None
+    problem: ManifestError | None
 
 
 def check_count(uri: str, columns: int) -> None:
@@ -37,6 +67,23 @@ def check_count(uri: str, columns: int) -> None:
     if columns > MAX_COLUMNS:
         rule = f"has {columns} columns; leave out some, a manifest has at most {MAX_COLUMNS}"
         raise ManifestError(uri, None, None, rule)
+
+
+def field_names(names: Sequence[str], model: type[Row]) -> list[str]:
+    """Return column names with those of the model's fields in place of other spellings of them.
+
+    Spreadsheets and databases write ` image_uri`, `Image URI` or `IMAGE_URI`. A column that has
+    the field's exact name comes before such a one.
+    """
+    return [
+        name if name in model.model_fields or (field := _field(name, model)) in names else field
+        for name in names
+    ]
+
+
+def _field(name: str, model: type[Row]) -> str:
+    plain = re.sub(r"[\s-]+", "_", name.strip()).casefold()
+    return plain if plain in model.model_fields else name
 
 
 def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
@@ -55,97 +102,104 @@ def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
     for name, info in model.model_fields.items():
         if name not in counts:
             if info.is_required():
+                if _OTHERS[name] in counts:
+                    rule = f"is missing, but {_OTHERS[name]} is there: are --catalog and "
+                    raise ManifestError(uri, name, None, f"{rule}--galleries swapped?")
                 known = one_line(", ".join(found.names[:12]), 200) or "none"
                 raise ManifestError(uri, name, None, f"is missing (columns there: {known}); add it")
-        elif not _holds(wanted.field(name).type, found.field(name).type):
+        elif not can_hold(wanted.field(name).type, found.field(name).type):
             have, want = one_line(str(found.field(name).type), 80), wanted.field(name).type
             raise ManifestError(uri, name, None, f"has type {have} but must be {want}; convert it")
 
 
-def checked_rows(
-    uri: str, batches: Iterable[pa.RecordBatch], model: type[R]
-) -> Iterator[tuple[int, R, dict[str, str]]]:
-    """Yield number (from 1), validated row and further columns as text, URIs made absolute.
+def checked_rows(uri: str, source: Iterable[Rows], model: type[R]) -> Iterator[CheckedRow[R]]:
+    """Yield the rows of a manifest, each checked by itself; blank ones are left out.
 
-    Raises:
-        ManifestError: a row breaks the model.
+    Args:
+        uri: The manifest, where relative URIs start.
+        source: Its rows, from one file or several.
+        model: What a row should be.
     """
-    number = 0
     required = {name for name, info in model.model_fields.items() if info.is_required()}
     resolve = storage.resolver(uri)
-    for batch in batches:
-        known, extra = _split(uri, batch, model, number)
-        for values, more in zip(known, extra, strict=True):
-            number += 1
-            yield number, _row(uri, number, values, model, required, resolve), more
+    for rows in source:
+        for piece in _pieces(rows):
+            known, extra = _split(piece.batch, model)
+            for number, values, more in zip(piece.numbers, known, extra, strict=True):
+                if _is_blank(values) and _is_blank(more):
+                    continue
+                try:
+                    _check_extra(piece.uri, number, more)
+                    row = _row(piece.uri, number, values, model, required, resolve)
+                    yield CheckedRow(piece.uri, number, values, more, row, None)
+                except ManifestError as problem:
+                    usable = {n: text for n, text in more.items() if isinstance(text, str)}
+                    yield CheckedRow(piece.uri, number, values, usable, None, problem)
 
 
 class Unique:
-    """Refuses the second row with the same key."""
+    """Knows the keys of the rows before, to find the second row with the same key."""
 
-    def __init__(self, uri: str, column: str) -> None:
-        self._uri, self._column = uri, column
-        self._seen: dict[tuple[str, ...], int] = {}
+    def __init__(self, column: str) -> None:
+        self._column = column
+        self._seen: dict[tuple[str, ...], tuple[str, int]] = {}
 
-    def check(self, number: int, *key: str) -> None:
-        """Note the key of row `number`.
+    def problem(self, uri: str, number: int, *key: str) -> ManifestError | None:
+        """Note the key of a row, and tell whether an earlier row has it."""
+        if key not in self._seen:
+            self._seen[key] = uri, number
+            return None
+        place, first = self._seen[key]
+        where = f"row {first}" if place == uri else f"row {first} of {place}"
+        text = " / ".join(map(shown, key))
+        rule = f"{text} is already in {where}; make it unique or remove one of the rows"
+        return ManifestError(uri, self._column, number, rule)
 
-        Raises:
-            ManifestError: an earlier row has the same key.
-        """
-        first = self._seen.setdefault(key, number)
-        if first != number:
-            text = " / ".join(map(shown, key))
-            rule = f"{text} is already in row {first}; make it unique or remove one of the rows"
-            raise ManifestError(self._uri, self._column, number, rule)
 
-
-def _holds(want: pa.DataType, have: pa.DataType) -> bool:
-    kinds = pa.types
-    if kinds.is_null(have):
-        return True
-    if kinds.is_string(want):
-        if kinds.is_dictionary(have):
-            have = have.value_type
-        return bool(kinds.is_string(have) or kinds.is_large_string(have))
-    if kinds.is_list(want):
-        nested = kinds.is_list(have) or kinds.is_large_list(have)
-        return bool(nested and _holds(want.value_type, have.value_type))
-    if kinds.is_integer(want):
-        return bool(kinds.is_integer(have))
-    if kinds.is_floating(want):
-        return bool(kinds.is_integer(have) or kinds.is_floating(have) or kinds.is_decimal(have))
-    return bool(kinds.is_date(have))
+def _pieces(rows: Rows) -> Iterator[Rows]:
+    """Cut rows so that their values, each with its own copy of a text, fit into the memory."""
+    batch = rows.batch
+    sizes = sum(map(row_bytes, batch.columns), np.zeros(len(batch), np.int64))
+    ends = np.cumsum(sizes)
+    begin = 0
+    while begin < len(batch):
+        before = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + _PIECE_BYTES, "right")))
+        yield Rows(rows.uri, rows.numbers[begin:end], batch.slice(begin, end - begin))
+        begin = end
 
 
 def _split(
-    uri: str, batch: pa.RecordBatch, model: type[Row], before: int
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    batch: pa.RecordBatch, model: type[Row]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the model's values and the further ones as text, row by row."""
-    _check_size(uri, batch, before)
     wanted = arrow_schema(model)
     known: list[dict[str, Any]] = [{} for _ in range(len(batch))]
-    extra: list[dict[str, str]] = [{} for _ in range(len(batch))]
+    extra: list[dict[str, Any]] = [{} for _ in range(len(batch))]
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name in model.model_fields:
-            values = values_of(uri, name, column, before, wanted.field(name).type)
+            values = column_values(column, wanted.field(name).type)
             for row, value in zip(known, values, strict=True):
                 row[name] = value
         else:
-            for texts, text in zip(extra, as_texts(uri, name, column, before), strict=True):
+            for texts, text in zip(extra, column_texts(column), strict=True):
                 if text is not None:
                     texts[name] = text
     return known, extra
 
 
-def _check_size(uri: str, batch: pa.RecordBatch, before: int) -> None:
-    """Refuse rows that would not fit into the memory once each has its own texts."""
-    sizes = dict(zip(batch.schema.names, map(unfolded_bytes, batch.columns), strict=True))
-    if sum(sizes.values()) > MAX_BATCH_BYTES:
-        largest = one_line(max(sizes, key=sizes.__getitem__), 80)
-        rule = f"holds too much in the rows from {before + 1} on, more than "
-        rule += f"{MAX_BATCH_BYTES // len(batch)} bytes in each; shorten it, or leave it out"
-        raise ManifestError(uri, largest, None, rule)
+def _is_blank(values: dict[str, Any]) -> bool:
+    return all(value is None or (isinstance(value, str) and not value) for value in values.values())
+
+
+def _check_extra(uri: str, number: int, extra: dict[str, Any]) -> None:
+    for name, text in extra.items():
+        if isinstance(text, Unusable):
+            raise ManifestError(uri, one_line(name, 80), number, text.rule)
+    if sum(map(len, extra.values())) > MAX_ROW_TEXT:
+        largest = one_line(max(extra, key=lambda name: len(extra[name])), 80)
+        rule = f"and others hold more than {MAX_ROW_TEXT} characters; shorten them, or leave "
+        raise ManifestError(uri, largest, number, f"{rule}columns out")
 
 
 def _row(
@@ -158,6 +212,8 @@ def _row(
 ) -> R:
     given = {}
     for name, value in values.items():
+        if isinstance(value, Unusable):
+            raise ManifestError(uri, name, number, value.rule)
         if value is None and name in required:
             raise ManifestError(uri, name, number, "is empty (null); give it a value")
         # An empty text in an optional column is how CSV and spreadsheets write "nothing".
@@ -181,7 +237,8 @@ def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[st
             return resolve(value)
         except StorageError as error:
             raise ManifestError(uri, name, number, one_line(str(error), 800)) from error
-    if (name.endswith("_id") or name == "view") and len(value.encode()) > MAX_ID_BYTES:
+    is_id = name.endswith("_id") or name == "view"
+    if is_id and len(path_segment(value).encode()) > MAX_ID_BYTES:
         rule = f"is longer than {MAX_ID_BYTES} bytes, too long for a file name; shorten it"
         raise ManifestError(uri, name, number, rule)
     if name in _TERMS:
@@ -199,8 +256,8 @@ def _sentence(error: ErrorDetails) -> str:
             return "is empty; give it a value"
         case "string_pattern_mismatch":
             return (
-                f"{value} becomes a folder or file name, so it may hold no slash, backslash or "
-                "control character and not only dots; rename it"
+                f"{value} becomes a folder or file name, so it may hold no control character and "
+                "not only dots; rename it"
             )
         case "string_type":
             return "holds an empty value (null) in its list; remove it"

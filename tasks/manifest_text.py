@@ -1,11 +1,15 @@
-"""CSV and JSON Lines read into the typed values that a manifest's columns hold."""
+"""CSV and JSON read into a table with a manifest's columns.
+
+What is wrong with single values is left in the table, as the text that it was, for
+:mod:`tasks.manifest_checks` to find. What cannot be kept in a table is refused here.
+"""
 
 import csv
 import io
 import json
-from collections import Counter
+import re
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,23 +19,69 @@ from schemas.base import Row
 from stylegallery.wording import one_line, shown
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError, StorageError
+from tasks.manifest_checks import check_columns, check_count, field_names
+from tasks.manifest_values import convert
 
-LIST_SEPARATOR = ";"
-"""Between the galleries of one CSV cell."""
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 MAX_BYTES = 2**28
 """Largest text that is read; in memory it takes many times as much."""
-_URIS = ("image_uri", "mask_uri", "protect_uri", "routing_uri")
-_INT64 = range(-(2**63), 2**63)
+_JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+_DELIMITERS = ",;\t|"
+_HEAD = 2**16
+"""Characters in which a header is looked for."""
+_MOST_NAMED = 20
+_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+\s*")
+_SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
+_BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
-Lines = Iterator[tuple[int, dict[str, Any]]]
+Records = list[dict[str, Any]]
 
 
-def read_records(src: str, model: type[Row]) -> list[dict[str, Any]]:
-    """Read a .csv or .jsonl file; URIs are made absolute, further columns become text.
+@dataclass(frozen=True)
+class TextTable:
+    """What a text file holds.
+
+    Attributes:
+        table: Its rows, but for blank ones; URIs are absolute where they can be.
+        numbers: The number of each among all rows of the file, from 1.
+    """
+
+    table: pa.Table
+    numbers: list[int]
+
+
+class _Complaints:
+    """Rows that no table can hold, gathered to be named in one sentence."""
+
+    def __init__(self, place: str) -> None:
+        self._place, self._found = place, list[tuple[int, str | None, str]]()
+
+    def add(self, number: int, column: str | None, rule: str) -> None:
+        self._found.append((number, column, rule))
+
+    def check(self) -> None:
+        """Refuse the file if there are any.
+
+        Raises:
+            ManifestError: there are; it names the first and counts up the others.
+        """
+        if not self._found:
+            return
+        (number, column, rule), *others = self._found
+        rows = [str(row) for row in dict.fromkeys(row for row, *_ in others) if row != number]
+        if rows:
+            more = len(rows) - _MOST_NAMED
+            named = ", ".join(rows[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            rule += f" (so is it with row {named})" if len(rows) == 1 else f" (also rows {named})"
+        raise ManifestError(self._place, column, number, rule)
+
+
+def read_text(src: str, model: type[Row]) -> TextTable:
+    """Read a CSV or JSON file.
 
     Raises:
-        ManifestError: it is missing, too large, not UTF-8, not of its format, or a value has the
-            wrong type.
+        ManifestError: it is missing, too large, not text, not of its format, lacks a column, or
+            has rows that no table can hold.
         StorageError: it cannot be read.
     """
     place = storage.absolute(src)
@@ -42,109 +92,224 @@ def read_records(src: str, model: type[Row]) -> list[dict[str, Any]]:
     except FileTooLarge as error:
         rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it, or write Parquet"
         raise ManifestError(place, None, None, rule) from error
-    return records_of(place, data, model)
+    return text_table(place, data, model)
 
 
-def records_of(place: str, data: bytes, model: type[Row]) -> list[dict[str, Any]]:
-    """Read the bytes of a CSV file, or of JSON Lines where the name does not end in .csv.
+def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
+    """Make a table of the bytes of a text file; its name tells JSON from CSV.
 
     Raises:
-        ManifestError: they are not UTF-8, not of the format, or a value has the wrong type.
+        ManifestError: as :func:`read_text`.
     """
+    text = _decoded(place, data)
+    complaints = _Complaints(place)
+    if place.lower().endswith(_JSON_ENDINGS):
+        records, decimal_comma = _json(place, text, complaints), False
+    else:
+        records, decimal_comma = _csv(place, text, model, complaints)
+    kept = [(number, record) for number, record in records if any(map(_is_filled, record.values()))]
+    names = list(dict.fromkeys(name for _, record in kept for name in record))
+    _check_characters(kept, complaints)
+    complaints.check()
+    if not kept:
+        raise ManifestError(place, None, None, "has no rows; add at least one")
+    check_count(place, len(names))
+    fields = field_names(names, model)
+    wanted = arrow_schema(model)
+    arrays = []
+    for name, field in zip(names, fields, strict=True):
+        cells = [record.get(name) for _, record in kept]
+        kind = wanted.field(field).type if field in wanted.names else None
+        arrays.append(_column(cells, field, kind, place, decimal_comma=decimal_comma))
+    schema = pa.schema(
+        [pa.field(name, array.type) for name, array in zip(fields, arrays, strict=True)]
+    )
+    check_columns(place, schema, model)
+    return TextTable(pa.table(arrays, schema=schema), [number for number, _ in kept])
+
+
+def _decoded(place: str, data: bytes) -> str:
+    """Return text in UTF-8, or in the UTF-16 that Excel calls "Unicode text"."""
+    encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "")
+    if not encoding:  # every other byte of Latin text in UTF-16 is zero
+        even, odd = data[:_HEAD:2].count(0), data[1:_HEAD:2].count(0)
+        halves = {"utf-16-be": even, "utf-16-le": odd}
+        likely = max(halves, key=halves.__getitem__)
+        encoding = likely if 5 * halves[likely] > min(len(data), _HEAD) else "utf-8"
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ManifestError(place, None, None, "is not UTF-8 text; save it as UTF-8") from error
-    lines = _csv(place, text) if place.lower().endswith(".csv") else _jsonl(place, text)
-    records = [_typed(place, number, values, model) for number, values in lines]
-    if not records:
-        raise ManifestError(place, None, None, "has no rows; add at least one")
-    return records
 
 
-def _csv(place: str, text: str) -> Lines:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _csv(
+    place: str, text: str, model: type[Row], complaints: _Complaints
+) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
+    """Return numbered records, and whether their numbers have a decimal comma."""
+    delimiter = ""
+    if found := _SEP_LINE.match(text):
+        delimiter, text = found.group(1), text[found.end() :]
+    delimiter = delimiter or _delimiter(text, model)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    records: list[tuple[int, dict[str, Any]]] = []
     try:
-        for name, count in Counter(reader.fieldnames or ()).items():
-            if count > 1:
+        names = _header(next((row for row in reader if any(map(_is_filled, row))), []))
+        for name in names:
+            if names.count(name) > 1:
                 rule = "is there more than once; keep one"
-                raise ManifestError(place, one_line(name, 80) or "(no name)", None, rule)
-        for number, values in enumerate(reader, 1):
-            if None in values:
-                rule = "has more cells than there are columns; put text with commas into quotes"
-                raise ManifestError(place, None, number, rule)
-            yield number, {name: value or None for name, value in values.items()}
+                raise ManifestError(place, one_line(name, 80), None, rule)
+        for number, row in enumerate(reader, 1):
+            cells = [cell.strip() for cell in row]
+            if any(cells[len(names) :]):
+                rule = "has more cells than there are columns; put text that holds "
+                complaints.add(number, None, f"{rule}{_spelt(delimiter)} into quotes")
+                continue
+            filled = dict(zip(names, cells, strict=False))
+            records.append((number, {name: cell or None for name, cell in filled.items()}))
     except csv.Error as error:
         rule = f"is no CSV file ({one_line(str(error), 120)}); correct it after line "
         raise ManifestError(place, None, None, f"{rule}{reader.line_num}") from error
+    used = {name for _, record in records for name, cell in record.items() if cell}
+    ghosts = {name for name in names if name.startswith(_UNNAMED) and name not in used}
+    if ghosts:  # columns that a spreadsheet has formatted and nobody filled
+        records = [(n, {k: v for k, v in r.items() if k not in ghosts}) for n, r in records]
+    return records, delimiter != ","
 
 
-def _jsonl(place: str, text: str) -> Lines:
+_UNNAMED = "unnamed column "
+
+
+def _header(cells: list[str]) -> list[str]:
+    return [cell.strip() or f"{_UNNAMED}{number}" for number, cell in enumerate(cells, 1)]
+
+
+def _delimiter(text: str, model: type[Row]) -> str:
+    """Return what separates the cells of the header: that which yields most of a manifest's names.
+
+    Ties go to more cells, then to the comma.
+    """
+
+    def score(delimiter: str) -> tuple[int, int]:
+        reader = csv.reader(io.StringIO(text[:_HEAD], newline=""), delimiter=delimiter)
+        try:
+            cells = next((row for row in reader if any(map(_is_filled, row))), [])
+        except csv.Error:
+            return 0, 0
+        fields = set(field_names([cell.strip() for cell in cells], model))
+        return len(fields & set(model.model_fields)), len(cells)
+
+    return max(_DELIMITERS, key=score)
+
+
+def _spelt(delimiter: str) -> str:
+    return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, shown(delimiter))
+
+
+def _json(place: str, text: str, complaints: _Complaints) -> list[tuple[int, dict[str, Any]]]:
+    """Return the numbered objects of a JSON array, of one object, or of JSON Lines."""
+    records = []
+    for number, values in _json_values(place, text, complaints):
+        if isinstance(values, dict):
+            records.append((number, values))
+        else:
+            rule = "is no JSON object such as {...}; write one object for each row"
+            complaints.add(number, None, rule)
+    return records
+
+
+def _json_values(place: str, text: str, complaints: _Complaints) -> Iterator[tuple[int, Any]]:
+    whole = text.strip()
+    if whole.startswith("[") or (whole.startswith("{\n") or whole.startswith("{\r")):
+        try:
+            values = json.loads(whole)
+        except RecursionError as error:
+            rule = "is nested too deep; write one flat object for each row"
+            raise ManifestError(place, None, 1, rule) from error
+        except ValueError as error:
+            if "\n" not in whole or whole.startswith("{"):
+                rule = f"is no JSON ({one_line(str(error), 120)}); write one object for each row"
+                raise ManifestError(place, None, 1, rule) from error
+        else:
+            yield from enumerate(values if isinstance(values, list) else [values], 1)
+            return
     filled = (line for line in text.split("\n") if line.strip())
     for number, line in enumerate(filled, 1):
         try:
-            values = json.loads(line)
-        except RecursionError as error:
-            rule = "is nested too deep; write one flat object"
-            raise ManifestError(place, None, number, rule) from error
+            yield number, json.loads(line)
+        except RecursionError:
+            complaints.add(number, None, "is nested too deep; write one flat object a line")
         except ValueError as error:
             rule = f"is no JSON ({one_line(str(error), 120)}); write one object a line"
-            raise ManifestError(place, None, number, rule) from error
-        if not isinstance(values, dict):
-            rule = "is no JSON object such as {...}; write one object a line"
-            raise ManifestError(place, None, number, rule)
-        yield number, values
+            complaints.add(number, None, rule)
 
 
-def _typed(place: str, number: int, values: dict[str, Any], model: type[Row]) -> dict[str, Any]:
-    wanted = arrow_schema(model)
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        _check_text(place, number, name, name)
-        if value is None or value == "":
-            found[name] = None
-            continue
-        kind = wanted.field(name).type if name in wanted.names else pa.string()
-        value = _value(place, number, name, value, kind)
-        for text in value if isinstance(value, list) else [value]:
-            _check_text(place, number, name, text)
-        found[name] = value
-    return found
+def _check_characters(records: list[tuple[int, dict[str, Any]]], complaints: _Complaints) -> None:
+    """Find halves of characters, which JSON can spell and no file can hold."""
+    for number, record in records:
+        for name, value in record.items():
+            for text in (name, *(value if isinstance(value, list) else (value,))):
+                if isinstance(text, str) and not _is_encodable(text):
+                    rule = f"{shown(text)} holds half of a character; correct it"
+                    complaints.add(number, one_line(name, 80), rule)
 
 
-def _check_text(place: str, number: int, name: str, value: Any) -> None:
-    """Refuse half of a character, which JSON can spell and no file can hold."""
-    if not isinstance(value, str):
-        return
+def _is_encodable(text: str) -> bool:
     try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        rule = f"{shown(value)} holds half of a character; correct it"
-        raise ManifestError(place, one_line(name, 80), number, rule) from error
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _value(place: str, number: int, name: str, value: Any, kind: pa.DataType) -> Any:
+def _column(
+    cells: list[Any], name: str, kind: pa.DataType | None, place: str, *, decimal_comma: bool
+) -> pa.Array:
+    """Return cells in a manifest's type; all of them as text where one is not of that type."""
+    if kind is None:
+        return pa.array([_text(cell) for cell in cells], pa.string())
+    if pa.types.is_floating(kind) and decimal_comma:
+        cells = [_with_point(cell) for cell in cells]
     try:
-        if pa.types.is_list(kind):
-            items = value.split(LIST_SEPARATOR) if isinstance(value, str) else list(value)
-            return [str(item).strip() for item in items if str(item).strip()] or None
-        if pa.types.is_integer(kind):
-            return _integer(value)
-        if pa.types.is_floating(kind):
-            return float(value)
-        if pa.types.is_date(kind):
-            return date.fromisoformat(value)
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        return storage.resolve(text, place) if name in _URIS else text
-    except StorageError as error:
-        raise ManifestError(place, name, number, one_line(str(error), 800)) from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        rule = f"{shown(value)} is no {kind}; correct it"
-        raise ManifestError(place, one_line(name, 80), number, rule) from error
+        if pa.types.is_string(kind):
+            texts = [_identifier(cell) for cell in cells]
+            return pa.array(_resolved(texts, place) if name.endswith("_uri") else texts, kind)
+        return pa.array([convert(cell if _is_filled(cell) else None, kind) for cell in cells], kind)
+    except (ValueError, OverflowError, pa.ArrowException):
+        return pa.array([_text(cell) for cell in cells], pa.string())
 
 
-def _integer(value: Any) -> int:
-    number = int(value)
-    if number not in _INT64 or (isinstance(value, float) and number != value):
-        raise ValueError("no whole number of 64 bits")
-    return number
+def _with_point(cell: Any) -> Any:
+    found = isinstance(cell, str) and _COMMA_NUMBER.fullmatch(cell)
+    return cell.replace(",", ".") if found else cell
+
+
+def _resolved(texts: list[str | None], place: str) -> list[str | None]:
+    return [_absolute(text, place) if text else None for text in texts]
+
+
+def _absolute(text: str, place: str) -> str:
+    try:
+        return storage.resolve(text, place)
+    except StorageError:
+        return text  # refused, and told why, with its row
+
+
+def _identifier(cell: Any) -> str | None:
+    """Return an id or a path as text: a number as 12, where JSON writes 12.0."""
+    is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
+    return convert(cell, pa.string()) if is_number else _text(cell)
+
+
+def _text(cell: Any) -> str | None:
+    if not _is_filled(cell):
+        return None
+    if isinstance(cell, str):
+        return cell
+    try:
+        return json.dumps(cell, ensure_ascii=False, sort_keys=True)
+    except (ValueError, RecursionError):
+        return shown(cell)
+
+
+def _is_filled(cell: Any) -> bool:
+    return cell is not None and (not isinstance(cell, str) or bool(cell.strip()))

@@ -1,118 +1,247 @@
-"""Manifests in: the catalog and the style galleries, read, checked and made absolute."""
+"""Manifests in: the catalog and the style galleries, read, checked and made absolute.
+
+A row that cannot be used is not left out: its items are rejected with the rule that it breaks. What
+concerns a whole table, or all of its rows, is refused.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
-import pyarrow as pa
-
-from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
-from stylegallery.wording import shown
+from schemas.work import rejected_item_id
+from stylegallery.wording import one_line, shown
 from tasks import storage
-from tasks.errors import FileMissing, FileTooLarge, ManifestError
-from tasks.manifest_checks import Unique, checked_rows
-from tasks.manifest_parquet import MAX_BYTES, batches_of
+from tasks.errors import ManifestError
+from tasks.manifest_checks import CheckedRow, Unique, checked_rows
+from tasks.manifest_folder import read_manifest
+from tasks.manifest_rows import Rows
+from tasks.manifest_values import Unusable
 
-__all__ = ["Galleries", "ManifestError", "Photo", "read_catalog", "read_galleries"]
+__all__ = ["Galleries", "Gallery", "ManifestError", "Photo", "read_catalog", "read_galleries"]
 
-Galleries = dict[str, list[GalleryRow]]
-"""gallery_id to its references in order of style_id."""
-
-TOO_LARGE = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several"
-_MOST_NAMED = 20
+MAX_NAMED = 20
+"""Most rows, galleries or references that a message names."""
 _MOST_CHARS = 200
+_LABEL = 128
+_NO_ROWS = "has no rows; add at least one"
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One catalog row: its number from 1, the row with absolute URIs, further columns as text."""
+    """One catalog row.
+
+    Attributes:
+        number: Which row of the catalog it is, from 1.
+        row: The row with absolute URIs; with a problem, what of it can be shown.
+        extra: Further columns as text.
+        uri: The file that holds the row.
+        file_row: Its number in that file, from 1.
+        problem: Why it cannot be used, if so.
+        digest: With a problem, a hash of the row as it stands in the catalog.
+    """
 
     number: int
     row: CatalogRow
     extra: dict[str, str]
+    uri: str = ""
+    file_row: int = 0
+    problem: ManifestError | None = None
+    digest: str = ""
 
 
-def read_catalog(uri: str) -> Iterator[Photo]:
+@dataclass
+class Gallery:
+    """The references of a gallery.
+
+    Attributes:
+        rows: Those that can be used, in order of style_id.
+        problems: Rows that cannot be used. With any, the gallery cannot be used: without one of
+            its references its style would be another.
+    """
+
+    rows: list[GalleryRow] = field(default_factory=list)
+    problems: list[ManifestError] = field(default_factory=list)
+
+    @property
+    def problem(self) -> ManifestError | None:
+        """Why the gallery cannot be used, if so."""
+        return self.problems[0] if self.problems else None
+
+
+Galleries = dict[str, Gallery]
+"""By gallery_id, in its order."""
+
+
+def read_catalog(uri: str, *, strict: bool = False) -> Iterator[Photo]:
     """Read and check a catalog, row by row: it may be larger than the memory.
 
+    Args:
+        uri: A Parquet file or a folder of them.
+        strict: Refuse the catalog when a row cannot be used.
+
     Raises:
-        ManifestError: it is missing, no Parquet, or breaks a rule; see the message.
+        ManifestError: it is missing, no Parquet, breaks a rule as a whole, or has no row that can
+            be used; see the message.
         StorageError: it cannot be read.
     """
-    return catalog_of(storage.absolute(uri), _batches(uri, CatalogRow))
+    place = storage.absolute(uri)
+    return catalog_of(place, read_manifest(place, CatalogRow), strict=strict)
 
 
-def catalog_of(uri: str, batches: Iterable[pa.RecordBatch]) -> Iterator[Photo]:
+def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
     """Check the rows of a catalog; relative URIs resolve against `uri`.
 
     Raises:
-        ManifestError: a row breaks a rule.
+        ManifestError: it has no row that can be used or, if strict, one that cannot.
     """
-    keys = Unique(uri, "product_id")
-    for number, row, extra in checked_rows(uri, batches, CatalogRow):
-        keys.check(number, row.product_id, row.view)
-        if row.galleries is not None and not row.galleries:
-            rule = "is an empty list; name galleries, or leave it empty (null) for all"
-            raise ManifestError(uri, "galleries", number, rule)
-        yield Photo(number, row, extra)
+    keys, count, usable = Unique("product_id"), 0, 0
+    first: ManifestError | None = None
+    for count, checked in enumerate(checked_rows(uri, source, CatalogRow), 1):
+        problem = checked.problem or _catalog_problem(checked, keys)
+        if problem is None and checked.row is not None:
+            usable += 1
+            yield Photo(count, checked.row, checked.extra, checked.uri, checked.number)
+        elif problem is not None:
+            first = first or problem
+            if strict:
+                raise problem
+            yield _unusable(count, checked, problem)
+    _check_usable(uri, count, usable, first)
 
 
-def read_galleries(uris: Sequence[str], only: Sequence[str] = ()) -> Galleries:
+def _catalog_problem(checked: CheckedRow[CatalogRow], keys: Unique) -> ManifestError | None:
+    row = checked.row
+    if row is None:
+        return None
+    if row.galleries is not None and not row.galleries:
+        rule = "is an empty list; name galleries, or leave it empty (null) for all"
+        return ManifestError(checked.uri, "galleries", checked.number, rule)
+    return keys.problem(checked.uri, checked.number, row.product_id, row.view)
+
+
+def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestError) -> Photo:
+    values = {name: _as_text(value) for name, value in checked.values.items()}
+    named = checked.values.get("galleries")
+    galleries = [name for name in named if name] if isinstance(named, list) else []
+    row = CatalogRow.model_construct(
+        product_id=_label(checked.values.get("product_id")) or f"row-{number}",
+        view=_label(checked.values.get("view")) or "main",
+        image_uri=one_line(values.get("image_uri") or "", 500),
+        galleries=galleries or None,
+    )
+    digest = rejected_item_id(number, values, checked.extra)
+    return Photo(number, row, checked.extra, checked.uri, checked.number, problem, digest)
+
+
+def _label(value: Any) -> str:
+    """Return an id that breaks a rule as it stands in results."""
+    text = _as_text(value) or ""
+    return one_line(text, _LABEL).strip() if text.strip(". ") else shown(text) if text else ""
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return value.text if isinstance(value, Unusable) else str(value)
+
+
+def _check_usable(uri: str, count: int, usable: int, first: ManifestError | None) -> None:
+    """Refuse a manifest without rows, or without one that can be used.
+
+    Raises:
+        ManifestError: it is such a one.
+    """
+    if not count:
+        raise ManifestError(uri, None, None, _NO_ROWS)
+    if first and not usable:
+        more = f" (none of the {count} rows can be used)" if count > 1 else ""
+        raise ManifestError(first.uri, first.column, first.row, first.rule + more)
+
+
+def read_galleries(
+    uris: Sequence[str], only: Sequence[str] = (), *, strict: bool = False
+) -> Galleries:
     """Read and check gallery manifests; a gallery may be spread over several.
 
     Args:
-        uris: The manifests.
+        uris: The manifests, each a Parquet file or a folder of them.
         only: Ids of the galleries to keep; empty keeps all.
+        strict: Refuse them when a row cannot be used.
 
     Raises:
-        ManifestError: one is missing, no Parquet, breaks a rule, or lacks a gallery of `only`.
+        ManifestError: one is missing, no Parquet, breaks a rule as a whole, lacks a gallery of
+            `only`, or there is none that can be used.
         StorageError: one cannot be read.
     """
     found: Galleries = {}
-    known = set[tuple[str, str]]()
+    keys = Unique("style_id")
     for uri in uris:
-        rows = galleries_of(storage.absolute(uri), _batches(uri, GalleryRow))
-        for row in rows:
-            gallery = found.setdefault(row.gallery_id, [])
-            if (row.gallery_id, row.style_id) in known:
-                rule = f"{shown(row.style_id)} of gallery {shown(row.gallery_id)} is in two"
-                rule += " manifests"
-                raise ManifestError(uri, "style_id", None, f"{rule}; remove it from one")
-            known.add((row.gallery_id, row.style_id))
-            gallery.append(row)
-    ordered = {name: sorted(found[name], key=lambda r: r.style_id) for name in sorted(found)}
+        place = storage.absolute(uri)
+        _add_galleries(found, keys, place, read_manifest(place, GalleryRow), strict=strict)
+    for gallery in found.values():
+        gallery.rows.sort(key=lambda row: row.style_id)
+    ordered = {name: found[name] for name in sorted(found)}
     return select(ordered, only, ", ".join(uris))
 
 
-def galleries_of(uri: str, batches: Iterable[pa.RecordBatch]) -> list[GalleryRow]:
+def galleries_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
     """Check the rows of one gallery manifest; relative URIs resolve against `uri`.
 
     Raises:
-        ManifestError: a row breaks a rule.
+        ManifestError: it has no gallery that can be used, a row that belongs to no gallery or, if
+            strict, one that cannot be used.
     """
-    keys = Unique(uri, "style_id")
-    rows = []
-    for number, row, _ in checked_rows(uri, batches, GalleryRow):
-        keys.check(number, row.gallery_id, row.style_id)
-        rows.append(row)
-    return rows
+    found: Galleries = {}
+    _add_galleries(found, Unique("style_id"), uri, source, strict=strict)
+    return select(found, (), uri)
+
+
+def _add_galleries(
+    found: Galleries, keys: Unique, uri: str, source: Iterable[Rows], *, strict: bool
+) -> None:
+    empty = True
+    for checked in checked_rows(uri, source, GalleryRow):
+        empty = False
+        row, problem = checked.row, checked.problem
+        if row is not None:
+            problem = keys.problem(checked.uri, checked.number, row.gallery_id, row.style_id)
+        name = row.gallery_id if row else _label(checked.values.get("gallery_id"))
+        if problem is not None and (strict or not name):
+            raise problem  # a reference that may belong to any gallery leaves all in doubt
+        gallery = found.setdefault(name, Gallery())
+        if problem is not None:
+            gallery.problems.append(problem)
+        elif row is not None:
+            gallery.rows.append(row)
+    if empty:
+        raise ManifestError(uri, None, None, _NO_ROWS)
 
 
 def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     """Keep the galleries named in `only`, or all when it is empty.
 
     Raises:
-        ManifestError: a name in `only` is no gallery.
+        ManifestError: a name in `only` is no gallery, or none of them can be used.
     """
     for name in only:
         if name not in galleries:
             rule = f"has no gallery {shown(name)} (there: {_some(galleries)}); correct `only`"
             raise ManifestError(source, "gallery_id", None, rule)
-    return {name: rows for name, rows in galleries.items() if not only or name in only}
+    kept = {name: found for name, found in galleries.items() if not only or name in only}
+    problems = [gallery.problem for gallery in kept.values() if gallery.problem]
+    if problems and len(problems) == len(kept):
+        raise problems[0]
+    return kept
 
 
-def check_routes(uri: str, photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
+def gallery_problems(galleries: Galleries) -> list[ManifestError]:
+    """Return the problems of all galleries."""
+    return [problem for gallery in galleries.values() for problem in gallery.problems]
+
+
+def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
     """Pass the photos of a catalog on, as long as they name galleries that exist.
 
     Raises:
@@ -121,10 +250,15 @@ def check_routes(uri: str, photos: Iterable[Photo], galleries: Galleries) -> Ite
     for photo in photos:
         for name in photo.row.galleries or ():
             if name not in galleries:
-                rule = f"names gallery {shown(name)}, which no gallery manifest has"
-                rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
-                raise ManifestError(uri, "galleries", photo.number, rule)
+                raise unknown_gallery(photo, name, galleries)
         yield photo
+
+
+def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
+    """Return what is wrong with a photo that names a gallery which is in no manifest."""
+    rule = f"names gallery {shown(name)}, which no gallery manifest has"
+    rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
+    return ManifestError(photo.uri, "galleries", photo.file_row, rule)
 
 
 def check_licenses(galleries: Galleries, source: str, today: date) -> None:
@@ -134,8 +268,8 @@ def check_licenses(galleries: Galleries, source: str, today: date) -> None:
         ManifestError: there are some; lists them.
     """
     offenders = []
-    for gallery_id, rows in galleries.items():
-        for row in rows:
+    for gallery_id, gallery in galleries.items():
+        for row in gallery.rows:
             name = f"{gallery_id}/{row.style_id}"
             if not (row.license or "").strip():
                 offenders.append(f"{name} (no licence)")
@@ -149,22 +283,9 @@ def check_licenses(galleries: Galleries, source: str, today: date) -> None:
 
 def _some(names: Iterable[str]) -> str:
     listed, named = list(names), list[str]()
-    for name in listed[:_MOST_NAMED]:
+    for name in listed[:MAX_NAMED]:
         if named and sum(map(len, named)) + len(name) > _MOST_CHARS:
             break
         named.append(name)
     more = len(listed) - len(named)
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def _batches(uri: str, model: type[Row]) -> Iterable[pa.RecordBatch]:
-    """Open a manifest and check its columns now; its rows are read when they are asked for."""
-    place = storage.absolute(uri)
-    try:
-        data = storage.read_bytes(place, MAX_BYTES)
-    except FileMissing as error:
-        rule = "not found; give one Parquet file (`stylegallery manifest` makes it from a folder, "
-        raise ManifestError(place, None, None, rule + "CSV or JSON Lines)") from error
-    except FileTooLarge as error:
-        raise ManifestError(place, None, None, TOO_LARGE) from error
-    return batches_of(place, data, model)

@@ -5,8 +5,7 @@ Planning writes nothing and imports neither torch nor Ray, so that `plan` answer
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -78,23 +77,16 @@ def plan(spec: RestyleSpec) -> Plan:
         check_available(spec.engine)
     fingerprint = engine_fingerprint(spec.engine, device_class(spec))
     source = ", ".join(spec.galleries)
-    catalog = manifests.read_catalog(spec.catalog)
-    every = manifests.read_galleries(spec.galleries)
+    catalog = manifests.read_catalog(spec.catalog, strict=spec.strict)
+    every = manifests.read_galleries(spec.galleries, strict=spec.strict)
     galleries = manifests.select(every, spec.only, source)
     if spec.require_license:
         manifests.check_licenses(galleries, source, datetime.now(UTC).date())
-    items, products = PlanItems(list(galleries)), 0
-
-    def photos() -> Iterator[manifests.Photo]:
-        nonlocal products
-        for photo in manifests.check_routes(spec.catalog, catalog, every):
-            products += 1
-            yield photo
-
-    stream = photos()
-    for gallery_id, table in expand(stream, galleries, spec, fingerprint):
-        items.add(gallery_id, table)
-    deque(stream, maxlen=0)  # what a limit leaves out is checked and counted as well
+    items = PlanItems(list(galleries))
+    photos = _Counted(manifests.check_routes(catalog, every) if spec.strict else catalog)
+    expand(items, photos, galleries, every, spec, fingerprint)
+    for _ in photos:  # what a limit leaves out is checked and counted as well
+        pass
     if not items:
         raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
     run_id = _run_id(spec, fingerprint, items)
@@ -106,17 +98,31 @@ def plan(spec: RestyleSpec) -> Plan:
         known = Known.all_done(len(items))
     else:
         known = look_up(spec.output, run_id, items, check_assets=spec.check_assets)
-    done = int(known.done.sum())
+    ended = int(known.done.sum())
     counts = PlanCounts(
         items=len(items),
-        done=done,
-        todo=len(items) - done,
-        products=products,
+        done=ended - items.rejected,
+        todo=len(items) - ended,
+        rejected=items.rejected,
+        products=photos.count,
         galleries=len(galleries),
-        styles=sum(map(len, galleries.values())),
+        styles=sum(len(gallery.rows) for gallery in galleries.values()),
     )
     cost = estimate(counts.todo, spec, device_class(spec), known.samples)
     return Plan(spec, run_id, fingerprint, items, known, summary, counts, cost, made_at)
+
+
+class _Counted:
+    """Photos, counted as they pass by."""
+
+    def __init__(self, photos: Iterable[manifests.Photo]) -> None:
+        self._photos = iter(photos)
+        self.count = 0
+
+    def __iter__(self) -> Iterator[manifests.Photo]:
+        for photo in self._photos:
+            self.count += 1
+            yield photo
 
 
 def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:

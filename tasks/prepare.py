@@ -34,7 +34,7 @@ def prepare_galleries(
         on_prepared: Told how many are prepared, and of how many.
 
     Returns:
-        What went wrong: `gallery/style` to a sentence. Empty when all can be used.
+        What went wrong: `gallery/style`, or a gallery, to a sentence. Empty when all can be used.
 
     Raises:
         ManifestError: a manifest breaks a rule.
@@ -43,7 +43,7 @@ def prepare_galleries(
     """
     every = manifests.read_galleries(spec.galleries)
     galleries = manifests.select(every, spec.only, ", ".join(spec.galleries))
-    rows = [row for members in galleries.values() for row in members]
+    rows = [row for gallery in galleries.values() for row in gallery.rows]
     uris = (uri for row in rows for uri in (row.image_uri, row.mask_uri) if uri)
     versions = source_versions(uris)
     device = device_class(spec)
@@ -54,7 +54,7 @@ def prepare_galleries(
         (style_source(row, versions), row.gallery_id, spec.params, engine, fingerprint, output)
         for row in rows
     ]
-    wrong: dict[str, str] = {}
+    wrong = {name: str(gallery.problem) for name, gallery in galleries.items() if gallery.problem}
     with connected(spec.pool) as layout:
         for done, (number, told) in enumerate(spread(_prepare, pieces, layout, engines=True), 1):
             if told:

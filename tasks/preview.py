@@ -26,13 +26,17 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
         StorageError: something cannot be read or written.
     """
     catalog = storage.absolute(spec.catalog)
-    every = manifests.read_galleries(spec.galleries)
+    every = manifests.read_galleries(spec.galleries, strict=spec.strict)
     galleries = manifests.select(every, spec.only, ", ".join(spec.galleries))
-    photos = manifests.check_routes(catalog, manifests.read_catalog(catalog), every)
+    photos = manifests.read_catalog(catalog, strict=spec.strict)
+    if spec.strict:
+        photos = manifests.check_routes(photos, every)
     drawn: dict[str, list[Photo]] = {name: [] for name in galleries}
     seen: dict[str, int] = defaultdict(int)
     dice = random.Random(spec.draw)
     for photo in photos:
+        if photo.problem:
+            continue  # only the run over the whole catalog says so
         for name in galleries:
             if photo.row.galleries is None or name in photo.row.galleries:
                 seen[name] += 1

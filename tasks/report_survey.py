@@ -14,12 +14,14 @@ from schemas.evaluation import EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult
 from schemas.run import RunSummary
 from schemas.work import WorkItem
-from tasks import storage, tables
+from tasks import tables
 from tasks.evaluated import evaluations, flagged_ids, read_summary
 from tasks.keys import ItemKey
+from tasks.plan_items import RunPlan
 from tasks.report_figures import Chart, charts
 from tasks.report_view import Timings, timings
 from tasks.run_files import RunFiles
+from tasks.warned import first, is_warned, sentences
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,19 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
     """
     counts: Counter[str] = Counter()
     galleries: set[str] = set()
+    warnings: set[str] = set()
     for _, part in tables.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
         counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
+        counts["warned"] += int(is_warned(part).sum())
+        warnings |= sentences(part)
         galleries |= set(part["gallery_id"].unique().to_pylist())
     judged = read_summary(files)
     counts["flagged"] = judged.flagged if judged else 0
     flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
     shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
     return Survey(
-        RunSummary.model_validate(counts),
+        RunSummary.model_validate({**counts, "warnings": first(warnings)}),
         sorted(galleries),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
@@ -107,6 +112,7 @@ def _sample(
     shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
     if not len(wanted):
         return shown, items
+    plan = RunPlan(files)
     for name, part in tables.read_parts(files.results, ItemResult):
         good = part.filter(_is_ok(part))
         here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
@@ -117,10 +123,10 @@ def _sample(
         if not len(here):
             continue
         rows = from_table(good.take(pa.array(here)), ItemResult)
-        planned = tables.read_rows_table(storage.join(files.plan, name), WorkItem)
+        planned = plan.part(name)
         ids = pa.array([row.item_id for row in rows], pa.string())
         few = planned.filter(pc.is_in(planned["item_id"], ids))
-        items |= {item.item_id: item for item in from_table(few, WorkItem)}
+        items |= {item.item_id: item for item in plan.items(few)}
         shown += [row for row in rows if row.item_id in items]
     return shown, items
 

@@ -68,8 +68,8 @@ class Card:
 
     @property
     def flags(self) -> list[str]:
-        """A sentence for each quality gate that it misses."""
-        return self.evaluation.flags if self.evaluation else []
+        """A sentence for each quality gate that it misses, and each warning on its inputs."""
+        return [*(self.evaluation.flags if self.evaluation else []), *self.result.warnings]
 
     @property
     def category(self) -> str:
@@ -155,8 +155,12 @@ def headline(summary: RunSummary) -> str:
         if count
     ]
     of = f" of {summary.items}" if troubles else ""
-    flagged = [f"{summary.flagged} flagged"] if summary.flagged else []
-    return ", ".join([f"{summary.ok}{of} restyled", *flagged, *troubles])
+    notes = [
+        f"{count} {note}"
+        for count, note in ((summary.flagged, "flagged"), (summary.warned, "with a warning"))
+        if count
+    ]
+    return ", ".join([f"{summary.ok}{of} restyled", *notes, *troubles])
 
 
 def match_table(

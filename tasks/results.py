@@ -7,10 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.arrow import arrow_schema
-from schemas.result import MatchRow
+from schemas.arrow import arrow_schema, from_table, to_table
+from schemas.result import ErrorInfo, ItemResult, MatchRow
+from schemas.work import PlannedItem
 from tasks.errors import IncompleteRunError, RecordError
+from tasks.keys import key_of
 from tasks.known import Mask
+from tasks.plan_items import has_problem
 from tasks.planning import Plan
 from tasks.row_index import KEYS, OK, Numbers, RowIndex, hashes, same_keys
 
@@ -58,6 +61,8 @@ def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
     """
     missing, first = 0, ""
     for choice in _choices(plan, own, finished):
+        if has_problem(choice.items):
+            continue
         gaps = np.flatnonzero(np.where(choice.over, choice.theirs, choice.mine) < 0)
         if len(gaps) and not first:
             product, view, gallery = (
@@ -82,6 +87,9 @@ def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part
     """
     for choice in _choices(plan, own, finished):
         over, items = choice.over, choice.items
+        if has_problem(items):
+            yield Part(choice.name, items, _rejected(plan, items), ~over)
+            continue
         ours, others = own.rows(choice.mine[~over]), finished.rows(choice.theirs[over])
         # What is taken over is marked, and carries the columns of the present catalog.
         others = _replaced(others, "reused", pa.array(np.ones(len(others), bool)))
@@ -93,6 +101,25 @@ def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part
                 f"rows of {plan.run_id} are not of the items planned; run the same command again"
             )
         yield Part(choice.name, items, rows, ~over)
+
+
+def _rejected(plan: Plan, items: pa.Table) -> pa.Table:
+    """Return the rows of items that were rejected when they were planned."""
+    return to_table(
+        (
+            ItemResult(
+                **key_of(item)._asdict(),
+                status="rejected",
+                seed=item.seed,
+                error=ErrorInfo(stage="plan", type="ManifestError", message=item.problem or ""),
+                engine_fingerprint=plan.engine_fingerprint,
+                run_id=plan.run_id,
+                extra=item.extra,
+            )
+            for item in from_table(items, PlannedItem)
+        ),
+        ItemResult,
+    )
 
 
 @dataclass(frozen=True, eq=False)

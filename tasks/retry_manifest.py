@@ -6,10 +6,10 @@ import pyarrow as pa
 
 from schemas.arrow import arrow_schema
 from schemas.manifest import CatalogRow
-from schemas.work import WorkItem, derived_seed
+from schemas.work import PlannedItem, derived_seed
 
 
-def retry_table(failed: Iterable[WorkItem]) -> pa.Table:
+def retry_table(failed: Iterable[PlannedItem]) -> pa.Table:
     """Return failed items as catalog rows with absolute URIs.
 
     A photo that failed in several galleries is one row that names them. Seeds that were derived
@@ -29,7 +29,7 @@ def retry_table(failed: Iterable[WorkItem]) -> pa.Table:
     )
 
 
-def _row(item: WorkItem, galleries: list[str]) -> CatalogRow:
+def _row(item: PlannedItem, galleries: list[str]) -> CatalogRow:
     return CatalogRow(
         product_id=item.product_id,
         view=item.view,

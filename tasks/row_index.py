@@ -16,6 +16,7 @@ from tasks.keys import ItemKey
 STATUSES = ("none", "ok", "rejected", "failed")
 """What the numbers in an index stand for; 0 is for items without a row."""
 OK = STATUSES.index("ok")
+REJECTED = STATUSES.index("rejected")
 FAILED = STATUSES.index("failed")
 
 KEYS = list(ItemKey._fields)

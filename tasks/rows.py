@@ -32,6 +32,7 @@ def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResul
         style_regions=note.style_regions,
         matches=note.matches,
         metrics=note.metrics,
+        warnings=note.warnings,
         timings=stages.total(),
         seed=item.seed,
         extra=item.extra,

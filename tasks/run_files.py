@@ -40,6 +40,11 @@ class RunFiles:
         return self._at("plan")
 
     @property
+    def plan_styles(self) -> str:
+        """Folder of the references of all galleries; readers of `plan` pass such a name over."""
+        return self._at("plan", "_galleries")
+
+    @property
     def ledger(self) -> str:
         """Folder of the append-only parts."""
         return self._at("ledger")

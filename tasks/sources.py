@@ -6,8 +6,11 @@ from torch import Tensor
 
 from schemas.work import StyleSource, WorkItem
 from stylegallery import images, masks
+from stylegallery.blank import blank_warning, blankness
+from stylegallery.checks import check_format
 from stylegallery.errors import BadImage, BadRouting, InputError
 from stylegallery.routing import Pin, parse_pins
+from stylegallery.types import Picture
 from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
@@ -31,7 +34,8 @@ def content_of(bench: Bench, item: WorkItem) -> Prepared:
     """Read and prepare the item's photo.
 
     Raises:
-        InputError: photo or label image cannot be used.
+        InputError: photo or label image cannot be used, or the photo is too large for the format
+            of the results.
         StorageError: the store is at fault.
     """
     return _known(bench, item)
@@ -47,7 +51,7 @@ def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
     try:
         return _known(bench, style)
     except InputError as error:
-        place = f"reference {style.style_id!r} of gallery {gallery_id!r}"
+        place = _reference(style, gallery_id)
         raise type(error)(f"{place} cannot be used: {error}") from error
 
 
@@ -55,6 +59,20 @@ def unprepared_references(bench: Bench, items: list[WorkItem]) -> int:
     """Return how many references of some items are not held in memory."""
     keys = {_key_of(bench, style) for item in items for style in item.styles}
     return sum(key not in bench.cache for key in keys)
+
+
+def warnings_of(item: WorkItem, styles: list[Prepared]) -> list[str]:
+    """Return a sentence on each of the item's references that is blank.
+
+    Args:
+        item: The item.
+        styles: Its references, in its order.
+    """
+    return [
+        blank_warning(_reference(source, item.gallery_id), style.blank)
+        for source, style in zip(item.styles, styles, strict=True)
+        if style.blank
+    ]
 
 
 def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
@@ -91,7 +109,9 @@ def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
     key = _key_of(bench, source)
     if key in bench.cache:
         bench.found["memory"] += 1
-    return bench.cache.get(key, lambda: _prepare(bench, source, key))
+    known = bench.cache.get(key, lambda: _prepare(bench, source, key))
+    _check_format(source, known.image.picture)
+    return known
 
 
 def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
@@ -102,6 +122,7 @@ def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
 def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
     uri = source.image_uri
     picture = images.decode(_read(bench, uri, source.image_version, "image_uri"), uri)
+    _check_format(source, picture)  # before the work
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
     map_png = masks.encode_labels(prepared.regions)
@@ -114,7 +135,16 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     bench.found["prepared" if kept else "computed"] += 1
     if kept is None:
         keep(bench.output, key, prepared)
-    return Prepared(prepared, path)
+    return Prepared(prepared, path, blankness(picture))
+
+
+def _reference(style: StyleSource, gallery_id: str) -> str:
+    return f"reference {style.style_id!r} of gallery {gallery_id!r}"
+
+
+def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
+    if isinstance(source, WorkItem):
+        check_format(picture.size, source.image_format, source.image_uri)
 
 
 def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from stylegallery.opening import FORMATS
+from stylegallery.errors import BadImage
+from stylegallery.opening import FORMATS, open_image
 from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
+from stylegallery.reading import read_srgb, to_eight_bit
 
 _OVERLAY_SIDE = 176
 _FILL_ALPHA, _EDGE_ALPHA = 150, 255
-_MOST_PIXELS = 100_000_000
 
 
 class NotAnImage(Exception):
@@ -41,24 +42,24 @@ class Thumbnail:
 
 
 def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
-    """Shrink an image file to `side` pixels on its longer side, as WebP.
+    """Shrink an image file to `side` pixels on its longer side, as WebP in sRGB.
+
+    It is read as the engine reads it, and a large JPEG is decoded small.
 
     Raises:
         NotAnImage: the bytes cannot be decoded.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > _MOST_PIXELS:
-            raise NotAnImage(f"{image.width}x{image.height} px is too large to show")
-        image.draft("RGB", (side * 2, side * 2))
-        small = ImageOps.exif_transpose(_eight_bit(image))
-        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    except NotAnImage:
-        raise
-    except Exception as error:  # Pillow's plugins raise whatever their parsers do
+        planes = read_srgb(open_image(data, "the picture"), "the picture", side=side)
+    except BadImage as error:
         raise NotAnImage(str(error)) from error
+    small = planes.colour
+    if small.mode == "F":
+        small = to_eight_bit(small).convert("RGB")
+    if planes.alpha:
+        small.putalpha(planes.alpha)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=quality, method=4)
+    small.save(buffer, "WEBP", quality=quality, method=4, icc_profile=b"")  # browsers take sRGB
     return Thumbnail(_data_uri("image/webp", buffer), small.width, small.height)
 
 
@@ -105,16 +106,6 @@ def overlay(
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True, transparency=bytes(alpha))
     return Thumbnail(_data_uri("image/png", buffer), image.width, image.height)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Bring any mode to RGB or RGBA, 16-bit grey included."""
-    if image.mode.startswith(("I", "F")):
-        deep = np.asarray(image, dtype=np.float32)
-        scale = 255.0 if image.mode == "F" else 255.0 / 65535.0
-        return Image.fromarray((deep * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
-    has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    return image.convert("RGBA" if has_alpha else "RGB")
 
 
 def _data_uri(kind: str, buffer: io.BytesIO) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from schemas.work import WorkItem
+from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.keys import ItemKey, key_of
@@ -69,7 +69,7 @@ def _check_part(
     files: RunFiles, name: str, items: pa.Table, maps: set[str], counts: Counter[str]
 ) -> list[str]:
     """Check the rows, matches, assets and region maps (but for those in `maps`) of one part."""
-    planned = from_table(items, WorkItem)
+    planned = from_table(items, PlannedItem)
     rows = tables.read_rows(storage.join(files.results, name), ItemResult)
     counts.update(row.status for row in rows)
     counts["items"] += len(planned)
@@ -113,7 +113,7 @@ def _hashed(parts: Iterable[pa.Table]) -> Numbers:
     return np.sort(np.concatenate([np.zeros(0, np.int64), *map(hashes, parts)]))
 
 
-def _check_rows(items: Iterable[WorkItem], rows: Iterable[ItemResult]) -> list[str]:
+def _check_rows(items: Iterable[PlannedItem], rows: Iterable[ItemResult]) -> list[str]:
     assets = {key_of(item): item.asset_key for item in items}
     problems = []
     for row in rows:

@@ -57,6 +57,8 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         ended = restyle_attended(spec)
     print(ended.report)
     say(f"{ended.run_id}: {headline(ended.summary)}")
+    for warning in ended.summary.warnings:
+        say(f"warning: {warning}")
     if ended.summary.failed:
         say("run the same command again for those that failed; the report says why")
     where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
@@ -77,7 +79,10 @@ def _show_plan(spec: RestyleSpec) -> None:
         f"  {counted(counts.products, 'photo')}, {counted(counts.galleries, 'gallery')}, "
         f"{counted(counts.styles, 'reference')}: {counted(counts.items, 'item')}"
     )
-    say(f"  {counts.done} done, {counts.todo} to do")
+    rejected = f", {counts.rejected} rejected" if counts.rejected else ""
+    say(f"  {counts.done} done, {counts.todo} to do{rejected}")
+    for problem in plan.items.problems:
+        say(f"  {problem}")
     if counts.todo:
         base = "by earlier items here" if cost.measured else "a rule of thumb"
         say(f"  about {duration(cost.seconds)} and {size(cost.bytes)} ({base})")

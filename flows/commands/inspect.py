@@ -28,7 +28,7 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     from tasks import storage
     from tasks.catalog_table import read_finished
     from tasks.ledger import read_ledger
-    from tasks.plan_items import read_parts
+    from tasks.plan_items import has_problem, read_parts
     from tasks.row_index import STATUSES, hashes
     from tasks.run_files import RunFiles
 
@@ -38,6 +38,9 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     finished, own = read_finished(output), read_ledger(output, run)
     counts: Counter[str] = Counter()
     for _, part in read_parts(files):
+        if has_problem(part):
+            counts["rejected"] += len(part)
+            continue
         keys = hashes(part)
         mine, theirs = own.found(keys), finished.found(keys)
         counts.update(STATUSES[status] for status in np.where(mine > 0, mine, theirs).tolist())

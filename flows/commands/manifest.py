@@ -16,11 +16,15 @@ Source = Annotated[
     str,
     Parameter(help="Folder, .csv or .jsonl, local or s3://. Columns are those of the schema."),
 ]
+Strict = Annotated[
+    bool,
+    Parameter(negative=(), help="Refuse a source with a row that cannot be used."),
+]
 Out = Annotated[str, Parameter(name="--out", help="Parquet file to write, local or s3://.")]
 
 
 @app.command
-def catalog(src: Source, /, *, out: Out) -> None:
+def catalog(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     """Write a catalog: each sub-folder is a product, and the images in it its views.
 
     In `photos`, `dress/front.png` and `dress/back.png` are the views `front`
@@ -28,21 +32,21 @@ def catalog(src: Source, /, *, out: Out) -> None:
     of `summer-dress`. An image in no sub-folder, such as `shirt.png`, is the
     view `main` of a product of its own, `shirt`. What is left out is told.
     """
-    table = manifest_files.catalog_from(src, say)
+    table = manifest_files.catalog_from(src, say, strict=strict)
     manifest_files.write_manifest(table, out)
     products = len(set(table["product_id"].to_pylist()))
     say(f"{out}: {counted(table.num_rows, 'photo')} of {counted(products, 'product')}")
 
 
 @app.command
-def gallery(src: Source, /, *, out: Out) -> None:
+def gallery(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     """Write galleries: each sub-folder is a gallery, the images in it its references.
 
     Images at any depth in a sub-folder belong to its gallery. Images in no
     sub-folder form one gallery, named after the folder. What is left out is
     told.
     """
-    table = manifest_files.gallery_from(src, say)
+    table = manifest_files.gallery_from(src, say, strict=strict)
     manifest_files.write_manifest(table, out)
     references = counted(table.num_rows, "reference")
     galleries = counted(len(set(table["gallery_id"].to_pylist())), "gallery")

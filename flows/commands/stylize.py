@@ -98,8 +98,15 @@ def stylize(
             raise UsageError(f"{path} is not a file")
 
     from stylegallery import StyleGallery, images
+    from stylegallery.blank import blank_warning, blankness
+    from stylegallery.checks import check_format
 
     pictures = [images.open_picture(path) for path in (content, *style)]
+    image_format = _FORMATS[out.suffix.lower()]
+    check_format(pictures[0].size, image_format, str(content))
+    for path, picture in zip(style, pictures[1:], strict=True):
+        if what := blankness(picture):
+            say(f"warning: {blank_warning(f'--style {path}', what)}")
     labels, protect, pins = guides.decoded(ids)
     engine = StyleGallery.load(spec)
     with bar("preparing", len(pictures)) as advance:
@@ -117,7 +124,7 @@ def stylize(
             prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
         )
     note = _note(spec, params, ids, seed, engine.models.device.type)
-    _write(out, images.encode(result.picture, _FORMATS[out.suffix.lower()], note, quality=quality))
+    _write(out, images.encode(result.picture, image_format, note, quality=quality))
     if save_regions:
         _save_regions(save_regions, content, prepared, ids, matched)
     say(f"{out}: {counted(len(matched.best), 'region')} from {counted(len(ids), 'reference')}")

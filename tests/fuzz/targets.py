@@ -2,8 +2,7 @@
 
 import resource
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from schemas.base import Row
@@ -13,8 +12,9 @@ from stylegallery.errors import BadRouting, InputError
 from stylegallery.routing import parse_pins
 from tasks import manifests
 from tasks.errors import ManifestError
-from tasks.manifest_files import table_of
 from tasks.manifest_parquet import batches_of
+from tasks.manifest_rows import Rows, rows_of
+from tasks.manifest_text import text_table
 from tests.fuzz import seeds
 from tests.sentences import MOST, complaint
 
@@ -98,21 +98,35 @@ def _picture(data: bytes) -> None:
 
 
 def _catalog(data: bytes) -> None:
-    deque(manifests.catalog_of(PLACE, batches_of(PLACE, data, CatalogRow)), maxlen=0)
+    _check(photo.problem for photo in _photos(batches_of(PLACE, data, CatalogRow)))
 
 
 def _galleries(data: bytes) -> None:
-    manifests.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
+    found = manifests.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
+    _check(gallery.problem for gallery in found.values())
+
+
+def _photos(rows: Iterable[Rows]) -> Iterator[manifests.Photo]:
+    return manifests.catalog_of(PLACE, rows)
+
+
+def _check(problems: Iterable[ManifestError | None]) -> None:
+    """Look at the sentences of rows that cannot be used."""
+    for problem in problems:
+        if problem and (wrong := complaint(str(problem), most=MOST + MAX_URI_SHOWN)):
+            raise Finding(f"the message of a row: {wrong}")
 
 
 def _text(place: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         model: type[Row] = GalleryRow if b"style_id" in data else CatalogRow
-        table = table_of(place, data, model)
+        found = text_table(place, data, model)
+        rows = rows_of(place, found.table, found.numbers)
         if model is GalleryRow:
-            manifests.galleries_of(place, table.to_batches())
+            galleries = manifests.galleries_of(place, rows)
+            _check(gallery.problem for gallery in galleries.values())
         else:
-            deque(manifests.catalog_of(place, table.to_batches()), maxlen=0)
+            _check(photo.problem for photo in _photos(rows))
 
     return read
 

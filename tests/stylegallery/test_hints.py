@@ -1,5 +1,6 @@
 """Depth and SAM in the engine: loaded from folders when asked for, and felt in the regions."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from schemas.methods import Method
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.depth import DepthEstimator
+from stylegallery.encoders import DinoEncoder
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.regions import RegionMap
 from stylegallery.sam import SamSegmenter
@@ -162,3 +164,24 @@ def test_a_model_that_is_no_sam_is_refused(tiny_model: Path, tmp_path: Path) -> 
     folder = str(write_dpt(tmp_path / "d"))
     with pytest.raises(UnsupportedModel, match="use a SAM model"):
         StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu", sam=folder))
+
+
+@pytest.mark.parametrize("kind", ["encoder", "depth", "sam"])
+def test_code_in_a_folder_is_neither_run_nor_asked_about(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers would ask on standard input whether to run it."""
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    folder.mkdir()
+    code = f"open({str(ran)!r}, 'w')\n"
+    for name in ("AutoConfig", "AutoModel", "AutoModelForDepthEstimation", "AutoImageProcessor"):
+        (folder / f"{name.lower()}.py").write_text(code)
+    names = {name: f"{name.lower()}.{name}" for name in ("AutoConfig", "AutoModel")}
+    names["AutoModelForDepthEstimation"] = "automodelfordepthestimation.Net"
+    config = {"model_type": "unheard-of", "auto_map": names}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    loads = {"encoder": DinoEncoder, "depth": DepthEstimator, "sam": SamSegmenter}
+    with pytest.raises(ModelNotFound):
+        loads[kind](str(folder), torch.device("cpu"))
+    assert not ran.exists()

@@ -128,7 +128,7 @@ GALLERY = {"gallery_id": ["g", "g"], "style_id": ["1", "2"], "image_uri": ["1.pn
 
 
 def _read_catalog(path: Path) -> str:
-    return str(list(manifests.read_catalog(str(path))))
+    return str(list(manifests.read_catalog(str(path), strict=True)))
 
 
 def catalog(*words: str, **columns: Any) -> Kind:
@@ -145,7 +145,7 @@ def gallery(*words: str, **columns: Any) -> Kind:
 
     def happen(scene: Scene) -> str:
         path = write(scene.folder / "g.parquet", GALLERY, columns)
-        found = manifests.read_galleries([str(path)])
+        found = manifests.read_galleries([str(path)], strict=True)
         manifests.check_licenses(found, str(path), datetime.now(UTC).date())
         return str(found)
 
@@ -170,7 +170,7 @@ def text(name: str, content: str | bytes, *words: str) -> Kind:
     def happen(scene: Scene) -> str:
         path = scene.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(manifest_files.catalog_from(str(path)))
+        return str(manifest_files.catalog_from(str(path), strict=True))
 
     return Kind(ManifestError, (name, *words), happen)
 
@@ -195,7 +195,7 @@ def unknown_gallery(scene: Scene) -> str:
     path = write(scene.folder / "c.parquet", CATALOG, {"galleries": [["g"], ["\x1b[31m"]]})
     found = manifests.read_galleries([str(write(scene.folder / "g.parquet", GALLERY, {}))])
     photos = manifests.read_catalog(str(path))
-    return str(list(manifests.check_routes(str(path), photos, found)))
+    return str(list(manifests.check_routes(photos, found)))
 
 
 def bomb(scene: Scene) -> str:
@@ -227,6 +227,16 @@ def uri(value: str, *words: str) -> Kind:
 def place(value: str, *words: str) -> Kind:
     """A URI of a manifest or an output."""
     return Kind(StorageError, words, lambda _: storage.absolute(value))
+
+
+def other_spelling(name: str, *words: str) -> Kind:
+    """A photo whose path nothing has, and that another system would write so."""
+
+    def happen(scene: Scene) -> str:
+        changes = {"image_uri": str(scene.folder / name), "image_version": storage.MISSING}
+        return _rejected(scene, None, **changes)
+
+    return Kind(REJECTED, (name, *words, "check image_uri"), happen)
 
 
 def folder(scene: Scene) -> str:

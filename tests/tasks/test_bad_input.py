@@ -54,6 +54,10 @@ IMAGES = {
     ),
     "not a number": bad.photo(bad.not_numbers(), "no numbers", "export it again"),
     "a folder": Kind(REJECTED, ("photo.jpg", "not found; check image_uri"), bad.folder),
+    "backslashes": bad.other_spelling("in\\a.png", "write / between folders"),
+    "a drive": bad.other_spelling("C:\\a.png", "a path of Windows"),
+    "other accents": bad.other_spelling("\u00e9.png", "NFC and NFD are two names"),
+    "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),
     "too many bytes": Kind(REJECTED, ("more than the limit of 1 MB",), bad.too_large),
     "a reference of text": bad.reference(b"no picture", "style.png is not an image"),
@@ -106,11 +110,9 @@ CATALOGS = {
     "encrypted catalog": bad.catalog_bytes(
         b"PARE" + bytes(99) + b"PARE", "is encrypted", "without encryption"
     ),
-    "bomb of text": Kind(
-        ManifestError, ("column `story`", "rows from 1 on", "shorten it"), bad.bomb
-    ),
+    "bomb of text": Kind(ManifestError, ("column `story`, row 1", "shorten it"), bad.bomb),
     "no such column": bad.catalog("column `image_uri`", "is missing", "add it", image_uri=None),
-    "wrong type": bad.catalog("column `product_id`", "must be string", product_id=[1, 2]),
+    "wrong type": bad.catalog("column `product_id`", "must be string", product_id=[True, False]),
     "column twice": Kind(
         ManifestError, ("column `image_uri`", "more than once; keep one"), bad.twice_the_column
     ),
@@ -120,8 +122,6 @@ CATALOGS = {
     "key twice": bad.catalog("row 2", "already in row 1; make it unique", product_id=["a", "a"]),
     "null": bad.catalog("row 2", "is empty (null); give it a value", product_id=["a", None]),
     "empty id": bad.catalog("row 2", "is empty; give it a value", product_id=["a", ""]),
-    "id with a slash": bad.catalog("row 2", "rename it", product_id=["a", "b/c"]),
-    "id that climbs": bad.catalog("row 2", "rename it", product_id=["a", "../../etc/passwd"]),
     "id of dots": bad.catalog("row 1", "not only dots", product_id=["..", "b"]),
     "id with ANSI": bad.catalog("row 1", "'\\x1b[31mred'", product_id=["\x1b[31mred", "b"]),
     "id with C1": bad.catalog("row 1", "control character", product_id=["\x9b31m", "b"]),
@@ -137,7 +137,7 @@ CATALOGS = {
     ),
     "negative seed": bad.catalog("`seed`, row 1", "-1 is refused", "correct it", seed=[-1, 2]),
     "seed too large": bad.catalog(
-        "`seed`", "do not fit int64", seed=pa.array([1, 2**63], pa.uint64())
+        "`seed`, row 2", "is no whole number", seed=pa.array([1, 2**63], pa.uint64())
     ),
     "no rows": bad.catalog("has no rows; add at least one", product_id=[], image_uri=[]),
     "huge text": bad.catalog("`note`, row 2", "leave the column out", note=["", "x" * 2_000_000]),
@@ -145,14 +145,13 @@ CATALOGS = {
     "column with a line": bad.catalog(
         "columns there", "add it", **{"image_uri": None, "a\n\x1b[2J\u202e": ["x", "y"]}
     ),
-    "unwritable value": bad.catalog("`when`, row 1", "convert the column to text", when=DATES_PAST),
 }
 GALLERIES = {
     "weight 0": bad.gallery("`weight`, row 2", "greater than 0", weight=[1.0, 0.0]),
     "weight NaN": bad.gallery("`weight`, row 1", "nan is refused", weight=[float("nan"), 1.0]),
     "weight infinite": bad.gallery("`weight`, row 2", "inf is refused", weight=[1, float("inf")]),
-    "date as text": bad.gallery("`valid_until`", "must be date32", valid_until=["2030-01-01"] * 2),
-    "date past all years": bad.gallery("`valid_until`, row 1", valid_until=DATES_PAST),
+    "date of words": bad.gallery("`valid_until`, row 2", "2030-01-31", valid_until=["", "soon"]),
+    "date past all years": bad.gallery("`valid_until`, row 1", "date", valid_until=DATES_PAST),
     "style twice": bad.gallery("`style_id`, row 2", "already in row 1", style_id=["1", "1"]),
     "licence too long": bad.gallery("`license`, row 1", "shorten it", license=["x" * 3000, ""]),
     "licences lapsed": bad.gallery(
@@ -166,10 +165,14 @@ TEXTS = {
     "CSV with a column twice": bad.text("c.csv", "a,b,a\n1,2,3\n", "`a`", "keep one"),
     "CSV with cells too many": bad.text("c.csv", HEAD + "a,b,1,2\n", "row 1", "into quotes"),
     "CSV with an open quote": bad.text("c.csv", HEAD + 'a,"b,1\n', "is no CSV file", "correct it"),
-    "CSV with a seed of text": bad.text("c.csv", HEAD + "a,b,x\n", "row 1", "'x' is no int64"),
-    "CSV with a seed too large": bad.text("c.csv", HEAD + f"a,b,{2**70}\n", "row 1", "is no int64"),
+    "CSV with a seed of text": bad.text(
+        "c.csv", HEAD + "a,b,x\n", "row 1", "'x' is no whole number"
+    ),
+    "CSV with a seed too large": bad.text(
+        "c.csv", HEAD + f"a,b,{2**70}\n", "row 1", "is no whole number"
+    ),
     "JSON cut": bad.text("c.jsonl", "{", "row 1", "write one object a line"),
-    "JSON list": bad.text("c.jsonl", "[1]", "row 1", "write one object a line"),
+    "JSON list": bad.text("c.jsonl", "[1]", "row 1", "one object for each row"),
     "JSON nested deep": bad.text("c.jsonl", "[" * 100_000, "row 1", "one flat object"),
     "JSON half character": bad.text(
         "c.jsonl",

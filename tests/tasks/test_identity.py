@@ -21,7 +21,8 @@ from tasks import tables
 from tasks.expand import expand
 from tasks.keys import key_of
 from tasks.ledger import read_ledger
-from tasks.manifests import Photo
+from tasks.manifests import Gallery, Photo
+from tasks.plan_items import PlanItems
 from tasks.row_index import hashes
 from tasks.run_files import RunFiles
 
@@ -110,10 +111,11 @@ def item_id(world: World) -> str:
         pool=world["pool"],
     )
     with mock.patch("tasks.expand.source_versions", lambda uris: {u: held[u] for u in uris}):
-        stream = expand(
-            [Photo(1, photo, world["extra"])], {world["gallery"]: rows}, spec, world["engine"]
-        )
-        ((_, table),) = stream
+        galleries = {world["gallery"]: Gallery(rows)}
+        items = PlanItems(list(galleries))
+        photos = [Photo(1, photo, world["extra"])]
+        expand(items, photos, galleries, galleries, spec, world["engine"])
+    ((_, table),) = items.parts()
     (identifier,) = table["item_id"].to_pylist()
     return str(identifier)
 

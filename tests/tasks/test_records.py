@@ -326,7 +326,7 @@ def edit_first(folder: str, change: Callable[[pa.Table], pa.Table]) -> None:
 
 
 def first_part(folder: str) -> str:
-    return str(min(Path(folder).iterdir()))
+    return str(min(Path(folder).glob("*.parquet")))
 
 
 @pytest.mark.parametrize(

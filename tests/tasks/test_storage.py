@@ -178,13 +178,13 @@ def test_lists_go_on_after_a_page(moto_bucket: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bucket_may_be_a_folder(s3_env: S3Server) -> None:
-    (s3_env.root / "flat").mkdir()
-    (s3_env.root / "flat" / "a.png").write_bytes(b"x")
-    for uri in ("s3://flat", "s3://flat/"):
+    (s3_env.root / "whole").mkdir()
+    (s3_env.root / "whole" / "a.png").write_bytes(b"x")
+    for uri in ("s3://whole", "s3://whole/"):
         assert storage.list_files(uri) == {"a.png": 1}
         assert storage.list_names(uri) == ["a.png"]
         assert not storage.exists(uri)
-    assert storage.read_bytes(storage.join("s3://flat", "a.png")) == b"x"
+    assert storage.read_bytes(storage.join("s3://whole", "a.png")) == b"x"
     with pytest.raises(FileMissing, match="s3://no-such-bucket not found"):
         storage.list_files("s3://no-such-bucket")
     assert storage.list_names("s3://no-such-bucket") == []
