@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
-from tasks import execute, finalize, planning, storage
+from tasks import execute, finalize, planning, report, storage
 from tasks.actor import StyleActor
+from tasks.explain import explain
 from tasks.ledger import read_ledger
 from tasks.planning import Plan
 from tasks.pool import Progress
@@ -155,6 +157,34 @@ def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Pat
         assert (row["error"] is not None) == (row["status"] == "rejected")
     again = planning.plan(spec)
     assert (again.run_id, again.counts.todo) == (plan.run_id, 0)
+
+
+def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
+    spec = make_spec(products=1, only=["rocket"])
+    names = ["AB/12", "AB%2F12", "x"]
+    columns = {"product_id": names, "image_uri": ["p0.png", "p0.png", "ftp://x/p0.png"]}
+    pq.write_table(pa.table({**columns, "view": ["a\\b", "a\\b", "main"]}), spec.catalog)
+    plan, summary, _ = run(spec)
+    assert (plan.counts.todo, plan.counts.rejected) == (2, 1)
+    assert (summary.ok, summary.rejected, summary.failed) == (2, 1, 0)
+    rows = pq.read_table(plan.files.results).to_pylist()
+    assert [row["product_id"] for row in rows] == names
+    (slashed, plain) = (row["asset_uri"] for row in rows[:2])
+    assert slashed.startswith("assets/rocket/AB%2F12/a%5Cb-")
+    assert plain != slashed
+    page = report.build_report(spec.output, plan.run_id)
+    assert "AB/12" in Path(page).read_text()
+    assert quote(slashed) in Path(page).read_text()
+    assert "column `image_uri`, row 3" in Path(page).read_text()
+    (found,) = explain(spec.output, plan.run_id, "AB/12", "a\\b")
+    assert found.folder == "rocket/AB%2F12/a%5Cb"
+
+    columns["image_uri"][2] = "p0.png"
+    pq.write_table(pa.table({**columns, "view": ["a\\b", "a\\b", "main"]}), spec.catalog)
+    again, summary, _ = run(spec)
+    assert again.run_id != plan.run_id
+    assert (again.counts.done, again.counts.todo, again.counts.rejected) == (2, 1, 0)
+    assert (summary.ok, summary.reused, summary.rejected) == (3, 2, 0)
 
 
 def test_a_killed_driver_resumes_without_doing_anything_twice(
