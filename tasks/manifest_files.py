@@ -16,7 +16,7 @@ from schemas.manifest import UNSEEN, CatalogRow, GalleryRow
 from stylegallery.wording import has_unseen, shown
 from tasks import manifests, storage, tables
 from tasks.errors import ManifestError
-from tasks.manifest_rows import rows_of
+from tasks.manifest_rows import MAX_NAMED, all_in_one, rows_of
 from tasks.manifest_text import TEXT_ENDINGS, read_text
 
 IMAGE_ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -53,8 +53,9 @@ def catalog_from(src: str, *, strict: bool = False) -> pa.Table:
             for name, path in zip(names, paths, strict=True)
         ]
         table = _table(records, CatalogRow, ["product_id", "view", "image_uri"])
-    photos = manifests.catalog_of(place, rows_of(place, table, numbers), strict=strict)
-    _name_unusable([photo.problem for photo in photos if photo.problem])
+    photos = manifests.catalog_of(place, rows_of(place, table, numbers))
+    problems = [photo.problem for photo in photos if photo.problem]
+    _tell(problems, "a run rejects this row until then", strict=strict)
     return table
 
 
@@ -94,16 +95,23 @@ def gallery_from(src: str, *, strict: bool = False) -> pa.Table:
             )
         ]
         table = _table(records, GalleryRow, ["gallery_id", "style_id", "image_uri"])
-    galleries = manifests.galleries_of(place, rows_of(place, table, numbers), strict=strict)
-    _name_unusable(manifests.gallery_problems(galleries))
+    galleries = manifests.galleries_of(place, rows_of(place, table, numbers))
+    problems = [problem for gallery in galleries.values() for problem in gallery.problems]
+    _tell(problems, "a run rejects the items of its gallery until then", strict=strict)
     return table
 
 
-def _name_unusable(problems: Sequence[ManifestError]) -> None:
-    """Log rows that cannot be used, one by one as far as that helps."""
-    for problem in problems[: manifests.MAX_NAMED]:
-        logger.warning("%s; a run rejects this row until then", problem)
-    if (more := len(problems) - manifests.MAX_NAMED) > 0:
+def _tell(problems: Sequence[ManifestError], consequence: str, *, strict: bool) -> None:
+    """Log rows that cannot be used, one by one as far as that helps.
+
+    Raises:
+        ManifestError: there are some, and none may be; it names them all.
+    """
+    if strict and problems:
+        raise all_in_one(problems)
+    for problem in problems[:MAX_NAMED]:
+        logger.warning("%s; %s", problem, consequence)
+    if (more := len(problems) - MAX_NAMED) > 0:
         logger.warning("%d more rows cannot be used", more)
 
 

@@ -21,7 +21,8 @@ from tasks import tables
 from tasks.expand import expand
 from tasks.keys import key_of
 from tasks.ledger import read_ledger
-from tasks.manifests import Photo
+from tasks.manifests import Gallery, Photo
+from tasks.plan_items import PlanItems
 from tasks.row_index import hashes
 from tasks.run_files import RunFiles
 
@@ -109,13 +110,13 @@ def item_id(world: World) -> str:
         params=world["params"],
         pool=world["pool"],
     )
+    galleries = {world["gallery"]: Gallery(rows)}
+    items = mock.Mock(spec=PlanItems, styles={})
     with mock.patch("tasks.expand.source_versions", lambda uris: {u: held[u] for u in uris}):
-        stream = expand(
-            [Photo(1, photo, world["extra"])], {world["gallery"]: rows}, spec, world["engine"]
-        )
-        ((_, table),) = stream
-    (identifier,) = table["item_id"].to_pylist()
-    return str(identifier)
+        photos = [Photo(1, photo, world["extra"])]
+        expand(items, photos, galleries, galleries, spec, world["engine"])
+    ((_, table),) = (call.args for call in items.add.call_args_list)
+    return str(table["item_id"][0])
 
 
 SAME = ("product", "view", "gallery", "uri", "output", "require_license", "extra", "pool")
