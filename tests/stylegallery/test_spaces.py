@@ -74,7 +74,7 @@ def chrm(primaries: str) -> tuple[bytes, bytes]:
         ([cicp(2, 2, 0, 1), gama(1.8)], "srgb", power(1.8)),
         ([cicp(12, 13, 1, 1), gama(1.8)], "srgb", power(1.8)),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: value.__name__ if callable(value) else str(value)[:40],
 )
 def test_png_chunks_name_the_colours(
     chunks: list[tuple[bytes, bytes]], primaries: str, decode: Callable[[Floats], Floats]
