@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from flows.interrupts import Interrupts, Stopped
 from flows.usage import EXIT_OK, EXIT_USAGE, exit_code, unused_words
+from stylegallery.threads import share_cores
 from stylegallery.wording import one_line
 
 _MOST_SAID: Final = 2000
@@ -60,6 +61,7 @@ for _name, (_target, _help) in _COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     _set_defaults()
+    share_cores()
     interrupts = Interrupts()
     interrupts.install()
     try:

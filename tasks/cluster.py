@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from schemas.run import PoolSpec
+from stylegallery.threads import usable_cores, warn_of_crowding
 from tasks import descendants
 from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
@@ -138,6 +139,7 @@ def _start(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
+            warn_of_crowding()
             # The engines are the work: at Ray's nice 15 any other process would stop them.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # Events of tasks are for Ray's dashboard. When a signal to the process group has ended
@@ -149,6 +151,7 @@ def _start(address: str) -> None:
                 ray.init(
                     address="local",
                     include_dashboard=False,
+                    num_cpus=usable_cores(),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     **quiet,
                 )
