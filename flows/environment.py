@@ -1,4 +1,4 @@
-"""What has to stand in the environment before Prefect, Ray and HTTP clients are imported.
+"""What has to stand in the environment before Prefect, Ray, torch and HTTP clients are imported.
 
 Whatever the operator has set stays as it is. The processes that we start inherit all of it.
 """
@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from stylegallery.threads import share_cores
 from tasks import places
 from tasks.errors import PlanError
 
@@ -18,6 +19,7 @@ def set_defaults() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    share_cores()
     _reach_loopback_directly()
     _write_where_it_works()
 

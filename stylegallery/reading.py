@@ -50,7 +50,7 @@ def read_srgb(image: Image.Image, name: str, *, side: int = 0) -> Planes:
             image.draft("RGB", (side * 2, side * 2))  # a large JPEG is decoded small
         image.load()  # PNG may name EXIF after the pixels
         space = space_of(image, name)
-        planes = split(image, name)
+        planes = _split(image, name)
         if side:
             planes = _shrunk(planes, side)
         return upright(image, Planes(_to_srgb(planes.colour, space), planes.alpha))
@@ -68,10 +68,10 @@ def read_numbers(image: Image.Image, name: str, *, missing: float | None = None)
         BadImage: it is damaged, or does not tell what is white.
     """
     with damage_named(name):
-        return upright(image, split(image, name, missing=missing))
+        return upright(image, _split(image, name, missing=missing))
 
 
-def split(image: Image.Image, name: str, *, missing: float | None = None) -> Planes:
+def _split(image: Image.Image, name: str, *, missing: float | None = None) -> Planes:
     """Return colour and transparency of an image as it lies in its file."""
     image.load()
     clear = image.info.get("transparency")

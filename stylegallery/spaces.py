@@ -45,8 +45,9 @@ _ADOBE_RGB: Final = ColourSpace(
     (0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, ToneCurve(563 / 256)
 )
 _SRGB_GAMMA = 1 / 2.2
+_LEAST_GAMMA = 0.05
 _NEARLY = 0.002
-_SRGB_TAG = 1
+_SRGB_TAG, _ADOBE_TAG = 1, 2
 _INTEROP_INDEX = 1
 _ICC_COLOURS, _ICC_DATE = slice(16, 20), slice(24, 36)
 
@@ -158,6 +159,8 @@ def _by_cicp(cicp: Cicp, image: Image.Image, name: str) -> ColourSpace | None:
 def _by_numbers(image: Image.Image) -> ColourSpace | None:
     """Return the space that the PNG chunks gAMA and cHRM describe, if any."""
     gamma, points = image.info.get("gamma", 0), image.info.get("chromaticity")
+    if not _LEAST_GAMMA < gamma < 1 / _LEAST_GAMMA:
+        gamma = 0  # no curve of a picture
     primaries = _PRIMARIES[1]
     if points:
         white, red, green, blue = zip(points[::2], points[1::2], strict=True)
@@ -182,4 +185,7 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
         raise
     except Exception:  # parsers of broken files raise whatever they stumble over
         return False
-    return colours != _SRGB_TAG and str(index).strip("\0 ") == "R03"
+    if isinstance(index, bytes):
+        index = index.decode("ascii", "replace")
+    named = str(index).strip("\0 ") == "R03" and colours != _SRGB_TAG
+    return named or colours == _ADOBE_TAG  # some cameras write this, against the standard

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from schemas.result import ItemResult
+from stylegallery.threads import share_cores
 from tasks.faults import MEMORY_ERRORS, is_sticky
 from tasks.keys import key_of
 from tasks.lease import ActorSetup, Assignment, Event, PreparingReferences, Started
@@ -32,6 +33,7 @@ class StyleActor:
         Raises:
             StyleGalleryError: the model cannot be loaded; Ray does not try again.
         """
+        share_cores()
         import torch
 
         from stylegallery import StyleGallery

@@ -19,6 +19,7 @@ from tasks.row_index import Numbers, RowIndex
 from tasks.run_files import LATEST
 
 _PART_ROWS = 20_000
+_PART_BYTES = 2**26
 _MOST_PARTS = 64
 _READ_ATTEMPTS = 10
 _PUBLISH_ATTEMPTS = 20
@@ -122,7 +123,7 @@ def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     for table in found:
         held.append(table)
-        if sum(map(len, held)) >= _PART_ROWS:
+        if sum(map(len, held)) >= _PART_ROWS or sum(t.nbytes for t in held) >= _PART_BYTES:
             yield pa.concat_tables(held)
             held = []
     if sum(map(len, held)):

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 
 from schemas.run import PoolSpec
+from stylegallery.threads import usable_cores, warn_of_crowding
 from tasks import descendants, places
 from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
@@ -140,6 +141,7 @@ def _start(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
+            warn_of_crowding()
             _have_token()
             folder = os.path.abspath(os.path.join(places.ray_folder(), "ray"))
             # The engines are the work: at Ray's nice 15 any other process would stop them.
@@ -153,6 +155,7 @@ def _start(address: str) -> None:
                 ray.init(
                     address="local",
                     include_dashboard=False,
+                    num_cpus=usable_cores(),
                     object_store_memory=_OBJECT_STORE_BYTES,
                     _temp_dir=folder,
                     **quiet,

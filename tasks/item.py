@@ -14,7 +14,7 @@ from tasks.faults import lacks_memory
 from tasks.lease import Assignment
 from tasks.notes import Note, credits_of, rights_text
 from tasks.rows import row_of, trouble
-from tasks.sources import content_of, pins_of, protection_of, style_of, warnings_of
+from tasks.sources import content_of, pins_of, protection_of, style_of
 from tasks.stages import Stages
 
 Finish = Callable[[], ItemResult]
@@ -160,5 +160,5 @@ class _Work:
             style_regions={n: s.regions_uri for n, s in zip(names, styles, strict=True)},
             matches=made.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
-            warnings=warnings_of(item, styles),
+            blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
         )

@@ -28,7 +28,7 @@ MAX_COLUMNS = 1000
 MAX_URI = 4096
 MAX_TERMS = 2000
 """Most characters of a licence or attribution, which every picture carries."""
-MAX_ROW_TEXT = 2**20
+MAX_ROW_TEXT = 2**18
 """Most characters of the further columns of a row, which each of its results carries."""
 _PIECE_BYTES = 2**25
 """Most bytes of the rows that are turned into Python values at a time."""
@@ -198,8 +198,8 @@ def _check_extra(uri: str, number: int, extra: dict[str, Any]) -> None:
             raise ManifestError(uri, one_line(name, 80), number, text.rule)
     if sum(map(len, extra.values())) > MAX_ROW_TEXT:
         largest = one_line(max(extra, key=lambda name: len(extra[name])), 80)
-        rule = f"and others hold more than {MAX_ROW_TEXT} characters; shorten them, or leave "
-        raise ManifestError(uri, largest, number, f"{rule}columns out")
+        rule = f"and the other further columns hold more than {MAX_ROW_TEXT} characters; shorten "
+        raise ManifestError(uri, largest, number, f"{rule}them, or leave some out")
 
 
 def _row(

@@ -8,7 +8,7 @@ from schemas.manifest import CatalogRow, GalleryRow
 from stylegallery.wording import counted
 from tasks import manifests, storage, tables, uris
 from tasks.errors import ManifestError
-from tasks.manifest_rows import rows_of
+from tasks.manifest_rows import MAX_NAMED, all_in_one, rows_of
 from tasks.manifest_sources import Tell, read_source
 
 
@@ -34,10 +34,10 @@ def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         StorageError: `src` cannot be read.
     """
     source = read_source(src, CatalogRow, tell)
-    photos = manifests.catalog_of(
-        source.uri, rows_of(source.uri, source.table, source.numbers), strict=strict
-    )
-    _tell_unusable([photo.problem for photo in photos if photo.problem], tell)
+    rows = rows_of(source.uri, source.table, source.numbers)
+    photos = manifests.catalog_of(source.uri, rows)
+    problems = [photo.problem for photo in photos if photo.problem]
+    _tell_unusable(problems, "a run rejects this row until then", tell, strict=strict)
     return source.table
 
 
@@ -59,18 +59,28 @@ def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         StorageError: `src` cannot be read.
     """
     source = read_source(src, GalleryRow, tell)
-    galleries = manifests.galleries_of(
-        source.uri, rows_of(source.uri, source.table, source.numbers), strict=strict
+    rows = rows_of(source.uri, source.table, source.numbers)
+    galleries = manifests.galleries_of(source.uri, rows)
+    problems = [problem for gallery in galleries.values() for problem in gallery.problems]
+    _tell_unusable(
+        problems, "a run rejects the items of its gallery until then", tell, strict=strict
     )
-    _tell_unusable(manifests.gallery_problems(galleries), tell)
     return source.table
 
 
-def _tell_unusable(problems: Sequence[ManifestError], tell: Tell) -> None:
-    """Tell of rows that cannot be used, one by one as far as that helps."""
-    for problem in problems[: manifests.MAX_NAMED]:
-        tell(f"{problem}; a run rejects this row until then")
-    if (more := len(problems) - manifests.MAX_NAMED) > 0:
+def _tell_unusable(
+    problems: Sequence[ManifestError], consequence: str, tell: Tell, *, strict: bool
+) -> None:
+    """Tell of rows that cannot be used, one by one as far as that helps.
+
+    Raises:
+        ManifestError: there are some, and none may be; it names them all.
+    """
+    if strict and problems:
+        raise all_in_one(problems)
+    for problem in problems[:MAX_NAMED]:
+        tell(f"{problem}; {consequence}")
+    if (more := len(problems) - MAX_NAMED) > 0:
         tell(f"{counted(more, 'more row')} cannot be used")
 
 

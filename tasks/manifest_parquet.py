@@ -4,7 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from schemas.base import Row
 from stylegallery.wording import one_line
 from tasks.errors import ManifestError
-from tasks.manifest_checks import check_columns, check_count, field_names
+from tasks.manifest_checks import MAX_ROW_TEXT, check_columns, check_count, field_names
 from tasks.manifest_rows import Rows
-from tasks.manifest_values import is_text
+from tasks.manifest_values import is_text, text_lengths
 
 MAX_BYTES = 2**30
 """Largest manifest that is read; with some hundred bytes a row it holds ten million of them."""
@@ -25,9 +25,19 @@ _BATCH_BYTES = 2**25
 """Most bytes of a batch whose rows are of usual size for their row group."""
 _WORST_BATCH_BYTES = 2**28
 """Most bytes of a batch whose every row holds the largest value that its row group may hold."""
+_MOST_USUAL = 2 * MAX_ROW_TEXT
+"""Most bytes of a row, on average over a row group: larger ones would be rejected one by one."""
+_LARGE_VALUE = 2**22
+"""Texts of a dictionary that may be as large as this stay in it, so that each is there once.
+
+Those of smaller ones do not: Arrow's dictionaries grow with each batch.
+"""
 _ENCRYPTED = b"PARE"
-_FOLDABLE = frozenset(("PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"))
+_BY_DICTIONARY = frozenset(("PLAIN_DICTIONARY", "RLE_DICTIONARY"))
+_FOLDABLE = _BY_DICTIONARY | {"PLAIN", "RLE", "BIT_PACKED"}
 """Encodings that Arrow reads into dictionaries; it cannot do so with those of differences."""
+_KNOWN = _FOLDABLE | {"DELTA_LENGTH_BYTE_ARRAY"}
+"""Those whose values take as many bytes in the file as they are long, or are in a dictionary."""
 _NOT_PARQUET = (
     "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON Lines"
 )
@@ -42,16 +52,16 @@ class _Chunk:
         path: Its path in the schema.
         size: Its bytes, unpacked.
         rows: How many rows the group has.
-        folds: Whether a text that is in many rows can be read as one.
-        varies: Whether its values differ in size: texts and lists do, numbers do not.
+        largest: Most bytes that a row may take beyond those that it has in the file.
+        folds: Whether Arrow can read a text that is in many rows as one.
     """
 
     group: int
     path: str
     size: int
     rows: int
+    largest: int
     folds: bool
-    varies: bool
 
 
 def batches_of(
@@ -91,21 +101,30 @@ def batches_of(
     if rows <= 0:
         return iter(())
     with _refusing(place, _NOT_PARQUET):
-        chunks = list(_chunks(file))
+        _check_row_sizes(place, file)
+        chunks = list(_chunks(file, data))
         _check_sizes(place, chunks)
-        texts = _foldable(schema, chunks)
-        folded = pq.ParquetFile(io.BytesIO(data), read_dictionary=texts)
-    return _rows_of(place, folded, _rows_at_once(chunks), more, found)
+        texts = [field.name for field in schema if is_text(field.type)]
+        chunks = _measured(data, chunks, texts)
+        folded = [name for name in texts if _is_folded(name, chunks)]
+        file = pq.ParquetFile(io.BytesIO(data), read_dictionary=folded)
+    return _rows_of(place, file, _rows_at_once(chunks, folded), more, found)
 
 
 def _rows_of(
     place: str,
     file: pq.ParquetFile,
-    at_once: int,
+    at_once: dict[int, int],
     constants: dict[str, str | None],
     names: list[str],
 ) -> Iterator[Rows]:
-    batches, before = file.iter_batches(at_once), 0
+    before = 0
+    # Group by group, since a dictionary that Arrow has begun keeps the texts of all groups.
+    batches = (
+        batch
+        for group, rows in at_once.items()
+        for batch in file.iter_batches(rows, row_groups=[group])
+    )
     while True:
         with _refusing(place, "is damaged; write it anew"):
             batch = next(batches, None)
@@ -136,7 +155,7 @@ def _refusing(place: str, rule: str) -> Iterator[None]:
         raise ManifestError(place, None, None, f"{what} ({reason}){semicolon}{remedy}") from error
 
 
-def _chunks(file: pq.ParquetFile) -> Iterator[_Chunk]:
+def _chunks(file: pq.ParquetFile, data: bytes) -> Iterator[_Chunk]:
     """Describe each column of each row group.
 
     Of a group, one row is read before: what the reader refuses there, these descriptions would
@@ -149,15 +168,45 @@ def _chunks(file: pq.ParquetFile) -> Iterator[_Chunk]:
         if next(file.iter_batches(1, row_groups=[number]), None) is None:
             raise ValueError(f"row group {number} lacks its rows")
         for column in map(group.column, range(group.num_columns)):
+            encodings, size = frozenset(column.encodings), column.total_uncompressed_size
+            largest = 0
+            if column.physical_type == "BYTE_ARRAY":
+                if not encodings <= _KNOWN:
+                    largest = size  # values that begin as others do
+                elif encodings & _BY_DICTIONARY:
+                    largest = min(size, _dictionary_bytes(data, column.dictionary_page_offset))
+                largest *= max(1, column.num_values // group.num_rows)
             path = column.path_in_schema
-            yield _Chunk(
-                number,
-                path,
-                column.total_uncompressed_size,
-                group.num_rows,
-                "." not in path and _FOLDABLE.issuperset(column.encodings),
-                "." in path or column.physical_type == "BYTE_ARRAY",
+            folds = "." not in path and encodings <= _FOLDABLE
+            yield _Chunk(number, path, size, group.num_rows, largest, folds)
+
+
+def _dictionary_bytes(data: bytes, offset: int | None) -> int:
+    """Return the unpacked size of a dictionary, from the header of its page.
+
+    A header begins with the numbers 2, for a dictionary, and the size, in Thrift's compact form.
+    """
+    head = data[offset or 0 : (offset or 0) + 8]
+    if offset is None or offset < 0 or head[:3] != b"\x15\x04\x15":
+        return len(data) + MAX_CHUNK_BYTES  # unknown
+    size = 0
+    for place, byte in enumerate(head[3:]):
+        size |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            break
+    return size >> 1
+
+
+def _check_row_sizes(place: str, file: pq.ParquetFile) -> None:
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        each = group.total_byte_size / max(group.num_rows, 1)
+        if group.total_byte_size > _WORST_BATCH_BYTES and each > _MOST_USUAL:
+            rule = (
+                f"holds {each / 2**10:.0f} kB in each row of row group {number}, more than "
+                f"{_MOST_USUAL / 2**10:.0f} kB; shorten its texts, or leave columns out"
             )
+            raise ManifestError(place, None, None, rule)
 
 
 def _check_sizes(place: str, chunks: list[_Chunk]) -> None:
@@ -170,18 +219,48 @@ def _check_sizes(place: str, chunks: list[_Chunk]) -> None:
             raise ManifestError(place, one_line(chunk.path, 80), None, rule)
 
 
-def _rows_at_once(chunks: list[_Chunk]) -> int:
-    """Return how many rows are decoded at a time."""
-    each: Counter[int] = Counter()
+def _usual_sizes(chunks: list[_Chunk]) -> Counter[int]:
+    """Return the bytes that a row of each row group takes on average."""
+    sizes: Counter[int] = Counter()
     for chunk in chunks:
-        each[chunk.group] += max(1, chunk.size // chunk.rows)
-    usual = max(each.values(), default=0)
-    worst = max((chunk.size for chunk in chunks if chunk.varies and not chunk.folds), default=0)
-    most = min(_BATCH_BYTES // max(usual, 1), _WORST_BATCH_BYTES // max(worst, 1))
-    return max(1, min(_BATCH, most))
+        sizes[chunk.group] += max(1, chunk.size // chunk.rows)
+    return sizes
 
 
-def _foldable(schema: pa.Schema, chunks: list[_Chunk]) -> list[str]:
-    """Name the columns of text that Arrow can read without unfolding them."""
-    odd = {chunk.path for chunk in chunks if not chunk.folds}
-    return [field.name for field in schema if is_text(field.type) and field.name not in odd]
+def _measured(data: bytes, chunks: list[_Chunk], texts: list[str]) -> list[_Chunk]:
+    """Return chunks with their largest value, where their dictionary tells it."""
+    unfit = {chunk.path for chunk in chunks if not chunk.folds}
+    names = [name for name in texts if name not in unfit]
+    probe = pq.ParquetFile(io.BytesIO(data), read_dictionary=names)
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    for group in {chunk.group for chunk in chunks}:
+        batch = next(probe.iter_batches(1, row_groups=[group], columns=names))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if not isinstance(column, pa.DictionaryArray):
+                continue  # of fixed size
+            lengths = text_lengths(column.dictionary)
+            packed = int(lengths.sum()) + 4 * len(lengths)
+            found[group, name] = int(lengths.max(initial=0)), packed
+    exact = []
+    for chunk in chunks:
+        longest, packed = found.get((chunk.group, chunk.path), (0, -1))
+        # What was seen is the whole dictionary, not a page that stands before it.
+        exact.append(replace(chunk, largest=longest) if packed >= chunk.largest else chunk)
+    return exact
+
+
+def _is_folded(name: str, chunks: list[_Chunk]) -> bool:
+    """Tell whether a column of text is to be read without unfolding it."""
+    own = [chunk for chunk in chunks if chunk.path == name]
+    return all(chunk.folds for chunk in own) and any(c.largest >= _LARGE_VALUE for c in own)
+
+
+def _rows_at_once(chunks: list[_Chunk], folded: list[str]) -> dict[int, int]:
+    """Return how many rows of each row group are decoded at a time."""
+    worst: Counter[int] = Counter()
+    for chunk in chunks:
+        worst[chunk.group] += 0 if chunk.path in folded else chunk.largest
+    return {
+        group: max(1, min(_BATCH, _BATCH_BYTES // size, _WORST_BATCH_BYTES // max(worst[group], 1)))
+        for group, size in _usual_sizes(chunks).items()
+    }

@@ -20,6 +20,7 @@ from stylegallery.wording import one_line, shown
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError, StorageError
 from tasks.manifest_checks import check_columns, check_count, field_names
+from tasks.manifest_rows import all_in_one
 from tasks.manifest_values import convert
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
@@ -29,7 +30,6 @@ _JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 _DELIMITERS = ",;\t|"
 _HEAD = 2**16
 """Characters in which a header is looked for."""
-_MOST_NAMED = 20
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+\s*")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
@@ -48,32 +48,6 @@ class TextTable:
 
     table: pa.Table
     numbers: list[int]
-
-
-class _Complaints:
-    """Rows that no table can hold, gathered to be named in one sentence."""
-
-    def __init__(self, place: str) -> None:
-        self._place, self._found = place, list[tuple[int, str | None, str]]()
-
-    def add(self, number: int, column: str | None, rule: str) -> None:
-        self._found.append((number, column, rule))
-
-    def check(self) -> None:
-        """Refuse the file if there are any.
-
-        Raises:
-            ManifestError: there are; it names the first and counts up the others.
-        """
-        if not self._found:
-            return
-        (number, column, rule), *others = self._found
-        rows = [str(row) for row in dict.fromkeys(row for row, *_ in others) if row != number]
-        if rows:
-            more = len(rows) - _MOST_NAMED
-            named = ", ".join(rows[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-            rule += f" (so is it with row {named})" if len(rows) == 1 else f" (also rows {named})"
-        raise ManifestError(self._place, column, number, rule)
 
 
 def read_text(src: str, model: type[Row]) -> TextTable:
@@ -102,15 +76,16 @@ def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
         ManifestError: as :func:`read_text`.
     """
     text = _decoded(place, data)
-    complaints = _Complaints(place)
+    complaints: list[ManifestError] = []
     if place.lower().endswith(_JSON_ENDINGS):
         records, decimal_comma = _json(place, text, complaints), False
     else:
         records, decimal_comma = _csv(place, text, model, complaints)
     kept = [(number, record) for number, record in records if any(map(_is_filled, record.values()))]
     names = list(dict.fromkeys(name for _, record in kept for name in record))
-    _check_characters(kept, complaints)
-    complaints.check()
+    _check_characters(place, kept, complaints)
+    if complaints:
+        raise all_in_one(complaints)
     if not kept:
         raise ManifestError(place, None, None, "has no rows; add at least one")
     check_count(place, len(names))
@@ -143,7 +118,7 @@ def _decoded(place: str, data: bytes) -> str:
 
 
 def _csv(
-    place: str, text: str, model: type[Row], complaints: _Complaints
+    place: str, text: str, model: type[Row], complaints: list[ManifestError]
 ) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
     """Return numbered records, and whether their numbers have a decimal comma."""
     delimiter = ""
@@ -162,7 +137,8 @@ def _csv(
             cells = [cell.strip() for cell in row]
             if any(cells[len(names) :]):
                 rule = "has more cells than there are columns; put text that holds "
-                complaints.add(number, None, f"{rule}{_spelt(delimiter)} into quotes")
+                rule += f"{_spelt(delimiter)} into quotes"
+                complaints.append(ManifestError(place, None, number, rule))
                 continue
             filled = dict(zip(names, cells, strict=False))
             records.append((number, {name: cell or None for name, cell in filled.items()}))
@@ -205,7 +181,9 @@ def _spelt(delimiter: str) -> str:
     return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, shown(delimiter))
 
 
-def _json(place: str, text: str, complaints: _Complaints) -> list[tuple[int, dict[str, Any]]]:
+def _json(
+    place: str, text: str, complaints: list[ManifestError]
+) -> list[tuple[int, dict[str, Any]]]:
     """Return the numbered objects of a JSON array, of one object, or of JSON Lines."""
     records = []
     for number, values in _json_values(place, text, complaints):
@@ -213,11 +191,13 @@ def _json(place: str, text: str, complaints: _Complaints) -> list[tuple[int, dic
             records.append((number, values))
         else:
             rule = "is no JSON object such as {...}; write one object for each row"
-            complaints.add(number, None, rule)
+            complaints.append(ManifestError(place, None, number, rule))
     return records
 
 
-def _json_values(place: str, text: str, complaints: _Complaints) -> Iterator[tuple[int, Any]]:
+def _json_values(
+    place: str, text: str, complaints: list[ManifestError]
+) -> Iterator[tuple[int, Any]]:
     whole = text.strip()
     if whole.startswith("[") or (whole.startswith("{\n") or whole.startswith("{\r")):
         try:
@@ -237,20 +217,23 @@ def _json_values(place: str, text: str, complaints: _Complaints) -> Iterator[tup
         try:
             yield number, json.loads(line)
         except RecursionError:
-            complaints.add(number, None, "is nested too deep; write one flat object a line")
+            rule = "is nested too deep; write one flat object a line"
+            complaints.append(ManifestError(place, None, number, rule))
         except ValueError as error:
             rule = f"is no JSON ({one_line(str(error), 120)}); write one object a line"
-            complaints.add(number, None, rule)
+            complaints.append(ManifestError(place, None, number, rule))
 
 
-def _check_characters(records: list[tuple[int, dict[str, Any]]], complaints: _Complaints) -> None:
+def _check_characters(
+    place: str, records: list[tuple[int, dict[str, Any]]], complaints: list[ManifestError]
+) -> None:
     """Find halves of characters, which JSON can spell and no file can hold."""
     for number, record in records:
         for name, value in record.items():
             for text in (name, *(value if isinstance(value, list) else (value,))):
                 if isinstance(text, str) and not _is_encodable(text):
                     rule = f"{shown(text)} holds half of a character; correct it"
-                    complaints.add(number, one_line(name, 80), rule)
+                    complaints.append(ManifestError(place, one_line(name, 80), number, rule))
 
 
 def _is_encodable(text: str) -> bool:

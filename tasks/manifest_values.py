@@ -91,8 +91,8 @@ def column_texts(column: pa.Array) -> list[Any]:
 
 def row_bytes(column: pa.Array) -> NDArray[np.int64]:
     """Return (N,) about how many bytes each cell takes once it has a copy of its own."""
-    lengths = _text_lengths(column)
-    if lengths is not None:
+    if _holds_text(column):
+        lengths = text_lengths(column)
         return np.where(lengths > MAX_TEXT, 0, lengths)
     each = max(1, column.nbytes // max(len(column), 1))
     if _is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
@@ -294,11 +294,10 @@ def _without_long(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]
 
     The long text stands in the file once, and is never copied into its rows.
     """
-    column = _without_views(column)
-    lengths = _text_lengths(column)
-    if lengths is None:
+    if not _holds_text(column):
         return column, None
-    long = lengths > MAX_TEXT
+    column = _without_views(column)
+    long = text_lengths(column) > MAX_TEXT
     if long.any():
         column = column.take(pa.array(np.arange(len(column)), mask=long))
     return column, long
@@ -311,18 +310,19 @@ def _without_views(column: pa.Array) -> pa.Array:
     return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
 
 
-def _text_lengths(column: pa.Array) -> NDArray[np.int64] | None:
-    """Return (N,) bytes of the texts of a column, 0 for null; None when it holds no text."""
+def text_lengths(column: pa.Array) -> NDArray[np.int64]:
+    """Return (N,) bytes of each text of a column, 0 for null."""
     if pa.types.is_dictionary(column.type):
-        each = _text_lengths(column.dictionary)
-        if each is None:
-            return None
-        places = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.where(places < 0, 0, np.append(each, 0)[places])
-    if not is_text(column.type):
-        return None
-    found = pc.fill_null(pc.binary_length(_without_views(column)), 0).to_numpy(zero_copy_only=False)
-    return np.asarray(found, np.int64)
+        each = np.append(text_lengths(column.dictionary), 0)
+        places = column.indices.cast(pa.int64()).fill_null(len(each) - 1)
+        return np.asarray(each[places.to_numpy(zero_copy_only=False)], np.int64)
+    found = pc.fill_null(pc.binary_length(_without_views(column)), 0)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _holds_text(column: pa.Array) -> bool:
+    kind = column.type
+    return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 def _marked(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:

@@ -16,13 +16,11 @@ from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifest_checks import CheckedRow, Unique, checked_rows
 from tasks.manifest_folder import read_manifest
-from tasks.manifest_rows import Rows
+from tasks.manifest_rows import MAX_NAMED, Rows
 from tasks.manifest_values import Unusable
 
 __all__ = ["Galleries", "Gallery", "ManifestError", "Photo", "read_catalog", "read_galleries"]
 
-MAX_NAMED = 20
-"""Most rows, galleries or references that a message names."""
 _MOST_CHARS = 200
 _LABEL = 128
 _NO_ROWS = "has no rows; add at least one"
@@ -234,11 +232,6 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     if problems and len(problems) == len(kept):
         raise problems[0]
     return kept
-
-
-def gallery_problems(galleries: Galleries) -> list[ManifestError]:
-    """Return the problems of all galleries."""
-    return [problem for gallery in galleries.values() for problem in gallery.problems]
 
 
 def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:

@@ -39,13 +39,14 @@ class Note(Frozen):
     style_regions: dict[str, str] = Field(description="style_id to path of its region map.")
     matches: list[MatchRow] = Field(description="One entry per content region.")
     metrics: dict[str, float] = Field(description="Figures by name.")
-    warnings: list[str] = Field(
-        default_factory=list, description="Sentences on inputs to look at; left out without any."
+    blank_styles: dict[str, str] = Field(
+        default_factory=dict,
+        description="style_id of each blank reference to how blank it is; left out without any.",
     )
 
     def to_text(self) -> str:
         """Return ASCII JSON, the same for equal notes."""
-        without = set() if self.warnings else {"warnings"}
+        without = set() if self.blank_styles else {"blank_styles"}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=without)
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 

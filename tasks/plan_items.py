@@ -148,7 +148,7 @@ class RunPlan:
             RecordError: it is damaged.
             StorageError: it cannot be read.
         """
-        # Plans of version 0.1 hold the references in each item.
+        # Plans without that table hold the references in each item.
         model = WorkItem if self._styles is None else PlannedItem
         return tables.read_rows_table(storage.join(self._files.plan, name), model)
 

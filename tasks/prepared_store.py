@@ -32,7 +32,7 @@ ANALYSIS = (
 )
 """The parameters that `StyleGallery.prepare` reads; those of restyling alone share its results."""
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had the colours of indexed, deep and other files wrong
 _MOST_BYTES = 64 * 2**20
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.result import ErrorInfo, ItemResult
 from schemas.work import WorkItem
+from stylegallery.blank import blank_warning
 from stylegallery.errors import InputError
 from stylegallery.wording import clean, one_line
 from tasks.faults import is_transient
@@ -32,12 +33,20 @@ def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResul
         style_regions=note.style_regions,
         matches=note.matches,
         metrics=note.metrics,
-        warnings=note.warnings,
+        warnings=[
+            blank_warning(reference_name(style_id, item.gallery_id), what)
+            for style_id, what in note.blank_styles.items()
+        ],
         timings=stages.total(),
         seed=item.seed,
         extra=item.extra,
         finished_at=datetime.now(UTC),
     )
+
+
+def reference_name(style_id: str, gallery_id: str) -> str:
+    """Return what to call a reference in a sentence."""
+    return f"reference {style_id!r} of gallery {gallery_id!r}"
 
 
 def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from schemas.work import StyleSource, WorkItem
 from stylegallery import images, masks
-from stylegallery.blank import blank_warning, blankness
+from stylegallery.blank import blankness
 from stylegallery.checks import check_format
 from stylegallery.errors import BadImage, BadRouting, InputError
 from stylegallery.routing import Pin, parse_pins
@@ -16,6 +16,7 @@ from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
 from tasks.prepared_store import keep, prepared_key, recall
+from tasks.rows import reference_name
 from tasks.versions import UNREADABLE
 
 _SINCE = "after the run was planned; run the same command again"
@@ -51,7 +52,7 @@ def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
     try:
         return _known(bench, style)
     except InputError as error:
-        place = _reference(style, gallery_id)
+        place = reference_name(style.style_id, gallery_id)
         raise type(error)(f"{place} cannot be used: {error}") from error
 
 
@@ -59,20 +60,6 @@ def unprepared_references(bench: Bench, items: list[WorkItem]) -> int:
     """Return how many references of some items are not held in memory."""
     keys = {_key_of(bench, style) for item in items for style in item.styles}
     return sum(key not in bench.cache for key in keys)
-
-
-def warnings_of(item: WorkItem, styles: list[Prepared]) -> list[str]:
-    """Return a sentence on each of the item's references that is blank.
-
-    Args:
-        item: The item.
-        styles: Its references, in its order.
-    """
-    return [
-        blank_warning(_reference(source, item.gallery_id), style.blank)
-        for source, style in zip(item.styles, styles, strict=True)
-        if style.blank
-    ]
 
 
 def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
@@ -136,10 +123,6 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     if kept is None:
         keep(bench.output, key, prepared)
     return Prepared(prepared, path, blankness(picture))
-
-
-def _reference(style: StyleSource, gallery_id: str) -> str:
-    return f"reference {style.style_id!r} of gallery {gallery_id!r}"
 
 
 def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:

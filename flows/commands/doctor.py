@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.usage import EXIT_OK, EXIT_USAGE, UsageError
+from stylegallery.threads import crowding, usable_cores
 from tasks import places
 from tasks.errors import PlanError
 
@@ -98,7 +99,14 @@ def _device() -> Iterator[Finding]:
         names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         yield Finding("device", f"{len(names)} GPU: {', '.join(sorted(set(names)))}")
     else:
-        yield Finding("device", f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        yield Finding("device", f"CPU, {usable_cores()} usable cores, {threads} threads")
+
+
+def _load() -> Iterator[Finding]:
+    text = f"{os.getloadavg()[0]:.1f} on {usable_cores()} usable cores"
+    remedy = "Stop other processes, or set OMP_NUM_THREADS=1." if crowding() else ""
+    yield Finding("load", text, remedy, fatal=False)
 
 
 def _embedded_model() -> Iterator[Finding]:
@@ -177,6 +185,7 @@ _CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     _fastapi,
     _one_house,
     _device,
+    _load,
     _embedded_model,
     _services,
     _places,

@@ -14,7 +14,10 @@ app = App(
 
 Source = Annotated[
     str,
-    Parameter(help="Folder, .csv or .jsonl, local or s3://. Columns are those of the schema."),
+    Parameter(
+        help="Folder, CSV (.csv, .tsv, .txt) or JSON (.json, .jsonl), local or s3://. Columns are "
+        "those of the schema."
+    ),
 ]
 Strict = Annotated[
     bool,

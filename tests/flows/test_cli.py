@@ -171,6 +171,30 @@ def test_stylize_takes_what_the_user_decides(
     assert (code, "make them the same size" in said) == (2, True)
 
 
+def test_stylize_warns_of_a_blank_reference(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, clear = tmp_path / "photo.png", tmp_path / "clear.png"
+    Image.linear_gradient("L").resize((64, 48)).save(photo)
+    Image.new("RGBA", (64, 48)).save(clear)
+    words = ["stylize", "--content", photo, "--style", clear, "--style", photo]
+    words += ["--out", tmp_path / "out.png", "--model", tiny_model]
+    words += ["--set", "image_size=64", "--set", "steps=1", "--set", "inversion_steps=2"]
+    code, _, said = stylegallery(*words)
+    assert code == 0, said
+    assert said.count("warning: ") == 1
+    assert f"warning: --style {clear} is fully transparent, so it has hardly any style" in said
+
+
+def test_stylize_refuses_what_the_format_cannot_hold(tmp_path: Path, stylegallery: Command) -> None:
+    photo, style, out = tmp_path / "wide.png", tmp_path / "style.png", tmp_path / "out.webp"
+    Image.new("L", (16_384, 1024)).save(photo)
+    Image.linear_gradient("L").save(style)
+    code, _, said = stylegallery("stylize", "--content", photo, "--style", style, "--out", out)
+    assert (code, out.exists()) == (2, False)
+    assert "wide.png is 16384x1024 px, and webp holds at most 16383 px a side; choose png" in said
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_schema_prints_a_json_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     schema(name, as_json=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from tests.stylegallery.colour_files import with_chunks
 from tests.tasks.pictures import encoded, noise
 
 _RGB = noise(32, 24)
@@ -58,6 +59,10 @@ def _images() -> Iterator[bytes]:
     yield encoded(grey, "BMP", mode="1")
     yield encoded(_RGB, "AVIF", **extras)
     yield encoded(alpha, "AVIF")
+    named = [(b"gAMA", b"\0\0\xd9\x03"), (b"cHRM", b"\0\0\x7a\x26\0\0\x80\x84" * 4)]
+    yield with_chunks(encoded(_RGB, "PNG"), *named)
+    yield with_chunks(encoded(_RGB, "PNG"), (b"cICP", b"\x0c\x0d\0\1"))
+    yield with_chunks(encoded(grey, "PNG"), (b"tRNS", b"\0\x7f"), named[0])
 
 
 def routing_seeds() -> list[bytes]:
@@ -79,6 +84,8 @@ def text_seeds() -> list[bytes]:
         b'product_id,image_uri,galleries,seed,price\na,img/a.jpg,g;h,5,1.50\n"b",/x/b.jpg,,,\n',
         b"gallery_id,style_id,image_uri,weight,valid_until\ng,a,a.jpg,2,2030-01-31\n",
         "\ufeffproduct_id,view,image_uri,mask_uri\r\nü,front,s3://b/k.png,m.png\r\n".encode(),
+        b"sep=;\r\ngallery_id;style_id;Image URI;weight;\r\ng;a/b; a.jpg;0,5;\r\n;;;;\r\n",
+        "Product_ID\timage_uri\tTitel\r\nÄ1\tph/a.png\tschön\r\n".encode("utf-16"),
     ]
 
 
@@ -90,7 +97,8 @@ def json_line_seeds() -> list[bytes]:
         {"gallery_id": "g", "style_id": "b", "image_uri": "b.jpg", "valid_until": "2030-01-31"},
     ]
     return [json.dumps(row).encode() + b"\n" for row in rows] + [
-        b"\n".join(json.dumps(row).encode() for row in rows[1:])
+        b"\n".join(json.dumps(row).encode() for row in rows[1:]),
+        json.dumps(rows[:1], indent=1).encode(),
     ]
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery, images
+from stylegallery.checks import check_format
 from stylegallery.errors import BadImage, BadReferences, BadRouting, InputError
 from stylegallery.latents import working_size
 from stylegallery.routing import Pin
@@ -64,6 +65,38 @@ def test_files_too_narrow_are_refused_by_name() -> None:
     Image.new("RGB", (20, 321)).save(out, "PNG")
     with pytest.raises(BadImage, match=r"^tape\.png is 20x321 px; .* at most 16 times"):
         images.decode(out.getvalue(), "tape.png")
+
+
+@pytest.mark.parametrize(
+    ("size", "image_format", "fitting"),
+    [
+        ((1100, 16_384), "webp", "png or jpg"),
+        ((20_000, 1300), "webp", "png or jpg"),
+        ((4100, 65_501), "jpg", "png"),
+        ((66_000, 66_000), "webp", "png"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(
+    size: tuple[int, int], image_format: str, fitting: str
+) -> None:
+    with pytest.raises(BadImage, match=rf"^a is {size[1]}x{size[0]} px, .* choose {fitting} as"):
+        check_format(size, image_format, "a")
+
+
+@pytest.mark.parametrize(
+    ("side", "image_format"), [(16_383, "webp"), (65_500, "jpg"), (10**6, "png")]
+)
+def test_what_a_format_can_hold_is_taken(side: int, image_format: str) -> None:
+    check_format((side, 1), image_format, "a")
+
+
+@pytest.mark.parametrize("image_format", ["webp", "jpg"])
+def test_the_limits_are_those_of_the_encoders(image_format: str) -> None:
+    most = {"webp": 16_383, "jpg": 65_500}[image_format]
+    picture = Picture(grey(1, 3, 1, most))
+    assert images.encode(picture, image_format)
+    with pytest.raises((ValueError, OSError)):
+        images.encode(Picture(grey(1, 3, 1, most + 1)), image_format)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 256), (200, 16)])

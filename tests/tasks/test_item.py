@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from schemas.result import ItemResult
-from stylegallery import StyleGallery, images
+from stylegallery import StyleGallery, checks, images
 from stylegallery.errors import DidNotConverge
 from stylegallery.types import Job, Sampled
 from tasks import storage
@@ -77,6 +77,45 @@ def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_forma
     assert str(tmp_path) not in json.dumps(note)
     assert b"s, CC BY 4.0, A. Painter" in picture.info["xmp"]
     assert picture.info["icc_profile"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setitem(checks._MOST_SIDE, "webp", 60)  # as if it were 16,383
+    prepared: list[object] = []
+    if known:
+        assert restyle_item(bench, item_of(tmp_path, GOOD["rotated"])).status == "ok"
+    monkeypatch.setattr(bench.engine, "prepare", lambda *args: prepared.append(args))
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], image_format="webp"))
+    assert row.status == "rejected"
+    assert row.error is not None
+    assert row.error.message == (
+        f"{tmp_path / 'photo.jpg'} is 48x64 px, and webp holds at most 60 px a side; choose png or "
+        "jpg as the format of the results, or make the picture smaller."
+    )
+    assert not prepared
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0, 0), (3, 3, 3, 255), (255, 255, 255, 255)])
+def test_a_blank_reference_is_warned_of_in_the_row(
+    bench: Bench, tmp_path: Path, colour: tuple[int, ...]
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    clean = restyle_item(bench, item)
+    assert clean.warnings == []
+    assert b'"blank_styles"' not in Path(bench.output, item.asset_key).read_bytes()
+    blank = tmp_path / "blank.png"
+    Image.new("RGBA", (64, 64), colour).save(blank)
+    named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
+    styles = [item.styles[0].model_copy(update=named), *item.styles]
+    item = item.model_copy(update={"styles": styles, "item_id": "cd" * 32})
+    rows = [restyle_item(bench, item), restyle_item(bench, item, adopt=True)]
+    assert [(row.status, row.reused) for row in rows] == [("ok", False), ("ok", True)]
+    (warning,) = rows[0].warnings
+    assert warning.startswith("reference 'b' of gallery 'g' is ")
+    assert rows[1].warnings == rows[0].warnings
 
 
 def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:

@@ -180,6 +180,24 @@ def test_regions_have_the_numbers_that_a_pin_takes(output: Path) -> None:
     assert lent == [str(match.style_region) for match in largest_first]
 
 
+def test_warnings_are_shown_above_and_on_the_card(output: Path) -> None:
+    items = [item(output.parent, n, f"p{n}", "ink") for n in range(2)]
+    warned = done(items[0]).model_copy(update={"warnings": [f"reference {EVIL} is nearly black"]})
+    page = report(output, items, [warned, done(items[1])])
+    assert "2 of 2" not in page
+    assert "2 restyled, 1 with a warning" in page
+    assert page.count("alert(&#34;x&#34;)&lt;/script&gt; is nearly black") == 2
+    assert page.index("is nearly black") < page.index("<article")
+
+
+def test_tables_from_before_there_were_warnings_are_read(output: Path) -> None:
+    items = [item(output.parent, 0, "p", "ink")]
+    page = report(output, items, [done(items[0])])
+    part = f"{RunFiles(str(output), 'run-1').results}/part-00000-00000.parquet"
+    storage.write_bytes(part, tables.to_bytes(tables.read_table(part).drop_columns("warnings")))
+    assert Path(build_report(str(output), "run-1")).read_text(encoding="utf-8") == page
+
+
 def test_a_hundred_items_stay_about_a_megabyte(output: Path) -> None:
     items = [item(output.parent, n, f"product-{n}", "ink") for n in range(100)]
     page = report(output, items, [done(one) for one in items])

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
-from tasks import execute, finalize, planning, storage
+from tasks import execute, finalize, planning, report, storage
 from tasks.actor import StyleActor
+from tasks.explain import explain
 from tasks.ledger import read_ledger
 from tasks.planning import Plan
 from tasks.pool import Progress
@@ -79,6 +82,24 @@ def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
     assert json.loads(rows)["rows"] == 6
 
 
+def test_a_blank_reference_is_in_the_rows_and_the_summary(make_spec: MakeSpec) -> None:
+    spec = make_spec(products=2)
+    sky = Path(spec.galleries[0]).parent / "s2.png"
+    pictures.save(sky, np.zeros((80, 80, 4), np.uint8))
+    warning = (
+        "reference 'sky' of gallery 'rocket' is fully transparent, so it has hardly any style to "
+        "give; replace it unless that is meant"
+    )
+    for _ in range(2):  # the second run reads the numbers of the first
+        plan, summary, _ = run(spec)
+        assert (summary.ok, summary.warned, summary.warnings) == (4, 2, [warning])
+        found = pq.read_table(Path(spec.output) / "runs" / plan.run_id / "results").to_pylist()
+        assert [row["warnings"] for row in found if row["gallery_id"] == "rocket"] == [
+            [warning]
+        ] * 2
+        assert not any(row["warnings"] for row in found if row["gallery_id"] == "coffee")
+
+
 def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
     one = make_spec(products=2, output=str(tmp_path / "one"))
     first, _, _ = run(one)
@@ -136,6 +157,34 @@ def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Pat
         assert (row["error"] is not None) == (row["status"] == "rejected")
     again = planning.plan(spec)
     assert (again.run_id, again.counts.todo) == (plan.run_id, 0)
+
+
+def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
+    spec = make_spec(products=1, only=["rocket"])
+    names = ["AB/12", "AB%2F12", "x"]
+    columns = {"product_id": names, "image_uri": ["p0.png", "p0.png", "ftp://x/p0.png"]}
+    pq.write_table(pa.table({**columns, "view": ["a\\b", "a\\b", "main"]}), spec.catalog)
+    plan, summary, _ = run(spec)
+    assert (plan.counts.todo, plan.counts.rejected) == (2, 1)
+    assert (summary.ok, summary.rejected, summary.failed) == (2, 1, 0)
+    rows = pq.read_table(plan.files.results).to_pylist()
+    assert [row["product_id"] for row in rows] == names
+    (slashed, plain) = (row["asset_uri"] for row in rows[:2])
+    assert slashed.startswith("assets/rocket/AB%2F12/a%5Cb-")
+    assert plain != slashed
+    page = report.build_report(spec.output, plan.run_id)
+    assert "AB/12" in Path(page).read_text()
+    assert quote(slashed) in Path(page).read_text()
+    assert "column `image_uri`, row 3" in Path(page).read_text()
+    (found,) = explain(spec.output, plan.run_id, "AB/12", "a\\b")
+    assert found.folder == "rocket/AB%2F12/a%5Cb"
+
+    columns["image_uri"][2] = "p0.png"
+    pq.write_table(pa.table({**columns, "view": ["a\\b", "a\\b", "main"]}), spec.catalog)
+    again, summary, _ = run(spec)
+    assert again.run_id != plan.run_id
+    assert (again.counts.done, again.counts.todo, again.counts.rejected) == (2, 1, 0)
+    assert (summary.ok, summary.reused, summary.rejected) == (3, 2, 0)
 
 
 def test_a_killed_driver_resumes_without_doing_anything_twice(

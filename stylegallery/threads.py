@@ -1,0 +1,46 @@
+"""How the threads of an engine share the cores with other processes; imports no torch."""
+
+import logging
+import os
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+SPIN_COUNT: Final = "10000"
+"""How often a waiting thread looks before it sleeps (`python -m tests.benchmarks.shared_cores`)."""
+_OPERATOR: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+
+
+def share_cores() -> None:
+    """Keep waiting threads from holding the cores that another process could use.
+
+    torch computes in an OpenMP pool, whose threads meet at a barrier after each piece of work.
+    libgomp lets those that wait spin for milliseconds, which ruins a machine on which two engines
+    share the cores. libgomp reads the setting when it is loaded, so this comes before torch.
+    Whatever the operator has set stays.
+    """
+    if not any(name in os.environ for name in _OPERATOR):
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: by its affinity and the quota of its cgroup."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def crowding() -> str:
+    """Return what is said of a machine on which more wants to run than it has cores, or nothing."""
+    cores, load = usable_cores(), os.getloadavg()[0]
+    if load <= cores + 0.5:
+        return ""
+    return (
+        f"the load is {load:.1f} on {cores} usable cores, so engines are slowed by other processes"
+    )
+
+
+def warn_of_crowding() -> None:
+    """Log a warning when the machine is busy already."""
+    if said := crowding():
+        logger.warning("%s; stop them, or set OMP_NUM_THREADS=1", said)
