@@ -5,6 +5,7 @@ neither Prefect nor Ray.
 """
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -15,12 +16,13 @@ from typing import Final, NoReturn
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
+from flows.environment import set_defaults
 from flows.interrupts import Interrupts, Stopped
-from flows.usage import EXIT_OK, EXIT_USAGE, exit_code, unused_words
-from stylegallery.threads import share_cores
+from flows.usage import EXIT_CRASH, EXIT_OK, EXIT_USAGE, exit_code, unused_words
 from stylegallery.wording import one_line
 
 _MOST_SAID: Final = 2000
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _SIGNALLED: Final = 128
 """Added to a signal's number, the exit code of a process that it ended."""
 _COMMANDS: Final = {
@@ -60,8 +62,7 @@ for _name, (_target, _help) in _COMMANDS.items():
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    _set_defaults()
-    share_cores()
+    set_defaults()
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -79,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if interrupts.heard:  # a library made another error of it
             _fail_by_signal(interrupts.heard)
         known = exit_code(error)
+        if known is None and isinstance(error, OSError) and error.errno in _DISK_FULL:
+            where = f" ({error.filename})" if error.filename else ""
+            text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
+            _fail(text.lower(), EXIT_CRASH)
         if known is None:
             raise
         _fail(str(error), known)
@@ -114,13 +119,6 @@ def _leave(code: int) -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(code)
-
-
-def _set_defaults() -> None:
-    """Set what Prefect and Ray read when imported: nothing phones home."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 if __name__ == "__main__":

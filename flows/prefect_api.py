@@ -10,6 +10,7 @@ Import this before anything that imports prefect.
 import atexit
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,7 @@ ANSWER_SECONDS: Final = 5.0
 _START_SECONDS: Final = 180.0
 _SEND_SECONDS: Final = 3.0
 _STOP_SECONDS: Final = 5.0
+_ERROR_LINE: Final = re.compile(r"[\w.]*(Error|Exception): ")
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
 
@@ -42,16 +44,15 @@ def connect(*, verbose: bool) -> None:
     Raises:
         UsageError: there is none; says what to do.
     """
-    _choose_home()
+    choose_home()
     # The run does not depend on the server, so it does not wait minutes for an answer.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "15")
     quiet_prefect(verbose=verbose)
     import prefect.context
-    from prefect.settings import PREFECT_API_URL
 
-    _drop_unusable_proxies()
-    if PREFECT_API_URL.value():
+    drop_unusable_proxies()
+    if configured_url():
         check()
         return
     server = _TemporaryServer()
@@ -61,30 +62,38 @@ def connect(*, verbose: bool) -> None:
     server.wait()
 
 
+def configured_url() -> str:
+    """Return the address of the operator's API, from the environment or a profile, or nothing."""
+    from prefect.settings import PREFECT_API_URL
+
+    return redacted(PREFECT_API_URL.value() or "")
+
+
 def check() -> None:
     """Refuse to go on with an API of the operator that does not answer.
 
     Raises:
         UsageError: it does not.
     """
-    from prefect.settings import PREFECT_API_URL
-
     if why := complaint():
         raise UsageError(
-            f"the Prefect API at {redacted(str(PREFECT_API_URL.value()))} does not answer ({why}); "
-            "start that server, correct PREFECT_API_URL (it ends in /api), or unset it to run "
-            "without a server"
+            f"the Prefect API at {configured_url()} cannot be used ({why}); "
+            "start that server, correct PREFECT_API_URL (it ends in /api) and its "
+            "PREFECT_API_AUTH_STRING or PREFECT_API_KEY, or unset them to run without a server"
         )
 
 
 def complaint(seconds: float = ANSWER_SECONDS) -> str:
     """Return why Prefect's API does not answer within some seconds; nothing when it does."""
+    import httpx
     from prefect.client.orchestration import get_client
 
     with brief(), get_client({"timeout": seconds}, sync_client=True) as client:
         error = client.api_healthcheck()
     if error is None:
         return ""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code} {error.response.reason_phrase}"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return one_line(redacted(text), 200)
 
@@ -164,25 +173,22 @@ class _TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._output.close()
 
     def _last_words(self) -> str:
+        """Return the last error in the output of the server, or its last line."""
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").split("\n")
-        return one_line(redacted(next((line for line in reversed(lines) if line.strip()), "")), 300)
+        lines = self._output.read().decode(errors="replace").splitlines()
+        errors = [line for line in lines if _ERROR_LINE.match(line)]
+        return one_line(redacted(next(reversed(errors or lines), "")), 300)
 
 
-def _choose_home() -> None:
+def choose_home() -> None:
     """Have a folder that Prefect can write to: its own, or a temporary one."""
-    named = os.environ.get("PREFECT_HOME", "")
-    try:
-        home = Path(named or "~/.prefect").expanduser()
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        why = places.problem(home)
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
-        home, why = Path(named), str(error)
+    home, why = home_problem()
     if not why:
         return
-    if named:
+    if os.environ.get("PREFECT_HOME"):
         logger.warning("PREFECT_HOME cannot be used (%s); a temporary folder is", why)
     elif (profiles := home / "profiles.toml").is_file():
         os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
@@ -190,8 +196,26 @@ def _choose_home() -> None:
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
 
 
-def _drop_unusable_proxies() -> None:
-    """Leave out SOCKS proxies where no client could use them.
+def home_problem() -> tuple[Path, str]:
+    """Return Prefect's folder, and why it cannot be written to; nothing when it can."""
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    try:
+        home = home.expanduser()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return home, places.problem(home)
+    except OSError as error:
+        return home, (error.strerror or str(error)).lower()
+    except RuntimeError as error:  # this user has no home
+        return home, str(error)
+
+
+def proxies() -> list[str]:
+    """Return the variables that name a proxy."""
+    return [name for name, value in os.environ.items() if name.lower() in _PROXIES and value]
+
+
+def drop_unusable_proxies() -> list[str]:
+    """Leave out SOCKS proxies where no client could use them, and return their variables.
 
     Raises:
         UsageError: a proxy variable is of no known kind.
@@ -201,13 +225,12 @@ def _drop_unusable_proxies() -> None:
     try:
         httpx.Client().close()
     except ImportError:
-        for name, value in list(os.environ.items()):
-            if name.lower() in _PROXIES and value.lower().startswith("socks"):
-                logger.warning("%s is left out: a SOCKS proxy needs the package socksio", name)
-                del os.environ[name]
+        socks = [name for name in proxies() if os.environ[name].lower().startswith("socks")]
+        for name in socks:
+            logger.warning("%s is left out: a SOCKS proxy needs the package socksio", name)
+            del os.environ[name]
+        return socks
     except ValueError as error:
-        names = [name for name in os.environ if name.lower() in _PROXIES]
-        text = one_line(redacted(str(error)), 200)
-        raise UsageError(
-            f"{', '.join(names)}: {text}; write a proxy as http://host:port"
-        ) from error
+        text, rule = one_line(redacted(str(error)), 200), "write a proxy as http://host:port"
+        raise UsageError(f"{', '.join(proxies())}: {text}; {rule}") from error
+    return []

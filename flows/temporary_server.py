@@ -40,7 +40,7 @@ def main() -> None:
     )
 
     def stop_with_parent() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)
         server.should_exit = True
         threading.Event().wait(_SHUTDOWN_SECONDS)
         os._exit(0)  # an open connection or a slow start keeps the server from ending in time

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,7 +16,7 @@ import ray
 
 from schemas.run import PoolSpec
 from stylegallery.threads import usable_cores, warn_of_crowding
-from tasks import descendants
+from tasks import descendants, places
 from tasks.access import OPERATOR_VARIABLES
 from tasks.errors import PoolError
 from tasks.logs import FORMAT_VARIABLE
@@ -140,6 +142,8 @@ def _start(address: str) -> None:
     try:
         if address == "local":
             warn_of_crowding()
+            _have_token()
+            folder = os.path.abspath(os.path.join(places.ray_folder(), "ray"))
             # The engines are the work: at Ray's nice 15 any other process would stop them.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # Events of tasks are for Ray's dashboard. When a signal to the process group has ended
@@ -153,12 +157,27 @@ def _start(address: str) -> None:
                     include_dashboard=False,
                     num_cpus=usable_cores(),
                     object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=folder,
                     **quiet,
                 )
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise PoolError(f"Ray at {address!r} cannot be reached: {error}") from error
+
+
+def _have_token() -> None:
+    """Have a token for our own Ray where it cannot keep one in the home folder."""
+    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    try:
+        kept = Path.home() / ".ray"
+        kept.mkdir(exist_ok=True)
+        why = places.problem(kept)
+    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
+        why = str(error)
+    if why:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def live_nodes() -> list[dict[str, float]]:

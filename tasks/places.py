@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_FALLBACKS: Final = ("/tmp", "/var/tmp", "/dev/shm")
+from tasks.errors import PlanError
+
+USUAL: Final = "/tmp"
+"""Where temporary files go that nobody has another folder for."""
+_FALLBACKS: Final = (USUAL, "/var/tmp", "/dev/shm")
 _MIN_FREE_BYTES: Final = 2**26
 _SOCKET_PATH_BYTES: Final = 103 if sys.platform == "darwin" else 107
 """Longest path of a Unix socket."""
@@ -23,31 +27,44 @@ def problem(folder: str | Path) -> str:
             free = shutil.disk_usage(folder).free
     except OSError as error:
         return (error.strerror or str(error)).lower()
-    return "" if free >= _MIN_FREE_BYTES else f"only {free / 1e6:.0f} MB are free there"
+    return "" if free >= _MIN_FREE_BYTES else f"only {free / 1e6:.0f} MB are free"
 
 
 def ray_problem(folder: str | Path) -> str:
     """Return why Ray cannot keep its files and sockets in a folder; nothing when it can."""
     most = _SOCKET_PATH_BYTES - len(_RAY_SOCKET)
     if len(os.fsencode(Path(folder).absolute())) > most:
-        return f"its path is longer than {most} bytes, which Unix sockets do not allow"
+        return f"the path is longer than {most} bytes, too long for Unix sockets"
     below = Path(folder, "ray")  # another user's, perhaps
     return problem(folder) or (problem(below) if below.exists() else "")
 
 
-def temporary_folder() -> str | None:
-    """Return the first folder that files can be written to, TMPDIR first; None when there is none.
+def temporary_folder() -> str:
+    """Return the first folder that files can be written to, TMPDIR before the usual ones.
 
     Unlike :func:`tempfile.gettempdir` it asks for free space as well.
+
+    Raises:
+        PlanError: there is none.
     """
-    return _first([os.environ.get("TMPDIR", ""), *_FALLBACKS], problem)
+    return _first(("TMPDIR",), problem)
 
 
-def ray_folder() -> str | None:
-    """Return the first folder that Ray can use, RAY_TMPDIR and TMPDIR first; None without any."""
-    named = [os.environ.get("RAY_TMPDIR", ""), os.environ.get("TMPDIR", "")]
-    return _first([*named, *_FALLBACKS], ray_problem)
+def ray_folder() -> str:
+    """Return the first folder that Ray can use, RAY_TMPDIR and TMPDIR before the usual ones.
+
+    Raises:
+        PlanError: there is none.
+    """
+    return _first(("RAY_TMPDIR", "TMPDIR"), ray_problem)
 
 
-def _first(folders: list[str], complaint: Callable[[str], str]) -> str | None:
-    return next((folder for folder in folders if folder and not complaint(folder)), None)
+def _first(variables: tuple[str, ...], complaint: Callable[[str], str]) -> str:
+    named = [folder for variable in variables if (folder := os.environ.get(variable))]
+    whys: dict[str, str] = {}
+    for folder in (*named, *_FALLBACKS):
+        whys[folder] = complaint(folder)
+        if not whys[folder]:
+            return folder
+    told = "; ".join(f"{folder}: {why}" for folder, why in whys.items())
+    raise PlanError(f"no folder for temporary files can be used ({told}); set {variables[0]}")

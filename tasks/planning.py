@@ -25,7 +25,7 @@ from tasks.run_files import RunFiles
 from tasks.success_mark import closed
 from tasks.versions import device_class, package_versions
 
-__all__ = ["Plan", "plan", "write_plan"]
+__all__ = ["Plan", "check_inputs", "plan", "write_plan"]
 
 _RUN_ID_DIGITS = 12
 
@@ -73,15 +73,8 @@ def plan(spec: RestyleSpec) -> Plan:
         StorageError: manifests or images cannot be reached.
     """
     spec = _absolute(spec)
-    if spec.pool.ray_address == "local":  # on a cluster, the nodes may have what this machine lacks
-        check_available(spec.engine)
+    catalog, every, galleries = _inputs(spec)
     fingerprint = engine_fingerprint(spec.engine, device_class(spec))
-    source = ", ".join(spec.galleries)
-    catalog = manifests.read_catalog(spec.catalog, strict=spec.strict)
-    every = manifests.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = manifests.select(every, spec.only, source)
-    if spec.require_license:
-        manifests.check_licenses(galleries, source, datetime.now(UTC).date())
     items = PlanItems(list(galleries))
     photos = _Counted(manifests.check_routes(catalog, every) if spec.strict else catalog)
     expand(items, photos, galleries, every, spec, fingerprint)
@@ -123,6 +116,33 @@ class _Counted:
         for photo in self._photos:
             self.count += 1
             yield photo
+
+
+def check_inputs(spec: RestyleSpec) -> None:
+    """Refuse what no plan can be made of; quick, as it looks at the first row of the catalog alone.
+
+    Raises:
+        ManifestError: a manifest is missing, is none, or breaks a rule.
+        ModelNotFound: the engines run here, and a model is not to be found here.
+        StorageError: a manifest cannot be reached.
+    """
+    catalog, _, _ = _inputs(_absolute(spec))
+    next(catalog, None)
+
+
+def _inputs(
+    spec: RestyleSpec,
+) -> tuple[Iterator[manifests.Photo], manifests.Galleries, manifests.Galleries]:
+    """Return the photos, every gallery of the manifests, and those asked for."""
+    if spec.pool.ray_address == "local":  # on a cluster, the nodes may have what this machine lacks
+        check_available(spec.engine)
+    source = ", ".join(spec.galleries)
+    catalog = manifests.read_catalog(spec.catalog, strict=spec.strict)
+    every = manifests.read_galleries(spec.galleries, strict=spec.strict)
+    galleries = manifests.select(every, spec.only, source)
+    if spec.require_license:
+        manifests.check_licenses(galleries, source, datetime.now(UTC).date())
+    return catalog, every, galleries
 
 
 def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:

@@ -48,7 +48,13 @@ def run(
 def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
     """Run the flow here, show its progress, and say how it ended."""
     from flows import prefect_api
+    from tasks import places, planning
 
+    # Prefect and Ray take seconds to start: what can be told before is told before.
+    planning.check_inputs(spec)
+    places.temporary_folder()
+    if spec.pool.ray_address == "local":
+        places.ray_folder()
     prefect_api.connect(verbose=verbose)
     from flows.attended import restyle_attended
     from tasks.report_view import headline

@@ -11,8 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from flows.usage import EXIT_OK, EXIT_USAGE
+from flows.usage import EXIT_OK, EXIT_USAGE, UsageError
 from stylegallery.threads import crowding, usable_cores
+from tasks import places
+from tasks.errors import PlanError
 
 _PACKAGES: Final = (
     "torch",
@@ -122,12 +124,53 @@ def _embedded_model() -> Iterator[Finding]:
 
 
 def _services() -> Iterator[Finding]:
-    api = os.environ.get("PREFECT_API_URL")
-    yield Finding("prefect server", api or "none set: each run starts a temporary one")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     yield Finding("s3", endpoint or "AWS, or none: AWS_ENDPOINT_URL is not set")
     offline = os.environ.get("HF_HUB_OFFLINE", "")
     yield Finding("model hub", "offline" if offline in ("1", "true") else "asked for hub ids only")
+
+
+def _places() -> Iterator[Finding]:
+    """Where programs write while a run goes on; what cannot be used is replaced by another."""
+    checks = (("temporary files", places.temporary_folder), ("ray's files", places.ray_folder))
+    for name, find in checks:
+        try:
+            yield Finding(name, find())
+        except PlanError as error:
+            yield Finding(name, "nowhere", str(error))
+    for variable in ("RAY_TMPDIR", "TMPDIR"):
+        named = os.environ.get(variable, "")
+        if named and (why := places.ray_problem(named)):
+            text, remedy = f"{variable}={named} is not used by Ray", f"{why}; name another folder."
+            yield Finding("ray's files", text, remedy, fatal=False)
+
+
+def _prefect() -> Iterator[Finding]:
+    """Prefect's folder, proxies as far as they concern it, and whether its API answers."""
+    if importlib.util.find_spec("prefect") is None:
+        return
+    from flows import prefect_api
+
+    home, why = prefect_api.home_problem()
+    remedy = f"A temporary folder is used: {why}. Set PREFECT_HOME to keep the history of runs."
+    yield Finding("prefect's home", str(home), remedy if why else "", fatal=False)
+    prefect_api.choose_home()
+    proxies = prefect_api.proxies()
+    try:
+        dropped = prefect_api.drop_unusable_proxies()
+        text = ", ".join(proxies) or "none set"
+        remedy = f"pip install socksio: {', '.join(dropped)} cannot be used without."
+        yield Finding("proxies", text, remedy if dropped else "", fatal=False)
+    except UsageError as error:
+        yield Finding("proxies", ", ".join(proxies), str(error))
+        return
+    url = prefect_api.configured_url()
+    try:
+        if url:
+            prefect_api.check()
+        yield Finding("prefect server", url or "none set: each run starts a temporary one")
+    except UsageError as error:
+        yield Finding("prefect server", "no answer", str(error))
 
 
 def _disk() -> Iterator[Finding]:
@@ -145,5 +188,7 @@ _CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     _load,
     _embedded_model,
     _services,
+    _places,
+    _prefect,
     _disk,
 )

@@ -38,10 +38,15 @@ def serve(
         )
     check_log_format(os.environ)
     spec = resolve(from_file(config)) if config else None
+    from flows import prefect_api
+
     # What the batch logs with its item ids goes to the run's page; other threads have none.
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", _FORWARDED)
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     set_up_prefect()
+    prefect_api.choose_home()
+    prefect_api.drop_unusable_proxies()
+    prefect_api.check()
     from prefect import serve as serve_all
 
     from flows.deployments import deployments

@@ -1,0 +1,47 @@
+"""Signals that wait until a block is over."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tasks import signals
+from tasks.signals import deferred
+
+
+def interrupt(times: int, done: list[str]) -> None:
+    with deferred():
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+        done.append("written")
+    done.append("too far")
+
+
+def test_a_signal_waits_until_the_block_is_over() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(2, done)
+    assert done == ["written"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_block_that_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_PATIENCE", -1.0)
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(1, done)
+    assert done == []
+
+
+def test_other_threads_are_not_concerned() -> None:
+    seen = []
+
+    def work() -> None:
+        with deferred():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
