@@ -23,6 +23,16 @@ def share_cores() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
+def limit_threads() -> None:
+    """Have torch start as many threads as there are usable cores; before torch is loaded.
+
+    OpenMP counts the cores by affinity alone. In a container whose quota is smaller, its threads
+    are all stopped together for most of each period.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and usable_cores() < (os.cpu_count() or 1):
+        os.environ["OMP_NUM_THREADS"] = str(usable_cores())
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use: by its affinity and the quota of its cgroup."""
     from joblib import cpu_count

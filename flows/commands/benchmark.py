@@ -10,6 +10,7 @@ from flows.usage import UsageError
 from schemas.engine import EngineSpec
 from schemas.methods import Method
 from schemas.presets import Preset
+from stylegallery.threads import limit_threads
 
 
 def benchmark(
@@ -51,6 +52,7 @@ def benchmark(
     The same command again goes on where it stopped; another with the same folder adds its methods
     or pairs, and the table holds all of them.
     """
+    limit_threads()
     from stylegallery import StyleGallery
     from stylegallery.benchmark import Bench, Entry, Pair, pairs_of
     from stylegallery.benchmark_folder import BenchmarkFolder

@@ -17,6 +17,7 @@ from schemas.engine import EngineSpec
 from schemas.manifest import CatalogRow
 from schemas.params import StyleParams
 from schemas.run import RestyleSpec
+from stylegallery.threads import limit_threads
 from stylegallery.wording import counted
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def stylize(
         if not path.is_file():
             raise UsageError(f"{path} is not a file")
 
+    limit_threads()
     from stylegallery import StyleGallery, images
     from stylegallery.blank import blank_warning, blankness
     from stylegallery.checks import check_format

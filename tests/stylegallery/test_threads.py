@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from stylegallery.threads import SPIN_COUNT, crowding, share_cores, usable_cores
+from stylegallery import threads
+from stylegallery.threads import SPIN_COUNT, crowding, limit_threads, share_cores, usable_cores
 
 
 def test_waiting_threads_sleep_soon_unless_the_operator_says_otherwise(
@@ -48,6 +49,23 @@ def test_cores_are_those_that_the_process_may_use() -> None:
         check=True,
     )
     assert done.stdout.strip() == "1"
+
+
+def test_a_quota_limits_threads_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    limit_threads()
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_a_busy_machine_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
