@@ -30,7 +30,9 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def stylegallery(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Return a caller of the command line: exit code, stdout, stderr."""
-    before = signal.getsignal(signal.SIGTERM)
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in handled}
+    hook = sys.unraisablehook
 
     def call(*words: str | Path) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
@@ -40,7 +42,9 @@ def stylegallery(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
         return code, *capsys.readouterr()
 
     yield call
-    signal.signal(signal.SIGTERM, before)
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def imported_by(*words: str) -> set[str]:

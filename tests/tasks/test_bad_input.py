@@ -100,7 +100,7 @@ PINS = {
 DATES = pa.array([date(2020, 1, 1), None])
 DATES_PAST = pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32())
 CATALOGS = {
-    "missing catalog": bad.catalog_bytes(None, "not found; give one Parquet file"),
+    "missing catalog": bad.catalog_bytes(None, "not found; give a Parquet, CSV"),
     "empty catalog": bad.catalog_bytes(b"", "is no Parquet file", "`stylegallery manifest` makes"),
     "catalog of CSV": bad.catalog_bytes(b"product_id,image_uri\na,b\n", "is no Parquet file"),
     "half a catalog": bad.catalog_bytes(bad.good_parquet()[:300], "is no Parquet file"),

@@ -185,7 +185,7 @@ def test_ids_that_differ_in_case_are_two(tmp_path: Path) -> None:
 
 def test_files_that_are_no_manifests_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
-    with pytest.raises(ManifestError, match="not found; give one Parquet file"):
+    with pytest.raises(ManifestError, match="not found; give a Parquet, CSV"):
         list(manifests.read_catalog(str(path)))
     for data in (b"", b"product_id,image_uri\na,b\n", b"PAR1" + bytes(100) + b"PAR1"):
         path.write_bytes(data)
