@@ -45,6 +45,8 @@ def connect(*, verbose: bool) -> None:
         UsageError: there is none; says what to do.
     """
     choose_home()
+    # A server that Prefect starts itself would outlive us when we are killed.
+    os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
     # The run does not depend on the server, so it does not wait minutes for an answer.
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "15")
