@@ -7,7 +7,9 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 SPIN_COUNT: Final = "10000"
-"""How often a waiting thread looks before it sleeps (`python -m tests.benchmarks.shared_cores`)."""
+"""How often a waiting thread looks before it sleeps; libgomp itself takes 300,000 where nobody says.
+
+To be confirmed on a quiet machine by `python -m tests.benchmarks.shared_cores`."""
 _OPERATOR: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
