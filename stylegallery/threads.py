@@ -7,9 +7,10 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 SPIN_COUNT: Final = "10000"
-"""How often a waiting thread looks before it sleeps; libgomp itself takes 300,000 where nobody says.
+"""How often a waiting thread looks before it sleeps; libgomp's own number is 300,000.
 
-To be confirmed on a quiet machine by `python -m tests.benchmarks.shared_cores`."""
+To be confirmed on a quiet machine by `python -m tests.benchmarks.shared_cores`.
+"""
 _OPERATOR: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
