@@ -24,7 +24,7 @@ from tasks.plan_items import PlanItems
 from tasks.versions import source_versions
 
 _BATCH = 20_000
-_BATCH_TEXT = 2**25
+_BATCH_TEXT = 2**24
 """Most characters of further columns in a batch, and so in a part of a plan."""
 _SCHEMA = arrow_schema(PlannedItem)
 _URIS = ("image_uri", "mask_uri", "protect_uri", "routing_uri")

@@ -30,7 +30,7 @@ MAX_TERMS = 2000
 """Most characters of a licence or attribution, which every picture carries."""
 MAX_ROW_TEXT = 2**18
 """Most characters of the further columns of a row, which each of its results carries."""
-_PIECE_BYTES = 2**25
+_PIECE_BYTES = 2**24
 """Most bytes of the rows that are turned into Python values at a time."""
 _OTHERS = defaultdict(str, product_id="gallery_id", gallery_id="product_id", style_id="product_id")
 """Columns of the other manifest that are there when the two are swapped."""

@@ -43,6 +43,9 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
         return batches_of(uri, storage.read_bytes(uri, MAX_BYTES), model)
     except FileMissing as error:
         listed = storage.list_files(uri)
+        if any(path.startswith("_delta_log/") for path in listed):
+            rule = "is a Delta table, whose folder also holds rows that were deleted; export it "
+            raise ManifestError(uri, None, None, f"{rule}as Parquet") from error
         parts = _parts(listed)
         if not parts:
             if listed:

@@ -21,7 +21,7 @@ MAX_BYTES = 2**30
 MAX_CHUNK_BYTES = 2**30
 """Largest column of one row group, uncompressed."""
 _BATCH = 5_000
-_BATCH_BYTES = 2**25
+_BATCH_BYTES = 2**24
 """Most bytes of a batch whose rows are of usual size for their row group."""
 _WORST_BATCH_BYTES = 2**28
 """Most bytes of a batch whose every row holds the largest value that its row group may hold."""

@@ -34,7 +34,7 @@ _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+\s*")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
-Records = list[dict[str, Any]]
+Numbered = list[tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
     for name, field in zip(names, fields, strict=True):
         cells = [record.get(name) for _, record in kept]
         kind = wanted.field(field).type if field in wanted.names else None
+        if kind == pa.string():
+            _check_plain(place, field, kept, name)
         arrays.append(_column(cells, field, kind, place, decimal_comma=decimal_comma))
     schema = pa.schema(
         [pa.field(name, array.type) for name, array in zip(fields, arrays, strict=True)]
@@ -119,14 +121,14 @@ def _decoded(place: str, data: bytes) -> str:
 
 def _csv(
     place: str, text: str, model: type[Row], complaints: list[ManifestError]
-) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
+) -> tuple[Numbered, bool]:
     """Return numbered records, and whether their numbers have a decimal comma."""
     delimiter = ""
     if found := _SEP_LINE.match(text):
         delimiter, text = found.group(1), text[found.end() :]
     delimiter = delimiter or _delimiter(text, model)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    records: list[tuple[int, dict[str, Any]]] = []
+    records: Numbered = []
     try:
         names = _header(next((row for row in reader if any(map(_is_filled, row))), []))
         for name in names:
@@ -181,9 +183,7 @@ def _spelt(delimiter: str) -> str:
     return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, shown(delimiter))
 
 
-def _json(
-    place: str, text: str, complaints: list[ManifestError]
-) -> list[tuple[int, dict[str, Any]]]:
+def _json(place: str, text: str, complaints: list[ManifestError]) -> Numbered:
     """Return the numbered objects of a JSON array, of one object, or of JSON Lines."""
     records = []
     for number, values in _json_values(place, text, complaints):
@@ -224,9 +224,7 @@ def _json_values(
             complaints.append(ManifestError(place, None, number, rule))
 
 
-def _check_characters(
-    place: str, records: list[tuple[int, dict[str, Any]]], complaints: list[ManifestError]
-) -> None:
+def _check_characters(place: str, records: Numbered, complaints: list[ManifestError]) -> None:
     """Find halves of characters, which JSON can spell and no file can hold."""
     for number, record in records:
         for name, value in record.items():
@@ -234,6 +232,23 @@ def _check_characters(
                 if isinstance(text, str) and not _is_encodable(text):
                     rule = f"{shown(text)} holds half of a character; correct it"
                     complaints.append(ManifestError(place, one_line(name, 80), number, rule))
+
+
+def _check_plain(place: str, field: str, records: Numbered, name: str) -> None:
+    """Refuse lists and objects where an id or a path should be: they would pass for text.
+
+    Raises:
+        ManifestError: there are some.
+    """
+    found = [
+        (n, record[name]) for n, record in records if isinstance(record.get(name), list | dict)
+    ]
+    if found:
+        rules = (
+            (number, f"{shown(value)} is no text; write text or a number")
+            for number, value in found
+        )
+        raise all_in_one([ManifestError(place, field, number, rule) for number, rule in rules])
 
 
 def _is_encodable(text: str) -> bool:

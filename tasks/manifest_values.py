@@ -142,7 +142,13 @@ def _usable(value: Any, kind: pa.DataType) -> Any:
 def _names(value: Any) -> list[str | None] | None:
     if isinstance(value, list | tuple):
         return [None if item is None else _text(item) for item in value]
-    names = [name.strip() for name in _text(value).split(LIST_SEPARATOR)]
+    text = _text(value).strip()
+    if text.startswith("[") and text.endswith("]"):
+        try:  # as databases write lists into text
+            return _names(json.loads(text))
+        except (ValueError, RecursionError):
+            pass  # an id may look so
+    names = [name.strip() for name in text.split(LIST_SEPARATOR)]
     return [name for name in names if name] or None
 
 

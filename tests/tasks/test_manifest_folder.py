@@ -118,6 +118,11 @@ def test_folders_that_are_no_manifest_are_refused(
 ) -> None:
     with pytest.raises(ManifestError, match="not found; give a Parquet, CSV or JSON file"):
         read(tmp_path / "none")
+    part(tmp_path / "delta/1.parquet", "a")
+    (tmp_path / "delta/_delta_log").mkdir()
+    (tmp_path / "delta/_delta_log/0.json").touch()
+    with pytest.raises(ManifestError, match=r"is a Delta table.*export it as Parquet"):
+        read(tmp_path / "delta")
     part(tmp_path / "c/1.parquet", "a")
     part(tmp_path / "c/2.parquet", "b")
     size = (tmp_path / "c/1.parquet").stat().st_size

@@ -129,6 +129,7 @@ def test_many_rows_that_cannot_be_used_are_named_up_to_a_number(tmp_path: Path) 
         ("c.json", '[{"product_id": 1}, 2]', "row 2: is no JSON object"),
         ("c.json", '[{"product_id": 1}', "row 1: is no JSON"),
         ("c.json", "{}", "has no rows"),
+        ("c.json", '{\n"product_id": {"0": "A"}, "image_uri": {"0": "a"}}', "row 1: .* is no text"),
         ("c.csv", "Product_ID,product id,image_uri\na,b,c\n", "more than once; keep one"),
     ],
 )

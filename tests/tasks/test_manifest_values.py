@@ -49,6 +49,7 @@ def test_ids_are_read_from_any_type(tmp_path: Path, column: pa.Array, ids: list[
     [
         (["busy", "calm; busy"], [["busy"], ["calm", "busy"]]),
         (["busy", ""], [["busy"], None]),
+        (['["busy", "a;b"]', "[busy]"], [["busy", "a;b"], ["[busy]"]]),
         (pa.array([["busy"], ["calm"]], pa.list_(pa.string(), 1)), [["busy"], ["calm"]]),
         (pa.array([["busy"], None], pa.list_view(pa.string())), [["busy"], None]),
         (pa.array([["busy"], None], pa.large_list_view(pa.string_view())), [["busy"], None]),
