@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Final
 
-from prefect.exceptions import Abort, TerminationSignal
+from prefect.exceptions import Abort
 
 from flows import prefect_api
 from flows.outcome import Ended, receiving
@@ -50,6 +50,11 @@ class _Outcome:
         self.ended: Ended | None = None
         self._error: BaseException | None = None
         self._warned = False
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def started(self) -> None:
+        """Take SIGTERM back from Prefect's engine, whose exception can get lost on its way."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def completed(self, ended: Ended) -> None:
         """Keep the outcome, and leave the flow when there is nobody to report to."""
@@ -78,8 +83,6 @@ class _Outcome:
             self.server_lost(reason)
         if self.ended is not None:
             return
-        if isinstance(self._error, TerminationSignal):
-            signal.raise_signal(self._error.signal)
         assert self._error is not None
         raise self._error
 

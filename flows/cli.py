@@ -66,39 +66,44 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     interrupts = Interrupts()
     interrupts.install()
     try:
+        code = _run(argv)
+    except (Exception, KeyboardInterrupt, Stopped):
+        if interrupts.heard is None:
+            raise
+        what = "interrupted" if interrupts.heard == signal.SIGINT else "stopped"
+        code = _fail(f"{what}; the same command goes on from here", _SIGNALLED + interrupts.heard)
+    finally:
+        interrupts.finish()
+    _leave(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run one command, say what is wrong with it in a sentence, and return its exit code."""
+    try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
-        _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
+        return _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
     except CycloptsError as error:
-        _fail(str(error), EXIT_USAGE)
-    except (KeyboardInterrupt, Stopped):
-        _fail_by_signal(interrupts.heard or signal.SIGINT)
+        return _fail(str(error), EXIT_USAGE)
     except BrokenPipeError:  # the reader, such as `head`, had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(EXIT_OK)
+        return EXIT_OK
     except Exception as error:
-        if interrupts.heard:  # a library made another error of it
-            _fail_by_signal(interrupts.heard)
         known = exit_code(error)
         if known is None and isinstance(error, OSError) and error.errno in _DISK_FULL:
             where = f" ({error.filename})" if error.filename else ""
             text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
-            _fail(text.lower(), EXIT_CRASH)
+            return _fail(text.lower(), EXIT_CRASH)
         if known is None:
             raise
-        _fail(str(error), known)
-    _leave(code if isinstance(code, int) else EXIT_OK)
+        return _fail(str(error), known)
+    return code if isinstance(code, int) else EXIT_OK
 
 
-def _fail_by_signal(number: int) -> NoReturn:
-    what = "interrupted" if number == signal.SIGINT else "stopped"
-    _fail(f"{what}; the same command goes on from here", _SIGNALLED + number)
-
-
-def _fail(message: str, code: int) -> NoReturn:
+def _fail(message: str, code: int) -> int:
     with suppress(OSError):  # the terminal is gone
         print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
-    _leave(code)
+    return code
 
 
 def _leave(code: int) -> NoReturn:

@@ -29,6 +29,9 @@ class Ended:
 class Receiver(Protocol):
     """Who started the run; may raise, to leave the flow without a word to the server."""
 
+    def started(self) -> None:
+        """Take note that the flow itself runs now, within Prefect's engine."""
+
     def completed(self, ended: Ended) -> None:
         """Take the outcome of a run that got to its end."""
 
@@ -54,11 +57,13 @@ def receiving(receiver: Receiver) -> Iterator[None]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Tell the receiver of an error that leaves the block."""
+    """Tell the receiver that the block begins, and of an error that leaves it."""
+    if receiver := _receiver.get():
+        receiver.started()
     try:
         yield
     except BaseException as error:
-        if receiver := _receiver.get():
+        if receiver:
             receiver.failed(error)
         raise
 
