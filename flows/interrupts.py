@@ -2,9 +2,10 @@
 
 A signal raises an exception in the main thread, wherever that is. Some places let none through:
 a finalizer, a hook of a fork, a serializer that makes an error of its own of it. So the exception
-is raised again, each second, until it is seen on its way out.
+is raised again and again until it is seen on its way out.
 """
 
+import _thread
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Final, NoReturn
 
 _PATIENCE: Final = 10.0
 """Seconds that a command has to write down what is done before another signal ends it at once."""
-_AGAIN: Final = 1.0
+_AGAIN: Final = 0.5
 _STILL: Final = b"stylegallery: stopping; what is done is being written down\n"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,11 +54,11 @@ class Interrupts:
                 signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self._handle()  # who has replaced a handler would raise once more, or end the process
         repeated, self._repeated = self._repeated, False
         first = self.heard is None and not self._over
         if first:
             self.heard, self._since = number, time.monotonic()
-            self._handle()  # whoever has replaced a handler would raise once more
             threading.Thread(target=self._repeat, daemon=True).start()
         if not self._over and (first or not _on_its_way_out()):
             _raise(self.heard or number)
@@ -71,7 +72,11 @@ class Interrupts:
         while not self._over:
             time.sleep(_AGAIN)
             self._repeated = True
-            os.kill(os.getpid(), self.heard or signal.SIGINT)
+            # Not SIGTERM: while Ray shuts down, the system ends the process on it.
+            if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+                _thread.interrupt_main(signal.Signals(self.heard or signal.SIGTERM))
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
 
     def _unraisable(self, found: "sys.UnraisableHookArgs") -> None:
         """Report exceptions of finalizers and the like, but not ours, which is raised again."""

@@ -85,7 +85,7 @@ def connected(pool: PoolSpec) -> Iterator[Layout]:
     finally:
         if ours:
             # Ray's agents outlive it by a minute when it ends while they start.
-            with descendants.ended(but=not_of_ray):
+            with descendants.ended(but=not_of_ray), _sigterm_kept():
                 ray.shutdown()
 
 
@@ -205,7 +205,11 @@ def wait(refs: list[Any], count: int, timeout: float | None = None) -> list[Any]
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Put the SIGTERM handler back that `ray.init` replaces: Prefect cancels through it."""
+    """Put the SIGTERM handler back: Prefect cancels through it.
+
+    `ray.init` replaces it, and `ray.shutdown` has the system end the process on SIGTERM, behind
+    Python's back.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
