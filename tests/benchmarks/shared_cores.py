@@ -14,6 +14,8 @@ from statistics import median
 SETTINGS: dict[str, dict[str, str]] = {
     "libgomp's own": {},
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "GOMP_SPINCOUNT=100": {"GOMP_SPINCOUNT": "100"},
+    "GOMP_SPINCOUNT=300": {"GOMP_SPINCOUNT": "300"},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
     "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
     "OMP_NUM_THREADS=1": {"OMP_NUM_THREADS": "1"},
