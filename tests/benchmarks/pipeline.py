@@ -31,7 +31,7 @@ from tasks import finalize, planning, storage
 from tasks.actor import StyleActor
 from tasks.execute import execute
 from tasks.keys import key_of
-from tasks.lease import ActorSetup, Assignment
+from tasks.lease import ActorSetup, Assignment, PreparingReferences
 from tasks.ledger import Ledger
 from tasks.report import build_report
 from tasks.watch import Finds
@@ -157,6 +157,9 @@ class RowActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
         self._bench: Any = SimpleNamespace(batch=1)
+
+    def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
+        return iter(())
 
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
         return [partial(_row, assignment) for assignment in group]
