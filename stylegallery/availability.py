@@ -8,7 +8,7 @@ from typing import Final
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound
 
-HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 """OWNER/NAME of the Hugging Face hub, or a bare name of its early days."""
 _URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LAYOUT: Final = (
@@ -81,7 +81,7 @@ def _check(kind: str, name: str, file: str = "", revision: str = "") -> None:
     if place.exists():
         return
     owner_repo = "/".join(name.split("/")[:2])
-    if name.startswith(("/", ".", "~")) or "\\" in name or not HUB_ID.fullmatch(owner_repo):
+    if name.startswith(("/", ".", "~")) or "\\" in name or not _HUB_ID.fullmatch(owner_repo):
         raise ModelNotFound(f"{kind} {name} is not there; check the path.")
     if name.endswith(".safetensors") and name.count("/") < 2:
         raise ModelNotFound(f"{kind} {name} is not a file here; check the path.")

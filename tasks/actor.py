@@ -86,10 +86,10 @@ class StyleActor:
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         """Say that references are prepared first, which the first item of a gallery waits for."""
-        from tasks.sources import unprepared_references
+        from tasks.sources import has_unprepared_references
 
-        if count := unprepared_references(self._bench, [assignment.item for assignment in group]):
-            yield PreparingReferences(count)
+        if has_unprepared_references(self._bench, [assignment.item for assignment in group]):
+            yield PreparingReferences()
 
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
         """Let the engine do its part of a group; `rest` is what comes after it."""

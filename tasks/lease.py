@@ -41,9 +41,7 @@ class Started:
 
 @dataclass(frozen=True)
 class PreparingReferences:
-    """An actor's word that the references of the items it has begun are to be prepared first."""
-
-    count: int
+    """An actor's word that references of the items it has begun are to be prepared first."""
 
 
 @dataclass(frozen=True)

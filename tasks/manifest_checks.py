@@ -1,7 +1,7 @@
 """The rules of a manifest: each broken one becomes a sentence with column, row and remedy."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -32,8 +32,8 @@ MAX_ROW_TEXT = 2**18
 """Most characters of the further columns of a row, which each of its results carries."""
 _PIECE_BYTES = 2**24
 """Most bytes of the rows that are turned into Python values at a time."""
-_OTHERS = defaultdict(str, product_id="gallery_id", gallery_id="product_id", style_id="product_id")
-"""Columns of the other manifest that are there when the two are swapped."""
+_OF_THE_OTHER = {"product_id": "gallery_id", "gallery_id": "product_id", "style_id": "product_id"}
+"""A missing column and one of the other manifest, which is there when the two are swapped."""
 _TERMS = ("license", "attribution")
 
 
@@ -102,8 +102,8 @@ def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
     for name, info in model.model_fields.items():
         if name not in counts:
             if info.is_required():
-                if _OTHERS[name] in counts:
-                    rule = f"is missing, but {_OTHERS[name]} is there: are --catalog and "
+                if (other := _OF_THE_OTHER.get(name)) in counts:
+                    rule = f"is missing, but {other} is there: are --catalog and "
                     raise ManifestError(uri, name, None, f"{rule}--galleries swapped?")
                 known = one_line(", ".join(found.names[:12]), 200) or "none"
                 raise ManifestError(uri, name, None, f"is missing (columns there: {known}); add it")

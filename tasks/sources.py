@@ -56,10 +56,10 @@ def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
         raise type(error)(f"{place} cannot be used: {error}") from error
 
 
-def unprepared_references(bench: Bench, items: list[WorkItem]) -> int:
-    """Return how many references of some items are not held in memory."""
+def has_unprepared_references(bench: Bench, items: list[WorkItem]) -> bool:
+    """Tell whether a reference of some items is not held in memory."""
     keys = {_key_of(bench, style) for item in items for style in item.styles}
-    return sum(key not in bench.cache for key in keys)
+    return any(key not in bench.cache for key in keys)
 
 
 def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:

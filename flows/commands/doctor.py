@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.usage import EXIT_OK, EXIT_USAGE, UsageError
+from stylegallery.availability import is_offline
 from stylegallery.threads import crowding, usable_cores
 from tasks import places
 from tasks.errors import PlanError
@@ -126,8 +127,7 @@ def _embedded_model() -> Iterator[Finding]:
 def _services() -> Iterator[Finding]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     yield Finding("s3", endpoint or "AWS, or none: AWS_ENDPOINT_URL is not set")
-    offline = os.environ.get("HF_HUB_OFFLINE", "")
-    yield Finding("model hub", "offline" if offline in ("1", "true") else "asked for hub ids only")
+    yield Finding("model hub", "offline" if is_offline() else "asked for hub ids only")
 
 
 def _places() -> Iterator[Finding]:

@@ -250,8 +250,9 @@ def test_a_run_goes_on_and_ends_without_its_prefect_server(scene: Scene) -> None
     assert process.wait(240) == 0
     said = scene.log.read_text()
     assert "Traceback" not in said
-    warnings = [line for line in said.splitlines() if "| WARNING |" in line]
-    assert len([line for line in warnings if "usable cores" not in line]) == 1
+    warnings = [line for line in said.splitlines() if "WARNING" in line]
+    busy = [line for line in warnings if "stylegallery.threads" in line]  # of this machine's load
+    assert len(warnings) - len(busy) == 1
     assert "the Prefect server went away" in said
     assert str(scene.run / "report" / "index.html") in said
     assert scene.state() == "finished"

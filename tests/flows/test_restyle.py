@@ -107,7 +107,7 @@ def test_a_bad_manifest_ends_the_run_with_2_and_one_sentence(house: Path) -> Non
     assert done.returncode == 2
     assert "no-such-gallery" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[:-1] in ([], ["planning"])
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_form_has_every_parameter_described() -> None:

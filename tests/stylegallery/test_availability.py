@@ -51,5 +51,8 @@ def test_a_folder_must_hold_a_models_parts(tmp_path: Path) -> None:
 
 
 def test_with_a_hub_an_id_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EngineSpec(model="owner/name", loras=["owner/lora"], sam="owner/sam")
+    with pytest.raises(ModelNotFound):
+        check_available(spec)
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    check_available(EngineSpec(model="owner/name", loras=["owner/lora"], sam="owner/sam"))
+    check_available(spec)

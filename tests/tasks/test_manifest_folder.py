@@ -176,5 +176,11 @@ def test_swapped_manifests_are_recognised(tmp_path: Path) -> None:
             read()
 
 
+def test_a_column_without_a_name_is_no_sign_of_swapping(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"product_id": ["a"], "": ["x"]}), tmp_path / "c.parquet")
+    with pytest.raises(ManifestError, match=r"`image_uri`: is missing .*; add it"):
+        list(manifests.read_catalog(str(tmp_path / "c.parquet")))
+
+
 def read_one(uri: str) -> object:
     return manifests.read_galleries([uri])
