@@ -34,7 +34,7 @@ class Backend(Protocol):
         """Replace all bytes at once; with `new`, AlreadyThere where something is.
 
         Returns:
-            True when the place has compared a checksum of what arrived.
+            True when it is known that all bytes arrived; False asks for a look at the size.
         """
 
     def delete(self, path: str) -> None:

@@ -8,6 +8,7 @@ the same time lose nothing of each other; when there are many, they are written 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -47,14 +48,16 @@ class FinishedItems(RowIndex):
 
     def rows(self, positions: Numbers) -> pa.Table:
         """Return the rows at some positions (see :meth:`RowIndex.rows`)."""
-        try:
-            return super().rows(positions)
-        except FileMissing:
-            fresh = FinishedItems(self._output)
-            places = fresh.positions(self._keys[positions])
-            if (places < 0).any():  # rows are lost, not moved
-                raise
-            return RowIndex.rows(fresh, places)
+        index, places = self, positions
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                return RowIndex.rows(index, places)
+            except FileMissing:
+                index = FinishedItems(self._output)
+                places = index.positions(self._keys[positions])
+                if (places < 0).any():  # rows are lost, not moved
+                    raise
+        return RowIndex.rows(index, places)
 
 
 def read_finished(output: str) -> FinishedItems:
@@ -80,7 +83,8 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
     for part in _chunks(found):
         _write(output, part)
     if len(_names(output)) > _MOST_PARTS:
-        _compact(output)
+        with suppress(FileMissing):  # another run is compacting, and deletes what it has read
+            _compact(output)
     for _ in range(_PUBLISH_ATTEMPTS):
         if _is_published(output):
             return

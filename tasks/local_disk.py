@@ -32,7 +32,7 @@ class LocalDisk:
         return data, Stat(len(data))
 
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Write beside the target, sync, and give it the target's name."""
+        """Write beside the target, sync, and rename: all bytes are then there."""
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
         draft = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
@@ -47,7 +47,7 @@ class LocalDisk:
                 os.replace(draft, path)
         finally:
             Path(draft).unlink(missing_ok=True)
-        return False
+        return True
 
     def delete(self, path: str) -> None:
         """Remove one file."""

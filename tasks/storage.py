@@ -118,7 +118,12 @@ def write_new(uri: str, data: bytes) -> bool:
 def _write(uri: str, backend: Backend, path: str, data: bytes, *, new: bool) -> None:
     if backend.write(path, data, new=new):
         return
-    if (size := backend.stat(path).size) != len(data):
+    try:
+        size = backend.stat(path).size
+    except FileNotFoundError as error:  # lost, or deleted since by another who has read it
+        reason = "was written and is not there; the store is at fault"
+        raise StorageError(f"{uri}: it {reason}", transient=True) from error
+    if size != len(data):
         raise StorageError(
             f"{uri}: {len(data)} bytes were sent but {size} arrived; the store is at fault",
             transient=True,

@@ -16,6 +16,7 @@ from tasks.backend import Stat
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
+from tasks.other_store import OtherStore
 from tests import ftp_server
 from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
@@ -277,12 +278,38 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_bytes_lost_on_the_way_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("found", "said"), [(Stat(3), "4 bytes were sent but 3 arrived"), (None, "is not there")]
+)
+def test_bytes_lost_on_the_way_are_noticed(
+    found: Stat | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat(_: OtherStore, path: str) -> Stat:
+        if found is None:
+            raise FileNotFoundError(path)
+        return found
+
     monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(LocalDisk, "stat", lambda *_: Stat(3))
-    with pytest.raises(StorageError, match="4 bytes were sent but 3 arrived") as caught:
-        storage.write_bytes(str(tmp_path / "file"), b"four")
+    monkeypatch.setenv(SCHEMES_VARIABLE, "memory")
+    monkeypatch.setattr(OtherStore, "stat", stat)
+    with pytest.raises(StorageError, match=said) as caught:
+        storage.write_bytes("memory://lost/file", b"four")
     assert caught.value.transient
+
+
+def test_a_file_that_another_deletes_after_the_write_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two runs compact the same parts at once."""
+    write = LocalDisk.write
+
+    def then_deleted(disk: LocalDisk, path: str, data: bytes, *, new: bool = False) -> bool:
+        verified = write(disk, path, data, new=new)
+        os.unlink(path)
+        return verified
+
+    monkeypatch.setattr(LocalDisk, "write", then_deleted)
+    storage.write_bytes(str(tmp_path / "file"), b"four")
 
 
 def test_no_permission_is_said_and_does_not_pass(
