@@ -8,11 +8,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from schemas.result import ItemResult
 from schemas.run import RunSummary
-from tasks.evaluated import read_summary, worst
+from tasks.evaluation.reader import read_summary, worst
 from tasks.planning import Plan
-from tasks.report_figures import label
-from tasks.report_survey import first_troubled
-from tasks.report_view import headline
+from tasks.report.charts import label
+from tasks.report.data import first_troubled
+from tasks.report.report_view import headline
 
 logger = logging.getLogger(__name__)
 

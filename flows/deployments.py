@@ -7,8 +7,8 @@ from prefect import Flow
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.evaluate import evaluate_run
-from flows.prepare import prepare_gallery
+from flows.evaluate_run import evaluate_run
+from flows.prepare_gallery import prepare_gallery
 from flows.preview import preview
 from flows.restyle import restyle_catalog
 from schemas.run import RestyleSpec

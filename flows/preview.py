@@ -2,11 +2,11 @@
 
 from prefect import flow, runtime
 
-from flows.outcome import Ended
 from flows.restyle import restyle_catalog
+from flows.runtime.outcome import Ended
 from schemas.flows import PreviewSpec
 from tasks import storage
-from tasks.preview import preview_spec
+from tasks.manifests.sample import preview_spec
 
 
 def _name() -> str:

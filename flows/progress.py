@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
-from flows.outcome import server_lost
-from stylegallery.wording import one_line
-from tasks.progress import OnProgress, Phase, Progress
+from flows.runtime.outcome import server_lost
+from schemas.text import one_line
+from tasks.execution.progress import OnProgress, Phase, Progress
 
 _listener: ContextVar[OnProgress | None] = ContextVar("listener", default=None)
 _SECONDS_BETWEEN_UPDATES = 3.0
@@ -61,7 +61,7 @@ class Announcer:
     def _update(self, now: Progress) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        from flows.prefect_api import brief
+        from flows.runtime.prefect_api import brief
 
         percent = 100.0 * now.done / max(now.total, 1)
         text = f"{now.ok} ok, {now.rejected} rejected, {now.failed} failed of {now.total} items"

@@ -4,8 +4,11 @@ from prefect import flow, runtime
 from prefect.states import Completed
 
 from flows import artifacts
-from flows.outcome import Ended, complete, reported
-from flows.steps import (
+from flows.runtime.outcome import Ended, complete, reported
+from schemas.run import RestyleSpec
+from tasks import storage
+from tasks.report.report_view import headline
+from tasks.steps import (
     build_report,
     close_run,
     evaluate_results,
@@ -15,9 +18,6 @@ from flows.steps import (
     open_run,
     write_results,
 )
-from schemas.run import RestyleSpec
-from tasks import storage
-from tasks.report_view import headline
 
 
 class TooManyFailuresError(Exception):

@@ -14,8 +14,8 @@ URI_PATTERN = (
     r"^((s3|gs|gcs|az|abfss?|oss|ftp|sftp|hdfs|webhdfs|smb|memory)://[^@/]+(/.*)?"
     r"|file://[^@/]*/.+|([^:]|:/?[^/])+:?)$"
 )
-"""Local paths, s3:// and what else an operator may allow (`tasks.access`), never with a password;
-checked by the form before a run is made."""
+"""Local paths, s3:// and what else an operator may allow (`tasks.storage.policy`), never with a
+password; checked by the form before a run is made."""
 
 
 class PoolSpec(Frozen):

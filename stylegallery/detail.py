@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegallery.colour import luminance
+from stylegallery.color.lab import luminance
 
 _FINE = 1 / 128  # of the shorter side: deviation of the blur that parts fine from coarse
 _GRID = 256  # shorter side at which that blur is worked out: it holds nothing finer

@@ -5,24 +5,24 @@ from torch import Tensor
 
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
-from stylegallery import latents
-from stylegallery.bank import AttentionBank
-from stylegallery.checks import check_picture, check_references, check_routing
-from stylegallery.depth import DepthEstimator
-from stylegallery.descriptors import describe
-from stylegallery.encoders import SemanticEncoder, load_encoder
+from stylegallery.color.transfer import match_tone
 from stylegallery.errors import BadMask
-from stylegallery.finish import check_protection, finish
-from stylegallery.hints import NO_HINTS, Hints
-from stylegallery.inversion import inversion_features
-from stylegallery.methods import METHODS
-from stylegallery.models import Models, load_models
-from stylegallery.routing import Correspondence, Pin
-from stylegallery.sam import SamSegmenter
-from stylegallery.segmentation import whole
-from stylegallery.tone import match_tone
-from stylegallery.trace import OnStep
+from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.loss_trace import OnStep
+from stylegallery.matching.correspondence import Correspondence, Pin
+from stylegallery.methods.registry import METHODS
+from stylegallery.models import vae
+from stylegallery.models.depth import DepthEstimator
+from stylegallery.models.diffusion import Models, load_models
+from stylegallery.models.inversion import inversion_features
+from stylegallery.models.sam import SamSegmenter
+from stylegallery.models.semantic import SemanticEncoder, load_encoder
+from stylegallery.postprocess import check_protection, finish
+from stylegallery.regions.descriptors import describe
+from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.segmentation import whole
 from stylegallery.types import Job, Picture, PreparedImage, Sampled, Stylized
+from stylegallery.validation import check_picture, check_references, check_routing
 
 _DEFAULTS = StyleParams()
 
@@ -73,7 +73,7 @@ class StyleGallery:
         """Compute everything that is needed of an image once: latent, regions, descriptors.
 
         Args:
-            picture: The image, of any size that :func:`stylegallery.checks.check_sides` allows.
+            picture: The image, of any size that :func:`stylegallery.validation.check_sides` allows.
             params: Working size and segmentation parameters.
             labels: (H, W) int64 label image of the picture's size; positive numbers are regions
                 that the user fixes. Without one, transparent pixels form a region.
@@ -92,8 +92,8 @@ class StyleGallery:
         if labels is None and picture.alpha is not None:
             labels = (picture.alpha[0, 0] < 0.5).long()
         short = params.image_size or self.models.native_size
-        size = latents.working_size(picture.size, short, self.models.vae_factor)
-        latent = latents.encode(self.models, picture.pixels, size)
+        size = vae.working_size(picture.size, short, self.models.vae_factor)
+        latent = vae.encode(self.models, picture.pixels, size)
         features = inversion_features(self.models, latent, params.inversion_steps)
         semantic = self.encoder(picture.pixels)
         segment = METHODS[params.method].segment
@@ -123,7 +123,7 @@ class StyleGallery:
             styles: One or more references.
             params: Weights of the similarity's terms, gate and fallback.
             weights: Weight of each reference; equal when None.
-            pins: The user's decisions, see :func:`stylegallery.routing.parse_pins`.
+            pins: The user's decisions, see :func:`stylegallery.matching.correspondence.parse_pins`.
 
         Raises:
             BadReferences: there is none, or not one positive weight for each.
@@ -221,7 +221,7 @@ class StyleGallery:
             params: Those that it was sampled with.
         """
         job = sampled.job
-        pixels = latents.decode(self.models, sampled.latent)
+        pixels = vae.decode(self.models, sampled.latent)
         if params.match_tone:
             images = (job.content, job.styles, job.routing)
             pixels = match_tone(pixels, *images, params.tone_lightness)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from stylegallery.regions import RegionMap
-from stylegallery.routing import Correspondence
+from stylegallery.matching.correspondence import Correspondence
+from stylegallery.regions.region_map import RegionMap
 
 
 @dataclass(frozen=True, eq=False)

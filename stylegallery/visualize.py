@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt
 
 from schemas.result import MatchRow
-from stylegallery.images import to_bytes
+from stylegallery.images.codec import to_bytes
 from stylegallery.palette import (
     NEUTRAL,
     Colour,
@@ -20,7 +20,7 @@ from stylegallery.palette import (
     gallery_colours,
     region_colour,
 )
-from stylegallery.regions import RegionMap
+from stylegallery.regions.region_map import RegionMap
 from stylegallery.types import Picture, PreparedImage
 
 _SIDE = 640  # longer side of an overlay

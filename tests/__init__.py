@@ -1,1 +1,1 @@
-"""The tests mirror the source tree: tests/tasks/test_pool.py is about tasks/pool.py."""
+"""The tests mirror the source tree: tests/tasks/execution/test_pool.py is about tasks/execution/pool.py."""

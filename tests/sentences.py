@@ -2,7 +2,7 @@
 
 import re
 
-from stylegallery.wording import has_unseen
+from schemas.text import has_unseen
 
 MOST = 400
 _INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
-from stylegallery.methods import METHODS
+from stylegallery.methods.registry import METHODS
 from tests.benchmarks import ablations, catalog_profile, pipeline, scale, speed
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model

@@ -13,9 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from flows.cli import app
+from flows.cli.app import app
+from flows.cli.settings import resolve
 from flows.deployments import NAME, deployments
-from flows.settings import resolve
 from schemas.run import RestyleSpec
 
 _GROUP: dict[str, Any] = {

@@ -155,7 +155,7 @@ def test_flows_shadow_no_package() -> None:
 
 
 def test_libraries_do_not_print() -> None:
-    exempt = {"stylegallery/embedded/train.py"}  # a command line of its own
+    exempt = {"stylegallery/training/train.py"}  # a command line of its own
     printing = [
         f"{name_of(path)}:{node.lineno}"
         for path in modules("schemas", "stylegallery", "tasks")
@@ -270,7 +270,7 @@ def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
 def test_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
-    assert "stylegallery = flows.cli:main" in wheel.read(entry_points).decode(), (
+    assert "stylegallery = flows.cli.app:main" in wheel.read(entry_points).decode(), (
         "the console script is gone from [project.scripts]"
     )
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names), (

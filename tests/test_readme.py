@@ -12,7 +12,7 @@ from PIL import Image
 
 from schemas.arrow import from_table
 from schemas.benchmark import BenchmarkRow
-from stylegallery.benchmark_table import comparison_table
+from stylegallery.benchmark.table import comparison_table
 from tests.documents import ROOT, block, commands
 from tests.tasks.pictures import noise, save
 

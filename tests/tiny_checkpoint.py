@@ -10,7 +10,7 @@ from typing import Any
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from stylegallery.ldm_names import ldm_name
+from stylegallery.models.ldm_names import ldm_name
 
 _VAE_NAMES = (
     (r"(up|down)samplers\.0", r"\1sample"),

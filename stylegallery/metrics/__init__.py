@@ -1,6 +1,6 @@
 """Figures that judge a result: how much of its content it keeps, how close to its style it is.
 
-Read :mod:`~stylegallery.metrics.judging` first: it is what one item gets. The others hold the
+Read :mod:`~stylegallery.metrics.item` first: it is what one item gets. The others hold the
 metrics themselves: `content` of one picture against its original, `style` against its references,
 `sets` of many pictures at once, with intervals.
 

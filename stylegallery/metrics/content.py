@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegallery.colour import luminance
+from stylegallery.color.lab import luminance
 
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _MS_WINDOW = 11
@@ -86,7 +86,7 @@ def structure_distance(features: Tensor, content_features: Tensor) -> float:
     their colours hardly do.
 
     Args:
-        features: (1, D, h, w) of a :class:`stylegallery.encoders.SemanticEncoder`.
+        features: (1, D, h, w) of a :class:`stylegallery.models.semantic.SemanticEncoder`.
         content_features: The same shape.
     """
     similarities = []

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylegallery.lite0 import lite0_features
+from stylegallery.models.lite0 import lite0_features
 
 Vectors = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def block_vectors(net: nn.Module, pixels: Tensor) -> Tensor:
     handful of references, too few to have a covariance.
 
     Args:
-        net: From :func:`stylegallery.lite0.load_lite0`.
+        net: From :func:`stylegallery.models.lite0.load_lite0`.
         pixels: (1, 3, H, W) in [0, 1].
     """
     deepest = lite0_features(net, pixels, _DEEPEST)[0]

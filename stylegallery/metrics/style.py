@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stylegallery.images import resize
-from stylegallery.lite0 import STRIDES, lite0_features
+from stylegallery.images.codec import resize
+from stylegallery.models.lite0 import STRIDES, lite0_features
 
 _BLOCKS = 4
 _LEAST_SHARE = 0.25
@@ -39,7 +39,7 @@ def style_features(net: nn.Module, pixels: Tensor) -> StyleFeatures:
     """Look at a picture once, for any number of comparisons.
 
     Args:
-        net: From :func:`stylegallery.lite0.load_lite0`.
+        net: From :func:`stylegallery.models.lite0.load_lite0`.
         pixels: (1, 3, H, W) in [0, 1].
     """
     scale = min(1.0, _HISTOGRAM_SIDE / min(pixels.shape[-2:]))

@@ -25,9 +25,9 @@ from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
 from schemas.presets import preset_params
 from stylegallery import StyleGallery
-from stylegallery.images import resize
-from stylegallery.lite0 import load_lite0
-from stylegallery.methods import METHODS, Restyle
+from stylegallery.images.codec import resize
+from stylegallery.methods.registry import METHODS, Restyle
+from stylegallery.models.lite0 import load_lite0
 from stylegallery.types import PreparedImage
 from tests.benchmarks.judging import judge
 from tests.benchmarks.pictures import Case, cases, picture_parser

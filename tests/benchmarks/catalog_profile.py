@@ -25,13 +25,14 @@ from schemas.engine import EngineSpec
 from schemas.presets import preset_params
 from schemas.result import ItemResult
 from schemas.run import PoolSpec, RestyleSpec
-from tasks import finalize, planning
-from tasks.actor import StyleActor
-from tasks.execute import execute
-from tasks.lease import ActorSetup, Assignment
+from tasks import planning
+from tasks.execution.actor import StyleActor
+from tasks.execution.execute import execute
+from tasks.messages import ActorSetup, Assignment
+from tasks.results import finalize
 
 if TYPE_CHECKING:
-    from tasks.item import Finish
+    from tasks.items.item import Finish
 
 _REFERENCES = 3
 _NOTES = "profile"
@@ -44,7 +45,7 @@ class ProfiledActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         import torch
 
-        from stylegallery import guidance
+        from stylegallery.guidance import guidance
 
         super().__init__(setup)
         self._inside = dict.fromkeys(_WATCHED, 0.0)
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     with TemporaryDirectory() as home:
         spec = _written(Path(home), options)
-        plan = planning.plan(spec)
+        plan = planning.make_plan(spec)
         planning.write_plan(plan)
         execute(plan, actor=ProfiledActor)
         summary = finalize.finalize(spec, plan.run_id, plan)
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
-    from stylegallery import images
+    from stylegallery.images import codec
     from tests.benchmarks.pictures import cases
 
     work = cases(options.contents, options.styles, options.products, _REFERENCES)
@@ -112,7 +113,7 @@ def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
     for (name, style), picture in zip(styles, galleries[0] + galleries[1], strict=True):
         pictures[f"{name}-{style}"] = picture
     for name, picture in pictures.items():
-        (home / f"{name}.png").write_bytes(images.encode(picture, "png"))
+        (home / f"{name}.png").write_bytes(codec.encode(picture, "png"))
     catalog = {"product_id": products, "image_uri": [f"{name}.png" for name in products]}
     pq.write_table(pa.table(catalog), home / "catalog.parquet")
     table = {

@@ -5,10 +5,10 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from stylegallery import paper, published
-from stylegallery.attention import LayerRecord
-from stylegallery.guidance import Guidance, Seen
-from stylegallery.router import Router
+from stylegallery.guidance.guidance import Guidance, Seen
+from stylegallery.guidance.region_attention import Router
+from stylegallery.methods import paper, published
+from stylegallery.models.attention import LayerRecord
 from stylegallery.types import Job
 
 

@@ -5,9 +5,9 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stylegallery.matching.correspondence import Correspondence
 from stylegallery.metrics.content import edge_agreement, luminance_ssim
 from stylegallery.metrics.style import gram_distance, style_features
-from stylegallery.routing import Correspondence
 from stylegallery.types import PreparedImage
 
 SAME = 0.9  # share of their styles that figure and ground have in common when they collapse

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stylegallery.models import Models
+from stylegallery.models.diffusion import Models
 
 _CLEAR = Path("/proc/self/clear_refs")
 _FORWARD_AND_BACK = 3  # METHOD 1.3 counts a call with gradients as three

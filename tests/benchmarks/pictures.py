@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from stylegallery.embedded.data import is_held_out
-from stylegallery.embedded.patterns import draw
-from stylegallery.images import open_picture, resize
-from stylegallery.suffixes import IMAGE_SUFFIXES
+from stylegallery.images.codec import open_picture, resize
+from stylegallery.images.suffixes import IMAGE_SUFFIXES
+from stylegallery.training.data import is_held_out
+from stylegallery.training.patterns import draw
 from stylegallery.types import Picture
 
 HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on

@@ -27,17 +27,18 @@ import pyarrow.parquet as pq
 
 from schemas.result import ItemResult, MatchRow
 from schemas.run import PoolSpec, RestyleSpec
-from tasks import finalize, planning, storage
-from tasks.actor import StyleActor
-from tasks.execute import execute
-from tasks.keys import key_of
-from tasks.lease import ActorSetup, Assignment, PreparingReferences
-from tasks.ledger import Ledger
-from tasks.report import build_report
-from tasks.watch import Finds
+from tasks import planning, storage
+from tasks.execution.actor import StyleActor
+from tasks.execution.execute import execute
+from tasks.execution.metrics import Finds
+from tasks.messages import ActorSetup, Assignment, PreparingReferences
+from tasks.records.item_key import key_of
+from tasks.records.ledger import Ledger
+from tasks.report.build import build_report
+from tasks.results import finalize
 
 if TYPE_CHECKING:
-    from tasks.item import Finish
+    from tasks.items.item import Finish
 
 _PHOTOS, _REFERENCES, _SIDE = 100, 3, 96
 _CLEAR = Path("/proc/self/clear_refs")
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _stages(what: str, spec: RestyleSpec) -> Iterator[tuple[str, int, float, int]]:
     """Yield each stage's name, items, seconds and the driver's most megabytes in it."""
     clock = _Clock()
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     planning.write_plan(plan)
     items = len(plan.items)
     yield "plan", items, *clock.lap()
@@ -80,7 +81,7 @@ def _stages(what: str, spec: RestyleSpec) -> Iterator[tuple[str, int, float, int
     yield "report", items, *clock.lap()
     finalize.finalize(spec, plan.run_id, plan, summary)
     clock.lap()
-    assert planning.plan(spec).closed == summary
+    assert planning.make_plan(spec).closed == summary
     yield "the same command again", items, *clock.lap()
 
 
@@ -112,15 +113,15 @@ class EchoEngine:
     def prepare(self, picture: Any, params: Any, labels: Any = None) -> Any:
         import torch
 
-        from stylegallery.descriptors import describe
-        from stylegallery.regions import RegionMap
+        from stylegallery.regions.descriptors import describe
+        from stylegallery.regions.region_map import RegionMap
         from stylegallery.types import PreparedImage
 
         latent, regions = torch.zeros(1, 4, 8, 8), RegionMap.whole((8, 8))
         return PreparedImage(picture, latent, regions, describe(regions, latent, latent))
 
     def match(self, content: Any, styles: Any, params: Any, *rest: Any) -> Any:
-        from stylegallery.matching import match_whole
+        from stylegallery.matching.matching import match_whole
 
         described = [style.descriptors for style in styles]
         return match_whole(content.descriptors, described, params, *rest)
@@ -142,7 +143,7 @@ class EchoActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         import torch
 
-        from tasks.bench import Bench
+        from tasks.items.context import Bench
 
         torch.set_num_threads(1)
         self._setup = setup

@@ -13,11 +13,11 @@ from statistics import mean
 import numpy as np
 from torch import Tensor, nn
 
-from stylegallery.latents import decode, encode, working_size
-from stylegallery.lite0 import load_lite0
 from stylegallery.metrics.sets import mean_interval
 from stylegallery.metrics.style import gram_distance, style_features
-from stylegallery.models import Models
+from stylegallery.models.diffusion import Models
+from stylegallery.models.lite0 import load_lite0
+from stylegallery.models.vae import decode, encode, working_size
 from stylegallery.pipeline import StyleGallery
 from tests.benchmarks.pictures import Case, cases, picture_parser
 

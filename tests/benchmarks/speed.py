@@ -22,8 +22,8 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from stylegallery import Job, PreparedImage, StyleGallery
-from stylegallery.bank import AttentionBank
-from stylegallery.lite0 import load_lite0
+from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.models.lite0 import load_lite0
 from stylegallery.types import Picture
 from tests.benchmarks import faithful
 from tests.benchmarks.ablations import instead

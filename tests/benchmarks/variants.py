@@ -8,15 +8,15 @@ import torch
 
 from schemas.methods import Method
 from schemas.params import StyleParams
-from stylegallery import guided, sampling
-from stylegallery.adain import adain
-from stylegallery.bank import AttentionBank
-from stylegallery.inversion import inverted
-from stylegallery.methods import Restyle
-from stylegallery.models import Models
-from stylegallery.trace import OnStep
+from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.loss_trace import OnStep
+from stylegallery.methods.adain import adain
+from stylegallery.methods.registry import Restyle
+from stylegallery.methods.zerofill import PublishedGuidance
+from stylegallery.models.diffusion import Models
+from stylegallery.models.inversion import inverted
+from stylegallery.sampling import guided, optimise
 from stylegallery.types import Job
-from stylegallery.zerofill import PublishedGuidance
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def from_inverted(
     params: StyleParams,
     bank: AttentionBank,
     on_step: OnStep | None = None,
-) -> sampling.Restyled:
+) -> optimise.Restyled:
     """Optimise from the inverted content in the statistics of the inverted references."""
     steps, starts = params.inversion_steps, []
     for job in jobs:
@@ -51,8 +51,8 @@ def from_inverted(
             for image in [job.content, *job.styles]
         ]
         starts.append(adain(noisy, styles, job.content, job.styles, job.routing))
-    latent, traces = sampling.descend(models, torch.cat(starts), jobs, params, bank, on_step)
-    return sampling.settle(models, latent, params.settle_timestep), traces
+    latent, traces = optimise.descend(models, torch.cat(starts), jobs, params, bank, on_step)
+    return optimise.settle(models, latent, params.settle_timestep), traces
 
 
 HARD = {"routing": "hard"}

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from schemas.run import RestyleSpec
-from tasks import execute, finalize, planning
-from tasks.run_lock import holding
+from tasks import planning
+from tasks.execution import execute
+from tasks.records.lock import holding
+from tasks.results import finalize
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +17,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def main(spec_file: str) -> None:
     """Do a run from plan to `_SUCCESS`."""
     spec = RestyleSpec.model_validate_json(Path(spec_file).read_text())
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     with holding(plan.files):
         planning.write_plan(plan)
         execute.execute(plan)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tasks.verify import verify
+from tasks.results.verify import verify
 
 _KEY = ("item_id", "product_id", "view", "gallery_id")
 

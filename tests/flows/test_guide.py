@@ -9,7 +9,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from schemas.manifest import CatalogRow
 from tasks import planning
-from tasks.verify import verify
+from tasks.results.verify import verify
 from tests.documents import ROOT, block, commands
 from tests.flows.prefect_server import Prefect, server, serving, until
 from tests.flows.test_served import make_spec
@@ -72,7 +72,7 @@ def test_the_guide_works_as_it_is_written(tmp_path: Path) -> None:
         with prefect.running(WORKER, tmp_path / "worker.log"):
             run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
             assert prefect.ended(run).message == "1 restyled"
-        assert verify(spec.output, planning.plan(spec).run_id).ok
+        assert verify(spec.output, planning.make_plan(spec).run_id).ok
 
 
 def restyle(prefect: Prefect) -> DeploymentResponse:

@@ -44,7 +44,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(house: Path, *more: str) -> subprocess.CompletedProcess[str]:
     places = ["--catalog", house / "catalog.parquet", "--galleries", house / "galleries.parquet"]
     places += ["--output", house / "out", "--model", house / "model"]
-    command = [sys.executable, "-m", "flows.cli", "run", *map(str, places), *SETTINGS, *more]
+    command = [sys.executable, "-m", "flows.cli.app", "run", *map(str, places), *SETTINGS, *more]
     quick = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=quick)
 
@@ -86,7 +86,7 @@ def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
         run(house)
     output = str(house / "out")
     name = next((house / "out" / "runs").iterdir()).name
-    command = [sys.executable, "-m", "flows.cli", "evaluate", output, "--run", name]
+    command = [sys.executable, "-m", "flows.cli.app", "evaluate", output, "--run", name]
     done = subprocess.run(
         [*command, "--gate", "gram_ratio <= 0"], capture_output=True, text=True, check=False
     )

@@ -15,8 +15,8 @@ from schemas.arrow import to_table
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.run import RestyleSpec
 from tasks import planning
-from tasks.ledger import read_ledger
-from tasks.verify import verify
+from tasks.records.ledger import read_ledger
+from tasks.results.verify import verify
 from tests.flows.prefect_server import Prefect, server, serving, until
 from tests.tasks.pictures import noise, save
 from tests.tiny_model import write_tiny_model
@@ -80,7 +80,7 @@ def test_a_run_started_in_the_ui_ends_with_its_state_artifacts_and_outputs(
     assert flow_run.name == "catalog in galleries"
     assert "stylegallery" in flow_run.tags
 
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     assert verify(spec.output, plan.run_id).ok
     found = prefect.artifacts(run)
     assert set(found) == {
@@ -128,7 +128,7 @@ def test_too_many_failures_fail_the_flow_run_and_keep_what_is_done(
     )
     assert state.type.value == "FAILED"
     assert "1 of 3 restyled, 2 rejected; at most 50% may come to nothing" in (state.message or "")
-    assert verify(spec.output, planning.plan(spec).run_id).ok
+    assert verify(spec.output, planning.make_plan(spec).run_id).ok
 
 
 def test_a_preview_is_taken_over_by_the_run_after_it(
@@ -139,7 +139,7 @@ def test_a_preview_is_taken_over_by_the_run_after_it(
     given = {**spec.model_dump(mode="json"), "products": 3, "draw": 1}
     state = prefect.ended(prefect.start("preview/stylegallery", given))
     assert state.name == "Completed", state.message
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     assert (plan.counts.items, plan.counts.done) == (9, 3)
 
 
@@ -155,7 +155,7 @@ def test_a_prepared_gallery_and_an_evaluated_run(
     assert len(list(Path(spec.output, "prepared").rglob("*.safetensors"))) == 1
     assert prefect.ended(prefect.start("restyle-catalog/stylegallery", given)).is_completed()
     assert len(list(Path(spec.output, "prepared").rglob("*.safetensors"))) == 2  # the photo's
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     judge = {"output": spec.output, "run_id": plan.run_id, "gates": ["ssim >= 1"]}
     state = prefect.ended(prefect.start("evaluate-run/stylegallery", judge))
     assert state.is_completed(), state.message
@@ -176,7 +176,7 @@ def test_a_cancelled_run_keeps_what_is_done_and_stops_its_engines(
 ) -> None:
     photos = [CatalogRow(product_id=f"p{i}", image_uri="cup.png", seed=i) for i in range(300)]
     spec = make_spec(tmp_path, model, photos)
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
     until(lambda: len(read_ledger(spec.output, plan.run_id)) > 3)
     record = json.loads(Path(plan.files.record).read_text())
@@ -193,5 +193,5 @@ def test_a_cancelled_run_keeps_what_is_done_and_stops_its_engines(
     pictures = len(list(Path(spec.output, "assets").rglob("*.png")))
     time.sleep(3)
     assert len(list(Path(spec.output, "assets").rglob("*.png"))) == pictures  # nobody goes on
-    again = planning.plan(spec)
+    again = planning.make_plan(spec)
     assert (again.run_id, again.counts.done) == (plan.run_id, done)

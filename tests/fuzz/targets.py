@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
-from stylegallery import images, masks, opening
 from stylegallery.errors import BadRouting, InputError
-from stylegallery.routing import parse_pins
-from tasks import manifests
+from stylegallery.images import codec, opening
+from stylegallery.matching.correspondence import parse_pins
+from stylegallery.regions import label_images
 from tasks.errors import ManifestError
-from tasks.manifest_parquet import batches_of
-from tasks.manifest_rows import Rows, rows_of
-from tasks.manifest_text import text_table
+from tasks.manifests import reader
+from tasks.manifests.parquet import batches_of
+from tasks.manifests.rows import Rows, rows_of
+from tasks.manifests.text import text_table
 from tests.fuzz import seeds
 from tests.sentences import MOST, complaint
 
@@ -75,9 +76,9 @@ def targets() -> dict[str, Target]:
     pictures, parquet = seeds.image_seeds(), seeds.parquet_seeds()
     return {
         "image": Target(_picture, (InputError,), pictures),
-        "labels": Target(lambda d: masks.decode_labels(d, "m.png"), (InputError,), pictures),
-        "grey": Target(lambda d: masks.decode_grey(d, "m.png"), (InputError,), pictures),
-        "note": Target(images.read_note, (), pictures),
+        "labels": Target(lambda d: label_images.decode_labels(d, "m.png"), (InputError,), pictures),
+        "grey": Target(lambda d: label_images.decode_grey(d, "m.png"), (InputError,), pictures),
+        "note": Target(codec.read_note, (), pictures),
         "routing": Target(
             lambda d: parse_pins(d, ["a", "b"]), (BadRouting,), seeds.routing_seeds()
         ),
@@ -89,7 +90,7 @@ def targets() -> dict[str, Target]:
 
 
 def _picture(data: bytes) -> None:
-    picture = images.decode(data, "p.png")
+    picture = codec.decode(data, "p.png")
     for part in (picture.pixels, picture.alpha):
         if part is not None and not (part.isfinite().all() and 0 <= part.min() <= part.max() <= 1):
             raise Finding("its pixels are not in [0, 1]")
@@ -102,12 +103,12 @@ def _catalog(data: bytes) -> None:
 
 
 def _galleries(data: bytes) -> None:
-    found = manifests.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
+    found = reader.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
     _check(gallery.problem for gallery in found.values())
 
 
-def _photos(rows: Iterable[Rows]) -> Iterator[manifests.Photo]:
-    return manifests.catalog_of(PLACE, rows)
+def _photos(rows: Iterable[Rows]) -> Iterator[reader.Photo]:
+    return reader.catalog_of(PLACE, rows)
 
 
 def _check(problems: Iterable[ManifestError | None]) -> None:
@@ -123,7 +124,7 @@ def _text(place: str) -> Callable[[bytes], None]:
         found = text_table(place, data, model)
         rows = rows_of(place, found.table, found.numbers)
         if model is GalleryRow:
-            galleries = manifests.galleries_of(place, rows)
+            galleries = reader.galleries_of(place, rows)
             _check(gallery.problem for gallery in galleries.values())
         else:
             _check(photo.problem for photo in _photos(rows))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from stylegallery import opening
+from stylegallery.images import opening
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz.cases import STRATEGIES, broken
 from tests.fuzz.targets import Finding, Target, check, targets

@@ -7,7 +7,7 @@ from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
 from stylegallery import Job, Step, StyleGallery
 from stylegallery.errors import BadMask, DidNotConverge
-from stylegallery.methods import METHODS
+from stylegallery.methods.registry import METHODS
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)

@@ -7,9 +7,9 @@ from skimage import data
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.colour import luminance
+from stylegallery.color.lab import luminance
 from stylegallery.detail import keep_detail
-from stylegallery.images import resize
+from stylegallery.images.codec import resize
 from stylegallery.metrics.content import edge_agreement, luminance_ssim
 from tests.stylegallery.conftest import figure_on_ground
 

@@ -9,7 +9,7 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.errors import BadMask, BadReferences, DidNotConverge
-from stylegallery.latents import working_size
+from stylegallery.models.vae import working_size
 from stylegallery.types import Step
 from tests.stylegallery.conftest import figure_on_ground
 

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.embedded.patterns import draw
-from stylegallery.images import resize
-from stylegallery.latents import working_size
+from stylegallery.images.codec import resize
 from stylegallery.metrics.content import edge_agreement
+from stylegallery.models.vae import working_size
+from stylegallery.training.patterns import draw
 
 FEW = {"steps": 4, "inversion_steps": 2}
 SHIFTS = (-8, -4, -2, 0, 2, 4, 8)

@@ -10,9 +10,9 @@ from PIL import Image
 
 from schemas.params import StyleParams
 from stylegallery import Picture, PreparedImage, StyleGallery
+from stylegallery.matching.correspondence import Correspondence
 from stylegallery.palette import NEUTRAL, enlarge, region_colour
-from stylegallery.regions import RegionMap
-from stylegallery.routing import Correspondence
+from stylegallery.regions.region_map import RegionMap
 from stylegallery.visualize import contact_sheet, match_panel, region_labels_image, region_overlay
 from tests.stylegallery.conftest import figure_on_ground
 

@@ -13,9 +13,10 @@ import torch
 from skimage import data
 
 from schemas.presets import preset_params
-from stylegallery import Job, Picture, StyleGallery, images, visualize
-from stylegallery.masks import encode_labels
-from stylegallery.routing import Pin, parse_pins
+from stylegallery import Job, Picture, StyleGallery, visualize
+from stylegallery.images import codec
+from stylegallery.matching.correspondence import Pin, parse_pins
+from stylegallery.regions.label_images import encode_labels
 
 OUT = Path("demo-out/tutorial")
 OUT.mkdir(parents=True, exist_ok=True)
@@ -149,9 +150,9 @@ batch = engine.stylize_batch(jobs, params)
 # %%
 made = {"result": result, "protected": kept, "own-hues": own_hues, "batch": batch[1]}
 for name, one in made.items():
-    (OUT / f"{name}.png").write_bytes(images.encode(one.picture, "png", note=name))
-(OUT / "result.jpg").write_bytes(images.encode(result.picture, "jpg", note="result", quality=90))
-print(images.read_note((OUT / "protected.png").read_bytes()))
+    (OUT / f"{name}.png").write_bytes(codec.encode(one.picture, "png", note=name))
+(OUT / "result.jpg").write_bytes(codec.encode(result.picture, "jpg", note="result", quality=90))
+print(codec.read_note((OUT / "protected.png").read_bytes()))
 
 # %%
 shown = [("photo", cat), *zip(names, (coffee, rocket), strict=True)]

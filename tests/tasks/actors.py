@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from tasks import storage
-from tasks.actor import StyleActor
-from tasks.keys import key_of
-from tasks.lease import ActorSetup, Assignment, PreparingReferences
+from tasks.execution.actor import StyleActor
+from tasks.messages import ActorSetup, Assignment, PreparingReferences
+from tasks.records.item_key import key_of
 
 if TYPE_CHECKING:
-    from tasks.item import Finish
+    from tasks.items.item import Finish
 
 LOG = "starts.log"
 

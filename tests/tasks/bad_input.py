@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from flows.settings import from_assignments, from_environment, from_file, resolve
-from flows.usage import UsageError, sentence
+from flows.cli.settings import from_assignments, from_environment, from_file, resolve
+from flows.runtime.errors import UsageError, sentence
 from schemas.run import RestyleSpec
 from schemas.work import WorkItem
-from tasks import manifest_files, manifests, storage, versions
-from tasks.bench import Bench
+from tasks import storage
 from tasks.errors import ManifestError, PlanError, StorageError
+from tasks.items.context import Bench
+from tasks.manifests import builder, reader
+from tasks.planning import versions
 from tests.tasks import pictures
-from tests.tasks.items import item_of, restyle_item
+from tests.tasks.single_items import item_of, restyle_item
 
 REJECTED = "rejected"
 SECRET = "hush-hush"
@@ -102,7 +104,7 @@ def reference(data: bytes, *words: str) -> Kind:
 
 def unreadable(scene: Scene) -> str:
     """A photo that may not be read; root may read all, so the disk says so itself."""
-    from tasks.local_disk import LocalDisk
+    from tasks.storage.local import LocalDisk
 
     item, real = item_of(scene.folder, PHOTO), LocalDisk.read
 
@@ -128,7 +130,7 @@ GALLERY = {"gallery_id": ["g", "g"], "style_id": ["1", "2"], "image_uri": ["1.pn
 
 
 def _read_catalog(path: Path) -> str:
-    return str(list(manifests.read_catalog(str(path), strict=True)))
+    return str(list(reader.read_catalog(str(path), strict=True)))
 
 
 def catalog(*words: str, **columns: Any) -> Kind:
@@ -145,8 +147,8 @@ def gallery(*words: str, **columns: Any) -> Kind:
 
     def happen(scene: Scene) -> str:
         path = write(scene.folder / "g.parquet", GALLERY, columns)
-        found = manifests.read_galleries([str(path)], strict=True)
-        manifests.check_licenses(found, str(path), datetime.now(UTC).date())
+        found = reader.read_galleries([str(path)], strict=True)
+        reader.check_licenses(found, str(path), datetime.now(UTC).date())
         return str(found)
 
     return Kind(ManifestError, ("g.parquet", *words), happen)
@@ -170,7 +172,7 @@ def text(name: str, content: str | bytes, *words: str) -> Kind:
     def happen(scene: Scene) -> str:
         path = scene.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(manifest_files.catalog_from(str(path), strict=True))
+        return str(builder.catalog_from(str(path), strict=True))
 
     return Kind(ManifestError, (name, *words), happen)
 
@@ -193,9 +195,9 @@ def twice_the_column(scene: Scene) -> str:
 def unknown_gallery(scene: Scene) -> str:
     """A catalog that names a gallery which is nowhere."""
     path = write(scene.folder / "c.parquet", CATALOG, {"galleries": [["g"], ["\x1b[31m"]]})
-    found = manifests.read_galleries([str(write(scene.folder / "g.parquet", GALLERY, {}))])
-    photos = manifests.read_catalog(str(path))
-    return str(list(manifests.check_routes(photos, found)))
+    found = reader.read_galleries([str(write(scene.folder / "g.parquet", GALLERY, {}))])
+    photos = reader.read_catalog(str(path))
+    return str(list(reader.check_routes(photos, found)))
 
 
 def bomb(scene: Scene) -> str:

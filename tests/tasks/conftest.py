@@ -14,7 +14,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery import StyleGallery
-from tasks.bench import Bench
+from tasks.items.context import Bench
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model

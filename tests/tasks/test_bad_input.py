@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from stylegallery.wording import one_line, shown
-from tasks.bench import Bench
+from schemas.text import one_line, shown
 from tasks.errors import ManifestError, StorageError
+from tasks.items.context import Bench
 from tests.sentences import complaint
 from tests.tasks import bad_input as bad
 from tests.tasks import pictures

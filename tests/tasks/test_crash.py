@@ -13,15 +13,18 @@ import torch
 
 from schemas.run import RestyleSpec
 from stylegallery import StyleGallery
-from tasks import finalize, planning, report, run_lock
-from tasks.bench import Bench
-from tasks.execute import assignments
-from tasks.item import restyle_items
-from tasks.lease import ActorSetup, Assignment
-from tasks.ledger import Ledger
-from tasks.local_disk import LocalDisk
-from tasks.run_lock import holding
-from tasks.verify import verify
+from tasks import planning
+from tasks.execution.execute import assignments
+from tasks.items.context import Bench
+from tasks.items.item import restyle_items
+from tasks.messages import ActorSetup, Assignment
+from tasks.records import lock
+from tasks.records.ledger import Ledger
+from tasks.records.lock import holding
+from tasks.report import build
+from tasks.results import finalize
+from tasks.results.verify import verify
+from tasks.storage.local import LocalDisk
 from tests.tasks.actors import LightActor
 from tests.tasks.conftest import MakeSpec
 
@@ -42,9 +45,9 @@ class Disk:
             patch.setattr(LocalDisk, name, self._counted(getattr(LocalDisk, name)))
         self._lives = itertools.count(1)
         self._life = 0
-        patch.setattr(run_lock, "_born", lambda _pid: str(self._life))
-        patch.setattr(run_lock, "_RACE_SECONDS", 0.0)
-        patch.setattr(run_lock, "BEAT_SECONDS", 3600.0)
+        patch.setattr(lock, "_born", lambda _pid: str(self._life))
+        patch.setattr(lock, "_RACE_SECONDS", 0.0)
+        patch.setattr(lock, "BEAT_SECONDS", 3600.0)
 
     def live(self, fatal: int = 0, *, before: bool = True) -> None:
         """Begin a process that dies at its `fatal`-th change, if that is not 0."""
@@ -86,7 +89,7 @@ Doer = Callable[[Assignment], Any]
 
 def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Plan:
     """What flow and pool do, without Ray: an item after the other, its row at once."""
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     if plan.closed:
         return plan
     with holding(plan.files):
@@ -97,7 +100,7 @@ def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Pla
             ledger.append(do(assignment))
             ledger.commit()
         summary = finalize.write_results(plan)
-        report.build_report(plan.spec.output, plan.run_id)
+        build.build_report(plan.spec.output, plan.run_id)
         finalize.finalize(spec, plan.run_id, plan, summary)
     return plan
 
@@ -181,9 +184,9 @@ def test_lost_pictures_are_made_anew_when_asked_for(make_spec: MakeSpec) -> None
     plan = drive(spec, light)
     lost = next(iter(plan.items))
     Path(spec.output, lost.asset_key).unlink()
-    assert planning.plan(spec).counts.todo == 0
+    assert planning.make_plan(spec).counts.todo == 0
     spec = spec.model_copy(update={"check_assets": True})
-    again = planning.plan(spec)
+    again = planning.make_plan(spec)
     assert (again.run_id, again.counts.todo) == (plan.run_id, 1)
     made = []
     drive(spec, lambda setup: lambda a: (made.append(a.item.item_id), light(setup)(a))[1])

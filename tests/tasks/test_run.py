@@ -16,19 +16,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
-from tasks import execute, finalize, planning, report, storage
-from tasks.actor import StyleActor
-from tasks.explain import explain
-from tasks.ledger import read_ledger
+from tasks import planning, storage
+from tasks.execution import execute
+from tasks.execution.actor import StyleActor
+from tasks.execution.pool import Progress
 from tasks.planning import Plan
-from tasks.pool import Progress
-from tasks.verify import verify
+from tasks.records.ledger import read_ledger
+from tasks.report import build
+from tasks.results import finalize
+from tasks.results.explain import explain
+from tasks.results.verify import verify
 from tests.s3_server import S3Server
 from tests.tasks import pictures
 from tests.tasks.actors import SlowActor, starts
 from tests.tasks.conftest import MakeSpec
-from tests.tasks.test_item import GOOD
-from tests.tasks.test_pool import alive
+from tests.tasks.execution.test_pool import alive
+from tests.tasks.items.test_item import GOOD
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
@@ -36,7 +39,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 def run(
     spec: RestyleSpec, actor: type[StyleActor] = StyleActor
 ) -> tuple[Plan, RunSummary, list[Progress]]:
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     planning.write_plan(plan)
     heard: list[Progress] = []
     execute.execute(plan, heard.append, actor=actor)
@@ -155,7 +158,7 @@ def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Pat
     for row in pq.read_table(plan.files.results).to_pylist():
         assert (row["status"] == "rejected") == (row["product_id"] in BAD)
         assert (row["error"] is not None) == (row["status"] == "rejected")
-    again = planning.plan(spec)
+    again = planning.make_plan(spec)
     assert (again.run_id, again.counts.todo) == (plan.run_id, 0)
 
 
@@ -172,7 +175,7 @@ def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
     (slashed, plain) = (row["asset_uri"] for row in rows[:2])
     assert slashed.startswith("assets/rocket/AB%2F12/a%5Cb-")
     assert plain != slashed
-    page = report.build_report(spec.output, plan.run_id)
+    page = build.build_report(spec.output, plan.run_id)
     assert "AB/12" in Path(page).read_text()
     assert quote(slashed) in Path(page).read_text()
     assert "column `image_uri`, row 3" in Path(page).read_text()
@@ -191,7 +194,7 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     spec = make_spec(products=5, pool=PoolSpec(cpus_per_actor=1, lease=3))
-    plan = planning.plan(spec)
+    plan = planning.make_plan(spec)
     kill_driver(spec, tmp_path, after=4)
     before = {path: path.stat() for path in Path(spec.output, "assets").rglob("*.png")}
     rows = read_ledger(spec.output, plan.run_id)
@@ -225,7 +228,7 @@ def test_two_runs_at_once_share_an_output(make_spec: MakeSpec, tmp_path: Path) -
     narrow, summary, _ = run(wide.model_copy(update={"limit": 4}), SlowActor)
     assert other.wait(timeout=200) == 0
     assert summary.ok == 4
-    plan = planning.plan(wide)
+    plan = planning.make_plan(wide)
     assert plan.run_id != narrow.run_id
     assert plan.counts.todo == 0
     finalize.finalize(wide, plan.run_id, plan)

@@ -1,0 +1,133 @@
+"""The command line `stylegallery`: which commands there are, and how errors leave it.
+
+Commands are named here and imported when called, so `--help` starts fast and `stylize` needs
+neither Prefect nor Ray.
+"""
+
+import atexit
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Final, NoReturn
+
+from cyclopts import App, CycloptsError, UnusedCliTokensError
+
+from flows.runtime.environment import set_defaults
+from flows.runtime.errors import EXIT_CRASH, EXIT_OK, EXIT_USAGE, exit_code, unused_words
+from flows.runtime.interrupts import Interrupts, Stopped
+from schemas.text import one_line
+
+_MOST_SAID: Final = 2000
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_SIGNALLED: Final = 128
+"""Added to a signal's number, the exit code of a process that it ended."""
+_COMMANDS: Final = {
+    "demo": (
+        "flows.cli.commands.demo:demo",
+        "Restyle bundled photos: the whole job in one command.",
+    ),
+    "manifest": (
+        "flows.cli.commands.manifest:app",
+        "Turn a folder, CSV or JSONL into a manifest.",
+    ),
+    "plan": ("flows.cli.commands.batch:plan", "Say what a run would do; changes nothing."),
+    "run": ("flows.cli.commands.batch:run", "Restyle a catalog in its galleries."),
+    "stylize": ("flows.cli.commands.stylize:stylize", "Restyle one image; no Prefect, no Ray."),
+    "status": ("flows.cli.commands.inspect:status", "Say how far a run is."),
+    "verify": ("flows.cli.commands.inspect:verify", "Prove that plan, rows and assets agree."),
+    "evaluate": ("flows.cli.commands.evaluate:evaluate", "Measure a run's results."),
+    "explain": ("flows.cli.commands.inspect:explain", "Show what an item was made of."),
+    "report": ("flows.cli.commands.inspect:report", "Build a run's report again."),
+    "benchmark": ("flows.cli.commands.benchmark:benchmark", "Compare methods on your own photos."),
+    "doctor": ("flows.cli.commands.doctor:doctor", "Check this machine, and say what is missing."),
+    "serve": ("flows.cli.commands.serve:serve", "Offer the flows to a Prefect server."),
+    "schema": (
+        "flows.cli.commands.schema:schema",
+        "Print the columns of manifests and tables, or all parameters.",
+    ),
+}
+
+app = App(
+    name="stylegallery",
+    help="Restyle product catalogs in the style of reference galleries, region by region.",
+    help_epilogue="Exit codes: 0 all ok, 3 some items rejected or failed, 2 usage, 1 crash.",
+    version=lambda: version("stylegallery"),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+for _name, (_target, _help) in _COMMANDS.items():
+    app.command(_target, name=_name, help=_help)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    set_defaults()
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        code = _run(argv)
+    except (Exception, KeyboardInterrupt, Stopped):
+        if interrupts.heard is None:
+            raise
+        what = "interrupted" if interrupts.heard == signal.SIGINT else "stopped"
+        code = _fail(f"{what}; the same command goes on from here", _SIGNALLED + interrupts.heard)
+    finally:
+        interrupts.finish()
+    _leave(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run one command, say what is wrong with it in a sentence, and return its exit code."""
+    try:
+        code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        return _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
+    except CycloptsError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except BrokenPipeError:  # the reader, such as `head`, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        known = exit_code(error)
+        if known is None and isinstance(error, OSError) and error.errno in _DISK_FULL:
+            where = f" ({error.filename})" if error.filename else ""
+            text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
+            return _fail(text.lower(), EXIT_CRASH)
+        if known is None:
+            raise
+        return _fail(str(error), known)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _fail(message: str, code: int) -> int:
+    with suppress(OSError):  # the terminal is gone
+        print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, without what keeps it from ending.
+
+    Prefect's threads may have nobody to talk to any more, and a signal may have met a library
+    inside of what its own way out does not expect.
+    """
+    sent = True
+    if "flows.runtime.prefect_api" in sys.modules:
+        from flows.runtime.prefect_api import hang_up
+
+        sent = hang_up()
+    if sent and code < _SIGNALLED:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""`stylegallery demo`: the whole job on bundled photos with the embedded model."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.commands.batch import Verbose, restyle
+from flows.cli.console import say
+from flows.cli.flags import StyleFlags
+from flows.cli.settings import resolve
+
+_DEFAULTS = StyleFlags()
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the inputs and everything that comes out.")] = (
+        Path("demo-out")
+    ),
+    flags: StyleFlags = _DEFAULTS,
+    verbose: Verbose = False,
+) -> int:
+    """Restyle bundled photos in two small galleries, and print where the report is.
+
+    Needs no network: photos come from scikit-image and scikit-learn, references are drawn from
+    them, and the embedded model ships with the package.
+    """
+    from flows.cli.demo.inputs import write_inputs
+    from tasks.manifests import builder
+
+    products, galleries = write_inputs(out / "inputs")
+    catalog, references = out / "inputs" / "catalog.parquet", out / "inputs" / "galleries.parquet"
+    photos = builder.catalog_from(str(products))
+    styles = builder.gallery_from(str(galleries))
+    builder.write_manifest(photos, str(catalog))
+    builder.write_manifest(styles, str(references))
+    say(f"restyling {photos.num_rows} photos in two galleries; some minutes on a laptop's CPU")
+    where = {"catalog": str(catalog), "galleries": [str(references)], "output": str(out)}
+    return restyle(resolve(*flags.layers(), where), verbose=verbose)

@@ -1,0 +1,188 @@
+"""`stylegallery stylize`: one image through the engine, with neither Prefect nor Ray."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+
+from flows.cli.console import bar, say
+from flows.cli.flags import StyleFlags, field_help
+from flows.cli.settings import resolve_engine
+from flows.runtime.errors import UsageError
+from schemas.engine import EngineSpec
+from schemas.manifest import CatalogRow
+from schemas.params import StyleParams
+from schemas.run import RestyleSpec
+from schemas.text import counted
+from stylegallery.models.threads import limit_threads
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegallery import PreparedImage, Step
+    from stylegallery.matching.correspondence import Correspondence, Pin
+
+_FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpg", ".jpeg": "jpg"}
+_DEFAULTS = StyleFlags()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guides:
+    """What the user decides about this image; None where it was left to the engine."""
+
+    mask: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "mask_uri"))] = None
+    protect: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "protect_uri"))] = None
+    routing: Annotated[
+        Path | None, Parameter(help="JSON pins: content region to reference and its region.")
+    ] = None
+
+    def decoded(self, ids: list[str]) -> "tuple[Tensor | None, Tensor | None, list[Pin] | None]":
+        """Return labels, protection and pins as the engine takes them.
+
+        Args:
+            ids: Names of the references, in order.
+
+        Raises:
+            UsageError: a file cannot be read.
+            InputError: a file is not what it should be.
+        """
+        from stylegallery.matching.correspondence import parse_pins
+        from stylegallery.regions import label_images
+
+        labels = protect = pins = None
+        if self.mask:
+            labels = label_images.decode_labels(_read("--mask", self.mask), str(self.mask))
+        if self.protect:
+            protect = label_images.decode_grey(_read("--protect", self.protect), str(self.protect))
+        if self.routing:
+            pins = parse_pins(_read("--routing", self.routing), ids)
+        return labels, protect, pins
+
+
+_NO_GUIDES = Guides()
+
+
+def stylize(
+    *,
+    content: Annotated[Path, Parameter(help="The image to restyle.")],
+    style: Annotated[list[Path], Parameter(help="A reference image; repeat it for more.")],
+    out: Annotated[Path, Parameter(help="File to write: .png, .webp or .jpg.")],
+    save_regions: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder for the region maps, matches.png, which shows what was matched with what, "
+            "and routing.json, which --routing takes back."
+        ),
+    ] = None,
+    guides: Guides = _NO_GUIDES,
+    quality: Annotated[
+        int,
+        Parameter(
+            help=field_help(RestyleSpec, "quality"), validator=validators.Number(gte=0, lte=100)
+        ),
+    ] = 0,
+    seed: Annotated[int, Parameter(help="The same seed gives the same picture.")] = 0,
+    flags: StyleFlags = _DEFAULTS,
+) -> None:
+    """Restyle one image with one or more references."""
+    params, spec = resolve_engine(*flags.layers())
+    ids = _style_ids(style)
+    if out.suffix.lower() not in _FORMATS:
+        raise UsageError(f"--out {out}: the name must end in {', '.join(_FORMATS)}")
+    for path in (content, *style):
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file")
+
+    limit_threads()
+    from stylegallery import StyleGallery
+    from stylegallery.images import codec
+    from stylegallery.images.blank import blank_warning, blankness
+    from stylegallery.validation import check_format
+
+    pictures = [codec.open_picture(path) for path in (content, *style)]
+    image_format = _FORMATS[out.suffix.lower()]
+    check_format(pictures[0].size, image_format, str(content))
+    for path, picture in zip(style, pictures[1:], strict=True):
+        if what := blankness(picture):
+            say(f"warning: {blank_warning(f'--style {path}', what)}")
+    labels, protect, pins = guides.decoded(ids)
+    engine = StyleGallery.load(spec)
+    with bar("preparing", len(pictures)) as advance:
+        prepared: list[PreparedImage] = []
+        for picture in pictures:
+            prepared.append(engine.prepare(picture, params, None if prepared else labels))
+            advance(len(prepared))
+    matched = engine.match(prepared[0], prepared[1:], params, pins=pins)
+    with bar("stylizing", params.steps) as advance:
+
+        def on_step(step: "Step") -> None:
+            advance(step.index + 1)
+
+        result = engine.stylize(
+            prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
+        )
+    note = _note(spec, params, ids, seed, engine.models.device.type)
+    _write(out, codec.encode(result.picture, image_format, note, quality=quality))
+    if save_regions:
+        _save_regions(save_regions, content, prepared, ids, matched)
+    say(f"{out}: {counted(len(matched.best), 'region')} from {counted(len(ids), 'reference')}")
+
+
+def _note(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:
+    """Say how the picture was made, as the assets of a run do."""
+    from stylegallery.models.fingerprint import engine_fingerprint
+
+    made = {
+        "engine": engine_fingerprint(spec, device),
+        "params": params.model_dump(mode="json"),
+        "references": [{"style_id": style_id} for style_id in ids],
+        "seed": seed,
+    }
+    return json.dumps(made, sort_keys=True, separators=(",", ":"))
+
+
+def _save_regions(
+    folder: Path,
+    content: Path,
+    prepared: "Sequence[PreparedImage]",
+    ids: list[str],
+    matched: "Correspondence",
+) -> None:
+    from stylegallery.regions.label_images import encode_labels
+    from stylegallery.visualize import match_panel
+
+    for name, image in zip([f"content-{content.stem}", *ids], prepared, strict=True):
+        _write(folder / f"{name}.png", encode_labels(image.regions))
+    panel = io.BytesIO()
+    match_panel(prepared[0], prepared[1:], matched.rows(ids), ids).save(panel, "PNG")
+    _write(folder / "matches.png", panel.getvalue())
+    _write(folder / "routing.json", matched.to_json(ids).encode())
+
+
+def _style_ids(paths: Sequence[Path]) -> list[str]:
+    """Name each reference by its file; equal names get a number."""
+    stems = [path.stem for path in paths]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{stems[: k + 1].count(stem)}"
+        for k, stem in enumerate(stems)
+    ]
+
+
+def _read(flag: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{flag} {path}: {error.strerror or error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

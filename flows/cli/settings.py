@@ -1,0 +1,228 @@
+"""Where a run's settings come from: flags > environment > TOML file > preset > defaults.
+
+The TOML file has the shape of :class:`schemas.run.RestyleSpec` (`[params]`, `[engine]`, `[pool]`)
+plus `preset`. Flags and environment variables use the field names without their section, which
+is possible because no two sections share one. Unknown keys are errors.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from flows.runtime.errors import UsageError, nearest, sentence
+from schemas.engine import EngineSpec
+from schemas.params import StyleParams
+from schemas.presets import PRESETS
+from schemas.run import PoolSpec, RestyleSpec
+from schemas.text import one_line, shown
+from tasks.logs import FORMAT_VARIABLE, LOG_FORMATS
+from tasks.storage.policy import OPERATOR_VARIABLES
+
+M = TypeVar("M", bound=BaseModel)
+
+ENV_PREFIX: Final = "STYLEGALLERY_"
+SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "params": StyleParams,
+    "engine": EngineSpec,
+    "pool": PoolSpec,
+}
+_TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
+_NO_SETTINGS: Final = {*OPERATOR_VARIABLES, FORMAT_VARIABLE}
+_LISTS: Final = {"galleries", "only", "loras", "gates"}
+
+_MAX_FILE: Final = 2**20
+
+Layer = dict[str, Any]
+"""Settings of one source: field name to value, `params.steps` and the like flattened to `steps`."""
+
+
+def section_of(name: str) -> str | None:
+    """Return the section that owns field `name`, or None for a top-level one."""
+    return next((s for s, model in SECTIONS.items() if name in model.model_fields), None)
+
+
+def known_names() -> list[str]:
+    """Return every name that a flat layer may hold."""
+    nested = [name for model in SECTIONS.values() for name in model.model_fields]
+    return [*_TOP, *nested, "preset"]
+
+
+def from_file(path: Path) -> Layer:
+    """Read a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or holds an unknown key.
+    """
+    data, layer = _toml(path), Layer()
+    for key, value in data.items():
+        if key in SECTIONS and not isinstance(value, dict):
+            raise UsageError(f"{path}: `{key}` is a section; write [{key}] above its settings")
+        if key in SECTIONS:
+            fields = SECTIONS[key].model_fields
+            for name, inner in value.items():
+                _check(name, fields, f"{path}: unknown key `{key}.{_short(name)}`")
+                layer[name] = inner
+        else:
+            if key not in (*_TOP, "preset"):
+                raise UsageError(f"{path}: {_misplaced(key, value)}")
+            layer[key] = value
+    return layer
+
+
+def _misplaced(key: str, value: Any) -> str:
+    """Say what an unknown top-level key of a TOML file is likely to mean."""
+    short = _short(key)
+    if isinstance(value, dict):
+        return f"unknown section [{short}]{nearest(key, SECTIONS, '[{}]')}"
+    if section := section_of(key):
+        return f"`{short}` is a setting of [{section}]; write it below a line [{section}]"
+    return f"unknown key `{short}`{nearest(key, known_names())}"
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """Read the `STYLEGALLERY_*` variables; lists are separated by commas.
+
+    Raises:
+        UsageError: a variable names no setting, or asks for log lines of an unknown format.
+    """
+    check_log_format(environ)
+    layer: Layer = {}
+    for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        complaint = f"environment variable {_short(variable)} names no setting"
+        _check(name, known_names(), complaint)
+        layer[name] = [part for part in text.split(",") if part] if name in _LISTS else text
+    return layer
+
+
+def check_log_format(environ: Mapping[str, str]) -> None:
+    """Refuse an unknown format of log lines, which would leave them as they are without a word.
+
+    Raises:
+        UsageError: STYLEGALLERY_LOG_FORMAT is neither json nor text.
+    """
+    wanted = environ.get(FORMAT_VARIABLE, "")
+    if wanted.lower() not in LOG_FORMATS:
+        raise UsageError(f"{FORMAT_VARIABLE} is {_short(wanted)!r}; set it to json or text")
+
+
+def from_assignments(assignments: list[str]) -> Layer:
+    """Read `--set name=value` words; names are those of the style parameters.
+
+    Raises:
+        UsageError: a word has no `=`, or its name is no style parameter.
+    """
+    layer: Layer = {}
+    for word in assignments:
+        name, equals, text = word.partition("=")
+        if not equals:
+            example = "write it as name=value, for example --set steps=40"
+            raise UsageError(f"--set {_short(word)}: {example}")
+        complaint = f"--set {_short(word)}: `{_short(name)}` is no style parameter"
+        _check(name, StyleParams.model_fields, complaint)
+        layer[name] = _plain(text)
+    return layer
+
+
+def resolve(*layers: Layer) -> RestyleSpec:
+    """Merge `layers` (weakest first) over the preset that they name, and validate.
+
+    A preset is a set of defaults: whatever any layer names beats it.
+
+    Raises:
+        UsageError: a value breaks its rule, or a required one is missing.
+    """
+    return _validated(RestyleSpec, _nested(layers))
+
+
+def resolve_engine(*layers: Layer) -> tuple[StyleParams, EngineSpec]:
+    """Merge `layers` like :func:`resolve` where there is no catalog, only an image.
+
+    Raises:
+        UsageError: a value breaks its rule.
+    """
+    nested = _nested(layers)
+    params = _validated(StyleParams, nested["params"])
+    return params, _validated(EngineSpec, nested.get("engine", {}))
+
+
+def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Merge the layers and sort their settings into sections."""
+    merged: Layer = {}
+    for layer in layers:
+        merged.update(layer)
+    preset = merged.pop("preset", "balanced")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UsageError(f"preset {shown(preset)} is none of {', '.join(PRESETS)}; name one")
+    if preset == "fast":
+        _check_fast(merged)
+    nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
+    for name, value in merged.items():
+        section = section_of(name)
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    return nested
+
+
+def _check_fast(settings: Layer) -> None:
+    """Refuse the few-step preset without the LoRA that its few steps rely on.
+
+    Raises:
+        UsageError: no LoRA is named, or the model is the embedded one, which no LoRA fits.
+    """
+    if settings.get("model", "embedded") == "embedded":
+        raise UsageError(
+            "preset fast needs SD 1.5 with an LCM or Hyper-SD LoRA, and the embedded model takes "
+            "neither; use --preset preview, or name a model with --model and --lora"
+        )
+    if not settings.get("loras"):
+        raise UsageError(
+            "preset fast needs an LCM or Hyper-SD LoRA of the model; add it, for SD 1.5 with "
+            "--lora latent-consistency/lcm-lora-sdv1-5, or use --preset preview"
+        )
+
+
+def _validated(model: type[M], values: dict[str, Any]) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(sentence(error)) from error
+
+
+def _check(name: str, known: Any, complaint: str) -> None:
+    if name not in known:
+        raise UsageError(complaint + nearest(name, known))
+
+
+def _plain(text: str) -> Any:
+    """Read a number or a truth value; anything else stays text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # too many digits, nested too deep: both are no settings
+        return text
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:
+            size = f"more than {_MAX_FILE // 2**20} MB"
+            raise UsageError(f"--config {path} has {size}; give a TOML file of settings")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}; check the path") from error
+    except RecursionError as error:
+        raise UsageError(f"--config {path} is nested too deep; write plain settings") from error
+    except ValueError as error:
+        reason = one_line(str(error), 200)
+        raise UsageError(f"--config {path} is not TOML: {reason}; correct it") from error
+
+
+def _short(text: str) -> str:
+    return one_line(text, 80)

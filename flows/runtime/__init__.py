@@ -1,0 +1,1 @@
+"""What a command needs around a flow: environment, signals, a Prefect API, the outcome."""

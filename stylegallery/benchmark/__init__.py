@@ -1,0 +1,1 @@
+"""Compare methods on the same pairs, model and machine."""

@@ -1,0 +1,1 @@
+"""Colors: CIE Lab, histograms, and color transfer by region."""

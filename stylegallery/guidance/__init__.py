@@ -1,0 +1,1 @@
+"""The energies that guide sampling, and the attention features they compare."""

@@ -1,0 +1,1 @@
+"""Image files to pictures and back: formats, color profiles, metadata."""

@@ -1,0 +1,110 @@
+"""Image files opened: of a known format, within the limits, and what their decoders raise."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from schemas.text import one_line
+from stylegallery.errors import BadImage
+from stylegallery.images.headers import add_to_info
+
+FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 80_000_000
+_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+_PROBE = b"\x5a" * 64
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_image(data: bytes, name: str) -> Image.Image:
+    """Open an image file of a known format within the size limit; pixels are not read yet.
+
+    A JPEG that lacks nothing but the marker at its end gets that marker.
+
+    Raises:
+        BadImage: not an image, or too many pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(_too_large(name)) from error
+    except Exception as error:  # parsers of broken files raise whatever they stumble over
+        raise BadImage(_unknown(data, name)) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(_too_large(name, f" ({width}x{height})"))
+    if image.format in ("JPEG", "MPO") and not data.endswith(_EOI):
+        scan = data.removesuffix(_EOI[:1])
+        if _lacks_only_its_end(scan):
+            image = Image.open(io.BytesIO(scan + _EOI), formats=FORMATS)
+    add_to_info(image, data)
+    return image
+
+
+def check_still(image: Image.Image, name: str) -> None:
+    """Refuse an animated image.
+
+    Raises:
+        BadImage: it has several frames that follow each other in time.
+    """
+    with damage_named(name):
+        animated = getattr(image, "is_animated", False)  # n_frames would look for all of them
+    if animated and image.format not in ("MPO", "TIFF"):  # MPO: what some phones call JPEG
+        raise BadImage(f"{name} is animated; save one frame as a still image.")
+
+
+@contextmanager
+def damage_named(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a sentence.
+
+    Raises:
+        BadImage: the block raised something other than that, or than a lack of memory.
+    """
+    try:
+        yield
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:  # decoders of broken files raise whatever they stumble over
+        reason = one_line(str(error), 120) or "its data make no sense"
+        raise BadImage(f"{name} is damaged or cut short ({reason}); export it again.") from error
+
+
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Whether a JPEG has all its pixels but not the marker that ends it.
+
+    A decoder makes up what is missing. Where all is there, it is the same whatever follows.
+    """
+    if data.rfind(_EOI) > data.rfind(_SOS):
+        return False
+    try:
+        first, other = (
+            np.asarray(Image.open(io.BytesIO(data + more + _EOI), formats=("JPEG",)))
+            for more in (b"", _PROBE)
+        )
+    except MemoryError:
+        raise
+    except Exception:  # decoders of broken files raise whatever they stumble over
+        return False
+    return np.array_equal(first, other)
+
+
+def _unknown(data: bytes, name: str) -> str:
+    if data.startswith(_TIFF_STARTS):
+        return (
+            f"{name} is a TIFF that is damaged or of a kind that cannot be read (such as colours "
+            "in floating point, or 16-bit grey with transparency); save it as RGB of 8 bits a "
+            "channel."
+        )
+    return (
+        f"{name} is not an image that can be read (known: {', '.join(FORMATS)}); export it as one "
+        "of these."
+    )
+
+
+def _too_large(name: str, what: str = "") -> str:
+    return f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels{what}; make it smaller."

@@ -1,0 +1,1 @@
+"""Match content regions to reference regions."""

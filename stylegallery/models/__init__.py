@@ -1,0 +1,1 @@
+"""Load pretrained models: diffusion, LoRA, semantic encoder, depth, SAM."""

@@ -1,0 +1,139 @@
+"""Load a model's parts from a folder in diffusers layout, or from the hub in the same layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from schemas.engine import EngineSpec
+from stylegallery.errors import ModelNotFound, UnsupportedModel
+from stylegallery.models.availability import folder_advice, hub_advice, object_store_advice
+from stylegallery.models.empty_prompt import NullCondition, null_condition
+
+UNET_CLASSES = ("UNet2DConditionModel",)
+VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a model consists of, as loaded: on the CPU, not frozen yet.
+
+    Attributes:
+        unet: In the number type asked for.
+        vae: float32, because SDXL's overflows in float16.
+        scheduler: DDIM with the model's noise schedule and prediction type.
+        null: Condition of the empty prompt, float32.
+    """
+
+    unet: Any
+    vae: Any
+    scheduler: DDIMScheduler
+    null: NullCondition
+
+
+def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Parts:
+    """Load from a folder or hub id; no weights but safetensors are read.
+
+    Raises:
+        ModelNotFound: it cannot be loaded; the message says what to do.
+        UnsupportedModel: it is of a kind that the engine does not know.
+    """
+    options: dict[str, Any] = {"revision": spec.revision} if spec.revision else {}
+    # without low_cpu_mem_usage, accelerate is not needed
+    weights = {**options, "use_safetensors": True, "low_cpu_mem_usage": False}
+
+    def load_text(kind: Any, subfolder: str) -> Any:
+        return kind.from_pretrained(place, subfolder=subfolder, use_safetensors=True, **options)
+
+    index = read_index(spec.model, place, options)
+    try:
+        refuse_class(UNET_CLASSES, UNet2DConditionModel, place, "unet", options)
+        unet = UNet2DConditionModel.from_pretrained(
+            place, subfolder="unet", torch_dtype=dtype, **weights
+        )
+        name = refuse_class(VAE_CLASSES, diffusers.AutoencoderKL, place, "vae", options)
+        vae = getattr(diffusers, name).from_pretrained(
+            place, subfolder="vae", torch_dtype=torch.float32, **weights
+        )
+        scheduler = load_scheduler(place, options)
+        null = null_condition(place, unet, index, options, load_text)
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(_advice(spec, place, error)) from error
+    return Parts(unet, vae, scheduler, null)
+
+
+def read_index(model: str, place: str | Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of model_index.json, empty when there is none.
+
+    Raises:
+        UnsupportedModel: it tells of a model without a UNet, or of an SDXL refiner.
+    """
+    index: dict[str, Any]
+    try:
+        index = dict(diffusers.DiffusionPipeline.load_config(place, **options))
+    except (OSError, ValueError):
+        index = {}
+    parts = set(index)
+    if isinstance(place, Path) and place.is_dir():
+        parts |= {path.name for path in place.iterdir() if path.is_dir()}
+    if "transformer" in parts and "unet" not in parts:
+        raise UnsupportedModel(
+            f"{model} holds a transformer instead of a UNet, as SD 3 and Flux do; use a model of "
+            "the SD 1.x, SD 2.x or SDXL kind."
+        )
+    if index.get("requires_aesthetics_score"):
+        raise UnsupportedModel(f"{model} is an SDXL refiner; use the SDXL base model.")
+    return index
+
+
+def refuse_class(
+    known: tuple[str, ...], reader: Any, place: str | Path, part: str, options: dict[str, Any]
+) -> str:
+    """Return the class that a part's config.json names.
+
+    Args:
+        known: What the engine can use; the first one where the config names none.
+        reader: Any class of diffusers: it finds the file.
+
+    Raises:
+        UnsupportedModel: it is none of `known`.
+    """
+    config = reader.load_config(place, subfolder=part, **options)
+    name = str(config.get("_class_name", known[0]))
+    if name not in known:
+        raise UnsupportedModel(
+            f"{part}/ of {place} is a {name}, which is not known; use one of {', '.join(known)}."
+        )
+    return name
+
+
+def load_scheduler(place: str | Path, options: dict[str, Any]) -> DDIMScheduler:
+    """Return DDIM with the betas and prediction type of whatever scheduler the folder names.
+
+    A folder may name any sampler. What only pixel models want (clipping to [-1, 1], the default
+    of DDIM) or DDIM's inverse lacks (`linspace`, the default of Euler's) is not taken over.
+    """
+    config = {
+        "clip_sample": False,
+        **DDIMScheduler.load_config(place, subfolder="scheduler", **options),
+    }
+    if config.get("timestep_spacing") == "linspace":
+        config["timestep_spacing"] = "leading"
+    return DDIMScheduler.from_config(config)
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error's text."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
+    if isinstance(place, Path):
+        return folder_advice(place, reason(error))
+    if "://" in spec.model:
+        return object_store_advice("model", spec.model)
+    return hub_advice("model", spec.model, reason(error))

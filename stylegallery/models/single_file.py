@@ -1,0 +1,136 @@
+"""Load a model's parts from a single-file checkpoint in the original (LDM) layout."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from schemas.engine import EngineSpec
+from stylegallery.errors import ModelNotFound, UnsupportedModel
+from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index, reason
+from stylegallery.models.empty_prompt import null_condition
+
+SUFFIX = ".safetensors"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+_UNET_PREFIX = "model.diffusion_model."
+_VAE_PREFIX = "first_stage_model."
+_FIRST_LAYER = f"{_UNET_PREFIX}input_blocks.0.0.weight"
+
+
+def is_checkpoint(model: str) -> bool:
+    """Tell a single file from a folder or hub id.
+
+    Raises:
+        UnsupportedModel: it is a pickle, which runs code when it is opened.
+    """
+    if model.lower().endswith(PICKLES) and not Path(model).is_dir():
+        raise UnsupportedModel(
+            f"{model} is a pickle, which can run code when it is opened; use the model's "
+            f"{SUFFIX} file or convert it to a folder in diffusers layout."
+        )
+    return model.endswith(SUFFIX)
+
+
+def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
+    """Load the file that `spec.model` names.
+
+    The file holds weights alone. Their layout, the noise schedule and the tokenizer come from
+    `spec.config_folder`, or else from the hub repository that diffusers takes for files of this
+    kind, which needs a network or a filled cache.
+
+    Raises:
+        ModelNotFound: the file or its configuration is not there; the message says what to do.
+        UnsupportedModel: not an SD checkpoint, or not of the kind that the configuration says.
+    """
+    state = _read(Path(spec.model).expanduser())
+    place = _config_place(spec, state)
+
+    def load_text(kind: Any, subfolder: str) -> Any:
+        from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+
+        return create_diffusers_clip_model_from_ldm(
+            kind, dict(state), subfolder=subfolder, config=str(place)
+        )
+
+    index = read_index(spec.model, place, {})
+    try:
+        unet = _part(UNet2DConditionModel, state, _UNET_PREFIX, place, "unet", dtype)
+        vae = _part(AutoencoderKL, state, _VAE_PREFIX, place, "vae", torch.float32)
+        scheduler = load_scheduler(place, {})
+        null = null_condition(place, unet, index, {}, load_text)
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(_advice(spec, place, error)) from error
+    except (RuntimeError, KeyError, AttributeError) as error:
+        # diffusers' converter checks nothing: a wrong layout ends in whatever it trips over
+        raise UnsupportedModel(
+            f"{spec.model} does not have the layout that {place} describes ({reason(error)}); "
+            "set config_folder to a diffusers folder of the same kind (SD 1.x, SD 2.x or SDXL)."
+        ) from error
+    return Parts(unet, vae, scheduler, null)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelNotFound(
+            f"checkpoint {path} cannot be read ({reason(error)}); check the path, or download "
+            "the file again."
+        ) from error
+    if _FIRST_LAYER not in state:
+        raise UnsupportedModel(
+            f"{path} is no SD 1.x, SD 2.x or SDXL checkpoint (it has no {_FIRST_LAYER}); a LoRA "
+            "belongs under `loras`, weights in diffusers layout into their folder."
+        )
+    return state
+
+
+def _config_place(spec: EngineSpec, state: dict[str, Tensor]) -> str | Path:
+    if spec.config_folder:
+        return Path(spec.config_folder).expanduser()
+    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    return str(fetch_diffusers_config(state)["pretrained_model_name_or_path"])
+
+
+def _part(
+    kind: Any,
+    state: dict[str, Tensor],
+    prefix: str,
+    place: str | Path,
+    subfolder: str,
+    dtype: torch.dtype,
+) -> Any:
+    """Convert one part, and see to it that no weight stayed at its random start."""
+    part = kind.from_single_file(
+        dict(state),
+        config=str(place),
+        subfolder=subfolder,
+        torch_dtype=dtype,
+        low_cpu_mem_usage=False,
+    )
+    there = sum(name.startswith(prefix) for name in state)
+    needed = len(part.state_dict())
+    if there < needed:
+        raise KeyError(f"{there} tensors under {prefix}* where {needed} are needed")
+    return part
+
+
+def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
+    if spec.config_folder:
+        return (
+            f"config_folder {place} cannot be used for {spec.model} ({reason(error)}); it must be "
+            "a diffusers folder of the same kind, of which the json and txt files suffice: unet/, "
+            "vae/, scheduler/ and either null_embedding.safetensors or text_encoder/ and "
+            "tokenizer/."
+        )
+    return (
+        f"{spec.model} holds weights alone, and its layout cannot be fetched from {place} "
+        f"({reason(error)}); set config_folder to a diffusers folder of the same kind, got once "
+        f"with `hf download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
+        "or convert the file with diffusers' from_single_file and save_pretrained."
+    )

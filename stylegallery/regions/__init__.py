@@ -1,0 +1,1 @@
+"""Find semantic regions, describe them, and read region maps from images."""

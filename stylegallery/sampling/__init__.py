@@ -1,0 +1,1 @@
+"""Samplers: optimisation of the latent, and guided DDIM sampling."""

@@ -1,0 +1,1 @@
+"""Train the embedded model: `python -m stylegallery.training.train`."""

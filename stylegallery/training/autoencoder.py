@@ -1,0 +1,145 @@
+"""The autoencoder: a small AutoencoderDC that starts as principal components of 8x8 patches.
+
+Trained from random weights it would spend its first minutes finding what linear algebra knows.
+So the skip connections carry the pixels of a patch through every stage untouched, the residual
+blocks start silent, and the two convolutions at the latent are the principal components.
+"""
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderDC
+from torch import Tensor, nn
+
+from stylegallery.training.pca import PATCH, PatchCode
+
+COLOURS = 3
+STAGES = 3  # halvings: 2**3 is the patch side
+ANCHOR = 32.0  # one constant channel that keeps the last RMSNorm close to linear
+
+
+def build_vae(
+    channels: int, widths: tuple[int, int, int], blocks: tuple[int, int, int]
+) -> AutoencoderDC:
+    """Return an untrained AutoencoderDC with one eighth of the picture's size.
+
+    Args:
+        channels: latent channels; the last width is a multiple of them.
+        widths: channels at 1/2, 1/4 and 1/8 of the size, each twice the one before or more.
+        blocks: residual blocks of the decoder at these sizes; the encoder has at most two.
+    """
+    stages, none = (widths[0], *widths), ((),) * (STAGES + 1)
+    return AutoencoderDC(
+        latent_channels=channels,
+        encoder_block_out_channels=stages,
+        decoder_block_out_channels=stages,
+        encoder_layers_per_block=(0, 1, 1, min(2, blocks[-1])),
+        decoder_layers_per_block=(0, *blocks),
+        encoder_qkv_multiscales=none,
+        decoder_qkv_multiscales=none,
+    )
+
+
+@torch.no_grad()
+def write_components(vae: AutoencoderDC, code: PatchCode) -> None:
+    """Make encoder and decoder of a fresh `vae` compute `code`, up to the last norm's bend."""
+    modules: Any = vae.modules()
+    for module in modules:
+        if hasattr(module, "conv2"):  # a residual block: silent until trained
+            module.norm.weight.zero_()
+    _write_encoder(vae, code)
+    _write_decoder(vae, code)
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderDC, pixels: Tensor) -> Tensor:
+    """Return latents (B, C, H/8, W/8) as the UNet sees them, of pixels (B, 3, H, W) in [0, 1]."""
+    latents: Tensor = vae.encoder(pixels * 2 - 1) * vae.config.scaling_factor
+    return latents
+
+
+def decode(vae: AutoencoderDC, latents: Tensor) -> Tensor:
+    """Return pixels (B, 3, 8h, 8w), about [0, 1] and not clamped, of latents (B, C, h, w)."""
+    pixels: Tensor = vae.decoder(latents / vae.config.scaling_factor)
+    return pixels.float() / 2 + 0.5
+
+
+def _write_encoder(vae: AutoencoderDC, code: PatchCode) -> None:
+    """Copy pixels down the stages, then solve for the last convolution.
+
+    The stages' own shortcuts mix neighbouring pixels of a patch but lose nothing, so the map from
+    a patch to the features before `conv_out` is read off with unit patches and inverted.
+    """
+    encoder: Any = vae.encoder
+    stages = [encoder.conv_in, *(block[-1] for block in list(encoder.down_blocks)[1:STAGES])]
+    for depth, stage in enumerate(stages):
+        pixels = COLOURS * 4**depth
+        stage.conv.weight.mul_(0.02)  # the other channels: near nothing, but not all alike
+        stage.conv.weight[:pixels] = 0
+        stage.conv.weight[range(pixels), range(pixels), 1, 1] = 1.0
+        stage.conv.bias.zero_()
+    features = _patch_features(encoder)
+    share = encoder.out_shortcut_average_group_size
+    shortcut = torch.eye(code.channels).repeat_interleave(share, 1) / share
+    signed = code.weight / 2  # components of [0, 1] pixels; the network reads [-1, 1]
+    centre = signed @ torch.linalg.pinv(features.double()).float().T
+    encoder.conv_out.weight.zero_()
+    encoder.conv_out.weight[:, :, 1, 1] = centre - shortcut
+    encoder.conv_out.bias.copy_(code.bias + signed.sum(1))
+
+
+def _patch_features(encoder: Any) -> Tensor:
+    """Return (192, width): what `conv_out` reads in the middle of 3x3 patches, by pixel."""
+    side = COLOURS * PATCH * PATCH
+    canvas = torch.zeros(side, COLOURS, 3 * PATCH, 3 * PATCH)
+    patch = torch.eye(side).reshape(side, COLOURS, PATCH, PATCH)
+    canvas[:, :, PATCH : 2 * PATCH, PATCH : 2 * PATCH] = patch
+    hidden = encoder.conv_in(canvas)
+    for block in encoder.down_blocks:
+        hidden = block(hidden)
+    middle: Tensor = hidden[:, :, 1, 1]
+    return middle
+
+
+def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
+    """Spread the inverse over the patch's 192 values, then unshuffle them stage by stage."""
+    decoder: Any = vae.decoder
+    _centre_only(decoder.conv_in, decoder.in_shortcut_repeats)
+    order = torch.arange(COLOURS * PATCH * PATCH).reshape(1, COLOURS, PATCH, PATCH)
+    for _ in range(STAGES):
+        order = nn.functional.pixel_unshuffle(order, 2)
+    order = order.flatten()
+    decoder.conv_in.weight[: len(order), :, 1, 1] += 2 * code.inverse[order]
+    decoder.conv_in.bias[: len(order)] += 2 * code.mean[order] - 1
+    for depth in (2, 1):
+        stage = decoder.up_blocks[depth][0]
+        _centre_only(stage.conv, stage.repeats)
+        copied = COLOURS * 4**depth * 4  # values of a patch at this stage's input
+        stage.conv.weight[range(copied), range(copied), 1, 1] += 1.0
+        if depth == 1:  # the ReLU before the last convolution needs both signs
+            stage.conv.weight[range(copied, 2 * copied), range(copied), 1, 1] -= 1.0
+            stage.conv.bias[2 * copied : 2 * copied + 4] = ANCHOR
+    _write_output(decoder)
+
+
+def _write_output(decoder: Any) -> None:
+    pixels = COLOURS * 4
+    last, width = decoder.conv_out.conv, decoder.norm_out.weight.shape[0]
+    decoder.norm_out.weight.fill_(ANCHOR / width**0.5)
+    decoder.norm_out.weight[2 * pixels] = 0
+    last.weight.mul_(0.1)
+    last.weight[:, : 2 * pixels + 1] = 0
+    last.bias.zero_()
+    for sign, start in ((1.0, 0), (-1.0, pixels)):
+        last.weight[range(pixels), range(start, start + pixels), 1, 1] = sign
+    for block in decoder.up_blocks[1][1:]:
+        block.conv1.weight[:, 2 * pixels] = 0
+
+
+def _centre_only(convolution: nn.Conv2d, repeats: int) -> None:
+    """Zero a convolution but for a centre tap that cancels the shortcut beside it."""
+    convolution.weight.zero_()
+    assert convolution.bias is not None
+    convolution.bias.zero_()
+    outputs = torch.arange(convolution.out_channels)
+    convolution.weight[outputs, outputs // repeats, 1, 1] = -1.0

@@ -1,0 +1,159 @@
+"""Training pictures held in memory as uint8, and the batches drawn from them.
+
+A batch is a pure function of (seed, step), so a resumed run sees what an unbroken one would.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+from stylegallery.images.suffixes import IMAGE_SUFFIXES
+from stylegallery.training.patterns import draw
+
+Picture = NDArray[np.uint8]
+# not scikit-image's stereo pair: a figure on the card needs it unseen
+SKIMAGE = ("astronaut", "brick", "chelsea", "coffee", "color", "grass", "gravel", "ihc", "retina",
+           "rocket", "hubble_deep_field")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one kind and how they are drawn.
+
+    Args:
+        name: name in logs and on the card.
+        pictures: (H, W, 3) uint8 each.
+        weight: share of a batch, relative to the other sources.
+        zoom: (smallest, largest) side of a crop as a share of the picture's short side.
+        jitter: strength of colour changes, 0 (none) to 1 (any hue).
+    """
+
+    name: str
+    pictures: list[Picture]
+    weight: float
+    zoom: tuple[float, float] = (0.5, 1.0)
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """All sources; patterns are drawn anew for every batch.
+
+    Args:
+        sources: what pictures come from.
+        patterns: share of procedural patterns in a batch, in [0, 1].
+        full: side in pixels that a source's zoom is meant for; a batch of smaller crops shows
+            less of a picture, not a smaller picture.
+        held_out: pictures never trained on, by source name.
+    """
+
+    sources: list[Source]
+    patterns: float = 0.15
+    full: int = 256
+    held_out: dict[str, list[Picture]] = field(default_factory=dict)
+
+    def batch(self, seed: int, step: int, count: int, side: int) -> torch.Tensor:
+        """Random crops.
+
+        Returns:
+            (count, 3, side, side) uint8.
+        """
+        rows = [self._one(np.random.default_rng((seed, step, i)), side) for i in range(count)]
+        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
+
+    def _one(self, rng: np.random.Generator, side: int) -> Picture:
+        if not self.sources or rng.random() < self.patterns:
+            picture = draw(tuple(int(v) for v in rng.integers(0, 2**31, 2)), side + side // 8)
+            return _augment(rng, picture, side, (0.6, 1.0), 0.3)
+        share = side / self.full
+        weights = np.array([s.weight for s in self.sources])
+        source = self.sources[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        picture = source.pictures[int(rng.integers(len(source.pictures)))]
+        zoom = (source.zoom[0] * share, source.zoom[1] * share)
+        return _augment(rng, picture, side, zoom, source.jitter)
+
+
+def load_picture(path: Path, short_side: int) -> Picture:
+    """Read a picture, upright and in RGB, its short side at most ``short_side`` pixels."""
+    with Image.open(path) as opened:
+        opened.draft("RGB", (short_side, short_side))
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    scale = short_side / min(image.size)
+    if scale < 1:
+        size = (round(image.width * scale), round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def is_held_out(path: Path, share: float) -> bool:
+    """Whether a file belongs to the held-out share, by a hash of its name alone."""
+    return int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 < share
+
+
+def load_folders(
+    folders: Iterable[Path], short_side: int, share: float
+) -> tuple[list[Picture], list[Picture]]:
+    """Load picture folders (with subfolders), in the order of their paths.
+
+    Args:
+        share: held-out share of every folder; at least one picture of each where share > 0.
+
+    Returns:
+        (pictures to train on, held-out pictures).
+    """
+    train: list[Path] = []
+    test: list[Path] = []
+    for folder in folders:
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise ValueError(f"no pictures under {folder}; expected {sorted(IMAGE_SUFFIXES)}")
+        chosen = [p for p in paths if is_held_out(p, share)]
+        if not chosen and share > 0 and len(paths) > 1:
+            chosen = paths[-1:]
+        test += chosen
+        train += [p for p in paths if p not in set(chosen)]
+    with ThreadPoolExecutor() as pool:
+        loaded = list(pool.map(lambda p: load_picture(p, short_side), train + test))
+    return loaded[: len(train)], loaded[len(train) :]
+
+
+def bundled(short_side: int) -> list[Picture]:
+    """Photos that ship inside scikit-image and scikit-learn (those that are present)."""
+    folders = [files("skimage").joinpath("data"), files("sklearn").joinpath("datasets", "images")]
+    names = [*SKIMAGE, "china", "flower"]
+    paths = [Path(str(f)) / f"{n}{s}" for f in folders for n in names for s in (".png", ".jpg")]
+    return [load_picture(p, short_side) for p in paths if p.is_file()]
+
+
+def _augment(
+    rng: np.random.Generator, picture: Picture, side: int, zoom: tuple[float, float], jitter: float
+) -> Picture:
+    height, width = picture.shape[:2]
+    crop = min(height, width) * rng.uniform(*zoom)
+    left, top = rng.uniform(0, width - crop), rng.uniform(0, height - crop)
+    box = (left, top, left + crop, top + crop)
+    image = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC, box)
+    if rng.random() < 0.5:
+        image = ImageOps.mirror(image)
+    if jitter > 0 and rng.random() < 0.7:
+        image = _recolour(rng, image, jitter)
+    return np.asarray(image)
+
+
+def _recolour(rng: np.random.Generator, image: Image.Image, jitter: float) -> Image.Image:
+    hue, saturation, value = image.convert("HSV").split()
+    turn = int(rng.normal(0, 128 * jitter**1.5))
+    hue = hue.point([(i + turn) % 256 for i in range(256)])
+    image = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
+    span = 0.6 * jitter
+    image = ImageEnhance.Color(image).enhance(float(rng.uniform(1 - span, 1 + span)))
+    image = ImageEnhance.Contrast(image).enhance(float(rng.uniform(1 - span, 1 + span)))
+    return ImageEnhance.Brightness(image).enhance(float(rng.uniform(1 - span, 1 + span)))

@@ -1,0 +1,129 @@
+"""From checkpoints to the finished folder: weights, figures, contact sheet and card."""
+
+import json
+import os
+from typing import Any
+
+import torch
+from diffusers import AutoencoderDC
+from PIL import Image
+
+from schemas.engine import EngineSpec
+from schemas.presets import Preset
+from stylegallery.pipeline import StyleGallery
+from stylegallery.training import evaluation, figures_latents, figures_style
+from stylegallery.training.autoencoder import encode
+from stylegallery.training.card import SHEET_WEIGHT, write_card
+from stylegallery.training.data import Mixture, load_folders
+from stylegallery.training.figures_latents import fit_square
+from stylegallery.training.folder import write_folder
+from stylegallery.training.options import Options
+from stylegallery.training.pca import PatchCode
+from stylegallery.training.runs import Budget, Report, Run, load_state
+from stylegallery.training.unet_training import Student
+
+SHEET = "contact_sheet.png"
+SHEET_BYTES = 600_000
+PICTURES, PRODUCTS = 24, 200  # held-out: of each source; searched for those on plain ground
+STRONG: tuple[tuple[Preset, float], ...] = (
+    ("preview", 0.15),
+    ("balanced", 0.15),
+    ("balanced", 0.05),
+)
+# Style is quoted at an SSIM of about 0.6: one of the settings comes near it.
+PLAIN_PRODUCTS = 20
+
+
+def drop(options: Options, vae: AutoencoderDC, student: Student, say: Report) -> None:
+    """Write the model folder."""
+    write_folder(options.out, student.unet, vae)
+    say(f"wrote {options.out}")
+
+
+def measure(
+    options: Options, mixture: Mixture, code: PatchCode, vae: AutoencoderDC, run: Run, say: Report
+) -> None:
+    """Measure the written folder, draw the contact sheet and write the card."""
+    crops = figures_latents.held_out_crops(mixture, options.side, PICTURES)
+    figures: dict[str, Any] = {"latents": {}, "denoising": {}}
+    for name, pixels in crops.items():
+        figures["latents"][name] = figures_latents.reconstruction(vae, code, pixels)
+    latents = torch.cat([encode(vae, pixels) for pixels in crops.values()])
+    student: Any = run.average.module
+    figures["denoising"]["final"] = figures_latents.denoising(student.unet, latents)
+    early = load_state(options.state / "unet-tenth.pt")
+    if early is not None:
+        final = {name: value.clone() for name, value in student.state_dict().items()}
+        student.load_state_dict(early["average"])
+        figures["denoising"]["at a tenth"] = figures_latents.denoising(student.unet, latents)
+        student.load_state_dict(final)
+    say(json.dumps(figures, indent=2))
+    engine = StyleGallery.load(EngineSpec(model=str(options.out), device=options.device))
+    many = figures_latents.held_out_crops(mixture, options.side, PRODUCTS)
+    products = next(iter(many.values()))
+    figures["regions"] = evaluation.segmentation(
+        engine.models, engine.encoder, products, PLAIN_PRODUCTS
+    )
+    figures["correspondence"] = evaluation.correspondence(engine.models, options.side)
+    figures["style"] = _style(options, engine, crops)
+    say(json.dumps(figures, indent=2))
+    (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
+    write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
+    params = figures_style.one_region(
+        "balanced", steps=options.sheet_steps, content_weight=SHEET_WEIGHT
+    )
+    sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
+    _save_sheet(sheet, options)
+    say(f"wrote {options.out / SHEET}")
+
+
+def _budgets(options: Options) -> dict[str, Budget]:
+    """Steps and minutes that each phase's checkpoint has behind it."""
+    budgets = {}
+    for title, name in (("autoencoder", "vae"), ("UNet", "unet"), ("decoder alone", "decoder")):
+        state = load_state(options.state / f"{name}.pt")
+        if state is not None:
+            budgets[title] = Budget(0, 0, state["step"], state["seconds"])
+    return budgets
+
+
+def _style(
+    options: Options, engine: StyleGallery, crops: dict[str, torch.Tensor]
+) -> dict[str, dict[str, float]]:
+    """Figures by settings, over pairs of held-out products and references."""
+    if options.judge:
+        pictures, _ = load_folders(options.judge, options.side * 2, 0.0)
+        references = torch.cat([fit_square(p, options.side) for p in pictures])
+    else:
+        references = next(reversed(crops.values())).roll(1, 0)  # none is its own reference
+    count = options.pairs
+    contents = _spread(next(iter(crops.values())), count)
+    chosen = _spread(references, count)
+    settings = {
+        f"{preset}, content weight {weight}": figures_style.one_region(
+            preset, content_weight=weight
+        )
+        for preset, weight in STRONG
+    }
+    return {
+        name: figures_style.style_arrival(engine, contents, chosen, params)
+        for name, params in settings.items()
+    }
+
+
+def _spread(pictures: torch.Tensor, count: int) -> torch.Tensor:
+    """`count` pictures at even distances, some twice where there are fewer."""
+    return pictures[[index * len(pictures) // count for index in range(count)]]
+
+
+def _save_sheet(sheet: Image.Image, options: Options) -> None:
+    """Save the sheet in full beside the checkpoints, and below 600 kB in the model folder."""
+    sheet.save(options.state / SHEET)
+    target, part = options.out / SHEET, options.out / f"{SHEET}.part"
+    for share in (1.0, 0.75, 0.625, 0.5, 0.375, 0.25):
+        size = (round(sheet.width * share), round(sheet.height * share))
+        small = sheet.resize(size, Image.Resampling.LANCZOS)
+        small.quantize(256).save(part, "PNG", optimize=True)
+        if part.stat().st_size <= SHEET_BYTES:
+            break
+    os.replace(part, target)

@@ -1,0 +1,85 @@
+"""``python -m stylegallery.training.train``: from picture folders to a finished model folder."""
+
+import signal
+import sys
+from typing import Any
+
+import torch
+from diffusers import AutoencoderDC
+
+from stylegallery.training import export, unet_training, vae_training
+from stylegallery.training.data import Mixture
+from stylegallery.training.latent_bank import latent_bank
+from stylegallery.training.options import Options, parse
+from stylegallery.training.pca import PatchCode
+from stylegallery.training.sources import build_mixture, latent_code
+
+
+def say(line: str) -> None:
+    """Print a progress line at once."""
+    print(line, flush=True)
+
+
+def run(options: Options) -> None:
+    """Run the phases of ``options`` in order; each goes on from what the ones before left."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    mixture = build_mixture(options)
+    counts = ", ".join(f"{len(s.pictures)} {s.name}" for s in mixture.sources)
+    say(f"pictures: {counts}; patterns {options.patterns:.0%} of a batch")
+    code = latent_code(mixture, options)
+    for phase in options.phases:
+        say(f"phase {phase}")
+        _phase(phase, options, mixture, code)
+
+
+def _phase(phase: str, options: Options, mixture: Mixture, code: PatchCode) -> None:
+    if phase == "vae":
+        vae_training.train_vae(vae_training.vae_run(options, code), mixture, options, say)
+    elif phase == "unet":
+        bank = latent_bank(mixture, _vae(options, code, decoder=False), options, say)
+        unet_training.train_unet(unet_training.unet_run(options), bank, options, say)
+    elif phase == "decoder":
+        alone = vae_training.decoder_run(options, _vae(options, code, decoder=False))
+        vae_training.train_decoder(alone, mixture, options, say)
+    else:
+        done, vae = unet_training.unet_run(options.resumed), _vae(options, code, decoder=True)
+        student: Any = done.average.module.cpu()
+        export.drop(options, vae, student, say)
+        if phase == "card":
+            export.measure(options, mixture, code, vae, done, say)
+
+
+def _vae(options: Options, code: PatchCode, decoder: bool) -> AutoencoderDC:
+    """Return the autoencoder given, or as trained so far, `decoder` with its own last phase."""
+    if options.autoencoder:
+        given: Any = AutoencoderDC.from_pretrained(options.autoencoder, subfolder="vae")
+        return _frozen(given.float())
+    joint: Any = vae_training.vae_run(options.resumed, code).average.module
+    if decoder:
+        joint = vae_training.decoder_run(options.resumed, joint).average.module
+    return _frozen(joint.cpu())
+
+
+def _frozen(vae: Any) -> AutoencoderDC:
+    frozen: AutoencoderDC = vae.eval().requires_grad_(False)
+    return frozen
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command-line entry. A SIGTERM or Ctrl-C saves the checkpoint before leaving."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        run(parse(arguments))
+    except KeyboardInterrupt:
+        say("stopped; go on with --resume")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The Ray cluster, and the processes and signals of this machine."""

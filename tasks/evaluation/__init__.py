@@ -1,0 +1,1 @@
+"""Measure the results of a run."""

@@ -1,0 +1,167 @@
+"""What the figures of many items come to: means with intervals, and each gallery as a set."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schemas.evaluation import (
+    Borrowed,
+    EvaluationSummary,
+    GalleryFigures,
+    Gate,
+    ItemEvaluation,
+    ItemFigures,
+    Span,
+)
+from schemas.work import WorkItem
+from stylegallery.errors import InputError
+from stylegallery.images import codec
+from stylegallery.metrics.inception import ArtInception
+from stylegallery.metrics.item import Judge
+from stylegallery.metrics.sets import (
+    Interval,
+    art_product,
+    frechet_interval,
+    mean_interval,
+)
+from tasks import storage
+from tasks.cluster.parallel import spread
+from tasks.cluster.session import Layout
+from tasks.errors import StorageError
+from tasks.records.layout import RunFiles
+
+_SAMPLE, _PIECE = 500, 16
+"""Pictures of a gallery that its set is judged by, and those that one process reads in one go."""
+_CONTENT = "structure_distance"
+
+
+class Totals:
+    """Takes rows as they are made, and keeps numbers alone."""
+
+    def __init__(self, files: RunFiles, gates: list[str], nets: Borrowed) -> None:
+        """Begin with nothing.
+
+        Args:
+            files: Of the run.
+            gates: Those that it sets.
+            nets: Files of further networks.
+        """
+        self._files, self._gates, self._nets = files, gates, nets
+        self._figures: dict[str, list[float]] = {name: [] for name in ItemFigures.model_fields}
+        self._content: dict[str, list[float]] = defaultdict(list)
+        self._lpips: dict[str, list[float]] = defaultdict(list)
+        self._assets: dict[str, list[str]] = defaultdict(list)
+        self._references: dict[str, list[str]] = {}
+        self._parsed = {text: Gate.parse(text) for text in gates}
+        self._missed: Counter[str] = Counter()
+        self.items = self._flagged = self._unmeasured = 0
+
+    def add(self, rows: list[ItemEvaluation], items: list[WorkItem]) -> None:
+        """Take rows and the items that they are of."""
+        for row, item in zip(rows, items, strict=True):
+            self.items += 1
+            self._flagged += bool(row.flags)
+            for text, gate in self._parsed.items():
+                self._missed[text] += bool(gate.complaint(row))
+            if row.error:
+                self._unmeasured += 1
+                continue
+            for name, values in self._figures.items():
+                if (value := getattr(row, name)) is not None:
+                    values.append(value)
+            if row.structure_distance is not None:
+                self._content[row.gallery_id].append(row.structure_distance)
+            if row.lpips is not None:
+                self._lpips[row.gallery_id].append(row.lpips)
+            self._assets[row.gallery_id].append(item.asset_key)
+            self._references[row.gallery_id] = [style.image_uri for style in item.styles]
+
+    def summary(self, layout: Layout) -> EvaluationSummary:
+        """Say what all of it comes to.
+
+        Args:
+            layout: Of the Ray cluster, which reads some pictures again.
+        """
+        return EvaluationSummary(
+            items=self.items,
+            measured=self.items - self._unmeasured,
+            flagged=self._flagged,
+            unmeasured=self._unmeasured,
+            gates=self._gates,
+            missed={text: self._missed[text] for text in self._gates},
+            figures={
+                name: _span(mean_interval(np.array(values)))
+                for name, values in self._figures.items()
+                if values
+            },
+            galleries={name: self._gallery(name, layout) for name in sorted(self._assets)},
+        )
+
+    def _gallery(self, name: str, layout: Layout) -> GalleryFigures:
+        assets = self._assets[name]
+        count = min(_SAMPLE, len(assets))
+        evenly = (assets[place * len(assets) // count] for place in range(count))
+        chosen = [storage.join(self._files.output, asset) for asset in evenly]
+        blocks = self._distance("", chosen, self._references[name], layout)
+        if not blocks:
+            return GalleryFigures()
+        content = float(np.mean(self._content[name]))
+        found = GalleryFigures(
+            frechet_lite0=_span(blocks), art_product_lite0=art_product(content, blocks.value)
+        )
+        weights = self._nets.inception
+        fid = self._distance(weights, chosen, self._references[name], layout) if weights else None
+        if not fid:
+            return found
+        lpips = self._lpips[name]
+        product = art_product(float(np.mean(lpips)), fid.value) if lpips else None
+        return found.model_copy(update={"fid_art": _span(fid), "art_fid": product})
+
+    def _distance(
+        self, weights: str, made: list[str], wanted: list[str], layout: Layout
+    ) -> Interval | None:
+        """Return the Frechet distance over a network: Lite0 by blocks, or the file's whole."""
+        sets = [_all_vectors(weights, uris, layout) for uris in (made, wanted)]
+        return frechet_interval(sets[0], sets[1]) if all(map(len, sets)) else None
+
+
+def vectors(job: tuple[str, list[str]]) -> NDArray[np.float64]:
+    """Return (N, B, D) vectors of those pictures that can be read, in a process of its own.
+
+    Args:
+        job: File of an Inception network, empty for Lite0's blocks; and the pictures' URIs.
+    """
+    weights, uris = job
+    found = []
+    for uri in uris:
+        try:
+            picture = codec.decode(storage.read_bytes(uri, storage.MAX_IMAGE_BYTES), uri)
+        except InputError:
+            continue
+        except StorageError as error:
+            if error.transient:
+                raise
+            continue
+        found.append(_encoder(weights)(picture.pixels).numpy().astype(np.float64))
+    return np.stack(found) if found else np.empty((0, 1, 1))
+
+
+@lru_cache(2)
+def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
+    return ArtInception(weights).describe if weights else Judge().vectors
+
+
+def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
+    pieces = [(weights, uris[i : i + _PIECE]) for i in range(0, len(uris), _PIECE)]
+    found = dict(spread(vectors, pieces, layout))
+    whole = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
+    filled = [made for made in whole if len(made)]
+    return np.concatenate(filled) if filled else np.empty((0, 1, 1))
+
+
+def _span(interval: Interval) -> Span:
+    return Span(value=interval.value, low=interval.low, high=interval.high, count=interval.count)

@@ -1,0 +1,1 @@
+"""Run a plan: actors, the pool that drives them, progress and metrics."""

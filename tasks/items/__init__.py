@@ -1,0 +1,1 @@
+"""Restyle single items inside an actor."""

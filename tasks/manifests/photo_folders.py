@@ -1,0 +1,201 @@
+"""The images of a folder, local or not, and in words what else lies there and is left out."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from schemas.text import counted
+from stylegallery.images.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from tasks import storage
+from tasks.errors import FileMissing, ManifestError, StorageError
+from tasks.manifests.photo_names import spelt
+from tasks.manifests.rules import MAX_URI
+from tasks.records.layout import FOLDERS, LATEST
+from tasks.storage import uris
+from tasks.storage.folder_scan import scan
+from tasks.storage.policy import ROOTS_VARIABLE
+
+_OUTPUT = re.compile(
+    rf"(?:^|.*/)(?=runs/run-[0-9a-f]{{12}}/|runs/[^/]+/run\.json$|{re.escape(LATEST)}$)"
+)
+"""The root of an output, before the path of a file that nothing but an output has."""
+_MOST_NAMED = 3
+
+
+class Reason(Enum):
+    """Why something is left out: one and several of it, and what to do about it."""
+
+    UNREAD = (
+        "picture of a format that is not read",
+        "pictures of formats that are not read",
+        "export as JPEG or PNG",
+    )
+    OUTPUT = (
+        "output of StyleGallery",
+        "outputs of StyleGallery",
+        "to restyle results, give a folder below its assets",
+    )
+    OUTSIDE = (
+        "image or linked folder",
+        "images or linked folders",
+        f"lies outside the folders that {ROOTS_VARIABLE} allows",
+    )
+    UNNAMED = (
+        "image that no URI can name",
+        "images that no URI can name",
+        "rename, without control characters",
+    )
+    REPEATED = (
+        "linked folder",
+        "linked folders",
+        "leads to a folder that is listed already, or that holds this one",
+    )
+    BROKEN = ("broken link", "broken links", "leads to nothing")
+    LOCKED = ("folder that may not be read", "folders that may not be read", "change permissions")
+    EMPTY = ("folder without an image", "folders without an image", "")
+    HIDDEN = (
+        "hidden image or folder",
+        "hidden images or folders",
+        "rename without the dot at the start to list it",
+    )
+    OTHER = ("file that is no image", "files that are no images", "")
+
+    def sentence(self, names: list[str]) -> str:
+        """Return what is left out, how much of it, and what to do."""
+        one, many, advice = self.value
+        text = f"left out: {counted(len(names), one, many)} ({some(names)})"
+        return f"{text}; {advice}" if advice else text
+
+
+@dataclass
+class PhotoFolder:
+    """What a manifest of a folder is made of.
+
+    Attributes:
+        uri: Absolute URI of the folder.
+        images: Absolute URI of each image by its relative path, in order of path.
+        left_out: Relative paths of what is left out, by reason.
+    """
+
+    uri: str
+    images: dict[str, str] = field(default_factory=dict)
+    left_out: dict[Reason, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, reason: Reason, names: Iterable[str]) -> None:
+        """Note what is left out."""
+        self.left_out.setdefault(reason, []).extend(names)
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each reason for which something is left out."""
+        named = ((reason, sorted(self.left_out.get(reason, []))) for reason in Reason)
+        return [reason.sentence(names) for reason, names in named if names]
+
+
+def find_photos(src: str) -> PhotoFolder:
+    """Look through a folder for images.
+
+    Raises:
+        ManifestError: there is no such folder, or no image in it; says what else is there.
+        StorageError: it cannot be listed.
+    """
+    found = PhotoFolder(storage.folder(src))
+    files, folders = _local_files(found) if uris.is_local(found.uri) else _remote_files(found)
+    outputs = {match.group() for match in map(_OUTPUT.match, files) if match}
+    ours = tuple(f"{root}{name}/" for root in outputs for name in FOLDERS)
+    found.leave_out(Reason.OUTPUT, {root.rstrip("/") or "." for root in outputs})
+    for name in sorted(files):
+        if not name.startswith(ours):
+            _sort_in(found, name)
+    roots = (*ours, *filter(None, outputs))
+    inputs = (name for name in folders if not f"{name}/".startswith(roots))
+    found.leave_out(Reason.EMPTY, _without_images(inputs, found.images))
+    if not found.images:
+        rule = f"holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder with some, a .csv "
+        rule += "or a .jsonl file"
+        raise ManifestError(found.uri, None, None, "; ".join([rule, *found.notes()[:1]]))
+    return found
+
+
+def some(names: list[str]) -> str:
+    """Return the first few of some paths, fit for a line of text."""
+    named = ", ".join(spelt(name) for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _local_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
+    path = uris.local_path(found.uri)
+    if not os.path.isdir(path):
+        rule = "is a file; give its folder" if os.path.exists(path) else "not found; check the path"
+        raise ManifestError(found.uri, None, None, rule)
+    try:
+        seen = scan(path)
+    except OSError as error:
+        raise StorageError(f"{found.uri}: cannot list it ({error.strerror})") from error
+    found.leave_out(Reason.HIDDEN, filter(_is_shown_hidden, seen.hidden))
+    found.leave_out(Reason.REPEATED, seen.repeated)
+    found.leave_out(Reason.OUTSIDE, seen.outside)
+    found.leave_out(Reason.BROKEN, seen.broken)
+    found.leave_out(Reason.LOCKED, seen.locked)
+    found.leave_out(Reason.OTHER, seen.special)
+    return seen.files, seen.folders
+
+
+def _remote_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
+    try:
+        listed = storage.list_files(found.uri)
+    except FileMissing as error:
+        raise ManifestError(found.uri, None, None, "not found; check the path") from error
+    files, folders, hidden = list[str](), set[str](), set[str]()
+    for name, size in listed.items():
+        parts = name.split("/")
+        # Segments of dots alone are no hidden names; keys may hold some.
+        dots = (i for i, part in enumerate(parts) if part.startswith(".") and part.strip("."))
+        first = next(dots, None)
+        if first is not None:
+            hidden.add("/".join(parts[: first + 1]) + ("/" if parts[first + 1 :] else ""))
+            continue
+        folders |= {"/".join(parts[:i]) for i in range(1, len(parts))}
+        if size or not name.endswith("/"):  # an empty one stands for a folder
+            files.append(name)
+    found.leave_out(Reason.HIDDEN, filter(_is_shown_hidden, hidden))
+    return files, [name for name in folders if name.strip("/")]
+
+
+def _sort_in(found: PhotoFolder, name: str) -> None:
+    """Note an image with its URI, or why it is left out."""
+    suffix = _suffix(name)
+    if suffix not in IMAGE_SUFFIXES:
+        found.leave_out(Reason.UNREAD if suffix in UNREAD_SUFFIXES else Reason.OTHER, [name])
+        return
+    local = uris.is_local(found.uri)
+    try:
+        if local:
+            uri = uris.of_local(os.path.join(uris.local_path(found.uri), name))
+        else:
+            uri = uris.absolute(uris.join(found.uri, name))
+    except StorageError:
+        found.leave_out(Reason.OUTSIDE if local else Reason.UNNAMED, [name])
+        return
+    if len(uri) > MAX_URI:
+        found.leave_out(Reason.UNNAMED, [name])
+    else:
+        found.images[name] = uri
+
+
+def _is_shown_hidden(name: str) -> bool:
+    """Tell whether a hidden name matters: a folder or an image, not what systems leave behind."""
+    return name.endswith("/") or _suffix(name) in IMAGE_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _without_images(folders: Iterable[str], images: Iterable[str]) -> list[str]:
+    """Return the folders below which no image is, without what lies in one of these."""
+    filled = {name[:i] for name in images for i, sign in enumerate(name) if sign == "/"}
+    empty = {name for name in folders if name not in filled}
+    return [name for name in empty if name.rpartition("/")[0] not in empty]

@@ -1,0 +1,284 @@
+"""Manifests in: the catalog and the style galleries, read, checked and made absolute.
+
+A row that cannot be used is not left out: its items are rejected with the rule that it breaks. What
+concerns a whole table, or all of its rows, is refused.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from schemas.manifest import CatalogRow, GalleryRow
+from schemas.text import one_line, shown
+from schemas.work import rejected_item_id
+from tasks import storage
+from tasks.errors import ManifestError
+from tasks.manifests.parts import read_manifest
+from tasks.manifests.rows import MAX_NAMED, Rows
+from tasks.manifests.rules import CheckedRow, Unique, checked_rows
+from tasks.manifests.values import Unusable
+
+__all__ = ["Galleries", "Gallery", "ManifestError", "Photo", "read_catalog", "read_galleries"]
+
+_MOST_CHARS = 200
+_LABEL = 128
+_NO_ROWS = "has no rows; add at least one"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One catalog row.
+
+    Attributes:
+        number: Which row of the catalog it is, from 1.
+        row: The row with absolute URIs; with a problem, what of it can be shown.
+        extra: Further columns as text.
+        uri: The file that holds the row.
+        file_row: Its number in that file, from 1.
+        problem: Why it cannot be used, if so.
+        digest: With a problem, a hash of the row as it stands in the catalog.
+    """
+
+    number: int
+    row: CatalogRow
+    extra: dict[str, str]
+    uri: str = ""
+    file_row: int = 0
+    problem: ManifestError | None = None
+    digest: str = ""
+
+
+@dataclass
+class Gallery:
+    """The references of a gallery.
+
+    Attributes:
+        rows: Those that can be used, in order of style_id.
+        problems: Rows that cannot be used. With any, the gallery cannot be used: without one of
+            its references its style would be another.
+    """
+
+    rows: list[GalleryRow] = field(default_factory=list)
+    problems: list[ManifestError] = field(default_factory=list)
+
+    @property
+    def problem(self) -> ManifestError | None:
+        """Why the gallery cannot be used, if so."""
+        return self.problems[0] if self.problems else None
+
+
+Galleries = dict[str, Gallery]
+"""By gallery_id, in its order."""
+
+
+def read_catalog(uri: str, *, strict: bool = False) -> Iterator[Photo]:
+    """Read and check a catalog, row by row: it may be larger than the memory.
+
+    Args:
+        uri: A Parquet file or a folder of them.
+        strict: Refuse the catalog when a row cannot be used.
+
+    Raises:
+        ManifestError: it is missing, no Parquet, breaks a rule as a whole, or has no row that can
+            be used; see the message.
+        StorageError: it cannot be read.
+    """
+    place = storage.absolute(uri)
+    return catalog_of(place, read_manifest(place, CatalogRow), strict=strict)
+
+
+def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
+    """Check the rows of a catalog; relative URIs resolve against `uri`.
+
+    Raises:
+        ManifestError: it has no row that can be used or, if strict, one that cannot.
+    """
+    keys, count, usable = Unique("product_id"), 0, 0
+    first: ManifestError | None = None
+    for count, checked in enumerate(checked_rows(uri, source, CatalogRow), 1):
+        problem = checked.problem or _catalog_problem(checked, keys)
+        if problem is None and checked.row is not None:
+            usable += 1
+            yield Photo(count, checked.row, checked.extra, checked.uri, checked.number)
+        elif problem is not None:
+            first = first or problem
+            if strict:
+                raise problem
+            yield _unusable(count, checked, problem)
+    _check_usable(uri, count, usable, first)
+
+
+def _catalog_problem(checked: CheckedRow[CatalogRow], keys: Unique) -> ManifestError | None:
+    row = checked.row
+    if row is None:
+        return None
+    if row.galleries is not None and not row.galleries:
+        rule = "is an empty list; name galleries, or leave it empty (null) for all"
+        return ManifestError(checked.uri, "galleries", checked.number, rule)
+    return keys.problem(checked.uri, checked.number, row.product_id, row.view)
+
+
+def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestError) -> Photo:
+    values = {name: _as_text(value) for name, value in checked.values.items()}
+    named = checked.values.get("galleries")
+    galleries = [name for name in named if name] if isinstance(named, list) else []
+    row = CatalogRow.model_construct(
+        product_id=_label(checked.values.get("product_id")) or f"row-{number}",
+        view=_label(checked.values.get("view")) or "main",
+        image_uri=one_line(values.get("image_uri") or "", 500),
+        galleries=galleries or None,
+    )
+    digest = rejected_item_id(number, values, checked.extra)
+    return Photo(number, row, checked.extra, checked.uri, checked.number, problem, digest)
+
+
+def _label(value: Any) -> str:
+    """Return an id that breaks a rule as it stands in results."""
+    text = _as_text(value) or ""
+    return one_line(text, _LABEL).strip() if text.strip(". ") else shown(text) if text else ""
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return value.text if isinstance(value, Unusable) else str(value)
+
+
+def _check_usable(uri: str, count: int, usable: int, first: ManifestError | None) -> None:
+    """Refuse a manifest without rows, or without one that can be used.
+
+    Raises:
+        ManifestError: it is such a one.
+    """
+    if not count:
+        raise ManifestError(uri, None, None, _NO_ROWS)
+    if first and not usable:
+        more = f" (none of the {count} rows can be used)" if count > 1 else ""
+        raise ManifestError(first.uri, first.column, first.row, first.rule + more)
+
+
+def read_galleries(
+    uris: Sequence[str], only: Sequence[str] = (), *, strict: bool = False
+) -> Galleries:
+    """Read and check gallery manifests; a gallery may be spread over several.
+
+    Args:
+        uris: The manifests, each a Parquet file or a folder of them.
+        only: Ids of the galleries to keep; empty keeps all.
+        strict: Refuse them when a row cannot be used.
+
+    Raises:
+        ManifestError: one is missing, no Parquet, breaks a rule as a whole, lacks a gallery of
+            `only`, or there is none that can be used.
+        StorageError: one cannot be read.
+    """
+    found: Galleries = {}
+    keys = Unique("style_id")
+    for uri in uris:
+        place = storage.absolute(uri)
+        _add_galleries(found, keys, place, read_manifest(place, GalleryRow), strict=strict)
+    for gallery in found.values():
+        gallery.rows.sort(key=lambda row: row.style_id)
+    ordered = {name: found[name] for name in sorted(found)}
+    return select(ordered, only, ", ".join(uris))
+
+
+def galleries_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
+    """Check the rows of one gallery manifest; relative URIs resolve against `uri`.
+
+    Raises:
+        ManifestError: it has no gallery that can be used, a row that belongs to no gallery or, if
+            strict, one that cannot be used.
+    """
+    found: Galleries = {}
+    _add_galleries(found, Unique("style_id"), uri, source, strict=strict)
+    return select(found, (), uri)
+
+
+def _add_galleries(
+    found: Galleries, keys: Unique, uri: str, source: Iterable[Rows], *, strict: bool
+) -> None:
+    empty = True
+    for checked in checked_rows(uri, source, GalleryRow):
+        empty = False
+        row, problem = checked.row, checked.problem
+        if row is not None:
+            problem = keys.problem(checked.uri, checked.number, row.gallery_id, row.style_id)
+        name = row.gallery_id if row else _label(checked.values.get("gallery_id"))
+        if problem is not None and (strict or not name):
+            raise problem  # a reference that may belong to any gallery leaves all in doubt
+        gallery = found.setdefault(name, Gallery())
+        if problem is not None:
+            gallery.problems.append(problem)
+        elif row is not None:
+            gallery.rows.append(row)
+    if empty:
+        raise ManifestError(uri, None, None, _NO_ROWS)
+
+
+def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
+    """Keep the galleries named in `only`, or all when it is empty.
+
+    Raises:
+        ManifestError: a name in `only` is no gallery, or none of them can be used.
+    """
+    for name in only:
+        if name not in galleries:
+            rule = f"has no gallery {shown(name)} (there: {_some(galleries)}); correct `only`"
+            raise ManifestError(source, "gallery_id", None, rule)
+    kept = {name: found for name, found in galleries.items() if not only or name in only}
+    problems = [gallery.problem for gallery in kept.values() if gallery.problem]
+    if problems and len(problems) == len(kept):
+        raise problems[0]
+    return kept
+
+
+def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
+    """Pass the photos of a catalog on, as long as they name galleries that exist.
+
+    Raises:
+        ManifestError: one does not; names the row.
+    """
+    for photo in photos:
+        for name in photo.row.galleries or ():
+            if name not in galleries:
+                raise unknown_gallery(photo, name, galleries)
+        yield photo
+
+
+def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
+    """Return what is wrong with a photo that names a gallery which is in no manifest."""
+    rule = f"names gallery {shown(name)}, which no gallery manifest has"
+    rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
+    return ManifestError(photo.uri, "galleries", photo.file_row, rule)
+
+
+def check_licenses(galleries: Galleries, source: str, today: date) -> None:
+    """Refuse references without a licence or past their last day.
+
+    Raises:
+        ManifestError: there are some; lists them.
+    """
+    offenders = []
+    for gallery_id, gallery in galleries.items():
+        for row in gallery.rows:
+            name = f"{gallery_id}/{row.style_id}"
+            if not (row.license or "").strip():
+                offenders.append(f"{name} (no licence)")
+            elif row.valid_until and row.valid_until < today:
+                offenders.append(f"{name} (expired {row.valid_until})")
+    if offenders:
+        rule = f"licences are required, but {len(offenders)} references lack a valid one: "
+        rule += f"{_some(offenders)}; add their licences, or leave them out"
+        raise ManifestError(source, "license", None, rule)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed, named = list(names), list[str]()
+    for name in listed[:MAX_NAMED]:
+        if named and sum(map(len, named)) + len(name) > _MOST_CHARS:
+            break
+        named.append(name)
+    more = len(listed) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,99 @@
+"""What a manifest is made from: a folder of images, a CSV or a JSON file, as a table."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from schemas.arrow import arrow_schema
+from schemas.base import Row
+from schemas.manifest import GalleryRow
+from schemas.text import counted
+from tasks import storage
+from tasks.manifests.photo_folders import PhotoFolder, find_photos, some
+from tasks.manifests.photo_names import Ids, galleries_and_styles, products_and_views
+from tasks.manifests.text import TEXT_ENDINGS, read_text
+
+Tell = Callable[[str], None]
+"""Takes a sentence on what a manifest leaves out, or on how it names something."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of a manifest that is to be made.
+
+    Attributes:
+        uri: Absolute URI of the folder or file.
+        table: The rows, not checked yet.
+        numbers: Number of each row in the file, from 1; None counts them.
+    """
+
+    uri: str
+    table: pa.Table
+    numbers: Sequence[int] | None = None
+
+
+def is_text(uri: str) -> bool:
+    """Tell whether a URI names a CSV or JSON file by its ending."""
+    return uri.lower().endswith(TEXT_ENDINGS)
+
+
+def read_source(src: str, model: type[Row], tell: Tell) -> Source:
+    """Read a folder of images, a CSV or a JSON file; single rows are not checked.
+
+    Args:
+        src: The folder or file.
+        model: What a row should be: of a catalog or of galleries.
+        tell: Is told what is left out.
+
+    Raises:
+        ManifestError: nothing is there, or it is not of its format.
+        StorageError: `src` cannot be read.
+    """
+    if is_text(src):
+        text = read_text(src, model)
+        return Source(storage.absolute(src), text.table, text.numbers)
+    found = find_photos(src)
+    if model is GalleryRow:
+        own = unquote(found.uri.rstrip("/").rpartition("/")[2])
+        ids, names = galleries_and_styles(found.images, own), ("gallery_id", "style_id")
+    else:
+        ids, names = products_and_views(found.images), ("product_id", "view")
+    _tell_of(found, ids, tell)
+    return Source(found.uri, _listed(found, ids, model, names))
+
+
+def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, str]) -> pa.Table:
+    """Return one row for each image: two ids and its URI, in order of path."""
+    records = [
+        {**dict(zip(names, ids.by_path[path], strict=True)), "image_uri": uri}
+        for path, uri in found.images.items()
+    ]
+    return _table(records, model, [*names, "image_uri"])
+
+
+def _tell_of(found: PhotoFolder, ids: Ids, tell: Tell) -> None:
+    if ids.renamed:
+        tell(
+            f"kept apart: {counted(len(ids.renamed), 'image')} ({some(ids.renamed)}); where names "
+            "are alike, ids end in the file's ending or a number"
+        )
+    encoded = [path for path, uri in found.images.items() if uri.startswith("file://")]
+    if encoded:
+        tell(
+            f"named by file:// URI: {counted(len(encoded), 'image')} ({some(encoded)}); the name "
+            "is not UTF-8 text, so rename if the manifest is to move together with the images"
+        )
+    for note in found.notes():
+        tell(note)
+
+
+def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:
+    wanted = arrow_schema(model)
+    fields = [
+        wanted.field(name) if name in wanted.names else pa.field(name, pa.string())
+        for name in names
+    ]
+    return pa.Table.from_pylist(list(records), schema=pa.schema(fields))

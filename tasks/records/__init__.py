@@ -1,0 +1,1 @@
+"""The files a run writes: plan, ledger, lock, success marker, finished items."""

@@ -1,0 +1,201 @@
+"""The items of a plan as Parquet parts: on the local disk while planning, then in the output.
+
+The references of a gallery are in a table of their own, once, however many items take their style.
+"""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.arrow import from_table, to_table
+from schemas.work import PlannedItem, PlannedStyle, StyleSource, WorkItem
+from tasks import storage
+from tasks.errors import FileMissing, RecordError
+from tasks.records import parquet
+from tasks.records.layout import RunFiles
+
+Styles = dict[str, list[StyleSource]]
+"""gallery_id to its references, ordered by style_id."""
+
+_STYLES_PART = "part-00000.parquet"
+_MOST_PROBLEMS = 20
+_REJECTED = ""
+"""Group of the items whose manifest rows cannot be used, whatever their galleries."""
+
+
+class PlanItems:
+    """The items of a plan, gallery after gallery, in the catalog's order; rejected ones at the end.
+
+    They lie in a folder that goes away with this object: a plan may be larger than the memory, and
+    planning leaves the output as it is.
+
+    Attributes:
+        styles: The references of the galleries of its items.
+        rejected: How many items have a problem.
+        problems: The first of these problems.
+    """
+
+    def __init__(self, galleries: list[str]) -> None:
+        """Take items of these galleries."""
+        self._home = Path(mkdtemp(prefix="stylegallery-plan-"))
+        finalize(self, shutil.rmtree, self._home, ignore_errors=True)
+        groups = [*galleries, _REJECTED]
+        self._numbers = {name: number for number, name in enumerate(groups)}
+        self._parts: Counter[str] = Counter()
+        self._digests = {name: hashlib.sha256(name.encode()) for name in groups}
+        self._count = 0
+        self.styles: Styles = {}
+        self.rejected = 0
+        self.problems: list[str] = []
+
+    def add(self, gallery_id: str, table: pa.Table) -> None:
+        """Take the next items of a gallery, whose references are in `styles`."""
+        self._add(gallery_id, table)
+
+    def add_rejected(self, table: pa.Table) -> None:
+        """Take items of any galleries that have a problem."""
+        self._add(_REJECTED, table)
+        self.rejected += len(table)
+        new = (text for text in table["problem"].unique().to_pylist() if text not in self.problems)
+        self.problems += islice(new, _MOST_PROBLEMS - len(self.problems))
+
+    def _add(self, group: str, table: pa.Table) -> None:
+        name = f"part-{self._numbers[group]:05d}-{self._parts[group]:05d}.parquet"
+        (self._home / name).write_bytes(parquet.to_bytes(table))
+        self._parts[group] += 1
+        self._count += len(table)
+        keys = zip(*(table[c].to_pylist() for c in ("item_id", "product_id", "view")), strict=True)
+        text = "".join("\t".join(key) + "\n" for key in keys)  # ids hold no control characters
+        self._digests[group].update(text.encode())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[WorkItem]:
+        for _, part in self.parts():
+            yield from work_items(part, self.styles)
+
+    def parts(self) -> Iterator[tuple[str, pa.Table]]:
+        """Yield the items as tables, in order, each with its file's name."""
+        for path in sorted(self._home.iterdir()):
+            yield path.name, pq.read_table(path)
+
+    def digest(self) -> str:
+        """Return a hash of the items' identities."""
+        digest = hashlib.sha256()
+        for name, own in self._digests.items():
+            if name in self._parts:
+                digest.update(own.digest())
+        return digest.hexdigest()
+
+    def checksum(self) -> str:
+        """Return a hash of all that is in the items, further columns and references included."""
+        digest = hashlib.sha256(self._styles_bytes())
+        for path in sorted(self._home.iterdir()):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def write(self, files: RunFiles) -> None:
+        """Copy the parts into a run's folder.
+
+        Raises:
+            StorageError: the output cannot be written.
+        """
+        storage.write_bytes(storage.join(files.plan_styles, _STYLES_PART), self._styles_bytes())
+        for path in self._home.iterdir():
+            storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
+
+    def _styles_bytes(self) -> bytes:
+        rows = (
+            PlannedStyle(gallery_id=name, **style.model_dump())
+            for name in sorted(self.styles)
+            for style in self.styles[name]
+        )
+        return parquet.to_bytes(to_table(rows, PlannedStyle))
+
+
+class RunPlan:
+    """The plan in a run's folder, with the references of its galleries."""
+
+    def __init__(self, files: RunFiles) -> None:
+        """Read the references.
+
+        Raises:
+            FileMissing: there is no plan.
+            RecordError: a table is damaged.
+            StorageError: the output cannot be read.
+        """
+        self._files = files
+        self._styles: Styles | None = None
+        for _, part in parquet.read_parts(files.plan_styles, PlannedStyle):
+            self._styles = self._styles or {}
+            for row in from_table(part, PlannedStyle):
+                style = StyleSource(**row.model_dump(exclude={"gallery_id"}))
+                self._styles.setdefault(row.gallery_id, []).append(style)
+
+    def part(self, name: str) -> pa.Table:
+        """Return the items of one part, to be chosen from and handed to :meth:`items`.
+
+        Raises:
+            FileMissing: there is no such part.
+            RecordError: it is damaged.
+            StorageError: it cannot be read.
+        """
+        # Plans without that table hold the references in each item.
+        model = WorkItem if self._styles is None else PlannedItem
+        return parquet.read_rows_table(storage.join(self._files.plan, name), model)
+
+    def items(self, table: pa.Table) -> list[WorkItem]:
+        """Return some rows of a part as items.
+
+        Raises:
+            RecordError: the plan lacks the references of one.
+        """
+        if self._styles is None:
+            return from_table(table, WorkItem)
+        try:
+            return work_items(table, self._styles)
+        except KeyError as error:
+            raise RecordError(
+                f"{self._files.plan_styles} lacks gallery {error}; run the same command again"
+            ) from error
+
+
+def work_items(table: pa.Table, styles: Styles) -> list[WorkItem]:
+    """Return rows of a plan as items; those of a gallery share one list of references.
+
+    Raises:
+        KeyError: there are no references for a gallery.
+    """
+    found = []
+    for item in from_table(table, PlannedItem):
+        own = [] if item.problem else styles[item.gallery_id]
+        # Not validated: that would copy thousands of references for each item.
+        found.append(WorkItem.model_construct(**dict(item), styles=own))
+    return found
+
+
+def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
+    """Yield name and items of each part of a run's plan, from its folder, in order.
+
+    Raises:
+        FileMissing: there is no plan.
+        RecordError: a part is damaged.
+        StorageError: the output cannot be read.
+    """
+    if not parquet.part_names(files.plan):
+        raise FileMissing(f"{files.plan} holds no plan; run the same command again")
+    yield from parquet.read_parts(files.plan, PlannedItem)
+
+
+def has_problem(items: pa.Table) -> bool:
+    """Tell whether the items of a part are those whose manifest rows cannot be used."""
+    return len(items) > 0 and items["problem"].null_count < len(items)

@@ -1,0 +1,137 @@
+"""What a report says of all items, and the few of them that it shows, from tables read once."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.arrow import from_table
+from schemas.evaluation import EvaluationSummary, ItemEvaluation
+from schemas.result import ItemResult
+from schemas.run import RunSummary
+from schemas.work import WorkItem
+from tasks.evaluation.reader import evaluations, flagged_ids, read_summary
+from tasks.items.warnings import first, is_warned, sentences
+from tasks.records import parquet
+from tasks.records.item_key import ItemKey
+from tasks.records.layout import RunFiles
+from tasks.records.plan_parts import RunPlan
+from tasks.report.charts import Chart, charts
+from tasks.report.report_view import Timings, timings
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a report says.
+
+    Attributes:
+        summary: Counts.
+        galleries: Ids of the galleries, sorted.
+        timings: Where the time went.
+        shown: Items with an asset: all, or an even sample; by product, so that galleries are side
+            by side.
+        items: What was planned for those, by item id.
+        troubled: The first of those without an asset.
+        evaluated: Figures of those shown, by item, where they were measured.
+        charts: How figures are spread over all items.
+        judged: What the figures come to; None where nothing was measured.
+    """
+
+    summary: RunSummary
+    galleries: list[str]
+    timings: Timings
+    shown: list[ItemResult]
+    items: dict[str, WorkItem]
+    troubled: list[ItemResult]
+    evaluated: dict[ItemKey, ItemEvaluation]
+    charts: list[Chart]
+    judged: EvaluationSummary | None
+
+
+def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
+    """Read a run's tables, part by part.
+
+    Raises:
+        RecordError: a table is damaged.
+        StorageError: a table is missing or cannot be read.
+    """
+    counts: Counter[str] = Counter()
+    galleries: set[str] = set()
+    warnings: set[str] = set()
+    for _, part in parquet.read_parts(files.results, ItemResult):
+        counts.update(part["status"].to_pylist())
+        counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
+        counts["warned"] += int(is_warned(part).sum())
+        warnings |= sentences(part)
+        galleries |= set(part["gallery_id"].unique().to_pylist())
+    judged = read_summary(files)
+    counts["flagged"] = judged.flagged if judged else 0
+    flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
+    shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
+    return Survey(
+        RunSummary.model_validate({**counts, "warnings": first(warnings)}),
+        sorted(galleries),
+        timings(_measured(files)),
+        sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
+        items,
+        first_troubled(files, most_troubled) if counts["rejected"] + counts["failed"] else [],
+        evaluations(files, shown) if judged else {},
+        charts(files, judged),
+        judged,
+    )
+
+
+def first_troubled(files: RunFiles, most: int) -> list[ItemResult]:
+    """Return the first of a run's items without an asset: failed ones, then those rejected.
+
+    Raises:
+        RecordError: a table is damaged.
+        StorageError: a table is missing or cannot be read.
+    """
+    found = (
+        row
+        for _, part in parquet.read_parts(files.results, ItemResult)
+        for row in from_table(part.filter(pc.invert(_is_ok(part))), ItemResult)
+    )
+    return heapq.nsmallest(most, found, lambda r: (r.status, r.product_id, r.view, r.gallery_id))
+
+
+def _is_ok(part: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(part["status"], "ok")
+
+
+def _sample(
+    files: RunFiles, count: int, most: int, also: set[str]
+) -> tuple[list[ItemResult], dict[str, WorkItem]]:
+    """Return at most `most` of `count` ok rows, at even distances, those of `also`, and items."""
+    wanted = np.unique(np.arange(min(most, count)) * count // max(min(most, count), 1))
+    shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
+    if not len(wanted):
+        return shown, items
+    plan = RunPlan(files)
+    for name, part in parquet.read_parts(files.results, ItemResult):
+        good = part.filter(_is_ok(part))
+        here = wanted[(wanted >= before) & (wanted < before + len(good))] - before
+        before += len(good)
+        if also:
+            chosen = pc.is_in(good["item_id"], pa.array(sorted(also), pa.string()))
+            here = np.union1d(here, np.flatnonzero(chosen.to_numpy()))
+        if not len(here):
+            continue
+        rows = from_table(good.take(pa.array(here)), ItemResult)
+        planned = plan.part(name)
+        ids = pa.array([row.item_id for row in rows], pa.string())
+        few = planned.filter(pc.is_in(planned["item_id"], ids))
+        items |= {item.item_id: item for item in plan.items(few)}
+        shown += [row for row in rows if row.item_id in items]
+    return shown, items
+
+
+def _measured(files: RunFiles) -> Iterator[dict[str, float]]:
+    for _, part in parquet.read_parts(files.results, ItemResult):
+        own = part.filter(pc.and_(_is_ok(part), pc.invert(part["reused"])))
+        yield from own["timings"].to_pylist(maps_as_pydicts="strict")

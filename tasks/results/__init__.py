@@ -1,0 +1,1 @@
+"""Close a run: write the result tables, verify them, explain an item."""

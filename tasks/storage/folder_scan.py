@@ -1,0 +1,90 @@
+"""A local folder searched for files, through links, and without going round in circles."""
+
+import os
+from collections import deque
+from dataclasses import dataclass, field
+
+from tasks.errors import StorageError
+from tasks.storage.policy import check_root
+
+
+@dataclass
+class Scan:
+    """What lies below a folder, by relative path.
+
+    Attributes:
+        files: Regular files, and links to some.
+        folders: Folders that were looked into.
+        hidden: Names that start with a dot; folders among them end in a slash and stay closed.
+        repeated: Linked folders that lead to one that is listed already, or to one above.
+        outside: Linked folders that lead out of what the operator allows.
+        broken: Links to what is not there.
+        locked: Folders that may not be read.
+        special: Pipes, sockets and devices.
+    """
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
+
+
+def scan(root: str) -> Scan:
+    """Look through a local folder; a folder that links lead to several times is listed once.
+
+    Real folders come first, so that a link never takes the place of one.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    found, top = Scan(), os.path.realpath(root)
+    seen = set[str]()
+    todo, links = [""], deque[str]()
+    while todo or links:
+        place = todo.pop() if todo else links.popleft()
+        real = os.path.realpath(os.path.join(root, place))
+        if place and (real in seen or _holds(real, top)):
+            found.repeated.append(place)
+            continue
+        seen.add(real)
+        try:
+            check_root(real)
+            with os.scandir(real) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except StorageError:
+            found.outside.append(place)
+            continue
+        except OSError:
+            if not place:
+                raise
+            found.locked.append(place)
+            continue
+        found.folders += [place] if place else []
+        for entry in entries:
+            _sort_in(entry, os.path.join(place, entry.name), found, todo, links)
+    return found
+
+
+def _sort_in(
+    entry: os.DirEntry[str], path: str, found: Scan, todo: list[str], links: deque[str]
+) -> None:
+    try:
+        is_folder, is_file = entry.is_dir(), entry.is_file()
+    except OSError:  # links in a circle
+        is_folder = is_file = False
+    if entry.name.startswith("."):
+        found.hidden.append(f"{path}/" if is_folder else path)
+    elif is_folder:
+        (links if entry.is_symlink() else todo).append(path)
+    elif is_file:
+        found.files.append(path)
+    else:
+        (found.broken if entry.is_symlink() else found.special).append(path)
+
+
+def _holds(folder: str, inner: str) -> bool:
+    return os.path.commonpath([folder, inner]) == folder

@@ -1,0 +1,251 @@
+"""The command line, called as people call it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.cli.app import main
+from flows.cli.commands.schema import MODELS, schema
+from schemas.run import PlanCounts, RestyleSpec, RunRecord
+from schemas.text import has_unseen
+from tasks.planning import write_record
+from tasks.records.layout import RunFiles
+from tasks.records.newest_run import find_run
+from tests.tiny_model import write_tiny_model
+
+COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
+HEAVY = ("torch", "diffusers", "transformers", "ray", "prefect")
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stylegallery(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Return a caller of the command line: exit code, stdout, stderr."""
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in handled}
+    hook = sys.unraisablehook
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, *capsys.readouterr()
+
+    yield call
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def imported_by(*words: str) -> set[str]:
+    """Return which heavy packages a command has imported when it ends."""
+    code = (
+        "import sys; from flows.cli.app import main\n"
+        f"try: main({list(words)!r})\n"
+        "except SystemExit: pass\n"
+        f"print('LOADED', *[n for n in {HEAVY!r} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder that the real loader reads."""
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def manifests(tmp_path: Path, stylegallery: Command) -> tuple[Path, Path]:
+    """Two products and a gallery of one reference."""
+    for name, colour in (("products/a", "red"), ("products/b", "blue"), ("styles/s/x", "gold")):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (80, 64), colour).save(path)
+    catalog, galleries = tmp_path / "catalog.parquet", tmp_path / "galleries.parquet"
+    code, _, said = stylegallery("manifest", "catalog", tmp_path / "products", "--out", catalog)
+    assert (code, "2 photos of 2 products" in said) == (0, True)
+    code, _, said = stylegallery("manifest", "gallery", tmp_path / "styles", "--out", galleries)
+    assert (code, "1 reference in 1 gallery" in said) == (0, True)
+    return catalog, galleries
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(stylegallery: Command) -> None:
+    code, shown, _ = stylegallery("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f" {command} " in shown
+    assert imported_by("--help") == set()
+
+
+@pytest.mark.parametrize("command", ["run", "stylize"])
+def test_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    assert imported_by(command, "--help") == set()
+
+
+@pytest.mark.parametrize("command", ["run", "stylize"])
+def test_help_tells_of_depth_and_sam(command: str, stylegallery: Command) -> None:
+    code, shown, _ = stylegallery(command, "--help")
+    assert code == 0
+    assert "--depth" in shown
+    assert "--sam" in shown
+
+
+def test_plan_says_what_is_to_do_and_changes_nothing(
+    manifests: tuple[Path, Path], tmp_path: Path, stylegallery: Command
+) -> None:
+    words = ["--catalog", str(manifests[0]), "--galleries", str(manifests[1])]
+    words += ["--output", str(tmp_path / "out")]
+    for command in (["plan", *words], ["run", *words, "--dry-run"]):
+        code, _, said = stylegallery(*command)
+        assert code == 0
+        assert "2 photos, 1 gallery, 1 reference: 2 items" in said
+        assert "0 done, 2 to do" in said
+        assert not (tmp_path / "out").exists()
+    assert imported_by("plan", *words) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["run"], "not given: catalog, galleries, output"),
+        (["paint"], "paint"),
+        (["plan", "--catalogue", "c"], "--catalog"),
+        (["plan", "--actors", "many"], "many"),
+        (["plan", "--set", "steps", "10"], "write it as one word, --set steps=10"),
+        (["plan", "--catalog", "my", "photos"], "`photos` after my belongs to no flag"),
+        (["status", "no-folder"], "holds no run"),
+        (["explain", "no-folder", "--product", "a", "--out", "x"], "holds no run"),
+        (["schema", "catalogue"], "did you mean `catalog`"),
+        (["stylize", "--content", "a.jpg", "--style", "b.jpg", "--out", "c.gif"], ".png"),
+        (["stylize", "--content", "no.jpg", "--style", "b.jpg", "--out", "c.png"], "no.jpg"),
+        (["plan", "--catalog", "no.parquet", "--galleries", "g", "--output", "o"], "no.parquet"),
+        (["plan", "--catalog", "\x1b[2J\u202ec", "--galleries", "g", "--output", "o"], "[2J"),
+        (["report", "no-folder", "--run", "run-1"], "run-1"),
+        (["verify", "no-folder", "--run", "run-1"], "run-1"),
+        (["status", "no-folder", "--run", "run-1"], "run-1"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_sentence(
+    stylegallery: Command, words: list[str], complaint: str
+) -> None:
+    code, printed, said = stylegallery(*words)
+    assert (code, printed) == (2, "")
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not has_unseen(said.strip())
+    assert said.startswith("stylegallery: ")
+
+
+def test_stylize_takes_what_the_user_decides(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style = tmp_path / "photo.png", tmp_path / "style.png"
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(style)
+    mask, white = tmp_path / "mask.png", tmp_path / "white.png"
+    halves = Image.new("RGB", (64, 48), "red")
+    halves.paste("blue", (32, 0, 64, 48))
+    halves.save(mask)
+    Image.new("L", (64, 48), 255).save(white)
+    out, regions = tmp_path / "out.png", tmp_path / "regions"
+    words = ["stylize", "--content", photo, "--style", style, "--out", out, "--model", tiny_model]
+    words += ["--set", "image_size=64", "--set", "steps=1", "--set", "inversion_steps=2"]
+    words += ["--mask", mask, "--protect", white, "--save-regions", regions]
+    code, _, said = stylegallery(*words)
+    assert code == 0, said
+    assert "2 regions from 1 reference" in said
+    with Image.open(out) as made, Image.open(photo) as original:
+        assert made.tobytes() == original.tobytes()
+        assert '"engine":' in made.info["stylegallery"]
+    with Image.open(regions / "matches.png") as panel:
+        assert panel.width > 300
+    Image.new("L", (64, 40), 255).save(white)
+    code, _, said = stylegallery(*words)
+    assert (code, "make them the same size" in said) == (2, True)
+
+
+def test_stylize_warns_of_a_blank_reference(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, clear = tmp_path / "photo.png", tmp_path / "clear.png"
+    Image.linear_gradient("L").resize((64, 48)).save(photo)
+    Image.new("RGBA", (64, 48)).save(clear)
+    words = ["stylize", "--content", photo, "--style", clear, "--style", photo]
+    words += ["--out", tmp_path / "out.png", "--model", tiny_model]
+    words += ["--set", "image_size=64", "--set", "steps=1", "--set", "inversion_steps=2"]
+    code, _, said = stylegallery(*words)
+    assert code == 0, said
+    assert said.count("warning: ") == 1
+    assert f"warning: --style {clear} is fully transparent, so it has hardly any style" in said
+
+
+def test_stylize_refuses_what_the_format_cannot_hold(tmp_path: Path, stylegallery: Command) -> None:
+    photo, style, out = tmp_path / "wide.png", tmp_path / "style.png", tmp_path / "out.webp"
+    Image.new("L", (16_384, 1024)).save(photo)
+    Image.linear_gradient("L").save(style)
+    code, _, said = stylegallery("stylize", "--content", photo, "--style", style, "--out", out)
+    assert (code, out.exists()) == (2, False)
+    assert "wide.png is 16384x1024 px, and webp holds at most 16383 px a side; choose png" in said
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_schema_prints_a_json_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema(name, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["type"] == "object"
+    assert all("description" in field for field in printed["properties"].values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_schema_prints_a_table_for_people(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema(name)
+    printed = capsys.readouterr().out
+    assert not printed.lstrip().startswith("{")
+    assert all(f" {field} " in printed for field in MODELS[name].model_fields)
+
+
+def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Command) -> None:
+    _, printed, _ = stylegallery("schema", "params")
+    lines = printed.splitlines()
+    steps = next(line for line in lines if line.startswith(" steps "))
+    assert "integer >= 1, <= 1000" in steps
+    assert " 40 " in steps
+    assert "required" in stylegallery("schema", "gallery")[1]
+
+
+def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) -> None:
+    """The one that ended last, or started last where it goes on; broken records are no runs."""
+    spec = RestyleSpec(catalog="c", galleries=["g"], output="o")
+    for name, day, ended in (("run-b", 3, None), ("run-a", 1, 5), ("run-c", 4, None)):
+        record = RunRecord(
+            run_id=name,
+            schema_version=1,
+            spec=spec,
+            versions={},
+            engine_fingerprint="",
+            counts=PlanCounts(),
+            state="running",
+            started_at=datetime(2026, 1, day, tzinfo=UTC),
+            ended_at=datetime(2026, 1, ended, tzinfo=UTC) if ended else None,
+        )
+        write_record(RunFiles(str(tmp_path), name), record)
+    (tmp_path / "runs" / "run-d").mkdir()
+    (tmp_path / "runs" / "run-d" / "run.json").write_text("{")
+    (tmp_path / "runs" / "run-a" / "plan").mkdir()
+    assert find_run(str(tmp_path)) == find_run(str(tmp_path), "latest") == "run-a"
+    assert find_run(str(tmp_path), "run-b") == "run-b"
+    for words in ((), ("--run", "latest")):
+        assert "runs/run-a/plan holds no plan" in stylegallery("status", tmp_path, *words)[2]
+    code, _, said = stylegallery("verify", tmp_path, "--run", "run-x")
+    assert (code, "has no run run-x; it holds run-a, run-b, run-c" in said) == (2, True)

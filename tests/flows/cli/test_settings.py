@@ -1,0 +1,152 @@
+"""Where settings come from, and which source wins."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.cli.flags import RunFlags, StyleFlags, field_help
+from flows.cli.settings import (
+    from_assignments,
+    from_environment,
+    from_file,
+    resolve,
+    resolve_engine,
+)
+from flows.runtime.errors import UsageError
+from schemas.engine import LoraSpec
+from schemas.params import StyleParams
+from schemas.presets import PRESETS
+
+PLACES = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "out"}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_flags_beat_environment_beats_file_beats_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(
+        tmp_path,
+        'catalog = "file.parquet"\ngalleries = ["g.parquet"]\noutput = "file-out"\n'
+        'preset = "quality"\n'
+        "[params]\nlearning_rate = 0.02\nmax_regions = 4\n"
+        "[pool]\nactors = 2\n",
+    )
+    monkeypatch.setenv("STYLEGALLERY_OUTPUT", "env-out")
+    monkeypatch.setenv("STYLEGALLERY_MAX_REGIONS", "5")
+    monkeypatch.setenv("STYLEGALLERY_ACTORS", "3")
+    flags = RunFlags(config=config, actors=4, assignments=["max_regions=6"])
+    spec = resolve(*flags.layers())
+    assert spec.catalog == "file.parquet"
+    assert spec.output == "env-out"
+    assert spec.params.steps == PRESETS["quality"]["steps"]
+    assert spec.params.learning_rate == 0.02
+    assert spec.params.max_regions == 6
+    assert spec.pool.actors == 4
+    assert spec.params.content_weight == StyleParams().content_weight
+
+
+def test_what_is_named_anywhere_beats_the_preset_of_a_stronger_source() -> None:
+    spec = resolve({**PLACES, "steps": 33}, {}, {"preset": "quality"})
+    assert spec.params.steps == 33
+
+
+def test_lists_in_the_environment_are_separated_by_commas() -> None:
+    others = {"HOME": "/", "STYLEGALLERY_LOG_FORMAT": "json", "STYLEGALLERY_ALLOWED_ROOTS": "/x"}
+    layer = from_environment({"STYLEGALLERY_GALLERIES": "a.parquet,b.parquet", **others})
+    assert layer == {"galleries": ["a.parquet", "b.parquet"]}
+
+
+def test_an_unknown_format_of_log_lines_is_refused() -> None:
+    assert from_environment({"STYLEGALLERY_LOG_FORMAT": "JSON"}) == {}
+    with pytest.raises(UsageError, match="LOG_FORMAT is 'jsonl'; set it to json or text"):
+        from_environment({"STYLEGALLERY_LOG_FORMAT": "jsonl"})
+
+
+def test_loras_come_from_flags_environment_and_file(tmp_path: Path) -> None:
+    config = write(tmp_path, '[[engine.loras]]\nweights = "a.safetensors"\nscale = 0.5\n')
+    flags = StyleFlags(loras=["a.safetensors=0.5"])
+    environment = from_environment({"STYLEGALLERY_LORAS": "a.safetensors=0.5"})
+    expected = (LoraSpec(weights="a.safetensors", scale=0.5),)
+    for layers in ([from_file(config)], [environment], flags.layers()):
+        assert resolve_engine(*layers)[1].loras == expected
+
+
+def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> None:
+    config = write(tmp_path, '[engine]\ndepth = "a/depth"\nsam = "b/sam"\n')
+    flags = StyleFlags(depth="a/depth", sam="b/sam")
+    environment = from_environment({"STYLEGALLERY_DEPTH": "a/depth", "STYLEGALLERY_SAM": "b/sam"})
+    for layers in ([from_file(config)], [environment], flags.layers()):
+        spec = resolve_engine(*layers)[1]
+        assert (spec.depth, spec.sam) == ("a/depth", "b/sam")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("actor = 3", "unknown key `actor`"),
+        ("[pool]\nactor = 3", "unknown key `pool.actor`; did you mean `actors`?"),
+        ("[params]\nstep = 3", "unknown key `params.step`; did you mean `steps`?"),
+        ("[param]\nsteps = 3", "unknown section [param]; did you mean [params]?"),
+        ("steps = 3", "`steps` is a setting of [params]; write it below a line [params]"),
+        ("actors = 3", "`actors` is a setting of [pool]"),
+        ("outptu = 3", "unknown key `outptu`; did you mean `output`?"),
+        ("params = 3", "`params` is a section"),
+        ("a = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        from_file(write(tmp_path, text))
+    assert complaint in str(error.value)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        from_file(tmp_path / "none.toml")
+
+
+def test_an_unknown_environment_variable_is_refused() -> None:
+    with pytest.raises(UsageError, match="STYLEGALLERY_STEP names no setting; did you mean"):
+        from_environment({"STYLEGALLERY_STEP": "3"})
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "no style")],
+)
+def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        from_assignments([word])
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        ({"catalog": "c"}, "not given: galleries, output"),
+        ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
+        ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
+        ({**PLACES, "preset": "best"}, "preset .best. is none of"),
+        ({**PLACES, "preset": "fast"}, "the embedded model takes neither"),
+        ({**PLACES, "preset": "fast", "model": "a/b"}, "add it, for SD 1.5 with --lora"),
+    ],
+)
+def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        resolve(layer)
+
+
+def test_one_image_needs_no_catalog() -> None:
+    params, engine = resolve_engine({"model": "/models/sd15", "preset": "preview", "limit": 3})
+    assert (params.steps, engine.model) == (PRESETS["preview"]["steps"], "/models/sd15")
+
+
+def test_help_texts_are_those_of_the_schemas() -> None:
+    text = field_help(StyleParams, "method")
+    assert str(StyleParams.model_fields["method"].description) in text
+    choices = "one of stylegallery, stylegallery-paper, attention-distillation, styleid"
+    assert f"{choices}; default stylegallery" in text

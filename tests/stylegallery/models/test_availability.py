@@ -1,0 +1,58 @@
+"""Models that are not there are told of before the work."""
+
+from pathlib import Path
+from shutil import rmtree
+
+import pytest
+
+from schemas.engine import EngineSpec
+from stylegallery.errors import ModelNotFound
+from stylegallery.models.availability import check_available
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"model": "/models/gone"}, "model /models/gone is not there; check the path"),
+        ({"model": "./gone.safetensors"}, "is not there; check the path"),
+        ({"model": "gone.safetensors"}, "is not a file here"),
+        ({"model": "C:\\models\\sd15"}, "is not there; check the path"),
+        ({"model": "s3://models/sd15"}, "aws s3 cp --recursive s3://models/sd15 FOLDER"),
+        ({"model": "gs://models/sd15"}, "copy gs://models/sd15"),
+        ({"model": "owner/not-cached"}, "HF_HUB_OFFLINE is set: unset it, or download it once"),
+        ({"loras": ["s3://models/lcm.safetensors"]}, "LoRA s3://models/lcm.safetensors lies on"),
+        ({"loras": ["styles/gone.safetensors"]}, "LoRA styles/gone.safetensors is not a file"),
+        ({"encoder": "/models/dino"}, "encoder /models/dino is not there"),
+        ({"depth": "owner/depth"}, "depth model 'owner/depth' is neither a folder here"),
+        ({"sam": "/models/sam"}, "SAM /models/sam is not there"),
+    ],
+)
+def test_what_is_not_there_is_named_with_its_remedy(spec: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelNotFound) as error:
+        check_available(EngineSpec.model_validate(spec))
+    assert message in str(error.value)
+
+
+def test_a_folder_must_hold_a_models_parts(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "model")
+    check_available(EngineSpec(model=str(model)))
+    next((model / "unet").glob("*.safetensors")).rename(tmp_path / "away.safetensors")
+    with pytest.raises(ModelNotFound, match=r"unet/ has no .safetensors file\); it must be in"):
+        check_available(EngineSpec(model=str(model)))
+    rmtree(model / "vae")
+    with pytest.raises(ModelNotFound, match=r"it lacks vae/config\.json"):
+        check_available(EngineSpec(model=str(model)))
+
+
+def test_with_a_hub_an_id_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EngineSpec(model="owner/name", loras=["owner/lora"], sam="owner/sam")
+    with pytest.raises(ModelNotFound):
+        check_available(spec)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    check_available(spec)

@@ -1,0 +1,29 @@
+"""Strided bfloat16 convolutions are right where the output is one column wide."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from stylegallery.models.patches import mend_narrow_convolutions
+
+
+@pytest.mark.parametrize("channels", [96, 128])
+@pytest.mark.parametrize("size", [(20, 1), (20, 2), (40, 2), (20, 3), (2, 2), (1, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_one_column_is_as_in_float32(
+    channels: int, size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1).bfloat16()
+    mend_narrow_convolutions(conv.to(memory_format=layout))
+    pixels = torch.randn(1, channels, *size).bfloat16().contiguous(memory_format=layout)
+    pixels.requires_grad_()
+    plain = pixels.detach().float().requires_grad_()
+    wanted = F.conv2d(plain, conv.weight.float(), conv.bias.float(), stride=2, padding=1)
+    found = conv(pixels)
+    torch.testing.assert_close(found.float(), wanted, atol=0.05, rtol=0.05)
+    gradient = torch.randn_like(wanted).bfloat16()
+    found.backward(gradient)
+    wanted.backward(gradient.float())
+    torch.testing.assert_close(pixels.grad.float(), plain.grad, atol=0.05, rtol=0.05)

@@ -1,0 +1,87 @@
+"""How many actors there are: as nodes come and go, and near the end of a run."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.engine import EngineSpec
+from schemas.params import StyleParams
+from schemas.run import PoolSpec
+from tasks.cluster.session import Layout, lay_out, room_for
+from tasks.execution import pool as pool_module
+from tasks.execution.pool import Pool, Progress
+from tasks.execution.queue import Backlog
+from tasks.messages import ActorSetup
+from tasks.records.ledger import Ledger
+from tests.tasks.cluster.test_session import assignments
+
+GPUS = [{"CPU": 8.0, "GPU": 1.0}]
+
+
+class FakeWorker:
+    """Stands in for an actor, which needs Ray: up or not, in work or not, ended or not."""
+
+    def __init__(self, *_: Any, up: bool = False, busy: bool = False) -> None:
+        self.up, self.streams, self.ended = up, deque([object()] if busy else []), False
+
+    def end(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
+    monkeypatch.setattr(pool_module, "Worker", FakeWorker)
+    setup = ActorSetup(EngineSpec(), StyleParams(), str(tmp_path), "run-1", "", 1)
+    layout = Layout(1, 1.0, 0.0, elastic=True)
+    made = Pool(
+        PoolSpec(), layout, setup, Ledger(str(tmp_path), "run-1"), Progress(0, 9), lambda _: None
+    )
+    made._backlog = Backlog(assignments(9), 9)
+    return made
+
+
+def test_what_is_left_on_one_node_is_of_no_use_on_another() -> None:
+    assert room_for(PoolSpec(gpus_per_actor=0.75), GPUS * 4) == 4
+    assert room_for(PoolSpec(gpus_per_actor=0.5), GPUS * 4) == 8
+    assert room_for(PoolSpec(gpus_per_actor=2), GPUS * 4) == 0
+    assert room_for(PoolSpec(), [{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
+
+
+def test_only_a_cluster_without_a_number_of_actors_is_elastic() -> None:
+    assert lay_out(PoolSpec(), GPUS, fixed=False).elastic
+    assert not lay_out(PoolSpec(actors=3), GPUS, fixed=False).elastic
+    assert not lay_out(PoolSpec(), GPUS, fixed=True).elastic
+
+
+def test_actors_follow_the_nodes(pool: Pool) -> None:
+    pool._resize(3)
+    assert len(pool._workers) == 3
+    pool._resize(50)
+    assert len(pool._workers) == 9 + 3  # as many more as there are items
+    up, busy = FakeWorker(up=True), FakeWorker(busy=True)
+    gone = [FakeWorker(), FakeWorker()]
+    pool._workers = [gone[0], up, busy, gone[1]]  # type: ignore[list-item]
+    pool._resize(1)
+    assert pool._workers == [up, busy]  # what has an engine or work is left alone
+    assert all(worker.ended for worker in gone)
+    pool._resize(0)
+    assert len(pool._workers) == 2
+    pool._workers = []
+    pool._resize(0)
+    assert len(pool._workers) == 1  # and waits for a node
+
+
+def test_what_has_nothing_left_to_do_is_given_back(pool: Pool) -> None:
+    idle = [FakeWorker(up=True), FakeWorker(up=True)]
+    busy = FakeWorker(up=True, busy=True)
+    pool._workers = [*idle, busy]  # type: ignore[list-item]
+    pool._release_idle()
+    assert len(pool._workers) == 3  # items are left
+    pool._backlog = Backlog([], 0)
+    pool._release_idle()
+    assert pool._workers == [busy]
+    busy.streams.clear()
+    pool._release_idle()
+    assert pool._workers == [busy]  # one stays for what may be given back

@@ -1,0 +1,279 @@
+"""One item at a time, on the real engine with a tiny model: good input, bad input, take-over."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from schemas.result import ItemResult
+from stylegallery import StyleGallery, validation
+from stylegallery.errors import DidNotConverge
+from stylegallery.images import codec
+from stylegallery.types import Job, Sampled
+from tasks import storage
+from tasks.errors import StorageError
+from tasks.items.context import Bench
+from tasks.items.inputs import content_of, read_ahead
+from tasks.items.item import restyle_items
+from tasks.items.memory import PreparedCache, PreparedKey
+from tasks.messages import Assignment
+from tests.tasks import pictures
+from tests.tasks.conftest import PARAMS
+from tests.tasks.single_items import item_of, restyle_item
+
+
+def asset(bench: Bench, row: ItemResult) -> Image.Image:
+    assert row.status == "ok", row.error
+    assert row.asset_uri is not None
+    return Image.open(io.BytesIO(storage.read_bytes(storage.join(bench.output, row.asset_uri))))
+
+
+RGBA = np.dstack([pictures.noise(), np.tile(np.arange(48, dtype=np.uint8) * 5, (64, 1))])
+
+GOOD = {
+    "cmyk": pictures.encoded(pictures.noise(), "JPEG", mode="CMYK"),
+    "16 bit": pictures.sixteen_bit_png(),
+    "transparent": pictures.encoded(RGBA, "PNG"),
+    "rotated": pictures.rotated_jpeg(),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_odd_but_good_photos_become_assets(bench: Bench, tmp_path: Path, kind: str) -> None:
+    row = restyle_item(bench, item_of(tmp_path, GOOD[kind]))
+    picture = asset(bench, row)
+    assert picture.size == (row.width, row.height) == (48, 64)
+    assert [match.region for match in row.matches] == list(range(len(row.matches)))
+    assert row.regions_uri is not None
+    assert storage.exists(storage.join(bench.output, row.regions_uri))
+    if kind == "transparent":
+        assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
+
+
+def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -> None:
+    white = tmp_path / "white.png"
+    white.write_bytes(pictures.encoded(np.full((64, 48), 255, np.uint8), "PNG"))
+    extra = {"protect_uri": str(white), "protect_version": storage.version(str(white))}
+    photo = pictures.encoded(pictures.noise(), "PNG")
+    picture = asset(bench, restyle_item(bench, item_of(tmp_path, photo, **extra)))
+    assert np.array_equal(np.asarray(picture), pictures.noise())
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_format: str) -> None:
+    bench.fingerprint = "tiny:1/cpu"
+    item = item_of(tmp_path, GOOD["rotated"], image_format=image_format, quality=80)
+    terms = {"license": "CC BY 4.0", "attribution": "A. Painter", "weight": 2.0}
+    item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=terms)]})
+    picture = asset(bench, restyle_item(bench, item))
+    note = json.loads(codec.read_note(Path(bench.output, item.asset_key).read_bytes()))
+    assert (note["item_id"], note["engine"], note["seed"]) == (item.item_id, "tiny:1/cpu", 1)
+    assert note["params"] == PARAMS.model_dump(mode="json")
+    version = item.styles[0].image_version
+    assert note["references"] == [{"style_id": "s", "image_version": version, **terms}]
+    assert str(tmp_path) not in json.dumps(note)
+    assert b"s, CC BY 4.0, A. Painter" in picture.info["xmp"]
+    assert picture.info["icc_profile"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setitem(validation._MOST_SIDE, "webp", 60)  # as if it were 16,383
+    prepared: list[object] = []
+    if known:
+        assert restyle_item(bench, item_of(tmp_path, GOOD["rotated"])).status == "ok"
+    monkeypatch.setattr(bench.engine, "prepare", lambda *args: prepared.append(args))
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], image_format="webp"))
+    assert row.status == "rejected"
+    assert row.error is not None
+    assert row.error.message == (
+        f"{tmp_path / 'photo.jpg'} is 48x64 px, and webp holds at most 60 px a side; choose png or "
+        "jpg as the format of the results, or make the picture smaller."
+    )
+    assert not prepared
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0, 0), (3, 3, 3, 255), (255, 255, 255, 255)])
+def test_a_blank_reference_is_warned_of_in_the_row(
+    bench: Bench, tmp_path: Path, colour: tuple[int, ...]
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    clean = restyle_item(bench, item)
+    assert clean.warnings == []
+    assert b'"blank_styles"' not in Path(bench.output, item.asset_key).read_bytes()
+    blank = tmp_path / "blank.png"
+    Image.new("RGBA", (64, 64), colour).save(blank)
+    named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
+    styles = [item.styles[0].model_copy(update=named), *item.styles]
+    item = item.model_copy(update={"styles": styles, "item_id": "cd" * 32})
+    rows = [restyle_item(bench, item), restyle_item(bench, item, adopt=True)]
+    assert [(row.status, row.reused) for row in rows] == [("ok", False), ("ok", True)]
+    (warning,) = rows[0].warnings
+    assert warning.startswith("reference 'b' of gallery 'g' is ")
+    assert rows[1].warnings == rows[0].warnings
+
+
+def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:
+    pins = tmp_path / "pins.json"
+    for text, status in (
+        ('{"matches": [{"region": 0, "style_id": "s", "style_region": 0}]}', "ok"),
+        ('{"matches": [{"region": 0, "style_id": "x", "style_region": 0}]}', "rejected"),
+        ("{", "rejected"),
+    ):
+        pins.write_text(text)
+        extra = {"routing_uri": str(pins), "routing_version": storage.version(str(pins))}
+        row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], **extra))
+        assert row.status == status
+        if status == "ok":
+            assert row.matches[0].pinned
+
+
+def test_a_file_that_changed_since_the_plan_fails(bench: Bench, tmp_path: Path) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    (tmp_path / "photo.jpg").write_bytes(GOOD["cmyk"])
+    row = restyle_item(bench, item)
+    assert row.status == "failed"
+    assert row.error is not None
+    assert "changed after the run was planned" in row.error.message
+
+
+def test_a_fault_of_the_store_may_pass(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("slow down", transient=True)
+
+    monkeypatch.setattr(storage, "write_bytes", refuse)
+    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"]))
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error.transient
+    assert "slow down" in row.error.traceback
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
+def test_a_standing_asset_gives_its_row_back(
+    bench: Bench, tmp_path: Path, image_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
+    row = restyle_item(bench, item)
+    monkeypatch.setattr(StyleGallery, "sample_batch", None)
+    again = restyle_item(bench, item, adopt=True)
+    different = {"timings", "finished_at", "reused"}
+    assert again.reused
+    assert again.model_dump(exclude=different) == row.model_dump(exclude=different)
+
+
+@pytest.mark.parametrize("harm", ["cut", "foreign", "no note", "no map"])
+def test_an_asset_that_cannot_be_trusted_is_made_again(
+    bench: Bench, tmp_path: Path, harm: str
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    row = restyle_item(bench, item)
+    path = Path(bench.output, item.asset_key)
+    good = path.read_bytes()
+    if harm == "cut":
+        path.write_bytes(good[:-200])
+    elif harm == "foreign":
+        note = codec.read_note(good).replace("ab" * 32, "cd" * 32)
+        path.write_bytes(codec.encode(codec.decode(good, "x"), "png", note=note))
+    elif harm == "no note":
+        path.write_bytes(codec.encode(codec.decode(good, "x"), "png"))
+    else:
+        bench.written.clear()
+        bench.cache.clear()
+        assert row.regions_uri is not None
+        Path(bench.output, row.regions_uri).unlink()
+    again = restyle_item(bench, item, adopt=True)
+    assert not again.reused
+    assert path.read_bytes() == good
+    assert Path(bench.output, str(row.regions_uri)).exists()
+
+
+def test_the_cache_keeps_to_its_budget(bench: Bench, tmp_path: Path) -> None:
+    held = content_of(bench, item_of(tmp_path, GOOD["rotated"]))
+    small = PreparedCache(budget=2 * held.image.nbytes)
+    made = []
+    for name in ("a", "b", "a", "c", "a", "b"):
+        small.get(PreparedKey(name), lambda n=name: made.append(n) or held)  # type: ignore[func-returns-value]
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_items_of_a_group_come_out_as_by_themselves(bench: Bench, tmp_path: Path) -> None:
+    kinds = ["cmyk", "missing", "rotated", "16 bit"]
+    items = []
+    for number, kind in enumerate(kinds):
+        home = tmp_path / kind
+        home.mkdir()
+        identity = {"item_id": f"{number}" * 64, "product_id": kind}
+        items.append(item_of(home, {**GOOD, "missing": None}[kind], **identity))
+    alone = [restyle_item(bench, item) for item in items]
+    before = [Path(bench.output, i.asset_key) for i in items]
+    singles = [codec.decode(p.read_bytes(), "") if p.exists() else None for p in before]
+    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    assert [row.product_id for row in rows] == kinds
+    assert [row.status for row in rows] == ["ok", "rejected", "ok", "ok"]
+    for row, one, path, single in zip(rows, alone, before, singles, strict=True):
+        assert row.matches == one.matches
+        if single is not None:
+            again = codec.decode(path.read_bytes(), "")
+            assert (again.pixels - single.pixels).abs().max() < 2e-2
+            assert (again.pixels - single.pixels).abs().mean() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(MemoryError("no room"), 1), (DidNotConverge("the loss is not finite"), 4)]
+)
+def test_a_group_that_cannot_be_done_together_is_split(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, left: int
+) -> None:
+    """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
+    real, sizes = StyleGallery.sample_batch, []
+
+    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Sampled]:
+        sizes.append(len(jobs))
+        if any(job.seed == 2 for job in jobs):
+            raise error
+        return real(engine, jobs, *rest)
+
+    monkeypatch.setattr(StyleGallery, "sample_batch", spoilt)
+    items = [
+        item_of(tmp_path, GOOD["rotated"], seed=seed, product_id=str(seed)) for seed in range(4)
+    ]
+    bench.batch = 4
+    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    assert [row.status for row in rows] == ["ok", "ok", "failed", "ok"]
+    assert rows[2].error is not None
+    assert (rows[2].error.stage, rows[2].error.message) == ("stylize", str(error))
+    assert sizes == [4, 2, 2, 1, 1]
+    assert bench.batch == left
+
+
+def test_photos_are_read_ahead_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(tmp_path, GOOD["rotated"])
+    read, real = list[str](), storage.read_version
+
+    def noted(uri: str, *most: int) -> tuple[bytes, str]:
+        read.append(uri)
+        return real(uri, *most)
+
+    monkeypatch.setattr(storage, "read_version", noted)
+    read_ahead(bench, [item])
+    assert restyle_item(bench, item).status == "ok"
+    assert read.count(item.image_uri) == 1
+    read_ahead(bench, [item])  # it is known now
+    assert restyle_item(bench, item).status == "ok"
+    assert read.count(item.image_uri) == 1
+    missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(
+        update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": storage.MISSING}
+    )
+    read_ahead(bench, [missing])
+    assert restyle_item(bench, missing).status == "rejected"

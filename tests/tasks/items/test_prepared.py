@@ -1,0 +1,106 @@
+"""What is known of an image is written once, read by all, and never trusted blindly."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from schemas.engine import EngineSpec
+from schemas.params import StyleParams
+from stylegallery import StyleGallery
+from stylegallery.images.codec import decode
+from stylegallery.types import PreparedImage
+from tasks.items.prepared import ANALYSIS, keep, prepared_key, recall
+from tests.tasks import pictures
+from tests.tasks.conftest import PARAMS
+
+PHOTO = decode(pictures.encoded(pictures.noise(), "PNG"), "photo")
+LABELS = torch.zeros(PHOTO.size, dtype=torch.int64)
+LABELS[:20] = 1
+KEY = prepared_key("sha256:1", None, PARAMS, "tiny")
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> StyleGallery:
+    return StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def known(engine: StyleGallery) -> PreparedImage:
+    return engine.prepare(PHOTO, PARAMS, LABELS)
+
+
+def same(one: PreparedImage, other: PreparedImage) -> bool:
+    pairs = [(one.latent, other.latent), (one.regions.labels, other.regions.labels)]
+    pairs += [(t, vars(other.descriptors)[name]) for name, t in vars(one.descriptors).items()]
+    return all(torch.equal(*pair) and pair[0].dtype == pair[1].dtype for pair in pairs)
+
+
+def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -> None:
+    assert recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    keep(str(tmp_path), KEY, known)
+    again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+    assert again is not None
+    assert again.picture is PHOTO
+    assert same(known, again)
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [f"{KEY}.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "harm", ["cut", "text", "a part missing", "one too many", "a gap", "another size", "nan"]
+)
+def test_a_file_that_cannot_be_used_is_as_none(
+    known: PreparedImage, tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(str(tmp_path), KEY, known)
+    (file,) = (tmp_path / "prepared").iterdir()
+    tensors = load_file(file)
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    elif harm == "text":
+        file.write_text("no numbers at all, and longer than a header's length")
+    else:
+        if harm == "a part missing":
+            del tensors["area"]
+        elif harm == "one too many":
+            tensors["mood"] = torch.zeros(3)
+        elif harm == "a gap":
+            tensors["labels"] += 1
+        elif harm == "another size":
+            tensors["labels"] = tensors["labels"][1:].clone()
+        else:
+            tensors["semantic"][0, 0] = float("nan")
+        save_file(tensors, str(file))
+    assert recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    assert "cannot be used and is computed again" in caplog.text
+
+
+def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None:
+    """Of the parameters, `prepare` reads those of ANALYSIS and no others."""
+    read: set[str] = set()
+
+    class Spy:
+        def __getattr__(self, name: str) -> Any:
+            read.add(name)
+            return getattr(PARAMS, name)
+
+    engine.prepare(PHOTO, Spy(), LABELS)  # type: ignore[arg-type]
+    assert read == set(ANALYSIS)
+
+
+def test_names_differ_with_what_they_stand_for() -> None:
+    other = {
+        "method": "attention-distillation", "image_size": 72, "inversion_steps": 3,
+        "max_regions": 4, "merge_threshold": 0.5, "min_region_fraction": 0.1,
+    }  # fmt: skip
+    assert set(other) == set(ANALYSIS)
+    changed = [PARAMS.model_copy(update={name: value}) for name, value in other.items()]
+    names = [prepared_key("sha256:1", None, params, "tiny") for params in [PARAMS, *changed]]
+    names.append(prepared_key("sha256:2", None, PARAMS, "tiny"))
+    names.append(prepared_key("sha256:1", "sha256:1", PARAMS, "tiny"))
+    names.append(prepared_key("sha256:1", None, PARAMS, "small"))
+    assert len(set(names)) == len(names)
+    same = StyleParams.model_validate({**PARAMS.model_dump(), "steps": 9, "content_weight": 1.0})
+    assert prepared_key("sha256:1", None, same, "tiny") == KEY

@@ -1,0 +1,95 @@
+"""The table of finished items, when runs close together and when writing it was cut short."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from schemas.arrow import from_table, to_table
+from schemas.result import ItemResult
+from tasks import storage
+from tasks.records import finished_items
+from tasks.records import index as row_index
+from tasks.records.finished_items import add_finished, read_finished
+from tests.tasks.results.test_finalize import row
+
+
+def add(output: Path, *products: str) -> None:
+    add_finished(str(output), [to_table([row(product=name) for name in products], ItemResult)])
+
+
+def products_in(output: Path) -> list[str]:
+    index = read_finished(str(output))
+    return sorted(r.product_id for r in from_table(index.rows(index.in_order()), ItemResult))
+
+
+def parts(output: Path) -> list[str]:
+    return sorted(f"catalog/{path.name}" for path in (output / "catalog").glob("items-*"))
+
+
+def latest(output: Path) -> dict[str, object]:
+    found = json.loads((output / "catalog/LATEST.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_runs_that_close_together_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finished_items, "_MOST_PARTS", 4)
+    names = [f"p{number:02d}" for number in range(24)]
+    with ThreadPoolExecutor(10) as runs:
+        list(runs.map(lambda name: add(tmp_path, name), names))
+    assert products_in(tmp_path) == names
+    assert latest(tmp_path) == {"tables": parts(tmp_path), "rows": 24}
+
+
+def test_rows_are_found_where_another_run_has_moved_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        add(tmp_path, name)
+    index = read_finished(str(tmp_path))
+    before = index.rows(index.in_order())
+    monkeypatch.setattr(finished_items, "_MOST_PARTS", 1)
+    add(tmp_path, "d")
+    assert len(parts(tmp_path)) == 1
+    row_index._part.cache_clear()
+    assert index.rows(index.in_order()).equals(before)
+    assert sorted(before["product_id"].to_pylist()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]"])
+def test_the_next_run_mends_latest_json(tmp_path: Path, spoilt: str) -> None:
+    """Also a run that adds nothing, after one that ended before it could write the file."""
+    add(tmp_path, "a", "b")
+    place = tmp_path / "catalog/LATEST.json"
+    if spoilt:
+        place.write_text(spoilt)
+    else:
+        place.unlink()
+    add_finished(str(tmp_path), [])
+    assert latest(tmp_path) == {"tables": parts(tmp_path), "rows": 2}
+
+
+def test_a_run_that_dies_while_it_compacts_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(_: str) -> None:
+        raise Killed
+
+    for name in ("a", "b", "c"):
+        add(tmp_path, name)
+    monkeypatch.setattr(finished_items, "_MOST_PARTS", 2)
+    with monkeypatch.context() as dying:
+        dying.setattr(storage, "delete", killed)
+        with pytest.raises(Killed):
+            add_finished(str(tmp_path), [])
+    assert products_in(tmp_path) == ["a", "b", "c"]
+    add(tmp_path, "d")
+    assert products_in(tmp_path) == ["a", "b", "c", "d"]
+    assert latest(tmp_path)["tables"] == parts(tmp_path)

@@ -1,0 +1,122 @@
+"""One driver for one run: the second is refused while the first lives, and takes over after it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks import storage
+from tasks.errors import StorageError
+from tasks.records import lock as run_lock
+from tasks.records.layout import RunFiles
+from tasks.records.lock import RunBusyError, RunLostError, holding
+from tests.s3_server import S3Server
+
+HOLD = """
+import sys, time
+from tasks.records.layout import RunFiles
+from tasks.records.lock import holding
+with holding(RunFiles(sys.argv[1], "run-1")):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(run_lock, "_RACE_SECONDS", 0.05)
+
+
+@pytest.fixture(params=["local", "s3"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> RunFiles:
+    if request.param == "local":
+        return RunFiles(str(tmp_path), "run-1")
+    server: S3Server = request.getfixturevalue("s3_env")
+    return RunFiles(server.uri(f"lock/{tmp_path.name}"), "run-1")
+
+
+def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
+    with holding(files):
+        with (
+            pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is at this run"),
+            holding(files),
+        ):
+            pass
+        assert storage.exists(files.lock)
+    assert not storage.exists(files.lock)
+    with holding(files) as lock:
+        lock.check()
+        assert lock.conditional == (not files.output.startswith("s3"))  # rclone's server ignores it
+
+
+def test_a_killed_holder_here_is_followed_at_once(
+    files: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock.RunLock, "_wait_for", lambda *_: pytest.fail("waits"))
+    command = [sys.executable, "-c", HOLD, files.output]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    assert storage.exists(files.lock)
+    with holding(files) as lock:
+        lock.check()
+
+
+def test_a_silent_holder_elsewhere_is_followed_after_some_beats(files: RunFiles) -> None:
+    with holding(files):
+        words = json.loads(storage.read_bytes(files.lock))
+    storage.write_bytes(files.lock, json.dumps({**words, "host": "elsewhere"}).encode())
+    with holding(files) as lock:
+        lock.check()
+
+
+def test_who_lost_the_run_is_told_and_leaves_the_lock(files: RunFiles) -> None:
+    with holding(files) as lock:
+        words = json.loads(storage.read_bytes(files.lock))
+        theirs = json.dumps({**words, "token": "theirs"}).encode()
+        storage.write_bytes(files.lock, theirs)
+        deadline = time.monotonic() + 30
+        while not lock._lost and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(RunLostError, match="another driver"):
+            lock.check()
+    assert storage.read_bytes(files.lock) == theirs
+
+
+def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = RunFiles(str(tmp_path), "run-1")
+    with holding(files) as lock:
+        away = StorageError("away", transient=True)
+        monkeypatch.setattr(run_lock.RunLock, "_read", lambda _: (_ for _ in ()).throw(away))
+        time.sleep(0.5)
+        lock.check()
+        monkeypatch.undo()
+
+
+def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
+    files = RunFiles(str(tmp_path), "run-1")
+    storage.write_bytes(files.lock, b"mine")
+    with pytest.raises(RunBusyError, match="is no lock of ours; remove it"), holding(files):
+        pass
+
+
+@pytest.mark.parametrize("below", ["a-file", "a-file/deeper", "folder-is-a-file/out"])
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "folder-is-a-file").write_text("")
+    output = str(tmp_path / below)
+    with (
+        pytest.raises(StorageError, match=r"the output .* cannot be written") as error,
+        holding(RunFiles(output, "run-1")),
+    ):
+        raise AssertionError("held")
+    assert output in str(error.value)
+    assert "not found" not in str(error.value)

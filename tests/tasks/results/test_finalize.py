@@ -1,0 +1,382 @@
+"""Ledger, results, the table of finished items, and the check of a run: no Ray, no engine."""
+
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.arrow import from_table, to_table
+from schemas.result import ErrorInfo, ItemResult
+from tasks import planning, storage
+from tasks.errors import FileMissing, IncompleteRunError, RecordError, StorageError
+from tasks.execution.execute import assignments
+from tasks.messages import ActorSetup
+from tasks.planning import Plan
+from tasks.records import parquet
+from tasks.records.finished_items import add_finished, read_finished
+from tasks.records.index import STATUSES, RowIndex, hashes
+from tasks.records.ledger import Ledger, read_ledger
+from tasks.results import finalize
+from tasks.results.verify import verify
+from tests.tasks.actors import LightActor, a_match, passing_fault
+from tests.tasks.conftest import MakeSpec
+from tests.tasks.execution.test_pool import ONE
+
+
+def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult:
+    error = None if status == "ok" else passing_fault()
+    return ItemResult.model_validate(
+        {
+            "item_id": "ab",
+            "product_id": product,
+            "view": "main",
+            "gallery_id": "g",
+            "status": status,
+            "attempts": attempts,
+            "run_id": "run-1",
+            "matches": [a_match()] * 2 if status == "ok" else [],
+            "style_regions": {"sky": "regions/x.png"},
+            "timings": {"total": 1.5},
+            "extra": {"season": "ss26"},
+            "error": error,
+        }
+    )
+
+
+def held(output: str) -> list[ItemResult]:
+    """The rows that count in the ledger, in the order of writing."""
+    index = read_ledger(output, "run-1")
+    return from_table(index.rows(index.in_order()), ItemResult)
+
+
+def test_rows_come_back_from_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.records.ledger.MAX_ROWS", 64)
+    output = str(tmp_path)
+    assert held(output) == []
+    ledger = Ledger(output, "run-1")
+    rows = [row(product=f"p{i}") for i in range(70)]
+    for one in rows:
+        ledger.append(one)
+    assert len(held(output)) == 64
+    ledger.commit()
+    ledger.commit()
+    assert held(output) == rows
+    parts = sorted((tmp_path / "runs/run-1/ledger").iterdir())
+    assert len(parts) == 2
+    for batch in pq.ParquetFile(parts[0]).iter_batches(10):
+        assert batch.column("matches")[0].as_py()[0]["style_id"] == "sky"
+
+
+def test_rows_wait_only_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 2)
+    monkeypatch.setattr("tasks.records.ledger.time.monotonic", lambda: next(clock))
+    ledger = Ledger(str(tmp_path), "run-1")
+    ledger.append(row())
+    assert held(str(tmp_path)) == []
+    ledger.commit_if_due()
+    assert len(held(str(tmp_path))) == 1
+
+
+def index_of(*parts: list[ItemResult]) -> RowIndex:
+    named = [(f"memory:{number}", to_table(part, ItemResult)) for number, part in enumerate(parts)]
+    return RowIndex(named)
+
+
+def test_rows_wait_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("tasks.records.ledger.time.monotonic", lambda: clock[0])
+    real, away = parquet.write_rows, StorageError("away", transient=True)
+
+    def fail(*_: object) -> None:
+        raise away
+
+    ledger = Ledger(str(tmp_path), "run-1")
+    monkeypatch.setattr(parquet, "write_rows", fail)
+    ledger.append(row(product="a"))
+    clock[0] += 4
+    ledger.commit_if_due()
+    ledger.append(row(product="b"))
+    assert held(str(tmp_path)) == []
+    monkeypatch.setattr(parquet, "write_rows", real)
+    ledger.commit_if_due()
+    assert held(str(tmp_path)) == []  # not yet asked again
+    clock[0] += 6
+    ledger.commit_if_due()
+    assert [r.product_id for r in held(str(tmp_path))] == ["a", "b"]
+    monkeypatch.setattr(parquet, "write_rows", fail)
+    ledger.append(row(product="c"))
+    for _ in range(100):
+        clock[0] += 5.5
+        ledger.commit_if_due()
+    clock[0] += 100
+    with pytest.raises(StorageError, match="away"):
+        ledger.commit_if_due()
+
+
+def test_a_flipped_bit_in_a_page_is_noticed(tmp_path: Path) -> None:
+    uri = str(tmp_path / "part.parquet")
+    parquet.write_rows(uri, [row(attempts=i**3) for i in range(2000)], ItemResult)
+    good, data = pq.read_table(uri), Path(uri).read_bytes()
+    columns = pq.read_metadata(uri).row_group(0).to_dict()["columns"]
+    (chunk,) = (column for column in columns if column["path_in_schema"] == "attempts")
+    lied = 0
+    # past the header of the page that holds the values
+    for place in range(chunk["dictionary_page_offset"] + 100, chunk["data_page_offset"], 97):
+        Path(uri).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        try:
+            unchecked = pq.read_table(uri)
+        except (pa.ArrowException, OSError):
+            continue
+        if not unchecked.equals(good):  # the format alone would not notice
+            lied += 1
+            with pytest.raises(RecordError, match="is damaged"):
+                parquet.read_table(uri)
+    assert lied
+
+
+def test_an_ok_row_wins_in_any_order() -> None:
+    rows = [row("failed"), row("ok"), row("failed", attempts=2), row("rejected")]
+    key = hashes(to_table([row()], ItemResult))
+    for order in itertools.permutations(rows):
+        for cut in range(5):
+            index = index_of(list(order[:cut]), list(order[cut:]))
+            assert len(index) == 1
+            assert STATUSES[index.found(key)[0]] == "ok"
+    other = hashes(to_table([row(product="other")], ItemResult))
+    assert index.found(other).tolist() == [0]
+    assert index_of().found(key).tolist() == [0]
+
+
+def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
+    rows = [row(product=f"p{i}") for i in range(9)]
+    uris = [str(tmp_path / f"{k}.parquet") for k in range(3)]
+    for k, uri in enumerate(uris):
+        parquet.write_rows(uri, rows[3 * k : 3 * k + 3], ItemResult)
+    index = RowIndex((uri, parquet.read_table(uri)) for uri in uris)
+    wanted = [rows[i] for i in (7, 0, 8, 4, 0, 3)]
+    places = index.positions(hashes(to_table(wanted, ItemResult)))
+    assert from_table(index.rows(places), ItemResult) == wanted
+    assert index.rows(places[:0]).num_rows == 0
+
+
+def test_tables_of_older_versions_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/run-1/ledger"
+    folder.mkdir(parents=True)
+    old = to_table([row()], ItemResult).drop_columns(["reused", "timings", "finished_at"])
+    pq.write_table(old, folder / "part-1.parquet")
+    assert held(str(tmp_path)) == [row().model_copy(update={"timings": {}})]
+    place = old.schema.names.index("status")
+    pq.write_table(old.set_column(place, "status", [["lost"]]), folder / "part-1.parquet")
+    with pytest.raises(RecordError, match=r"part-1.parquet holds the status lost"):
+        read_ledger(str(tmp_path), "run-1")
+    pq.write_table(
+        old.set_column(old.schema.names.index("matches"), "matches", [[7]]),
+        folder / "part-1.parquet",
+    )
+    with pytest.raises(RecordError, match=r"part-1.parquet is no table of ItemResult"):
+        read_ledger(str(tmp_path), "run-1")
+
+
+def test_later_drivers_come_later(tmp_path: Path) -> None:
+    for attempts in (1, 2, 3):
+        ledger = Ledger(str(tmp_path), "run-1")
+        ledger.append(row("failed", attempts=attempts))
+        ledger.commit()
+    (winner,) = held(str(tmp_path))
+    assert winner.attempts == 3
+
+
+def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "runs/run-1/ledger"
+    parquet.write_rows(str(folder / "part-1.parquet"), [row()], ItemResult)
+    good = (folder / "part-1.parquet").read_bytes()
+    (folder / "notes.txt").write_text("mine")
+    assert len(held(str(tmp_path))) == 1
+    (folder / "part-2.parquet").write_bytes(good[:-20])
+    with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
+        read_ledger(str(tmp_path), "run-1")
+    pq.write_table(pa.table({"x": [1]}), folder / "part-2.parquet")
+    with pytest.raises(RecordError, match=r"part-2.parquet lacks the columns .*item_id"):
+        read_ledger(str(tmp_path), "run-1")
+    (folder / "part-2.parquet").unlink()
+    (tmp_path / "runs/run-2").mkdir()
+    folder.rename(tmp_path / "runs/run-2/ledger")
+    with pytest.raises(RecordError, match="belongs to run run-1, not to run-2"):
+        read_ledger(str(tmp_path), "run-2")
+
+
+@pytest.fixture
+def done(make_spec: MakeSpec) -> Callable[..., Plan]:
+    """Return a doer of runs without Ray: rows as a light actor gives them, some failed."""
+
+    def do(products: int = 3, failing: tuple[str, ...] = (), skip: int = 0) -> Plan:
+        plan = planning.make_plan(make_spec(products=products, pool=ONE))
+        planning.write_plan(plan)
+        setup = ActorSetup(plan.spec.engine, plan.spec.params, plan.spec.output, plan.run_id, "", 1)
+        actor, ledger = LightActor(setup), Ledger(plan.spec.output, plan.run_id)
+        for assignment in list(assignments(plan, plan.known))[skip:]:
+            found, item = actor.do(assignment), assignment.item
+            if item.product_id in failing:
+                error = ErrorInfo(stage="write", type="OSError", message="the disk is full")
+                found = found.model_copy(update={"status": "failed", "error": error, "matches": []})
+            ledger.append(found)
+        ledger.commit()
+        return plan
+
+    return do
+
+
+def test_a_run_with_gaps_is_not_closed(done: Callable[..., Plan]) -> None:
+    plan = done(skip=1)
+    with pytest.raises(IncompleteRunError, match="1 of 6 items have no result yet"):
+        finalize.finalize(plan.spec, plan.run_id, plan)
+    assert not Path(plan.files.success).exists()
+    finalize.close_record(plan, "cancelled", message="the user stopped it")
+    record = json.loads(Path(plan.files.record).read_text())
+    assert (record["state"], record["message"]) == ("cancelled", "the user stopped it")
+
+
+def test_failed_rows_become_the_next_manifest(done: Callable[..., Plan]) -> None:
+    plan = done(failing=("p1",))
+    summary = finalize.finalize(plan.spec, plan.run_id, plan)
+    assert (summary.ok, summary.failed) == (4, 2)
+    (photo,) = pq.read_table(plan.files.retry).to_pylist()
+    assert (photo["product_id"], photo["galleries"], photo["seed"]) == (
+        "p1",
+        ["coffee", "rocket"],
+        None,
+    )
+    spec = plan.spec.model_copy(update={"catalog": plan.files.retry})
+    retry = planning.make_plan(spec)
+    wanted = {item.item_id for item in plan.items if item.product_id == "p1"}
+    assert {item.item_id for item in retry.items} == wanted
+
+    again = done()
+    assert (again.run_id, again.counts.todo) == (plan.run_id, 2)
+    assert not Path(plan.files.success).exists()
+    summary = finalize.finalize(again.spec, again.run_id, again)
+    assert (summary.ok, summary.failed) == (6, 0)
+    assert not Path(plan.files.retry).exists()
+
+
+def test_finished_items_gather_over_runs(done: Callable[..., Plan]) -> None:
+    first = done(products=2)
+    finalize.finalize(first.spec, first.run_id, first)
+    second = done(products=3)
+    assert second.counts.done == 4
+    summary = finalize.finalize(second.spec, second.run_id, second)
+    assert (summary.ok, summary.reused) == (6, 4)
+    finished = read_finished(second.spec.output)
+    planned = np.concatenate([hashes(part) for _, part in second.items.parts()])
+    assert sorted(finished.positions(planned)) == list(range(6))
+    assert not any(finished.rows(finished.in_order())["reused"].to_pylist())
+    (first_names, second_names) = (names(first), names(second))
+    assert len(first_names) == len(second_names) == 2  # the runs' parts: none is written twice
+    finalize.finalize(second.spec, second.run_id, second)
+    assert names(second) == second_names
+
+
+def names(plan: Plan) -> list[str]:
+    found = storage.list_names(storage.join(plan.spec.output, "catalog"))
+    return [name for name in found if name != "LATEST.json"]
+
+
+def test_many_parts_of_finished_items_become_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.records.finished_items._MOST_PARTS", 3)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        row(product=f"p{i % 5}", attempts=i + 1).model_copy(
+            update={"finished_at": moment + timedelta(seconds=i)}
+        )
+        for i in range(8)
+    ]
+    for number, one in enumerate(rows):
+        add_finished(str(tmp_path), [to_table([one], ItemResult)])
+        found = read_finished(str(tmp_path))
+        assert len(found) == min(number + 1, 5)
+        assert len(list((tmp_path / "catalog").glob("items-*"))) <= 3
+    kept = from_table(found.rows(found.in_order()), ItemResult)
+    assert sorted((r.product_id, r.attempts) for r in kept) == [
+        ("p0", 6), ("p1", 7), ("p2", 8), ("p3", 4), ("p4", 5)
+    ]  # fmt: skip
+    latest = json.loads((tmp_path / "catalog/LATEST.json").read_text())
+    assert latest["rows"] == 5
+    assert {Path(name).name for name in latest["tables"]} == {
+        path.name for path in (tmp_path / "catalog").glob("items-*")
+    }
+
+
+def spoil_asset(plan: Plan) -> None:
+    Path(plan.spec.output, next(iter(plan.items)).asset_key).write_bytes(b"other")
+
+
+def lose_asset(plan: Plan) -> None:
+    Path(plan.spec.output, next(iter(plan.items)).asset_key).unlink()
+
+
+def edit_first(folder: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    uri = first_part(folder)
+    pq.write_table(change(pq.read_table(uri)), uri)
+
+
+def first_part(folder: str) -> str:
+    return str(min(Path(folder).glob("*.parquet")))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda plan: None, ""),
+        (spoil_asset, "its bytes are not those that were written"),
+        (lose_asset, "is missing"),
+        (lambda plan: Path(plan.files.success).unlink(), "_SUCCESS is missing"),
+        (lambda plan: Path(first_part(plan.files.matches)).unlink(), "not found"),
+        (lambda plan: Path(first_part(plan.files.results)).write_bytes(b"PAR1"), "is damaged"),
+        (
+            lambda plan: edit_first(plan.files.results, lambda t: t.slice(1)),
+            "planned, but has no row",
+        ),
+        (
+            lambda plan: edit_first(
+                plan.files.results, lambda t: pa.concat_tables([t, t.slice(0, 1)])
+            ),
+            "2 rows instead of one",
+        ),
+        (
+            lambda plan: edit_first(plan.files.plan, lambda t: t.slice(1)),
+            "but was not planned",
+        ),
+        (
+            lambda plan: edit_first(plan.files.matches, lambda t: t.slice(1)),
+            "matches are of regions []",
+        ),
+        (
+            lambda plan: edit_first(plan.files.matches, lambda t: pa.concat_tables([t, t])),
+            "matches are of regions [0, 0]",
+        ),
+    ],
+)
+def test_verify_finds_what_does_not_agree(
+    done: Callable[..., Plan], harm: Callable[[Plan], None], words: str
+) -> None:
+    plan = done(products=2, failing=("p1",))
+    finalize.finalize(plan.spec, plan.run_id, plan)
+    harm(plan)
+    before = {path: path.stat().st_mtime_ns for path in Path(plan.spec.output).rglob("*")}
+    found = verify(plan.spec.output, plan.run_id)
+    assert found.ok == (words == ""), found.problems
+    assert any(words in problem for problem in found.problems) or not words
+    assert before == {p: p.stat().st_mtime_ns for p in Path(plan.spec.output).rglob("*")}
+
+
+def test_verify_of_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileMissing, match="check the output and the run id"):
+        verify(str(tmp_path), "run-0")

@@ -1,0 +1,41 @@
+"""Single items made on the spot and taken through an engine."""
+
+from pathlib import Path
+from typing import Any
+
+from schemas.result import ItemResult
+from schemas.work import StyleSource, WorkItem
+from tasks import storage
+from tasks.items.context import Bench
+from tasks.items.item import restyle_items
+from tasks.messages import Assignment
+from tests.tasks import pictures
+
+
+def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
+    """An item whose photo holds `data` (None: is missing) and whose reference is fine."""
+    photo, style = folder / "photo.jpg", folder / "style.png"
+    if data is not None:
+        photo.write_bytes(data)
+    style.write_bytes(pictures.encoded(pictures.noise()[::-1].copy(), "PNG"))
+    reference = StyleSource(
+        style_id="s", image_uri=str(style), image_version=storage.version(str(style))
+    )
+    values: dict[str, Any] = {
+        "item_id": "ab" * 32,
+        "product_id": "p",
+        "view": "main",
+        "gallery_id": "g",
+        "image_uri": str(photo),
+        "image_version": storage.version(str(photo)),
+        "seed": 1,
+        "styles": [reference],
+        "image_format": "png",
+        **changes,
+    }
+    return WorkItem(**values)
+
+
+def restyle_item(bench: Bench, item: WorkItem, adopt: bool = False) -> ItemResult:
+    (finish,) = restyle_items(bench, [Assignment(item, adopt=adopt)])
+    return finish()

@@ -1,0 +1,372 @@
+"""Storage means the same on the local disk and on a real S3 server."""
+
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from fsspec.config import conf, set_conf_env
+
+from tasks import storage
+from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
+from tasks.storage import retry
+from tasks.storage.base import Stat
+from tasks.storage.generic import OtherStore
+from tasks.storage.local import LocalDisk
+from tasks.storage.policy import SCHEMES_VARIABLE
+from tasks.storage.s3 import ObjectStore
+from tests import ftp_server
+from tests.ftp_server import serve_ftp
+from tests.s3_server import S3Server
+from tests.sentences import complaint
+
+
+@pytest.fixture(params=["local", "s3", "memory", "ftp"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A disk, a real S3 server, and what only fsspec knows: memory, and a real FTP server."""
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
+    if request.param == "local":
+        return str(tmp_path)
+    if request.param == "memory":
+        monkeypatch.setenv(SCHEMES_VARIABLE, "gs, memory")
+        return f"memory://storage/{tmp_path.name}"
+    if request.param == "ftp":
+        monkeypatch.setenv(SCHEMES_VARIABLE, "ftp")
+        monkeypatch.setenv("FSSPEC_FTP_USERNAME", ftp_server.USER)
+        monkeypatch.setenv("FSSPEC_FTP_PASSWORD", ftp_server.PASSWORD)
+        set_conf_env(conf)  # read at import otherwise
+        return f"{request.getfixturevalue('ftp')}/{tmp_path.name}"
+    server: S3Server = request.getfixturevalue("s3_env")
+    return server.uri(f"storage/{tmp_path.name}")
+
+
+@pytest.fixture(scope="module")
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("ftp") / "served"
+    root.mkdir()
+    with serve_ftp(root) as uri:
+        yield uri
+
+
+def test_bytes_come_back(root: str) -> None:
+    name = "ü b#1%?x=%41.bin"
+    uri = storage.join(root, "a", name)
+    assert not storage.exists(uri)
+    assert storage.version(uri) == storage.MISSING
+    for data in (b"one", b"", b"x" * 300_000):
+        storage.write_bytes(uri, data)
+        assert storage.read_bytes(uri) == data
+    assert storage.exists(uri)
+    assert storage.list_names(storage.join(root, "a")) == [name]
+    storage.delete(uri)
+    storage.delete(uri)
+    assert not storage.exists(uri)
+
+
+def test_missing_and_folders_are_no_files(root: str) -> None:
+    storage.write_bytes(storage.join(root, "folder/file"), b"x")
+    for name in ("folder", "none"):
+        with pytest.raises(FileMissing, match="not found"):
+            storage.read_bytes(storage.join(root, name), 10)
+        assert not storage.exists(storage.join(root, name))
+    assert storage.list_names(storage.join(root, "none")) == []
+    assert storage.list_files(storage.join(root, "none")) == {}
+
+
+def test_lists_tell_names_and_sizes(root: str) -> None:
+    for name in ("b", "a/1", "a/deep/2"):
+        storage.write_bytes(storage.join(root, name), name.encode())
+    assert storage.list_files(root) == {"a/1": 3, "a/deep/2": 8, "b": 1}
+    assert storage.list_names(root) == ["b"]
+    assert storage.list_names(storage.join(root, "a")) == ["1"]
+    assert storage.list_folders(root) == ["a"]
+    assert storage.list_folders(storage.join(root, "none")) == []
+
+
+def test_too_large_files_are_not_read(root: str) -> None:
+    uri = storage.join(root, "big")
+    storage.write_bytes(uri, bytes(2 * 2**20))
+    with pytest.raises(FileTooLarge, match="2 MB, more than the limit of 1 MB"):
+        storage.read_bytes(uri, 2**20)
+    assert len(storage.read_bytes(uri, 2 * 2**20)) == 2 * 2**20
+
+
+def test_versions_name_the_bytes(root: str) -> None:
+    one, two = storage.join(root, "one"), storage.join(root, "two")
+    storage.write_bytes(one, b"same")
+    storage.write_bytes(two, b"same")
+    before = storage.version(one)
+    assert before == storage.version(two)
+    assert before.startswith("etag:" if root.startswith("s3") else "sha256:")
+    assert storage.read_version(one) == (b"same", before)
+    storage.write_bytes(one, b"other")
+    assert storage.version(one) != before
+
+
+def test_what_is_there_is_not_written_over(root: str) -> None:
+    uri = storage.join(root, "a/new")
+    assert storage.write_new(uri, b"first")
+    ignorant = root.startswith("s3")  # rclone's server ignores conditions; moto's does not, below
+    assert storage.write_new(uri, b"second") == ignorant
+    assert storage.read_bytes(uri) == (b"second" if ignorant else b"first")
+    assert storage.list_names(storage.join(root, "a")) == ["new"]
+
+
+def test_an_object_that_is_there_is_not_written_over(moto_bucket: str) -> None:
+    uri = f"{moto_bucket}/new"
+    assert storage.write_new(uri, b"first")
+    assert not storage.write_new(uri, b"second")
+    assert storage.read_bytes(uri) == b"first"
+    storage.write_bytes(uri, b"third")
+    assert storage.read_bytes(uri) == b"third"
+
+
+ODD_KEYS = (
+    "dbl//a.png",
+    "x//y.png",
+    "/rooted.png",
+    "//two.png",
+    "tail/",
+    "tail//",
+    "dots/./a.png",
+    "dots/../b.png",
+    "../up.png",
+    "v?versionId=1.png",
+    "q?x=1&y.png",
+    "#1.png",
+    "50%.png",
+    "50%25.png",
+    "a b+c.png",
+    " padded .png",
+    "back\\slash.png",
+    "star*[1].png",
+    "c:1.png",
+    "d::2.png",
+    "~t.png",
+    "\u00e9.png",
+    "e\u0301.png",
+)
+
+
+def test_a_key_is_a_text_and_no_path(moto_bucket: str) -> None:
+    """Slashes, dots, `?versionId=` and the like are part of a key; the client leaves them alone."""
+    uris = {key: storage.join(moto_bucket, key) for key in ODD_KEYS}
+    for key, uri in uris.items():
+        storage.write_bytes(uri, key.encode())
+    storage.write_bytes(storage.prefix(moto_bucket), b"")  # stands for the folder
+    assert list(storage.list_files(moto_bucket)) == sorted(ODD_KEYS)
+    each = {uri: storage.version(uri) for uri in uris.values()}
+    assert len(set(each.values())) == len(ODD_KEYS)
+    with mock.patch("tasks.storage.s3._FEW", 0):
+        assert storage.versions(uris.values()) == each
+    for key, uri in uris.items():
+        assert storage.read_bytes(uri) == key.encode()
+    assert set(storage.list_names(moto_bucket)) == {key for key in ODD_KEYS if "/" not in key}
+    assert storage.list_names(storage.join(moto_bucket, "dbl//")) == ["a.png"]
+    for uri in uris.values():
+        storage.delete(uri)
+    assert storage.list_files(moto_bucket) == {}
+
+
+def test_lists_go_on_after_a_page(moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number}.png" for number in range(5)]
+    for name in names:
+        storage.write_bytes(storage.join(moto_bucket, name), b"x")
+    monkeypatch.setattr("moto.settings.get_s3_default_max_keys", lambda: 2)
+    assert list(storage.list_files(moto_bucket)) == storage.list_names(moto_bucket) == names
+
+
+def test_a_bucket_may_be_a_folder(s3_env: S3Server) -> None:
+    (s3_env.root / "whole").mkdir()
+    (s3_env.root / "whole" / "a.png").write_bytes(b"x")
+    for uri in ("s3://whole", "s3://whole/"):
+        assert storage.list_files(uri) == {"a.png": 1}
+        assert storage.list_names(uri) == ["a.png"]
+        assert not storage.exists(uri)
+    assert storage.read_bytes(storage.join("s3://whole", "a.png")) == b"x"
+    with pytest.raises(FileMissing, match="s3://no-such-bucket not found"):
+        storage.list_files("s3://no-such-bucket")
+    assert storage.list_names("s3://no-such-bucket") == []
+
+
+def test_local_names_that_are_no_text_are_addressed_by_file_uris(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png"):
+        path = os.fsdecode(bytes(tmp_path) + b"/" + name)
+        uri = storage.of_local(path)
+        assert uri.isprintable()
+        storage.write_bytes(uri, name)
+        assert Path(path).read_bytes() == storage.read_bytes(uri) == name
+        storage.delete(uri)
+        with pytest.raises(FileMissing, match="not found") as caught:
+            storage.read_bytes(uri)
+        assert not complaint(str(caught.value), str(tmp_path))
+    folder = storage.absolute(os.fsdecode(bytes(tmp_path) + b"/\xe9"))
+    storage.write_bytes(storage.join(folder, "in", "1%.png"), b"x")
+    assert storage.list_files(folder) == {"in/1%.png": 1}
+    assert storage.parent(storage.join(folder, "in", "1%.png")) == storage.join(folder, "in")
+
+
+def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uris = [storage.join(root, f"photos/p{i:03d}/main.jpg") for i in range(130)]
+    for uri in uris[:-1]:
+        storage.write_bytes(uri, uri.encode())
+    storage.write_bytes(storage.join(root, "photos/p001/other.jpg"), b"not asked for")
+    each = {uri: storage.version(uri) for uri in uris}
+    assert each[uris[-1]] == storage.MISSING
+    asked: list[str] = []
+    real = ObjectStore.stat
+    monkeypatch.setattr(ObjectStore, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
+    assert storage.versions(reversed(uris)) == each
+    if root.startswith("s3"):
+        assert asked == [uris[-1].removeprefix("s3://")]  # the lists told of all others
+
+
+def test_bytes_changed_on_the_way_are_refused_by_the_server(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    uri, real, sent = s3_env.uri("storage/digest"), ObjectStore._put, []
+
+    def spoil(self: ObjectStore, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
+        sent.append(data)
+        return real(self, path, data[:-1] + b"!" if len(sent) == 1 else data, new, more)
+
+    monkeypatch.setattr(ObjectStore, "_put", spoil)
+    storage.write_bytes(uri, b"as it was sent")
+    assert len(sent) == 2
+    assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
+
+
+def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = storage.join(root, "file")
+    storage.write_bytes(uri, b"data")
+    kind = type(storage._open(uri)[0])
+    real, tries = kind.read, []
+
+    def stumble(self: object, path: str, limit: int | None) -> object:
+        tries.append(path)
+        if len(tries) < retry.ATTEMPTS:
+            raise ConnectionResetError("reset by peer")
+        return real(self, path, limit)
+
+    monkeypatch.setattr(kind, "read", stumble)
+    assert storage.read_bytes(uri) == b"data"
+    assert len(tries) == retry.ATTEMPTS
+    tries.clear()
+    monkeypatch.setattr(kind, "read", lambda *_: (tries.append(""), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        storage.read_bytes(uri)
+    assert len(tries) == 1
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "file")
+    storage.write_bytes(uri, b"old")
+
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        storage.write_bytes(uri, b"new and longer")
+    assert not caught.value.transient
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"), [(Stat(3), "4 bytes were sent but 3 arrived"), (None, "is not there")]
+)
+def test_bytes_lost_on_the_way_are_noticed(
+    found: Stat | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stat(_: OtherStore, path: str) -> Stat:
+        if found is None:
+            raise FileNotFoundError(path)
+        return found
+
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setenv(SCHEMES_VARIABLE, "memory")
+    monkeypatch.setattr(OtherStore, "stat", stat)
+    with pytest.raises(StorageError, match=said) as caught:
+        storage.write_bytes("memory://lost/file", b"four")
+    assert caught.value.transient
+
+
+def test_a_file_that_another_deletes_after_the_write_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two runs compact the same parts at once."""
+    write = LocalDisk.write
+
+    def then_deleted(disk: LocalDisk, path: str, data: bytes, *, new: bool = False) -> bool:
+        verified = write(disk, path, data, new=new)
+        os.unlink(path)
+        return verified
+
+    monkeypatch.setattr(LocalDisk, "write", then_deleted)
+    storage.write_bytes(str(tmp_path / "file"), b"four")
+
+
+def test_no_permission_is_said_and_does_not_pass(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(AccessDenied, match="no permission to read") as caught:
+        storage.read_bytes(s3_env.uri("x"))
+    assert not caught.value.transient
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 server that asks everybody to slow down."""
+
+    def answer(self) -> None:
+        self.server.asked += 1  # type: ignore[attr-defined]
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_PUT = answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def busy_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
+    server.asked = 0  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    # What is tried is tested here, not for how long.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_busy_store_is_asked_again_and_then_called_transient(busy_server: HTTPServer) -> None:
+    with pytest.raises(StorageError) as caught:
+        storage.read_bytes("s3://bucket/key")
+    assert caught.value.transient
+    assert busy_server.asked >= 8  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("https://shop.example/a.jpg", "starts with https:, which is not supported"),
+        ("gs://bucket/a.jpg", "use a local path, file:// or s3://"),
+        ("s3:///key", "names no bucket"),
+        ("file://host/share/a.jpg", "names a host"),
+    ],
+)
+def test_other_uris_are_refused(uri: str, words: str) -> None:
+    with pytest.raises(StorageError, match=words):
+        storage.absolute(uri)

@@ -1,0 +1,100 @@
+"""Which URIs may be opened, and what of them may be printed."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks import storage
+from tasks.errors import StorageError
+from tasks.storage.policy import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
+from tasks.storage.redaction import redacted
+
+REFUSED = {
+    "http": ("http://shop.example/a.jpg", "must not make our machines call an address"),
+    "metadata": ("http://169.254.169.254/latest/meta-data", "not supported"),
+    "other": ("gs://bucket/a.jpg", SCHEMES_VARIABLE),
+    "chain": ("simplecache::s3://bucket/a.jpg", "chains schemes"),
+    "password": ("s3://AKIAABCDEFGHIJKLMNOP:hush-hush@bucket/a.jpg", "user name or password"),
+    "user": ("s3://somebody@bucket/a.jpg", "user name or password"),
+    "newline": ("in/a\nb.jpg", "control character"),
+    "escape": ("s3://bucket/\x1b[31ma.jpg", "control character"),
+    "nul": ("a\0b.jpg", "control character"),
+    "backwards": ("in/\u202egpj.exe", "control character"),
+    "bucket": ("s3://-bucket/a", "names no bucket"),
+    "nobucket": ("s3:///a", "names no bucket"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_says_why_and_no_secret(name: str) -> None:
+    uri, words = REFUSED[name]
+    with pytest.raises(StorageError, match=words) as caught:
+        storage.absolute(uri)
+    assert "hush-hush" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "metadata.google.internal", "0xA9FEA9FE", "2852039166", "[fd00:ec2::254]"],
+)
+def test_a_machines_own_metadata_is_refused_even_where_the_scheme_is_allowed(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEMES_VARIABLE, "ftp")
+    assert storage.absolute("ftp://files.example/a.jpg") == "ftp://files.example/a.jpg"
+    with pytest.raises(StorageError, match="metadata"):
+        storage.absolute(f"ftp://{host}/a.jpg")
+
+
+def test_http_is_refused_whatever_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SCHEMES_VARIABLE, "http,https")
+    with pytest.raises(StorageError, match="not supported"):
+        storage.absolute("https://shop.example/a.jpg")
+
+
+def test_local_files_stay_below_the_roots_links_included(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "in-too"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "way-out").symlink_to(outside)
+    assert storage.absolute(str(outside / "a")) == str(outside / "a")
+    monkeypatch.setenv(ROOTS_VARIABLE, os.pathsep.join([str(inside), "/none"]))
+    assert storage.absolute(str(inside / "a")) == str(inside / "a")
+    assert storage.absolute("s3://bucket/a") == "s3://bucket/a"
+    for path in (outside / "a", inside / "way-out" / "a", inside / ".." / "in-too"):
+        with pytest.raises(StorageError, match="outside the folders"):
+            storage.resolve(str(path), str(inside / "catalog.parquet"))
+
+
+def test_a_manifest_in_a_bucket_cannot_leave_it() -> None:
+    assert storage.resolve("../../../x", "s3://bucket/in/c.parquet") == "s3://bucket/x"
+
+
+def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted/secret+key")
+    monkeypatch.setenv("SOME_TOKEN", "short")
+    text = (
+        "GET http://me:word@host/x?a=1&X-Amz-Signature=abc123&b=2 by AKIAABCDEFGHIJKLMNOP "
+        "with planted/secret+key is short"
+    )
+    assert redacted(text) == (
+        "GET http://***@host/x?a=1&X-Amz-Signature=***&b=2 by *** with *** is short"
+    )
+    assert printable("ftp://me:word@host/\x1bx") == "ftp://***@host/\N{REPLACEMENT CHARACTER}x"
+
+
+@given(
+    st.lists(st.from_regex(r"[a-z0-9_][a-z0-9_.-]{0,6}", fullmatch=True), min_size=1, max_size=4),
+    st.sampled_from(
+        ["/data/c.parquet", "s3://b/in/c.parquet", "/data/../in/c.parquet", "s3://b/c"]
+    ),
+)
+def test_plain_paths_are_resolved_as_all_others(parts: list[str], manifest: str) -> None:
+    plain = "/".join(parts)
+    assert storage.resolver(manifest)(plain) == storage.resolve(f"./{plain}", manifest)
