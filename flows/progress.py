@@ -1,44 +1,20 @@
-"""Who hears of a run's progress: the terminal, when there is one, and Prefect.
-
-The flow's parameters are what the form shows, so a callback cannot be one of them; the command
-line hands its own over through a context variable instead.
-"""
+"""The Prefect progress artifact of a run."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from uuid import UUID
 
 from flows.runtime.outcome import server_lost
 from schemas.text import one_line
-from tasks.execution.progress import OnProgress, Phase, Progress
+from tasks.execution.progress import Progress
 
-_listener: ContextVar[OnProgress | None] = ContextVar("listener", default=None)
 _SECONDS_BETWEEN_UPDATES = 3.0
 
 
-@contextmanager
-def listening(listener: OnProgress) -> Iterator[None]:
-    """Tell `listener` of the progress of any run started inside the block."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-def announce_phase(phase: Phase) -> None:
-    """Tell the listener, when there is one, what the run does now."""
-    if listener := _listener.get():
-        listener(Progress(done=0, total=0, phase=phase))
-
-
-class Announcer:
-    """Passes progress on to the listener and to a Prefect progress artifact.
+class ProgressArtifact:
+    """A listener that shows a run's progress as an artifact in the Prefect UI.
 
     A Prefect server that is down or slow must not stop the work: the first error ends the
-    artifact's updates, and the run goes on.
+    updates, and the run goes on.
     """
 
     def __init__(self) -> None:
@@ -47,14 +23,10 @@ class Announcer:
         self._last = float("-inf")
 
     def __call__(self, now: Progress) -> None:
-        """Pass `now` on."""
-        listener = _listener.get()
-        if listener:
-            listener(now)
-        if now.phase != "restyling":
+        """Update the artifact every few seconds while items are restyled, and at their end."""
+        if self._silent or now.phase != "restyling":
             return
-        due = time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES
-        if not self._silent and (due or now.done >= now.total):
+        if time.monotonic() - self._last >= _SECONDS_BETWEEN_UPDATES or now.done >= now.total:
             self._last = time.monotonic()
             self._update(now)
 

@@ -4,9 +4,11 @@ from prefect import flow, runtime
 from prefect.states import Completed
 
 from flows import artifacts
+from flows.progress import ProgressArtifact
 from flows.runtime.outcome import Ended, complete, reported
 from schemas.run import RestyleSpec
 from tasks import storage
+from tasks.execution.progress import listening
 from tasks.report.report_view import headline
 from tasks.steps import (
     build_report,
@@ -50,7 +52,7 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
     Args:
         spec: What to restyle, how, and on which machines.
     """
-    with reported():
+    with reported(), listening(ProgressArtifact()):
         job = make_plan(spec)
         summary, report = job.plan.closed, job.plan.files.report
         if summary is None:

@@ -14,14 +14,13 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from flows.progress import Announcer, announce_phase
 from schemas.run import RestyleSpec, RunSummary
 from tasks import planning
 from tasks.cluster.signals import deferred
 from tasks.errors import FileMissing, StorageError, TaskError
 from tasks.evaluation import evaluate
 from tasks.execution import execute
-from tasks.execution.progress import Progress
+from tasks.execution.progress import Progress, announce, announce_phase
 from tasks.logs import about
 from tasks.records.lock import RunLock, RunLostError, holding
 from tasks.report import build
@@ -77,11 +76,10 @@ def open_run(job: Job) -> None:
 @task(name="execute", **_STAGE)
 def execute_plan(job: Job) -> None:
     """Restyle what is left to do on a pool of Ray actors."""
-    tell = Announcer()
 
     def hear(now: Progress) -> None:
         job.check()
-        tell(now)
+        announce(now)
 
     execute.execute(job.plan, on_progress=hear)
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.progress import listening
 from tasks.execution import progress
+from tasks.execution.progress import listening
 
 _SECONDS_BETWEEN_LINES = 10.0
 

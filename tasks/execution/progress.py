@@ -1,6 +1,11 @@
-"""How far a run is, as its listeners hear it."""
+"""The progress of a run, and the listeners that are told of it.
 
-from collections.abc import Callable
+A flow's parameters are what the Prefect form shows, so listeners travel in a context variable.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -48,3 +53,26 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+_listeners: ContextVar[tuple[OnProgress, ...]] = ContextVar("progress_listeners", default=())
+
+
+@contextmanager
+def listening(listener: OnProgress) -> Iterator[None]:
+    """Tell `listener` of the progress of any run started inside the block."""
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+def announce(now: Progress) -> None:
+    """Tell all listeners how far the run is."""
+    for listener in _listeners.get():
+        listener(now)
+
+
+def announce_phase(phase: Phase) -> None:
+    """Tell all listeners what the run does now."""
+    announce(Progress(done=0, total=0, phase=phase))

@@ -3,8 +3,7 @@
 import pytest
 
 from flows.cli.console import Pace, run_progress
-from flows.progress import announce_phase, listening
-from tasks.execution.progress import Progress
+from tasks.execution.progress import Progress, announce_phase, listening
 
 
 def test_time_left_is_the_mean_of_all_items_so_far() -> None:
