@@ -10,9 +10,9 @@ from schemas.result import ItemResult
 from schemas.run import RunSummary
 from tasks.evaluation.reader import read_summary, worst
 from tasks.planning import Plan
+from tasks.report.cards import headline
 from tasks.report.charts import label
 from tasks.report.data import first_troubled
-from tasks.report.report_view import headline
 
 logger = logging.getLogger(__name__)
 

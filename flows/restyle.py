@@ -9,7 +9,7 @@ from flows.runtime.outcome import Ended, complete, reported
 from schemas.run import RestyleSpec
 from tasks import storage
 from tasks.execution.progress import listening
-from tasks.report.report_view import headline
+from tasks.report.cards import headline
 from tasks.steps import (
     build_report,
     close_run,

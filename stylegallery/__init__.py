@@ -16,8 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stylegallery.images.picture import Picture
     from stylegallery.pipeline import StyleGallery
-    from stylegallery.types import Job, Picture, PreparedImage, Step, Stylized
+    from stylegallery.types import Job, PreparedImage, Step, Stylized
 
 # MKL picks its kernels by how memory happens to be aligned, so equal calls differ in the last bit
 # unless this stands before its first call; the same seed has to give the same bytes.

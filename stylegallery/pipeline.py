@@ -9,6 +9,7 @@ from stylegallery.color.transfer import match_tone
 from stylegallery.errors import BadMask
 from stylegallery.guidance.attention_cache import AttentionBank
 from stylegallery.guidance.loss_trace import OnStep
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence, Pin
 from stylegallery.methods.registry import METHODS
 from stylegallery.models import vae
@@ -17,12 +18,12 @@ from stylegallery.models.diffusion import Models, load_models
 from stylegallery.models.inversion import inversion_features
 from stylegallery.models.sam import SamSegmenter
 from stylegallery.models.semantic import SemanticEncoder, load_encoder
-from stylegallery.postprocess import check_protection, finish
+from stylegallery.postprocess import finish
 from stylegallery.regions.descriptors import describe
 from stylegallery.regions.priors import NO_HINTS, Hints
 from stylegallery.regions.segmentation import whole
-from stylegallery.types import Job, Picture, PreparedImage, Sampled, Stylized
-from stylegallery.validation import check_picture, check_references, check_routing
+from stylegallery.types import Job, PreparedImage, Sampled, Stylized
+from stylegallery.validation import check_picture, check_protection, check_references, check_routing
 
 _DEFAULTS = StyleParams()
 
@@ -73,7 +74,7 @@ class StyleGallery:
         """Compute everything that is needed of an image once: latent, regions, descriptors.
 
         Args:
-            picture: The image, of any size that :func:`stylegallery.validation.check_sides` allows.
+            picture: The image, of any size that `images.codec.check_sides` allows.
             params: Working size and segmentation parameters.
             labels: (H, W) int64 label image of the picture's size; positive numbers are regions
                 that the user fixes. Without one, transparent pixels form a region.

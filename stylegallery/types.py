@@ -4,46 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
+from stylegallery.regions.descriptors import Descriptors
 from stylegallery.regions.region_map import RegionMap
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A decoded image: sRGB, upright.
-
-    Attributes:
-        pixels: (1, 3, H, W) float32 in [0, 1], on the CPU.
-        alpha: (1, 1, H, W) float32 in [0, 1], or None for an opaque image.
-    """
-
-    pixels: Tensor
-    alpha: Tensor | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return int(self.pixels.shape[-2]), int(self.pixels.shape[-1])
-
-
-@dataclass(frozen=True, eq=False)
-class Descriptors:
-    """What matching knows of the R regions of one image.
-
-    Attributes:
-        semantic: (R, D) mean semantic feature of each region, not centred.
-        statistical: (R, 2C) mean and standard deviation of the UNet features.
-        circle: (R, 3) centre x, centre y and radius in units of the image's sides, 0 to 1.
-        area: (R,) shares of the image, summing to 1.
-        contact: (R,) share of the image border that the region holds over its area share,
-            capped at 2: high for grounds, near 0 for figures.
-    """
-
-    semantic: Tensor
-    statistical: Tensor
-    circle: Tensor
-    area: Tensor
-    contact: Tensor
 
 
 @dataclass(frozen=True, eq=False)

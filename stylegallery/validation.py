@@ -6,59 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stylegallery.errors import BadImage, BadReferences, BadRouting
+from stylegallery.errors import BadImage, BadMask, BadReferences, BadRouting
+from stylegallery.images.codec import check_sides
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.types import Picture, PreparedImage
+from stylegallery.types import PreparedImage
 
-MIN_SIDE = 16
-MAX_ASPECT = 16  # encoder and latent keep the aspect: a thread of pixels would fill the memory
 _HAIR = 0.01
-_MOST_SIDE = {"png": math.inf, "webp": 16_383, "jpg": 65_500}
-"""Longest side in pixels that the encoders write; JPEG files might hold 35 more."""
-
-
-def check_sides(size: tuple[int, int], name: str) -> None:
-    """Refuse an image whose (height, width) in pixels is too small or too narrow.
-
-    Args:
-        size: Height and width.
-        name: What to call the image in the message.
-
-    Raises:
-        BadImage: a side is below 16 px, or one is more than 16 times the other.
-    """
-    height, width = size
-    if min(size) < MIN_SIDE:
-        raise BadImage(
-            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
-        )
-    if max(size) > MAX_ASPECT * min(size):
-        raise BadImage(
-            f"{name} is {width}x{height} px; use one whose longer side is at most {MAX_ASPECT} "
-            "times the shorter one."
-        )
-
-
-def check_format(size: tuple[int, int], image_format: str, name: str) -> None:
-    """Refuse an image whose result would not fit into its file format.
-
-    Args:
-        size: Height and width in pixels.
-        image_format: `png`, `webp` or `jpg`.
-        name: What to call the image in the message.
-
-    Raises:
-        BadImage: a side is longer than the format allows.
-    """
-    height, width = size
-    if max(size) <= _MOST_SIDE[image_format]:
-        return
-    fitting = " or ".join(name for name, most in _MOST_SIDE.items() if max(size) <= most)
-    raise BadImage(
-        f"{name} is {width}x{height} px, and {image_format} holds at most "
-        f"{_MOST_SIDE[image_format]} px a side; choose {fitting} as the format of the results, or "
-        "make the picture smaller."
-    )
 
 
 def check_picture(picture: Picture) -> None:
@@ -150,3 +104,16 @@ def _check_numbers(values: Tensor, what: str) -> None:
 
 def _listed(counts: Sequence[int]) -> str:
     return ", ".join(map(str, counts)) or "no"
+
+
+def check_protection(protect: Tensor, original: Picture) -> None:
+    """Refuse a protection image (1, 1, H, W) that does not fit the original.
+
+    Raises:
+        BadMask: it has another size.
+    """
+    if tuple(protect.shape[-2:]) != original.size:
+        raise BadMask(
+            f"the protection image is {protect.shape[-1]}x{protect.shape[-2]} px, but the photo "
+            f"is {original.size[1]}x{original.size[0]} px; make them the same size."
+        )

@@ -10,18 +10,18 @@ from scipy.ndimage import distance_transform_edt
 
 from schemas.result import MatchRow
 from stylegallery.images.codec import to_bytes
+from stylegallery.images.picture import Picture
 from stylegallery.palette import (
     NEUTRAL,
     Colour,
-    Labels,
     content_colours,
     edges,
     enlarge,
     gallery_colours,
     region_colour,
 )
-from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Picture, PreparedImage
+from stylegallery.regions.region_map import RegionMap, _labels
+from stylegallery.types import PreparedImage
 
 _SIDE = 640  # longer side of an overlay
 _ROW = 300  # height of the pictures in a contact sheet
@@ -33,21 +33,6 @@ _TINT, _FADE = 0.5, 0.7
 
 Cell = tuple[str, Image.Image]
 """A caption and the picture above it."""
-
-
-def region_labels_image(regions: RegionMap) -> Image.Image:
-    """Return a region map as an indexed image ("P") on its own grid, whose values are the labels.
-
-    Its colours all differ and none is black, so that it also reads as a label image.
-
-    Raises:
-        ValueError: there are more than 256 regions.
-    """
-    if regions.count > 256:
-        raise ValueError(f"an indexed image holds 256 regions, not {regions.count}; fix fewer")
-    image = Image.fromarray(_labels(regions))
-    image.putpalette([value for index in range(256) for value in region_colour(index)])
-    return image
 
 
 def region_overlay(image: PreparedImage) -> Image.Image:
@@ -193,11 +178,6 @@ def _sentence(row: MatchRow, letters: Mapping[str, str]) -> str:
 
 def _letter(index: int) -> str:
     return chr(ord("A") + index % 26) * (index // 26 + 1)
-
-
-def _labels(regions: RegionMap) -> Labels:
-    labels: Labels = regions.labels.cpu().numpy().astype(np.uint8)
-    return labels
 
 
 def photo(picture: Picture) -> Image.Image:

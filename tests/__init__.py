@@ -1,1 +1,1 @@
-"""The tests mirror the source tree: tests/tasks/execution/test_pool.py is about tasks/execution/pool.py."""
+"""The tests mirror the source: tests/tasks/execution/test_pool.py tests tasks/execution/pool.py."""

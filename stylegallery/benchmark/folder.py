@@ -12,9 +12,9 @@ from schemas.benchmark import BenchmarkRow
 from stylegallery.benchmark.runner import Entry, Pair
 from stylegallery.benchmark.table import comparison_table, summary_table
 from stylegallery.images import codec
+from stylegallery.images.picture import Picture
 from stylegallery.metrics.item import Judge
 from stylegallery.metrics.sets import Interval, frechet_interval
-from stylegallery.types import Picture
 from stylegallery.visualize import Cell, contact_sheet, photo
 
 _SHEET_ROWS = 8

@@ -12,11 +12,12 @@ from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
 from stylegallery.errors import InputError
 from stylegallery.images.codec import open_picture
+from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.metrics.item import Judge, RegionPair
 from stylegallery.pipeline import StyleGallery
-from stylegallery.types import Job, Picture, PreparedImage
+from stylegallery.types import Job, PreparedImage
 
 
 class BadFolder(InputError):

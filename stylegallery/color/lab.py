@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Picture, PreparedImage
+from stylegallery.types import PreparedImage
 
 LEVELS = 256
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

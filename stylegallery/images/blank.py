@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from stylegallery.types import Picture
+from stylegallery.images.picture import Picture
 
 _MOST = 0.995
 _DARK, _NOISE = 10 / 255, 3 / 255

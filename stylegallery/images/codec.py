@@ -1,6 +1,7 @@
 """Files to pictures and back: what is read and what is written."""
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,60 @@ from torch.nn import functional as F
 from stylegallery.errors import BadImage
 from stylegallery.images.metadata import xmp_packet
 from stylegallery.images.opening import check_still, open_image
+from stylegallery.images.picture import Picture
 from stylegallery.images.reading import read_srgb
 from stylegallery.images.spaces import srgb_profile
-from stylegallery.types import Picture
-from stylegallery.validation import check_sides
 
+MIN_SIDE = 16
+MAX_ASPECT = 16  # encoder and latent keep the aspect: a thread of pixels would fill the memory
+_MOST_SIDE = {"png": math.inf, "webp": 16_383, "jpg": 65_500}
+"""Longest side in pixels that the encoders write; JPEG files might hold 35 more."""
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
+
+
+def check_sides(size: tuple[int, int], name: str) -> None:
+    """Refuse an image whose (height, width) in pixels is too small or too narrow.
+
+    Args:
+        size: Height and width.
+        name: What to call the image in the message.
+
+    Raises:
+        BadImage: a side is below 16 px, or one is more than 16 times the other.
+    """
+    height, width = size
+    if min(size) < MIN_SIDE:
+        raise BadImage(
+            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise BadImage(
+            f"{name} is {width}x{height} px; use one whose longer side is at most {MAX_ASPECT} "
+            "times the shorter one."
+        )
+
+
+def check_format(size: tuple[int, int], image_format: str, name: str) -> None:
+    """Refuse an image whose result would not fit into its file format.
+
+    Args:
+        size: Height and width in pixels.
+        image_format: `png`, `webp` or `jpg`.
+        name: What to call the image in the message.
+
+    Raises:
+        BadImage: a side is longer than the format allows.
+    """
+    height, width = size
+    if max(size) <= _MOST_SIDE[image_format]:
+        return
+    fitting = " or ".join(name for name, most in _MOST_SIDE.items() if max(size) <= most)
+    raise BadImage(
+        f"{name} is {width}x{height} px, and {image_format} holds at most "
+        f"{_MOST_SIDE[image_format]} px a side; choose {fitting} as the format of the results, or "
+        "make the picture smaller."
+    )
 
 
 def open_picture(path: str | Path) -> Picture:

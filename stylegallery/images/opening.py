@@ -1,4 +1,4 @@
-"""Image files opened: of a known format, within the limits, and what their decoders raise."""
+"""Open image files: known formats, within the limits; what decoders raise becomes one sentence."""
 
 import io
 from collections.abc import Iterator

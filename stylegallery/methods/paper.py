@@ -23,8 +23,8 @@ from stylegallery.guidance.energies import content_energy, style_energy
 from stylegallery.models.attention import attend, grid_size
 from stylegallery.models.inversion import timestep_weights as timestep_weights  # public here too
 from stylegallery.regions import descriptors
-from stylegallery.regions.merging import merge_regions as merge_regions  # likewise
-from stylegallery.regions.merging import split_by_depth as split_by_depth  # likewise
+from stylegallery.regions.clustering import merge_regions as merge_regions
+from stylegallery.regions.clustering import split_by_depth as split_by_depth
 from stylegallery.regions.region_map import RegionMap
 
 _Centre = Tensor | Sequence[float]

@@ -20,13 +20,19 @@ from stylegallery.methods import paper
 from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inverted
-from stylegallery.regions.clustering import cluster, principal_components
-from stylegallery.regions.descriptors import circle_iou
-from stylegallery.regions.merging import DEPTH_LOCK, DEPTH_SPAN, merge_regions, split_by_depth
+from stylegallery.regions.clustering import (
+    DEPTH_LOCK,
+    DEPTH_SPAN,
+    cluster,
+    merge_regions,
+    principal_components,
+    split_by_depth,
+)
+from stylegallery.regions.descriptors import Descriptors, circle_iou
 from stylegallery.regions.priors import NO_HINTS, Hints
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling.optimise import Restyled, descend
-from stylegallery.types import Descriptors, Job
+from stylegallery.types import Job
 
 _DEPTH_MERGE, _SEGMENTS_MERGE = 0.35, 0.5
 

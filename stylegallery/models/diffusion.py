@@ -14,8 +14,7 @@ from stylegallery.models.diffusers_folder import Parts, load_folder
 from stylegallery.models.empty_prompt import SDXL_EMBEDDING
 from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
-from stylegallery.models.patches import mend_narrow_convolutions
-from stylegallery.models.shortcut import call_processors_directly
+from stylegallery.models.patches import call_processors_directly, mend_narrow_convolutions
 from stylegallery.models.single_file import is_checkpoint, load_checkpoint
 
 

@@ -1,11 +1,33 @@
 """What matching knows of each region: what it shows, how it looks, where it lies."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Descriptors
+
+
+@dataclass(frozen=True, eq=False)
+class Descriptors:
+    """What matching knows of the R regions of one image.
+
+    Attributes:
+        semantic: (R, D) mean semantic feature of each region, not centred.
+        statistical: (R, 2C) mean and standard deviation of the UNet features.
+        circle: (R, 3) centre x, centre y and radius in units of the image's sides, 0 to 1.
+        area: (R,) shares of the image, summing to 1.
+        contact: (R,) share of the image border that the region holds over its area share,
+            capped at 2: high for grounds, near 0 for figures.
+    """
+
+    semantic: Tensor
+    statistical: Tensor
+    circle: Tensor
+    area: Tensor
+    contact: Tensor
+
 
 _CONTACT_CAP = 2.0
 

@@ -14,8 +14,10 @@ from stylegallery.errors import BadImage, BadMask
 from stylegallery.images.opening import check_still, damage_named, open_image
 from stylegallery.images.ranges import DEEP_MODES
 from stylegallery.images.reading import Planes, read_numbers, to_eight_bit, upright
-from stylegallery.regions.region_map import RegionMap
-from stylegallery.visualize import region_labels_image
+from stylegallery.palette import (
+    region_colour,
+)
+from stylegallery.regions.region_map import RegionMap, _labels
 
 MAX_LABELS = 224
 """With the 32 regions that the engine finds at most, a region map still fits into bytes."""
@@ -88,3 +90,18 @@ def _codes(image: Image.Image, name: str) -> NDArray[np.generic]:
     rgb = np.asarray(planes.colour.convert("RGB"), dtype=np.int64)
     codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
     return codes if planes.alpha is None else np.where(np.asarray(planes.alpha), codes, 0)
+
+
+def region_labels_image(regions: RegionMap) -> Image.Image:
+    """Return a region map as an indexed image ("P") on its own grid, whose values are the labels.
+
+    Its colours all differ and none is black, so that it also reads as a label image.
+
+    Raises:
+        ValueError: there are more than 256 regions.
+    """
+    if regions.count > 256:
+        raise ValueError(f"an indexed image holds 256 regions, not {regions.count}; fix fewer")
+    image = Image.fromarray(_labels(regions))
+    image.putpalette([value for index in range(256) for value in region_colour(index)])
+    return image

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from stylegallery.palette import (
+    Labels,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,4 +92,9 @@ def majority_labels(masks: Tensor, size: tuple[int, int]) -> Tensor:
         best = share[region].masked_fill(taken, -1.0).argmax()
         taken.view(-1)[best] = True
         labels.view(-1)[best] = region
+    return labels
+
+
+def _labels(regions: RegionMap) -> Labels:
+    labels: Labels = regions.labels.cpu().numpy().astype(np.uint8)
     return labels

@@ -8,8 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
-from stylegallery.regions.clustering import COMPONENTS, cluster, principal_components
-from stylegallery.regions.merging import DEPTH_LOCK, DEPTH_SPAN, merge_regions, split_by_depth
+from stylegallery.regions.clustering import (
+    COMPONENTS,
+    DEPTH_LOCK,
+    DEPTH_SPAN,
+    cluster,
+    merge_regions,
+    principal_components,
+    split_by_depth,
+)
 from stylegallery.regions.priors import NO_HINTS, Hints
 from stylegallery.regions.region_map import RegionMap, majority_labels
 

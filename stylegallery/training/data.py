@@ -14,14 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
+from safetensors.torch import load_file, save_file
 
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
+from stylegallery.training.autoencoder import PatchCode, fit
+from stylegallery.training.options import Options
 from stylegallery.training.patterns import draw
 
-Picture = NDArray[np.uint8]
+PhotoArray = NDArray[np.uint8]
 # not scikit-image's stereo pair: a figure on the card needs it unseen
 SKIMAGE = ("astronaut", "brick", "chelsea", "coffee", "color", "grass", "gravel", "ihc", "retina",
            "rocket", "hubble_deep_field")  # fmt: skip
+FIT_PICTURES, FIT_STEP = 192, 10**9  # batch drawn for the fit, outside the steps of training
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Source:
     """
 
     name: str
-    pictures: list[Picture]
+    pictures: list[PhotoArray]
     weight: float
     zoom: tuple[float, float] = (0.5, 1.0)
     jitter: float = 0.2
@@ -58,7 +62,7 @@ class Mixture:
     sources: list[Source]
     patterns: float = 0.15
     full: int = 256
-    held_out: dict[str, list[Picture]] = field(default_factory=dict)
+    held_out: dict[str, list[PhotoArray]] = field(default_factory=dict)
 
     def batch(self, seed: int, step: int, count: int, side: int) -> torch.Tensor:
         """Random crops.
@@ -69,7 +73,7 @@ class Mixture:
         rows = [self._one(np.random.default_rng((seed, step, i)), side) for i in range(count)]
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
 
-    def _one(self, rng: np.random.Generator, side: int) -> Picture:
+    def _one(self, rng: np.random.Generator, side: int) -> PhotoArray:
         if not self.sources or rng.random() < self.patterns:
             picture = draw(tuple(int(v) for v in rng.integers(0, 2**31, 2)), side + side // 8)
             return _augment(rng, picture, side, (0.6, 1.0), 0.3)
@@ -81,7 +85,7 @@ class Mixture:
         return _augment(rng, picture, side, zoom, source.jitter)
 
 
-def load_picture(path: Path, short_side: int) -> Picture:
+def load_picture(path: Path, short_side: int) -> PhotoArray:
     """Read a picture, upright and in RGB, its short side at most ``short_side`` pixels."""
     with Image.open(path) as opened:
         opened.draft("RGB", (short_side, short_side))
@@ -100,7 +104,7 @@ def is_held_out(path: Path, share: float) -> bool:
 
 def load_folders(
     folders: Iterable[Path], short_side: int, share: float
-) -> tuple[list[Picture], list[Picture]]:
+) -> tuple[list[PhotoArray], list[PhotoArray]]:
     """Load picture folders (with subfolders), in the order of their paths.
 
     Args:
@@ -125,7 +129,7 @@ def load_folders(
     return loaded[: len(train)], loaded[len(train) :]
 
 
-def bundled(short_side: int) -> list[Picture]:
+def bundled(short_side: int) -> list[PhotoArray]:
     """Photos that ship inside scikit-image and scikit-learn (those that are present)."""
     folders = [files("skimage").joinpath("data"), files("sklearn").joinpath("datasets", "images")]
     names = [*SKIMAGE, "china", "flower"]
@@ -134,8 +138,12 @@ def bundled(short_side: int) -> list[Picture]:
 
 
 def _augment(
-    rng: np.random.Generator, picture: Picture, side: int, zoom: tuple[float, float], jitter: float
-) -> Picture:
+    rng: np.random.Generator,
+    picture: PhotoArray,
+    side: int,
+    zoom: tuple[float, float],
+    jitter: float,
+) -> PhotoArray:
     height, width = picture.shape[:2]
     crop = min(height, width) * rng.uniform(*zoom)
     left, top = rng.uniform(0, width - crop), rng.uniform(0, height - crop)
@@ -157,3 +165,31 @@ def _recolour(rng: np.random.Generator, image: Image.Image, jitter: float) -> Im
     image = ImageEnhance.Color(image).enhance(float(rng.uniform(1 - span, 1 + span)))
     image = ImageEnhance.Contrast(image).enhance(float(rng.uniform(1 - span, 1 + span)))
     return ImageEnhance.Brightness(image).enhance(float(rng.uniform(1 - span, 1 + span)))
+
+
+def build_mixture(options: Options) -> Mixture:
+    """Load what the run trains on: photos 0.5, paintings 0.28, bundled photos 0.07."""
+    sources, held_out = [], {}
+    short = options.side * 25 // 16
+    if options.images:
+        train, test = load_folders(options.images, short, options.held_out)
+        sources.append(Source("photos", train, 0.5, (0.5, 1.0), 0.2))
+        held_out["photos"] = test
+    if options.paintings:
+        train, test = load_folders(options.paintings, 2 * options.side, 2 * options.held_out)
+        sources.append(Source("paintings", train, 0.28, (0.3, 1.0), 0.45))
+        held_out["paintings"] = test
+    sources.append(Source("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
+    return Mixture(sources, options.patterns, options.side, held_out)
+
+
+def latent_code(mixture: Mixture, options: Options) -> PatchCode:
+    """The code that the autoencoder starts from: fitted and stored, or read back on resuming."""
+    path = options.state / "code.safetensors"
+    if options.resume and path.exists():
+        return PatchCode(**load_file(path))
+    pixels = mixture.batch(options.seed, FIT_STEP, FIT_PICTURES, options.side)
+    code = fit(pixels, options.channels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in code.tensors().items()}, path)
+    return code

@@ -1,32 +1,125 @@
-"""Figures of what the UNet's features mean: regions that are things, points that correspond."""
+"""Evaluate a trained model: its two networks, its features, and its results in the engine."""
 
+import time
+from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderDC, UNet2DConditionModel
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_fill_holes
 from skimage.color import rgb2lab
 from skimage.filters import threshold_otsu
 from skimage.measure import label
+from skimage.metrics import structural_similarity
 from skimage.morphology import closing, disk
 from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
+from schemas.presets import Preset, preset_params
+from stylegallery.images.picture import Picture
+from stylegallery.metrics.content import luminance_ssim, psnr
+from stylegallery.metrics.style import gram_distance, style_features
 from stylegallery.models import vae
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inversion_features
+from stylegallery.models.lite0 import load_lite0
 from stylegallery.models.semantic import SemanticEncoder
+from stylegallery.pipeline import StyleGallery
 from stylegallery.regions.segmentation import segment
+from stylegallery.training.autoencoder import PatchCode, decode, encode
+from stylegallery.training.data import Mixture, PhotoArray
+from stylegallery.training.patterns import draw
+from stylegallery.training.unet import build_scheduler, denoising_errors
 
+NOISE = 0.15
+BINS, BIN = 10, 100  # timesteps
 STRIP = 0.04  # of the side: the border that tells whether a background is plain
 PLAIN = 12.0  # CIE76 colour difference
 PLAIN_SHARE = 0.85  # of the strip
 CLOSING = 0.03  # of the side
 Mask = NDArray[np.bool_]
+SHEET_PATTERNS = (3, 11)  # seeds of the drawn references on the sheet
+
+
+def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, Tensor]:
+    """Centre crops of held-out pictures by source; drawn patterns where nothing is held out.
+
+    Returns:
+        (n, 3, side, side) float32 in [0, 1], n <= count, for every source.
+    """
+    pictures = {k: v for k, v in mixture.held_out.items() if v}
+    if not pictures:
+        return {"patterns": Mixture([]).batch(99, 0, min(count, 4), side).float() / 255}
+    return {
+        name: torch.cat([fit_square(p, side) for p in rows[:: max(1, len(rows) // count)][:count]])
+        for name, rows in pictures.items()
+    }
+
+
+def fit_square(picture: PhotoArray, side: int) -> Tensor:
+    """Centre square of a picture, resized: (1, 3, side, side) float32 in [0, 1]."""
+    height, width = picture.shape[:2]
+    crop = min(height, width)
+    left, top = (width - crop) // 2, (height - crop) // 2
+    box = (left, top, left + crop, top + crop)
+    image = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS, box)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+
+
+@torch.no_grad()
+def reconstruction(vae: AutoencoderDC, code: PatchCode, pixels: Tensor) -> dict[str, float]:
+    """PSNR (dB) and SSIM of the autoencoder and of the principal components it started from."""
+    noise = NOISE * torch.randn(
+        encode(vae, pixels).shape, generator=torch.Generator().manual_seed(0)
+    )
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
+        "autoencoder": lambda x: decode(vae, encode(vae, x)),
+        f"principal components of 8x8 patches, {code.channels} channels": (
+            lambda x: code.decode(code.encode(x))
+        ),
+        f"autoencoder, noise {NOISE} in the latents": (
+            lambda x: decode(vae, encode(vae, x) + noise)
+        ),
+    }
+    figures: dict[str, float] = {}
+    for name, way in ways.items():
+        out = way(pixels).clamp(0, 1)
+        pairs = list(zip(out, pixels, strict=True))
+        figures[f"PSNR, {name}"] = round(float(np.mean([psnr(a, b) for a, b in pairs])), 2)
+        ssim = [
+            structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1.0)
+            for a, b in pairs
+        ]
+        figures[f"SSIM, {name}"] = round(float(np.mean(ssim)), 3)
+    return figures
+
+
+@torch.no_grad()
+def denoising(unet: UNet2DConditionModel, latents: Tensor, draws: int = 4) -> list[float]:
+    """Mean squared error of the predicted noise in ten bins of a hundred timesteps.
+
+    The best constant predictor scores 1: the noise has mean 0 and variance 1.
+    """
+    alphas, generator = build_scheduler().alphas_cumprod, torch.Generator().manual_seed(0)
+
+    def denoise(noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, None]:
+        return unet(noisy, timesteps, encoder_hidden_states=null).sample, None
+
+    figures = []
+    for low in range(0, BINS * BIN, BIN):
+        errors = []
+        for _ in range(draws):
+            t = torch.randint(low, low + BIN, (len(latents),), generator=generator)
+            noise = torch.randn(latents.shape, generator=generator)
+            errors.append(denoising_errors(denoise, alphas, latents, noise, t)[0])
+        figures.append(round(float(torch.cat(errors).mean()), 4))
+    return figures
 
 
 def foreground(pixels: Tensor) -> Mask | None:
@@ -155,3 +248,76 @@ def _hits(left: Tensor, right: Tensor, shift: Tensor) -> float:
     asked = shift.isfinite() & (truth >= 0)
     near = ((best // width - rows).abs() <= 1) & ((best % width - truth).abs() <= 1.5)
     return round(float(near[asked].float().mean()), 3)
+
+
+def one_region(preset: Preset, **overrides: Any) -> StyleParams:
+    """Attention distillation by the sampler and tones of `stylegallery`, without its detail.
+
+    So that figures and pictures speak of the model, not of the matching, and not of what the
+    published optimisation does to a latent of this kind.
+    """
+    ours = preset_params(preset).model_dump()
+    plain = {"method": "attention-distillation", "detail": 0.0}
+    return StyleParams(**{**ours, **plain, **overrides})
+
+
+def style_arrival(
+    engine: StyleGallery, contents: Tensor, references: Tensor, params: StyleParams
+) -> dict[str, float]:
+    """Style and form of results that take each reference as one region over the whole picture.
+
+    Args:
+        contents: (N, 3, S, S) held-out products.
+        references: (N, 3, S, S), the reference of each.
+
+    Returns:
+        Means over the pairs: Gram distance to the reference (EfficientNet-Lite0, see
+        :func:`stylegallery.metrics.style.gram_distance`) over that of the untouched content; SSIM
+        of luminance to the content; seconds an item with the engine loaded and nothing prepared.
+    """
+    net, rows = load_lite0("cpu"), []
+    for content, reference in zip(contents.split(1), references.split(1), strict=True):
+        begin = time.monotonic()
+        out = restyle(engine, content, reference, params)
+        seconds = time.monotonic() - begin
+        wanted = style_features(net, reference)
+        before, after = (gram_distance(style_features(net, i), wanted) for i in (content, out))
+        rows.append((after / before, luminance_ssim(out, content), seconds))
+    ratio, ssim, seconds = np.mean(rows, axis=0)
+    return {
+        "pairs": len(rows),
+        "Gram distance to the reference / that of the content": round(float(ratio), 3),
+        "SSIM of luminance to the content": round(float(ssim), 3),
+        "seconds an item": round(float(seconds), 1),
+    }
+
+
+def restyle(
+    engine: StyleGallery, content: Tensor, reference: Tensor, params: StyleParams
+) -> Tensor:
+    """Return the content (1, 3, H, W) in the style of one reference, in [0, 1]."""
+    images = [engine.prepare(Picture(pixels), params) for pixels in (content, reference)]
+    routing = engine.match(images[0], images[1:], params)
+    return engine.stylize(images[0], images[1:], routing, params).picture.pixels
+
+
+def contact_sheet(
+    engine: StyleGallery, mixture: Mixture, contents: Tensor, rows: int, params: StyleParams
+) -> Image.Image:
+    """Products, their reconstructions, and what each of the references along the top makes.
+
+    References are held-out paintings, and drawn patterns that no batch has seen.
+    """
+    side = contents.shape[-1]
+    paintings = mixture.held_out.get("paintings", [])[:3]
+    references = [fit_square(p, side) for p in paintings]
+    references += [fit_square(draw((10**6, seed), side), side) for seed in SHEET_PATTERNS]
+    blank = torch.ones_like(references[0])
+    lines = [torch.cat([blank, blank, *references], 3)]
+    for content in contents[:: max(1, len(contents) // rows)][:rows, None]:
+        again = vae.decode(engine.models, engine.prepare(Picture(content), params).latent)
+        line = [content, F.interpolate(again, content.shape[-2:])]
+        line += [restyle(engine, content, reference, params) for reference in references]
+        lines.append(torch.cat(line, 3))
+    sheet = torch.cat(lines, 2)[0]
+    return Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8))

@@ -1,27 +1,41 @@
 """From checkpoints to the finished folder: weights, figures, contact sheet and card."""
 
+import copy
 import json
 import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC
+from diffusers import AutoencoderDC, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import save_file
 
 from schemas.engine import EngineSpec
 from schemas.presets import Preset
 from stylegallery.pipeline import StyleGallery
-from stylegallery.training import evaluation, figures_latents, figures_style
-from stylegallery.training.autoencoder import encode
+from stylegallery.training import evaluation
+from stylegallery.training.autoencoder import PatchCode, encode
 from stylegallery.training.card import SHEET_WEIGHT, write_card
 from stylegallery.training.data import Mixture, load_folders
-from stylegallery.training.figures_latents import fit_square
-from stylegallery.training.folder import write_folder
+from stylegallery.training.evaluation import fit_square
 from stylegallery.training.options import Options
-from stylegallery.training.pca import PatchCode
 from stylegallery.training.runs import Budget, Report, Run, load_state
+from stylegallery.training.unet import build_scheduler, null_embedding
 from stylegallery.training.unet_training import Student
 
+MODEL_INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderDC"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": [None, None],
+    "tokenizer": [None, None],
+    "feature_extractor": [None, None],
+    "safety_checker": [None, None],
+}
 SHEET = "contact_sheet.png"
 SHEET_BYTES = 600_000
 PICTURES, PRODUCTS = 24, 200  # held-out: of each source; searched for those on plain ground
@@ -34,6 +48,32 @@ STRONG: tuple[tuple[Preset, float], ...] = (
 PLAIN_PRODUCTS = 20
 
 
+def write_folder(out: Path, unet: UNet2DConditionModel, vae: AutoencoderDC) -> None:
+    """Write ``unet/``, ``vae/``, ``scheduler/``, the null embedding and the index to ``out``.
+
+    Weights are stored as float16. Other files in ``out`` stay.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        part = Path(temporary)
+        copy.deepcopy(unet).cpu().half().save_pretrained(part / "unet", safe_serialization=True)
+        copy.deepcopy(vae).cpu().half().save_pretrained(part / "vae", safe_serialization=True)
+        build_scheduler().save_pretrained(part / "scheduler")
+        save_file({"null_embedding": null_embedding(1)}, part / "null_embedding.safetensors")
+        (part / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
+        publish(part, out)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Copy every file of ``source`` over ``target``; a reader never sees half a file."""
+    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        goal = target / path.relative_to(source)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        part = goal.with_name(goal.name + ".part")
+        shutil.copyfile(path, part)
+        os.replace(part, goal)
+
+
 def drop(options: Options, vae: AutoencoderDC, student: Student, say: Report) -> None:
     """Write the model folder."""
     write_folder(options.out, student.unet, vae)
@@ -44,22 +84,22 @@ def measure(
     options: Options, mixture: Mixture, code: PatchCode, vae: AutoencoderDC, run: Run, say: Report
 ) -> None:
     """Measure the written folder, draw the contact sheet and write the card."""
-    crops = figures_latents.held_out_crops(mixture, options.side, PICTURES)
+    crops = evaluation.held_out_crops(mixture, options.side, PICTURES)
     figures: dict[str, Any] = {"latents": {}, "denoising": {}}
     for name, pixels in crops.items():
-        figures["latents"][name] = figures_latents.reconstruction(vae, code, pixels)
+        figures["latents"][name] = evaluation.reconstruction(vae, code, pixels)
     latents = torch.cat([encode(vae, pixels) for pixels in crops.values()])
     student: Any = run.average.module
-    figures["denoising"]["final"] = figures_latents.denoising(student.unet, latents)
+    figures["denoising"]["final"] = evaluation.denoising(student.unet, latents)
     early = load_state(options.state / "unet-tenth.pt")
     if early is not None:
         final = {name: value.clone() for name, value in student.state_dict().items()}
         student.load_state_dict(early["average"])
-        figures["denoising"]["at a tenth"] = figures_latents.denoising(student.unet, latents)
+        figures["denoising"]["at a tenth"] = evaluation.denoising(student.unet, latents)
         student.load_state_dict(final)
     say(json.dumps(figures, indent=2))
     engine = StyleGallery.load(EngineSpec(model=str(options.out), device=options.device))
-    many = figures_latents.held_out_crops(mixture, options.side, PRODUCTS)
+    many = evaluation.held_out_crops(mixture, options.side, PRODUCTS)
     products = next(iter(many.values()))
     figures["regions"] = evaluation.segmentation(
         engine.models, engine.encoder, products, PLAIN_PRODUCTS
@@ -69,10 +109,10 @@ def measure(
     say(json.dumps(figures, indent=2))
     (options.state / "figures.json").write_text(json.dumps(figures, indent=2))
     write_card(options, mixture, figures, _budgets(options), (student.unet, vae))
-    params = figures_style.one_region(
+    params = evaluation.one_region(
         "balanced", steps=options.sheet_steps, content_weight=SHEET_WEIGHT
     )
-    sheet = figures_style.contact_sheet(engine, mixture, products, options.sheet_rows, params)
+    sheet = evaluation.contact_sheet(engine, mixture, products, options.sheet_rows, params)
     _save_sheet(sheet, options)
     say(f"wrote {options.out / SHEET}")
 
@@ -100,13 +140,11 @@ def _style(
     contents = _spread(next(iter(crops.values())), count)
     chosen = _spread(references, count)
     settings = {
-        f"{preset}, content weight {weight}": figures_style.one_region(
-            preset, content_weight=weight
-        )
+        f"{preset}, content weight {weight}": evaluation.one_region(preset, content_weight=weight)
         for preset, weight in STRONG
     }
     return {
-        name: figures_style.style_arrival(engine, contents, chosen, params)
+        name: evaluation.style_arrival(engine, contents, chosen, params)
         for name, params in settings.items()
     }
 

@@ -8,11 +8,10 @@ import torch
 from diffusers import AutoencoderDC
 
 from stylegallery.training import export, unet_training, vae_training
-from stylegallery.training.data import Mixture
+from stylegallery.training.autoencoder import PatchCode
+from stylegallery.training.data import Mixture, build_mixture, latent_code
 from stylegallery.training.latent_bank import latent_bank
 from stylegallery.training.options import Options, parse
-from stylegallery.training.pca import PatchCode
-from stylegallery.training.sources import build_mixture, latent_code
 
 
 def say(line: str) -> None:

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegallery.models.attention import attend, record_attention, style_layers
+from stylegallery.training.autoencoder import PATCH
 from stylegallery.training.captured import Captured, gradients
 from stylegallery.training.latent_bank import LatentBank
 from stylegallery.training.options import Options
-from stylegallery.training.pca import PATCH
 from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.unet import (
     build_scheduler,

@@ -10,20 +10,37 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderDC
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from stylegallery.training.autoencoder import build_vae, decode, encode, write_components
+from stylegallery.models.lite0 import lite0_features, load_lite0
+from stylegallery.training.autoencoder import PatchCode, build_vae, decode, encode, write_components
 from stylegallery.training.captured import gradients
 from stylegallery.training.data import Mixture
 from stylegallery.training.options import Options
-from stylegallery.training.pca import PatchCode
-from stylegallery.training.perceptual import PerceptualLoss
 from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 
+BLOCKS = (2, 4, 10)  # strides 4, 8 and 16
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 JOINT_NOISE, DECODER_NOISE = 0.15, 0.2  # largest standard deviation; latents have about 1
 PERCEPTUAL_WEIGHT = 0.3  # more of it buys crisper textures with PSNR
 SPREAD_WEIGHT = 1e-3  # keeps the latents near unit variance
+
+
+class PerceptualLoss(nn.Module):
+    """Mean squared distance of unit-length features, summed over three depths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = load_lite0("cpu")
+
+    def forward(self, out: Tensor, target: Tensor) -> Tensor:
+        """Compare pictures (B, 3, H, W) in [0, 1]; the gradient flows to `out` alone."""
+        with torch.no_grad():
+            wanted = [F.normalize(f, dim=1) for f in lite0_features(self.net, target, BLOCKS)]
+        seen = [F.normalize(f, dim=1) for f in lite0_features(self.net, out, BLOCKS)]
+        parts = [(a - b).square().sum(1).mean() for a, b in zip(seen, wanted, strict=True)]
+        return torch.stack(parts).sum()
 
 
 def vae_run(options: Options, code: PatchCode) -> Run:

@@ -12,9 +12,9 @@ from schemas.text import one_line
 from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, InputError
 from stylegallery.images import codec
+from stylegallery.images.picture import Picture
 from stylegallery.metrics.item import Judge, Look, RegionPair
 from stylegallery.regions import label_images
-from stylegallery.types import Picture
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.report.thumbnails import NotAnImage, read_labels

@@ -8,10 +8,10 @@ from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, BadRouting, InputError
 from stylegallery.images import codec
 from stylegallery.images.blank import blankness
+from stylegallery.images.codec import check_format
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
-from stylegallery.types import Picture
-from stylegallery.validation import check_format
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
 from tasks.items.context import Bench

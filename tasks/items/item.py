@@ -7,13 +7,11 @@ from schemas.result import ItemResult
 from stylegallery.images import codec
 from stylegallery.types import Job, Sampled, Stylized
 from tasks import storage
-from tasks.items.adoption import adopt
 from tasks.items.context import Bench
 from tasks.items.inputs import content_of, pins_of, protection_of, style_of
 from tasks.items.memory import Prepared
-from tasks.items.outcome import row_of, trouble
+from tasks.items.outcome import Stages, adopt, row_of, trouble
 from tasks.items.provenance import Note, credits_of, rights_text
-from tasks.items.stages import Stages
 from tasks.messages import Assignment
 from tasks.storage.transient import lacks_memory
 

@@ -1,22 +1,52 @@
 """Every way out of an item is one row: these write it."""
 
 import hashlib
+import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from schemas.result import ErrorInfo, ItemResult
 from schemas.text import clean, one_line
 from schemas.work import WorkItem
-from stylegallery.errors import InputError
+from stylegallery.errors import BadImage, InputError
+from stylegallery.images import codec
 from stylegallery.images.blank import blank_warning
-from tasks.items.provenance import Note
-from tasks.items.stages import Stages
+from tasks import storage
+from tasks.errors import FileMissing
+from tasks.items.provenance import Note, parse_note
 from tasks.messages import ActorSetup, Assignment
 from tasks.records.item_key import key_of
 from tasks.storage.redaction import redacted
 from tasks.storage.transient import is_transient
 
 _TRACEBACK_CHARS = 4000
+
+
+class Stages:
+    """Times the stages of one item and knows which one it is in."""
+
+    def __init__(self) -> None:
+        self.current = "start"
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Enter a stage; after an error, `current` still names it."""
+        self.current = name
+        begin = time.perf_counter()
+        yield
+        self.add(name, time.perf_counter() - begin)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add an item's share of what several did together."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+    def total(self) -> dict[str, float]:
+        """Return the times, rounded, and as `total` their sum: waiting for others is not in it."""
+        times = {**self._seconds, "total": sum(self._seconds.values())}
+        return {name: round(seconds, 4) for name, seconds in times.items()}
 
 
 def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResult:
@@ -105,3 +135,27 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
             "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )
+
+
+def adopt(output: str, item: WorkItem, stages: Stages) -> ItemResult | None:
+    """Return the row of an asset that stands, or None when there is none that can be used.
+
+    Raises:
+        StorageError: the store is at fault.
+    """
+    with stages.stage("read"):
+        try:
+            data = storage.read_bytes(storage.join(output, item.asset_key))
+        except FileMissing:
+            return None
+        note = parse_note(codec.read_note(data))
+        if note is None or note.item_id != item.item_id:
+            return None
+        try:
+            whole = codec.decode(data, item.asset_key).size == (note.height, note.width)
+        except BadImage:
+            return None
+        paths = [note.regions_uri, *note.style_regions.values()]
+        if not whole or not all(storage.exists(storage.join(output, p)) for p in paths):
+            return None
+    return row_of(item, note, data, stages).model_copy(update={"reused": True})

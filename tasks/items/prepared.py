@@ -14,8 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from schemas.params import StyleParams
+from stylegallery.images.picture import Picture
+from stylegallery.regions.descriptors import Descriptors
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Descriptors, Picture, PreparedImage
+from stylegallery.types import PreparedImage
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
 from tasks.items.memory import PreparedKey

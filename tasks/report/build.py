@@ -15,9 +15,8 @@ from schemas.run import RunRecord, RunSummary
 from schemas.text import clean
 from tasks import storage
 from tasks.records.layout import RunFiles
-from tasks.report.cards import Album, make_cards
+from tasks.report.cards import Album, headline, make_cards
 from tasks.report.data import Survey, survey
-from tasks.report.report_view import headline
 
 _MOST_CARDS: Final = 2_000
 _MOST_TROUBLES: Final = 100

@@ -20,8 +20,8 @@ from tasks.records import parquet
 from tasks.records.item_key import ItemKey
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
+from tasks.report.cards import Timings, timings
 from tasks.report.charts import Chart, charts
-from tasks.report.report_view import Timings, timings
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.work import WorkItem, path_segment
 from stylegallery.images import codec
+from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import routing_json
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Picture
 from stylegallery.visualize import match_panel
 from tasks import storage
 from tasks.errors import FileMissing, RecordError

@@ -2,24 +2,160 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from schemas.arrow import from_table
+from schemas.arrow import arrow_schema, from_table, to_table
+from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import RestyleSpec, RunRecord, RunSummary
 from schemas.work import PlannedItem
 from tasks import storage
-from tasks.errors import RecordError
+from tasks.errors import IncompleteRunError, RecordError
 from tasks.items.warnings import first, is_warned, sentences
 from tasks.manifests.retry import retry_table
 from tasks.planning import Plan, write_record
+from tasks.planning.resume import Mask
 from tasks.records import parquet
 from tasks.records.finished_items import add_finished, read_finished
+from tasks.records.index import KEYS, OK, Numbers, RowIndex, hashes, same_keys
+from tasks.records.item_key import key_of
 from tasks.records.ledger import read_ledger
+from tasks.records.plan_parts import has_problem
 from tasks.records.success import write_mark
-from tasks.results.results import Part, check_whole, result_parts
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The rows of one part of a plan.
+
+    Attributes:
+        name: Its file's name.
+        items: As planned.
+        rows: One for each item, in the same order, with the columns of ItemResult.
+        computed: (N,) true where the row is of this run, false where it is taken over.
+    """
+
+    name: str
+    items: pa.Table
+    rows: pa.Table
+    computed: Mask
+
+    def ended(self, status: str) -> Mask:
+        """Return (N,) true where an item has ended so."""
+        found: Mask = pc.equal(self.rows["status"], status).to_numpy()
+        return found
+
+    def matches(self) -> pa.Table:
+        """Return one row per item and content region: the item's key, then the match."""
+        lists = self.rows["matches"].combine_chunks()
+        keys = self.rows.select(KEYS).take(pc.list_parent_indices(lists))
+        fields = arrow_schema(MatchRow)
+        flat = pa.Table.from_struct_array(pc.list_flatten(lists)).cast(fields)
+        return pa.table([*keys.columns, *flat.columns], schema=pa.schema([*keys.schema, *fields]))
+
+
+def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
+    """Refuse a run in which items have no row yet.
+
+    Args:
+        plan: Of the run.
+        own: Its ledger.
+        finished: The rows of all runs.
+
+    Raises:
+        IncompleteRunError: it is such a run; says how many, and names one.
+    """
+    missing, first = 0, ""
+    for choice in _choices(plan, own, finished):
+        if has_problem(choice.items):
+            continue
+        gaps = np.flatnonzero(np.where(choice.over, choice.theirs, choice.mine) < 0)
+        if len(gaps) and not first:
+            product, view, gallery = (
+                choice.items[name][int(gaps[0])].as_py()
+                for name in ("product_id", "view", "gallery_id")
+            )
+            first = f"{product}/{view} in {gallery}"
+        missing += len(gaps)
+    if missing:
+        raise IncompleteRunError(
+            f"{missing} of {len(plan.items)} items have no result yet, the first being {first}; "
+            "run the same command again"
+        )
+
+
+def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part]:
+    """Yield the rows of a run that is whole, part by part; arguments as for :func:`check_whole`.
+
+    Raises:
+        RecordError: the rows found are not those of the plan.
+        StorageError: they cannot be read.
+    """
+    for choice in _choices(plan, own, finished):
+        over, items = choice.over, choice.items
+        if has_problem(items):
+            yield Part(choice.name, items, _rejected(plan, items), ~over)
+            continue
+        ours, others = own.rows(choice.mine[~over]), finished.rows(choice.theirs[over])
+        # What is taken over is marked, and carries the columns of the present catalog.
+        others = _replaced(others, "reused", pa.array(np.ones(len(others), bool)))
+        others = _replaced(others, "extra", items["extra"].take(pa.array(np.flatnonzero(over))))
+        order = np.argsort(np.concatenate([np.flatnonzero(~over), np.flatnonzero(over)]))
+        rows = pa.concat_tables([ours, others]).take(pa.array(order))
+        if not same_keys(rows, items):
+            raise RecordError(
+                f"rows of {plan.run_id} are not of the items planned; run the same command again"
+            )
+        yield Part(choice.name, items, rows, ~over)
+
+
+def _rejected(plan: Plan, items: pa.Table) -> pa.Table:
+    """Return the rows of items that were rejected when they were planned."""
+    return to_table(
+        (
+            ItemResult(
+                **key_of(item)._asdict(),
+                status="rejected",
+                seed=item.seed,
+                error=ErrorInfo(stage="plan", type="ManifestError", message=item.problem or ""),
+                engine_fingerprint=plan.engine_fingerprint,
+                run_id=plan.run_id,
+                extra=item.extra,
+            )
+            for item in from_table(items, PlannedItem)
+        ),
+        ItemResult,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """Where the rows of a part stand: positions in `own`, in `finished` where `over` is true."""
+
+    name: str
+    items: pa.Table
+    over: Mask
+    mine: Numbers
+    theirs: Numbers
+
+
+def _choices(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[_Choice]:
+    offset = 0
+    for name, items in plan.items.parts():
+        keys = hashes(items)
+        over = plan.known.taken_over[offset : offset + len(items)] & (own.found(keys) != OK)
+        offset += len(items)
+        yield _Choice(name, items, over, own.positions(keys), finished.positions(keys))
+
+
+def _replaced(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    place = table.schema.names.index(name)
+    return table.set_column(place, table.schema.field(place), column)
 
 
 def write_results(plan: Plan) -> RunSummary:

@@ -15,7 +15,7 @@ from tasks.errors import AlreadyThere, FileMissing, StorageError
 from tasks.storage import connect
 from tasks.storage.base import Backend, Stat
 from tasks.storage.policy import scheme
-from tasks.storage.retry import persistently
+from tasks.storage.transient import persistently
 from tasks.storage.uris import (
     absolute,
     folder,

@@ -42,7 +42,7 @@ class ObjectStore:
             use_listings_cache=False,
         )
         self._fs.retries = (
-            1  # botocore tries again what it sent, `tasks.storage.retry` all the rest
+            1  # botocore tries again what it sent, `tasks.storage.transient` all the rest
         )
 
     def stat(self, path: str) -> Stat:

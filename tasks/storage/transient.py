@@ -2,6 +2,16 @@
 
 import asyncio
 import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from tasks.errors import StorageError
 
@@ -37,7 +47,6 @@ _PASSING_NAMES = {
     "error_temp",
 }
 """Classes of botocore, aiohttp, urllib3, ftplib and torch, by name: no import just to ask."""
-
 _PASSING_CODES = {
     "BadDigest",  # bytes were changed on their way
     "ConditionalRequestConflict",
@@ -57,9 +66,12 @@ _PASSING_CODES = {
     "XAmzContentSHA256Mismatch",
 }
 """Words of S3 for what went wrong."""
-
 MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError"}
 """Classes, by name, of errors for which less at a time may do."""
+T = TypeVar("T")
+ATTEMPTS = 4
+"""On top of those that the client of an object store makes by itself."""
+_FIRST_PAUSE, _LONGEST_PAUSE, _SECONDS = 0.5, 15.0, 120.0
 
 
 def is_transient(error: BaseException) -> bool:
@@ -103,3 +115,21 @@ def is_sticky(message: str) -> bool:
     if "out of memory" in message.lower():
         return False
     return any(sign in message for sign in ("CUDA error", "device-side assert", "CUBLAS_STATUS"))
+
+
+def persistently(do: Callable[[], T]) -> T:
+    """Return what `do` returns; after a passing fault, try it again.
+
+    The pauses are random up to a bound that doubles (full jitter), so that a thousand actors which
+    a store has turned away together do not come back together.
+
+    Raises:
+        Exception: the last fault, when no attempt helped or the fault is none that passes.
+    """
+    again = Retrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE),
+        stop=stop_after_attempt(ATTEMPTS) | stop_after_delay(_SECONDS),
+        reraise=True,
+    )
+    return again(do)

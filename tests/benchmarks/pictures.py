@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from stylegallery.images.codec import open_picture, resize
+from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.training.data import is_held_out
 from stylegallery.training.patterns import draw
-from stylegallery.types import Picture
 
 HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on
 

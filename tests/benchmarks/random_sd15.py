@@ -7,8 +7,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 from stylegallery import StyleGallery
 from stylegallery.models.diffusion import Models, pick_device, pick_dtype
+from stylegallery.models.patches import call_processors_directly
 from stylegallery.models.semantic import load_encoder
-from stylegallery.models.shortcut import call_processors_directly
 
 _WIDTHS = (320, 640, 1280, 1280)
 

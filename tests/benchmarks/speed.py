@@ -23,8 +23,8 @@ from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from stylegallery import Job, PreparedImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.images.picture import Picture
 from stylegallery.models.lite0 import load_lite0
-from stylegallery.types import Picture
 from tests.benchmarks import faithful
 from tests.benchmarks.ablations import instead
 from tests.benchmarks.judging import judge

@@ -10,8 +10,8 @@ from schemas.methods import Method
 from schemas.params import StyleParams
 from stylegallery.guidance.attention_cache import AttentionBank
 from stylegallery.guidance.loss_trace import OnStep
-from stylegallery.methods.adain import adain
 from stylegallery.methods.registry import Restyle
+from stylegallery.methods.styleid import adain
 from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inverted

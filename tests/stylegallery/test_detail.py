@@ -8,9 +8,9 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery.color.lab import luminance
-from stylegallery.detail import keep_detail
 from stylegallery.images.codec import resize
 from stylegallery.metrics.content import edge_agreement, luminance_ssim
+from stylegallery.postprocess import keep_detail
 from tests.stylegallery.conftest import figure_on_ground
 
 

@@ -10,10 +10,10 @@ from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.errors import BadImage, BadReferences, BadRouting, InputError
 from stylegallery.images import codec
+from stylegallery.images.codec import check_format
 from stylegallery.matching.correspondence import Pin
 from stylegallery.models.vae import working_size
 from stylegallery.types import Step
-from stylegallery.validation import check_format
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)

@@ -12,8 +12,9 @@ from schemas.params import StyleParams
 from stylegallery import Picture, PreparedImage, StyleGallery
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.palette import NEUTRAL, enlarge, region_colour
+from stylegallery.regions.label_images import region_labels_image
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.visualize import contact_sheet, match_panel, region_labels_image, region_overlay
+from stylegallery.visualize import contact_sheet, match_panel, region_overlay
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)

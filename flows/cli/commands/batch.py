@@ -58,7 +58,7 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         scratch.ray_folder()
     prefect_api.connect(verbose=verbose)
     from flows.cli.attended import restyle_attended
-    from tasks.report.report_view import headline
+    from tasks.report.cards import headline
 
     with run_progress():
         ended = restyle_attended(spec)

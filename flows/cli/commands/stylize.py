@@ -102,7 +102,7 @@ def stylize(
     from stylegallery import StyleGallery
     from stylegallery.images import codec
     from stylegallery.images.blank import blank_warning, blankness
-    from stylegallery.validation import check_format
+    from stylegallery.images.codec import check_format
 
     pictures = [codec.open_picture(path) for path in (content, *style)]
     image_format = _FORMATS[out.suffix.lower()]

@@ -8,11 +8,9 @@ import torch
 from schemas.params import StyleParams
 from stylegallery.errors import BadRouting
 from stylegallery.matching.correspondence import Pin, parse_pins
-from stylegallery.matching.matching import match, match_whole
-from stylegallery.matching.transport import transport_log_weights, transport_plan
-from stylegallery.regions.descriptors import circle_iou, describe, region_circle
+from stylegallery.matching.matching import match, match_whole, transport_log_weights, transport_plan
+from stylegallery.regions.descriptors import Descriptors, circle_iou, describe, region_circle
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Descriptors
 
 HARD = StyleParams(routing="hard")
 

@@ -13,8 +13,9 @@ from stylegallery.matching.correspondence import Pin
 from stylegallery.methods import paper, published
 from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.attention import record_attention, style_layers
+from stylegallery.regions.descriptors import Descriptors
 from stylegallery.regions.priors import Hints
-from stylegallery.types import Descriptors, Job
+from stylegallery.types import Job
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)

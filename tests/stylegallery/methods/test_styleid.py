@@ -7,8 +7,7 @@ from torch import Tensor
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionBank
-from stylegallery.methods.adain import adain
-from stylegallery.methods.styleid import sample
+from stylegallery.methods.styleid import adain, sample
 from stylegallery.models.inversion import inverted
 from stylegallery.types import Job
 from tests.stylegallery.conftest import figure_on_ground

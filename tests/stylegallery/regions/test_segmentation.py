@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from schemas.params import StyleParams
-from stylegallery.regions.clustering import cluster, principal_components
-from stylegallery.regions.merging import merge_regions
+from stylegallery.regions.clustering import cluster, merge_regions, principal_components
 from stylegallery.regions.priors import Hints
 from stylegallery.regions.region_map import RegionMap, majority_labels
 from stylegallery.regions.segmentation import (

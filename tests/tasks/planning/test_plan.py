@@ -17,7 +17,8 @@ from tests.tasks.conftest import PARAMS, MakeSpec, write_catalog
 
 
 def test_planning_needs_neither_torch_nor_ray() -> None:
-    code = "import sys, tasks.planning, tasks.execution.execute, tasks.results.finalize, tasks.results.verify\n"
+    code = "import sys, tasks.planning, tasks.execution.execute\n"
+    code += "import tasks.results.finalize, tasks.results.verify\n"
     code += "heavy = {'torch', 'diffusers', 'transformers', 'ray', 'prefect'} & set(sys.modules)\n"
     code += "sys.exit(', '.join(sorted(heavy)) or None)"
     done = subprocess.run(
