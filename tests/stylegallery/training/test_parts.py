@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from stylegallery.metrics.content import psnr
-from stylegallery.training import autoencoder, pca
+from stylegallery.training import autoencoder
 from stylegallery.training.captured import Captured, gradients
 from stylegallery.training.data import Mixture, Source, is_held_out, load_folders
 from stylegallery.training.evaluation import foreground, union_iou
@@ -29,7 +29,7 @@ def pixels() -> torch.Tensor:
 
 def test_fresh_autoencoder_is_the_linear_code(pixels: torch.Tensor) -> None:
     torch.manual_seed(0)
-    code, picture = pca.fit(pixels, 8), pixels.float() / 255
+    code, picture = autoencoder.fit(pixels, 8), pixels.float() / 255
     vae = autoencoder.build_vae(8, (32, 64, 256), (1, 1, 2))
     autoencoder.write_components(vae, code)
     latents = code.encode(picture)
@@ -39,7 +39,7 @@ def test_fresh_autoencoder_is_the_linear_code(pixels: torch.Tensor) -> None:
 
 
 def test_code_is_half_white(pixels: torch.Tensor) -> None:
-    code = pca.fit(pixels, 8)
+    code = autoencoder.fit(pixels, 8)
     latents = code.encode(pixels.float() / 255).transpose(0, 1).flatten(1)
     covariance = latents @ latents.T / latents.shape[1]
     basis = torch.nn.functional.normalize(code.weight, dim=1)
@@ -52,7 +52,7 @@ def test_code_is_half_white(pixels: torch.Tensor) -> None:
 
 
 def test_full_code_inverts(pixels: torch.Tensor) -> None:
-    code, picture = pca.fit(pixels, 192), pixels.float() / 255
+    code, picture = autoencoder.fit(pixels, 192), pixels.float() / 255
     torch.testing.assert_close(code.decode(code.encode(picture)), picture, atol=5e-3, rtol=0)
 
 

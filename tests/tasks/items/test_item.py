@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from schemas.result import ItemResult
-from stylegallery import StyleGallery, validation
+from stylegallery import StyleGallery
 from stylegallery.errors import DidNotConverge
 from stylegallery.images import codec
 from stylegallery.types import Job, Sampled
@@ -84,7 +84,7 @@ def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_forma
 def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    monkeypatch.setitem(validation._MOST_SIDE, "webp", 60)  # as if it were 16,383
+    monkeypatch.setitem(codec._MOST_SIDE, "webp", 60)  # as if it were 16,383
     prepared: list[object] = []
     if known:
         assert restyle_item(bench, item_of(tmp_path, GOOD["rotated"])).status == "ok"

@@ -12,7 +12,7 @@ from fsspec.config import conf, set_conf_env
 
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
-from tasks.storage import retry
+from tasks.storage import transient
 from tasks.storage.base import Stat
 from tasks.storage.generic import OtherStore
 from tasks.storage.local import LocalDisk
@@ -27,7 +27,7 @@ from tests.sentences import complaint
 @pytest.fixture(params=["local", "s3", "memory", "ftp"])
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A disk, a real S3 server, and what only fsspec knows: memory, and a real FTP server."""
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
+    monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
     if request.param == "local":
         return str(tmp_path)
     if request.param == "memory":
@@ -227,7 +227,7 @@ def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.Monke
 def test_bytes_changed_on_the_way_are_refused_by_the_server(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     uri, real, sent = s3_env.uri("storage/digest"), ObjectStore._put, []
 
     def spoil(self: ObjectStore, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
@@ -248,13 +248,13 @@ def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.Monke
 
     def stumble(self: object, path: str, limit: int | None) -> object:
         tries.append(path)
-        if len(tries) < retry.ATTEMPTS:
+        if len(tries) < transient.ATTEMPTS:
             raise ConnectionResetError("reset by peer")
         return real(self, path, limit)
 
     monkeypatch.setattr(kind, "read", stumble)
     assert storage.read_bytes(uri) == b"data"
-    assert len(tries) == retry.ATTEMPTS
+    assert len(tries) == transient.ATTEMPTS
     tries.clear()
     monkeypatch.setattr(kind, "read", lambda *_: (tries.append(""), 1 / 0))
     with pytest.raises(ZeroDivisionError):
@@ -290,7 +290,7 @@ def test_bytes_lost_on_the_way_are_noticed(
             raise FileNotFoundError(path)
         return found
 
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     monkeypatch.setenv(SCHEMES_VARIABLE, "memory")
     monkeypatch.setattr(OtherStore, "stat", stat)
     with pytest.raises(StorageError, match=said) as caught:
@@ -345,7 +345,7 @@ def busy_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     # What is tried is tested here, not for how long.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
-    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     yield server
     server.shutdown()
     server.server_close()
