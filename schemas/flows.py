@@ -1,31 +1,35 @@
 """Parameters of the flows beside `restyle-catalog`; the Prefect forms are made of these."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from schemas.base import Frozen
+from schemas.base import Settings
 from schemas.engine import EngineSpec
 from schemas.evaluation import Borrowed, Gates
 from schemas.params import StyleParams
-from schemas.run import URI_PATTERN, GalleryUris, OnlyGalleries, PoolSpec, RestyleSpec
+from schemas.run import URI_PATTERN, GalleryIds, GalleryUris, PoolSpec, RestyleSpec
 
 
 class PreviewSpec(RestyleSpec):
     """A run over a few photos, to be approved before the whole catalog is restyled."""
+
+    renamed: ClassVar[dict[str, str]] = {**RestyleSpec.renamed, "draw": "seed"}
 
     products: int = Field(
         5,
         ge=1,
         le=500,
         title="Photos per gallery",
-        description="How many photos of the catalog, chosen at random, each gallery is shown on.",
+        description="How many photos of the catalog, chosen at random, to restyle in each gallery.",
     )
-    draw: int = Field(
-        0, ge=0, title="Draw", description="Another number draws other photos; the same, the same."
-    )
+    seed: int = Field(0, ge=0, title="Seed", description="Seed of the random selection.")
 
 
-class PrepareSpec(Frozen):
+class PrepareSpec(Settings):
     """Galleries to be analysed before a run, so that its actors find that done."""
+
+    renamed: ClassVar[dict[str, str]] = {"only": "gallery_ids"}
 
     galleries: GalleryUris
     output: str = Field(
@@ -34,7 +38,7 @@ class PrepareSpec(Frozen):
         description="Folder or S3 prefix of the runs to come; what is found goes to prepared/.",
         examples=["s3://brand/restyled"],
     )
-    only: OnlyGalleries = Field([])
+    gallery_ids: GalleryIds = Field([])
     params: StyleParams = Field(
         StyleParams(), title="Style", description="As for the runs to come."
     )

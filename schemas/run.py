@@ -1,11 +1,11 @@
 """One run: what it is asked to do, and the record that it leaves."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from schemas.base import Frozen
+from schemas.base import Frozen, Settings
 from schemas.engine import EngineSpec
 from schemas.evaluation import Borrowed, Gates, check_measured
 from schemas.params import StyleParams
@@ -18,10 +18,12 @@ URI_PATTERN = (
 password; checked by the form before a run is made."""
 
 
-class PoolSpec(Frozen):
+class PoolSpec(Settings):
     """How many engines run, and on what."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+    renamed: ClassVar[dict[str, str]] = {"lease": "chunk_size"}
 
     actors: int = Field(
         0,
@@ -45,12 +47,12 @@ class PoolSpec(Frozen):
         title="CPUs per actor",
         description="CPU cores each engine holds; 0 shares the machine's cores among the actors.",
     )
-    lease: int = Field(
+    chunk_size: int = Field(
         8,
         ge=1,
         le=256,
-        title="Lease",
-        description="Items handed to an actor at a time; at least a batch.",
+        title="Chunk size",
+        description="Items sent to an actor at a time; at least one batch.",
     )
     batch: int = Field(
         0,
@@ -90,7 +92,7 @@ GalleryUris = Annotated[
         examples=[["s3://brand/galleries.parquet"]],
     ),
 ]
-OnlyGalleries = Annotated[
+GalleryIds = Annotated[
     list[str],
     Field(
         title="Only these galleries",
@@ -99,8 +101,10 @@ OnlyGalleries = Annotated[
 ]
 
 
-class RestyleSpec(Frozen):
+class RestyleSpec(Settings):
     """Everything a run needs to know. The Prefect form and the command line are made of this."""
+
+    renamed: ClassVar[dict[str, str]] = {"only": "gallery_ids", "max_failed": "max_failed_fraction"}
 
     catalog: str = Field(
         pattern=URI_PATTERN,
@@ -115,7 +119,7 @@ class RestyleSpec(Frozen):
         description="Folder or S3 prefix for assets, tables and the report.",
         examples=["s3://brand/restyled"],
     )
-    only: OnlyGalleries = Field([])
+    gallery_ids: GalleryIds = Field([])
     limit: int = Field(
         0, ge=0, title="Limit", description="Restyle at most this many items; 0 means all."
     )
@@ -148,13 +152,13 @@ class RestyleSpec(Frozen):
         description="Look whether the pictures of finished items are still there, and make those "
         "anew that are gone. Otherwise the tables of finished items are believed.",
     )
-    max_failed: float = Field(
+    max_failed_fraction: float = Field(
         1.0,
         ge=0,
         le=1,
         title="Failures allowed",
-        description="Share of items that may be rejected or failed; with more the flow run ends as "
-        "Failed, for alarms to hear. What is done stands either way.",
+        description="Fraction of items that may be rejected or fail. Above it the flow run is "
+        "marked Failed; finished assets are kept.",
     )
     evaluate: bool = Field(
         False,

@@ -82,10 +82,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: Sequence[str] | None) -> int:
     """Run one command, say what is wrong with it in a sentence, and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["plan"], ["run"]):
+        from flows.cli.flags import with_new_names
+
+        words = with_new_names(words)
     try:
-        code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
-        return _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
+        return _fail(unused_words(error.unused_tokens or [], words), EXIT_USAGE)
     except CycloptsError as error:
         return _fail(str(error), EXIT_USAGE)
     except BrokenPipeError:  # the reader, such as `head`, had enough

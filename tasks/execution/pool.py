@@ -53,7 +53,7 @@ class Pool:
         self._watch = Watch()
         self._kind = kind
         self._workers: list[Worker] = []
-        self._lease = max(spec.lease, setup.batch)
+        self._lease = max(spec.chunk_size, setup.batch)
         self._deadline = spec.item_deadline * setup.batch
         self._began = False
         self._breaker = Breaker()

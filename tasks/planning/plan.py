@@ -140,7 +140,7 @@ def _inputs(
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.only, source)
+    galleries = reader.select(every, spec.gallery_ids, source)
     if spec.require_license:
         reader.check_licenses(galleries, source, datetime.now(UTC).date())
     return catalog, every, galleries

@@ -53,7 +53,7 @@ def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> Re
         engine=EngineSpec(model=str(model), device="cpu"),
         pool=PoolSpec(
             cpus_per_actor=1,  # one actor on each node, as many as there are
-            lease=4,
+            chunk_size=4,
             item_deadline=120,
             max_attempts=10,  # an innocent item may be at hand more than three times
             ray_address=ray_address,

@@ -138,7 +138,7 @@ def test_a_death_at_any_write_changes_nothing(
 ) -> None:
     # The model stays as it is: hashing it for each of the runs is most of what they would do.
     monkeypatch.setattr(planning, "engine_fingerprint", lru_cache(planning.engine_fingerprint))
-    changes: dict[str, Any] = {"only": ["rocket"]} if kind == "real" else {}
+    changes: dict[str, Any] = {"gallery_ids": ["rocket"]} if kind == "real" else {}
     doer = light
     if kind == "real":
         engine = request.getfixturevalue("engine")

@@ -106,7 +106,7 @@ def test_a_blank_reference_is_in_the_rows_and_the_summary(make_spec: MakeSpec) -
 def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
     one = make_spec(products=2, output=str(tmp_path / "one"))
     first, _, _ = run(one)
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     two = make_spec(products=2, output=str(tmp_path / "two"), pool=pool)
     second, _, _ = run(two)
     assert first.run_id == second.run_id
@@ -193,7 +193,7 @@ def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
 def test_a_killed_driver_resumes_without_doing_anything_twice(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    spec = make_spec(products=5, pool=PoolSpec(cpus_per_actor=1, lease=3))
+    spec = make_spec(products=5, pool=PoolSpec(cpus_per_actor=1, chunk_size=3))
     plan = planning.make_plan(spec)
     kill_driver(spec, tmp_path, after=4)
     before = {path: path.stat() for path in Path(spec.output, "assets").rglob("*.png")}
@@ -217,7 +217,7 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
 
 
 def test_two_runs_at_once_share_an_output(make_spec: MakeSpec, tmp_path: Path) -> None:
-    pool = PoolSpec(cpus_per_actor=1, lease=1)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=1)
     wide = make_spec(products=4, pool=pool)
     (tmp_path / "spec.json").write_text(wide.model_dump_json())
     command = [sys.executable, "-m", "tests.tasks.drive", str(tmp_path / "spec.json"), "SlowActor"]

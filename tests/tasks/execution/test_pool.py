@@ -30,7 +30,7 @@ from tests.tasks.conftest import MakeSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
-ONE = PoolSpec(cpus_per_actor=1, lease=4)
+ONE = PoolSpec(cpus_per_actor=1, chunk_size=4)
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_of_items_in_hand_together_only_the_poison_fails(
     """Here items are written while the actor is at the next ones."""
     setup = execute._setup
     monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=True))
-    pool = PoolSpec(cpus_per_actor=1, lease=2, batch=batch)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=2, batch=batch)
     plan = planned(make_spec, ["a", "b", "poison", *"cdefghijklm"], pool)
     rows = ended(plan)
     assert Counter(row.status for row in rows.values()) == {"ok": 13, "failed": 1}
@@ -124,7 +124,7 @@ def test_of_items_in_hand_together_only_the_poison_fails(
 
 
 def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
-    pool = PoolSpec(cpus_per_actor=1, lease=4, item_deadline=3, max_attempts=2)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=4, item_deadline=3, max_attempts=2)
     rows = ended(planned(make_spec, ["a", "hang", "b", "c"], pool))
     assert Counter(row.status for row in rows.values()) == {"ok": 3, "failed": 1}
     error = rows["hang"].error
@@ -133,7 +133,7 @@ def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
 
 
 def test_a_passing_fault_is_tried_again(make_spec: MakeSpec) -> None:
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     rows = ended(planned(make_spec, ["a", "flaky", "b"], pool))
     assert rows["flaky"].status == "ok"
     assert rows["flaky"].attempts == 2

@@ -155,6 +155,6 @@ def test_rows_of_long_text_fit_into_memory(
                 "story": [f"{i:06d}" + "x" * 99_000 for i in numbers],
             }
             writer.write_table(pa.table(columns))
-    todo, size = planned_elsewhere(spec.model_copy(update={"only": ["rocket"]}), tmp_path)
+    todo, size = planned_elsewhere(spec.model_copy(update={"gallery_ids": ["rocket"]}), tmp_path)
     assert todo == rows
     assert size < MOST_MB
