@@ -47,22 +47,22 @@ A manifest is a Parquet file, a folder of Parquet parts, a CSV or JSON file, or 
 `stylegallery manifest` makes a Parquet manifest from any of them and counts what it leaves out.
 
 - A relative path in a manifest starts at the manifest's folder. A row with an absolute path or a
-  `file://` URI names a file of the machines that run the job; the operator limits local files with
+  `file://` URI names a file of the machines that run the job; the operator limits these by
   `STYLEGALLERY_ALLOWED_ROOTS=/photos:/out`.
-- Every path may be `s3://BUCKET/KEY`; the key is taken literally, with `//`, `..`, `%`, `#` and `?`.
+- Every path may be `s3://BUCKET/KEY`; keys are taken literally, with `//`, `..`, `%`, `#`, `?`.
   `AWS_ENDPOINT_URL` names another S3 server than AWS. Other fsspec schemes (`gs://`, `az://`, ...)
   are refused until the operator sets `STYLEGALLERY_ALLOWED_SCHEMES=gs,az`; `http` is never allowed.
-- A row that cannot be used becomes a rejected item, named with column, row and rule; the rest of the
-  run goes on. `--strict` refuses the whole manifest instead.
+- A row that cannot be used becomes a rejected item, named with column, row and rule; the rest of
+  the run goes on. `--strict` refuses the whole manifest instead.
 - `mask_uri` fixes regions, `protect_uri` keeps pixels (logos, labels, faces) exactly, `routing_uri`
   pins content regions to reference regions.
 
 ## Settings
 
-Flags beat `STYLEGALLERY_*` variables, which beat the TOML file of `--config`, which beats the preset.
-A setting has one name everywhere: `chunk_size` is `--chunk-size`, `STYLEGALLERY_CHUNK_SIZE`, and
-`chunk_size` below `[pool]` in the file. Style parameters are set by `--set steps=40`. Lists repeat
-the flag, or separate values by commas in a variable.
+Flags beat `STYLEGALLERY_*` variables, which beat the TOML file of `--config`, which beats the
+preset. A setting has one name everywhere: `chunk_size` is `--chunk-size`,
+`STYLEGALLERY_CHUNK_SIZE`, and `chunk_size` below `[pool]` in the file. Style parameters are set by
+`--set steps=40`. Lists repeat the flag, or separate values by commas in a variable.
 
 Presets change these parameters:
 
@@ -103,8 +103,7 @@ def markdown() -> str:
     for name, model in MODELS.items():
         rows = ["| name | type | default | |", "|---|---|---|---|"]
         rows += [
-            f"| `{row.name}` | {_cell(row.type)} | {_cell(row.default)} | {_cell(row.description)} |"
-            for row in field_rows(model)
+            f"| `{row.name}` | {' | '.join(map(_cell, row[1:]))} |" for row in field_rows(model)
         ]
         doc = (model.__doc__ or "").strip().splitlines()[0]
         parts.append(f"## `{name}`\n\n{doc}\n\n" + "\n".join(rows) + "\n")

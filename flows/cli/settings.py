@@ -19,7 +19,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from tasks.logs import FORMAT_VARIABLE, LOG_FORMATS
 from tasks.storage.policy import OPERATOR_VARIABLES
 
@@ -177,7 +177,7 @@ def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
         merged.update(layer)
     preset = merged.pop("preset", "balanced")
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise UsageError(f"preset {shown(preset)} is none of {', '.join(PRESETS)}; name one")
+        raise UsageError(f"preset {short_repr(preset)} is none of {', '.join(PRESETS)}; name one")
     if preset == "fast":
         _check_fast(merged)
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from stylegallery.errors import DidNotConverge, StyleGalleryError
 from tasks.errors import ManifestError, PlanError, StorageError, TaskError
 from tasks.storage.policy import printable
@@ -51,7 +51,7 @@ def sentence(error: ValidationError) -> str:
     if missing:
         return f"not given: {', '.join(missing)}"
     where, first = complaints[0]
-    value = printable(shown(first["input"]))
+    value = printable(short_repr(first["input"]))
     match first["type"]:
         case "string_pattern_mismatch":
             text = f"{where}: {value} is neither a local path nor a file:// or s3:// URI"

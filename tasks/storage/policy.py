@@ -10,7 +10,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-from schemas.text import has_unseen, one_line
+from schemas.text import has_control_characters, one_line
 from tasks.errors import StorageError
 from tasks.storage.redaction import redacted
 
@@ -43,7 +43,7 @@ def scheme(uri: str) -> str:
     name, slashes = (found.group(1).lower(), found.group(2)) if found else ("", "")
     known = {*_ALWAYS, *_NEVER, *_allowed()}
     is_path = not found or (slashes != "//" and name not in known)
-    if has_unseen(_UNDECODED.sub("", uri) if is_path else uri):
+    if has_control_characters(_UNDECODED.sub("", uri) if is_path else uri):
         raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
     if _CHAIN.match(uri):
         raise StorageError(f"{printable(uri)} chains schemes by `::`, which is not supported")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from tasks.errors import ManifestError, StorageError
 from tasks.items.context import Bench
 from tests.sentences import complaint
@@ -275,7 +275,7 @@ def test_values_from_elsewhere_are_shown_in_one_clean_line() -> None:
     for _ in range(100_000):
         deep = [deep]
     for value in (hostile, deep, 16**6000, {"a": hostile}, b"\xff" * 1000):
-        assert not complaint(shown(value))
+        assert not complaint(short_repr(value))
     assert not complaint(one_line(hostile, 300))
     assert one_line("plain\tenough") == "plain enough"
     assert "\u200d" in one_line("\U0001f469\u200d\U0001f52c")  # joiners make one sign of several

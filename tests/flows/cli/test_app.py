@@ -14,7 +14,7 @@ from PIL import Image
 from flows.cli.app import main
 from flows.cli.commands.schema import MODELS, schema
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
-from schemas.text import has_unseen
+from schemas.text import has_control_characters
 from tasks.planning import write_record
 from tasks.records.layout import RunFiles
 from tasks.records.newest_run import find_run
@@ -143,7 +143,7 @@ def test_wrong_usage_ends_with_2_and_one_sentence(
     assert (code, printed) == (2, "")
     assert complaint in said
     assert said.count("\n") == 1
-    assert not has_unseen(said.strip())
+    assert not has_control_characters(said.strip())
     assert said.startswith("stylegallery: ")
 
 

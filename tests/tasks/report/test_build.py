@@ -11,7 +11,7 @@ from PIL import EpsImagePlugin, Image
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
-from schemas.text import has_unseen
+from schemas.text import has_control_characters
 from schemas.work import StyleSource, WorkItem
 from stylegallery.palette import NEUTRAL, content_colours, region_colour
 from tasks import storage
@@ -144,7 +144,7 @@ def test_no_value_turns_the_line_or_is_seen_by_machines_alone(output: Path) -> N
     row = done(one).model_copy(update={"extra": {"note\x07": "\x1b[31mred\u202egpj\n\x9b2J"}})
     page = report(output, [one], [row])
     assert "[31mred\N{REPLACEMENT CHARACTER}gpj" in page
-    assert not has_unseen("".join(page.split()))
+    assert not has_control_characters("".join(page.split()))
 
 
 def test_nothing_is_loaded_from_outside(output: Path) -> None:
