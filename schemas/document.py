@@ -1,5 +1,6 @@
 """The schemas as documentation: `python -m schemas.document > schemas/README.md`."""
 
+import sys
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
@@ -152,4 +153,4 @@ def _default(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(markdown(), end="")
+    sys.stdout.write(markdown())
