@@ -66,6 +66,13 @@ class PoolSpec(Frozen):
         title="Item deadline",
         description="Seconds after which an item is taken for hung and its actor is replaced.",
     )
+    load_deadline: float = Field(
+        1800.0,
+        gt=0,
+        title="Load deadline",
+        description="Seconds after which an engine that still loads is taken for hung and its "
+        "actor is replaced; more where models come over a slow network.",
+    )
     max_attempts: int = Field(
         3,
         ge=1,
@@ -145,8 +152,8 @@ class RestyleSpec(Frozen):
     check_assets: bool = Field(
         False,
         title="Check assets",
-        description="Look whether the pictures of finished items are still there, and make those "
-        "anew that are gone. Otherwise the tables of finished items are believed.",
+        description="Read the pictures and region maps of finished items, and make those anew that "
+        "are gone or spoilt. Otherwise the tables of finished items are believed.",
     )
     max_failed: float = Field(
         1.0,
