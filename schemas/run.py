@@ -68,6 +68,13 @@ class PoolSpec(Settings):
         title="Item deadline",
         description="Seconds after which an item counts as hung and its actor is replaced.",
     )
+    load_deadline: float = Field(
+        1800.0,
+        gt=0,
+        title="Load deadline",
+        description="Seconds after which an engine that is still loading counts as hung and its "
+        "actor is replaced. Raise it where models load over a slow network.",
+    )
     max_attempts: int = Field(
         3,
         ge=1,
@@ -153,8 +160,8 @@ class RestyleSpec(Settings):
     check_assets: bool = Field(
         False,
         title="Check assets",
-        description="Check that the assets of finished items still exist, and restyle the missing "
-        "ones. Otherwise the table of finished items is trusted.",
+        description="Read the assets and region maps of finished items, and make missing or damaged "
+        "ones again. Otherwise the table of finished items is trusted.",
     )
     max_failed_fraction: float = Field(
         1.0,
