@@ -160,7 +160,8 @@ class RestyleSpec(Settings):
     check_assets: bool = Field(
         False,
         title="Check assets",
-        description="Read the assets and region maps of finished items, and make missing or damaged "
+        description="Read the assets and region maps of finished items, and make missing or "
+        "damaged "
         "ones again. Otherwise the table of finished items is trusted.",
     )
     max_failed_fraction: float = Field(
