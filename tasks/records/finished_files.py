@@ -23,7 +23,7 @@ def map_digests(regions_uri: str | None, style_regions: Mapping[str, str]) -> di
     return {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in paths}
 
 
-def fault(output: str, path: str, sha256: str) -> str:
+def file_problem(output: str, path: str, sha256: str) -> str:
     """Return what is wrong with a file, or nothing when it is whole.
 
     Args:
@@ -51,7 +51,7 @@ class FinishedFiles:
         self._output = output
         self._maps: dict[str, bool] = {}
 
-    def are_whole(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def are_intact(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Tell of ok rows (N) whether asset and region maps are whole, two masks (N,).
 
         Raises:
@@ -63,11 +63,13 @@ class FinishedFiles:
             of_each = [map_digests(row.regions_uri, row.style_regions) for row in some]
             wanted = {path: sha for digests in of_each for path, sha in digests.items()}
             fresh = {path: sha for path, sha in wanted.items() if path not in self._maps}
-            self._maps |= dict(zip(fresh, self._look(list(fresh.items())), strict=True))
+            self._maps |= dict(zip(fresh, self._check_files(list(fresh.items())), strict=True))
             maps += [all(self._maps[path] for path in digests) for digests in of_each]
-            assets += self._look([(str(row.asset_uri), str(row.asset_sha256)) for row in some])
+            assets += self._check_files(
+                [(str(row.asset_uri), str(row.asset_sha256)) for row in some]
+            )
         return np.array(assets, bool), np.array(maps, bool)
 
-    def _look(self, files: list[tuple[str, str]]) -> list[bool]:
+    def _check_files(self, files: list[tuple[str, str]]) -> list[bool]:
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(lambda file: not fault(self._output, *file), files))
+            return list(pool.map(lambda file: not file_problem(self._output, *file), files))

@@ -16,7 +16,7 @@ from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
 from tasks.records.layout import LATEST
-from tasks.records.parts import MOST_BYTES, Parts, following, groups, replace
+from tasks.records.parts import MOST_BYTES, Parts, merge_parts, mergeable_groups, next_number
 
 _PART_ROWS = 20_000
 _MOST_PARTS = 64
@@ -47,22 +47,22 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
         StorageError: the table cannot be read or written.
     """
     names = parquet.part_names(storage.join(output, _FOLDER))
-    for part in _chunks(found):
+    for part in _batches(found):
         _write(output, part, names)
     finished = read_finished(output)
     if len(finished.parts) > _MOST_PARTS:
-        _put_together(finished, storage.join(output, _FOLDER))
+        _compact(finished, storage.join(output, _FOLDER))
     for _ in range(_PUBLISH_ATTEMPTS):
-        finished = finished.renewed()
+        finished = finished.refreshed()
         if _is_published(output, finished):
             return
         _publish(output, finished)
 
 
-def _put_together(finished: Parts, folder: str) -> None:
+def _compact(finished: Parts, folder: str) -> None:
     """Write small parts side by side anew as one, without rows that later ones replace."""
-    for group in groups(finished.parts, _PART_ROWS):
-        replace(folder, group, finished.rows(finished.of(group)))
+    for group in mergeable_groups(finished.parts, _PART_ROWS):
+        merge_parts(folder, group, finished.rows(finished.positions_in(group)))
 
 
 def _is_published(output: str, finished: Parts) -> bool:
@@ -86,7 +86,7 @@ def _tables(finished: Parts) -> list[str]:
     return [f"{_FOLDER}/{part.name}" for part in finished.parts]
 
 
-def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _batches(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     for table in found:
         held.append(table)
@@ -99,16 +99,16 @@ def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _write(output: str, part: pa.Table, names: list[str]) -> None:
     """Write a part behind those of these names, unless it is there."""
-    data = parquet.to_bytes(_own(part))
+    data = parquet.to_bytes(_as_computed(part))
     content = hashlib.sha256(data).hexdigest()[:_CONTENT]
     if not any(name.endswith(f"-{content}.parquet") for name in names):
-        number = following(names, _DIGITS)
+        number = next_number(names, _DIGITS)
         name = f"{_BEGIN}{number:0{_DIGITS}d}-{content}.parquet"
         storage.write_bytes(storage.join(output, _FOLDER, name), data)
         names.append(name)
 
 
-def _own(part: pa.Table) -> pa.Table:
+def _as_computed(part: pa.Table) -> pa.Table:
     """Return the rows as those of the runs that computed them."""
     place = part.schema.names.index("reused")
     return part.set_column(place, part.schema.field(place), pa.array(np.zeros(len(part), bool)))

@@ -39,9 +39,9 @@ class RowIndex:
         Raises:
             RecordError: a row has a status that there is not.
         """
-        self._fill([(uri, numbers_of(uri, table)) for uri, table in parts])
+        self._build([(uri, index_columns(uri, table)) for uri, table in parts])
 
-    def _fill(self, parts: Iterable[tuple[str, Numbers]]) -> None:
+    def _build(self, parts: Iterable[tuple[str, Numbers]]) -> None:
         """Take the numbers (3, N) of the rows of each part."""
         self._uris: list[str] = []
         found = [np.zeros((5, 0), np.int64)]
@@ -66,12 +66,12 @@ class RowIndex:
         places = np.searchsorted(self._keys, wanted).clip(max=len(self) - 1)
         return np.where(self._keys[places] == wanted, places, -1)
 
-    def found(self, wanted: Numbers) -> Numbers:
+    def statuses(self, wanted: Numbers) -> Numbers:
         """Return the status, a number in STATUSES, of each hashed key's row; 0 for no row."""
         places = self.positions(wanted)
         return np.where(places >= 0, self.status[places], 0) if len(self) else places * 0
 
-    def times(self, wanted: Numbers) -> Numbers:
+    def finished_times(self, wanted: Numbers) -> Numbers:
         """Return when each hashed key's row ended by its node's clock, in us UTC; -2 for no row."""
         places = self.positions(wanted)
         return np.where(places >= 0, self.finished[places], -2) if len(self) else places - 1
@@ -87,16 +87,16 @@ class RowIndex:
             RecordError: a part is damaged now.
             StorageError: a part is gone, or cannot be read.
         """
-        found = list(self._fetched(positions))
+        found = list(self._fetch(positions))
         if not found:
             return _SCHEMA.empty_table()
         back = np.argsort(np.concatenate([inside for inside, _ in found]))
         return pa.concat_tables([rows for _, rows in found]).take(pa.array(back))
 
-    def _fetched(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
+    def _fetch(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
         """Yield, part by part, which of some positions it holds, and the rows there."""
         for inside in self._by_part(positions):
-            yield inside, self._taken(positions[inside])
+            yield inside, self._take_rows(positions[inside])
 
     def _by_part(self, positions: Numbers) -> list[Numbers]:
         """Return which of some positions are in the same part, for each part."""
@@ -105,13 +105,13 @@ class RowIndex:
         cuts = np.flatnonzero(np.diff(parts[order])) + 1
         return np.split(order, cuts) if len(order) else []
 
-    def _taken(self, positions: Numbers) -> pa.Table:
+    def _take_rows(self, positions: Numbers) -> pa.Table:
         """Return the rows at some positions of one part."""
         table = _part(self._uris[self._part[positions[0]]])
         return table.take(pa.array(self._row[positions]))
 
 
-def numbers_of(uri: str, table: pa.Table) -> Numbers:
+def index_columns(uri: str, table: pa.Table) -> Numbers:
     """Return what an index holds of rows (3, N): hashed key, status, time of end.
 
     Raises:
@@ -122,14 +122,14 @@ def numbers_of(uri: str, table: pa.Table) -> Numbers:
         raise RecordError(f"{uri} holds the status {min(map(str, unknown))}; move it away")
     return np.stack(
         [
-            hashes(table),
+            key_hashes(table),
             np.array([STATUSES.index(status) for status in statuses], np.int64),
             _integers(table["finished_at"].cast(pa.int64())),
         ]
     )
 
 
-def hashes(table: pa.Table) -> Numbers:
+def key_hashes(table: pa.Table) -> Numbers:
     """Return the hashed key (N,) of each row of a table of items or of rows.
 
     They are the same within a process only.
@@ -151,4 +151,4 @@ def _integers(column: pa.ChunkedArray) -> Numbers:
 
 @lru_cache(maxsize=_HELD_PARTS)
 def _part(uri: str) -> pa.Table:
-    return parquet.read_rows_table(uri, ItemResult, parquet.KEPT)
+    return parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)

@@ -18,7 +18,7 @@ from tasks import storage
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.records.parts import Part, Parts, following, groups, read_whole, replace
+from tasks.records.parts import Part, Parts, merge_parts, mergeable_groups, next_number, read_all
 
 MAX_ROWS = 512
 MAX_TEXT = 2**23
@@ -50,7 +50,7 @@ class Ledger:
             StorageError: the ledger cannot be listed.
         """
         self._folder = RunFiles(output, run_id).ledger
-        number = following(parquet.part_names(self._folder), _DIGITS)
+        number = next_number(parquet.part_names(self._folder), _DIGITS)
         self._epoch = f"{number:0{_DIGITS}d}{secrets.token_hex(3)}"
         self._sequence = 0
         self._rows: list[ItemResult] = []
@@ -106,9 +106,9 @@ class Ledger:
             self._sequence += 1
             self._rows, self._text = [], 0
             self._parts.append(Part(name, len(table), table.nbytes))
-            self.put_together()
+            self.compact()
 
-    def put_together(self) -> None:
+    def compact(self) -> None:
         """Write small parts side by side anew as one, when many have come.
 
         A fault here costs the next reader some seconds, and never a row: the run goes on.
@@ -116,8 +116,8 @@ class Ledger:
         if len(self._parts) <= self._most_parts:
             return
         try:
-            for group in groups(tuple(self._parts), MERGED_ROWS):
-                made = replace(self._folder, group, read_whole(self._folder, group))
+            for group in mergeable_groups(tuple(self._parts), MERGED_ROWS):
+                made = merge_parts(self._folder, group, read_all(self._folder, group))
                 first = self._parts.index(group[0])
                 self._parts[first : first + len(group)] = [made]
         except FileMissing:  # another driver is at it: the parts are its own now

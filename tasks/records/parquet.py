@@ -11,17 +11,17 @@ from schemas.arrow import arrow_schema, from_table, to_table
 from schemas.base import Row
 from tasks import storage
 from tasks.errors import RecordError
-from tasks.storage.transient import read_twice
+from tasks.storage.transient import read_and_decode
 
 R = TypeVar("R", bound=Row)
 
 ROW_GROUP = 20_000
 
-MADE_ANEW = "run the same command again, which writes it anew"
+RERUN_REMEDY = "run the same command again, which writes it anew"
 """What helps when a table is damaged that every end of a run writes."""
-KEPT = "remove it and run the same command again, which does anew what it alone told of"
+REMOVE_REMEDY = "remove it and run the same command again, which does anew what it alone told of"
 """What helps when a table is damaged that runs add to."""
-JUDGED = "evaluate the run again"
+EVALUATE_REMEDY = "evaluate the run again"
 """What helps when a table of an evaluation is damaged."""
 
 
@@ -45,7 +45,7 @@ def write_rows(uri: str, rows: Iterable[R], model: type[R]) -> pa.Table:
     return table
 
 
-def read_table(uri: str, remedy: str = MADE_ANEW) -> pa.Table:
+def read_table(uri: str, remedy: str = RERUN_REMEDY) -> pa.Table:
     """Return the table at `uri`.
 
     Args:
@@ -59,7 +59,7 @@ def read_table(uri: str, remedy: str = MADE_ANEW) -> pa.Table:
     return _read(uri, lambda data: _table(uri, data, remedy))
 
 
-def read_rows_table(uri: str, model: type[Row], remedy: str = MADE_ANEW) -> pa.Table:
+def read_rows_table(uri: str, model: type[Row], remedy: str = RERUN_REMEDY) -> pa.Table:
     """Return the table at `uri`, which a run of ours must have written, in a model's columns.
 
     Columns that an older version did not know yet are null.
@@ -77,7 +77,7 @@ def read_rows_table(uri: str, model: type[Row], remedy: str = MADE_ANEW) -> pa.T
 
 
 def _read(uri: str, parse: Callable[[bytes], pa.Table]) -> pa.Table:
-    return read_twice(uri, lambda: storage.read_bytes(uri), parse, (RecordError,))
+    return read_and_decode(uri, lambda: storage.read_bytes(uri), parse, (RecordError,))
 
 
 def _table(uri: str, data: bytes, remedy: str) -> pa.Table:
@@ -110,7 +110,7 @@ def _fitted(uri: str, table: pa.Table, model: type[Row], remedy: str) -> pa.Tabl
 
 
 def read_parts(
-    folder: str, model: type[Row], remedy: str = MADE_ANEW
+    folder: str, model: type[Row], remedy: str = RERUN_REMEDY
 ) -> Iterator[tuple[str, pa.Table]]:
     """Yield name and rows of each Parquet file of a folder, in order.
 
@@ -140,7 +140,7 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise RecordError(
-            f"{uri} holds rows that are no {model.__name__} ({reason}); {MADE_ANEW}"
+            f"{uri} holds rows that are no {model.__name__} ({reason}); {RERUN_REMEDY}"
         ) from error
 
 

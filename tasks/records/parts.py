@@ -20,7 +20,7 @@ from schemas.result import ItemResult
 from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
-from tasks.records.index import Numbers, RowIndex, numbers_of
+from tasks.records.index import Numbers, RowIndex, index_columns
 
 MOST_BYTES = 2**25
 """About the most bytes in memory of a part that is put together."""
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class _LoadedPart:
     part: Part
     numbers: Numbers
 
@@ -73,11 +73,11 @@ class Parts(RowIndex):
             StorageError: the parts cannot be read.
         """
         self._folder, self._begin, self._check = folder, begin, check
-        self._read: dict[str, _Read] = {}
+        self._loaded: dict[str, _LoadedPart] = {}
         self._newer: Parts | None = None
-        self._look()
+        self._read_parts()
 
-    def renewed(self) -> "Parts":
+    def refreshed(self) -> "Parts":
         """Return the same as it is now; parts that were read before are not read again.
 
         Raises:
@@ -85,10 +85,10 @@ class Parts(RowIndex):
         """
         new = copy(self)
         new._newer = None
-        new._look()
+        new._read_parts()
         return new
 
-    def _look(self) -> None:
+    def _read_parts(self) -> None:
         """List the parts, and read the new ones, until the list stays the same.
 
         A list is made piece by piece: what is put together meanwhile may be in none of them. Each
@@ -96,18 +96,18 @@ class Parts(RowIndex):
         """
         names = self._names()
         for _ in range(_ATTEMPTS):
-            new = [name for name in names if name not in self._read]
+            new = [name for name in names if name not in self._loaded]
             with ThreadPoolExecutor(_THREADS) as pool:
-                found = dict(zip(new, pool.map(self._of, new), strict=True))
-            read = {name: self._read.get(name) or found[name] for name in names}
-            self._read = {name: one for name, one in read.items() if one is not None}
+                found = dict(zip(new, pool.map(self._read_part, new), strict=True))
+            read = {name: self._loaded.get(name) or found[name] for name in names}
+            self._loaded = {name: one for name, one in read.items() if one is not None}
             before, names = names, self._names()
-            if names == before == list(self._read):
+            if names == before == list(self._loaded):
                 break
-        if len(self._read) < len(before):
+        if len(self._loaded) < len(before):
             raise FileMissing(f"{self._folder}: parts are listed that are not there")
-        self.parts = [one.part for one in self._read.values()]
-        self._fill((self._uri(one.part.name), one.numbers) for one in self._read.values())
+        self.parts = [one.part for one in self._loaded.values()]
+        self._build((self._uri(one.part.name), one.numbers) for one in self._loaded.values())
 
     def _names(self) -> list[str]:
         return [name for name in parquet.part_names(self._folder) if name.startswith(self._begin)]
@@ -115,22 +115,22 @@ class Parts(RowIndex):
     def _uri(self, name: str) -> str:
         return storage.join(self._folder, name)
 
-    def _of(self, name: str) -> _Read | None:
+    def _read_part(self, name: str) -> _LoadedPart | None:
         uri = self._uri(name)
         try:
-            table = parquet.read_rows_table(uri, ItemResult, parquet.KEPT)
+            table = parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)
         except FileMissing:
             return None
         self._check(uri, table)
-        return _Read(Part(name, len(table), table.nbytes), numbers_of(uri, table))
+        return _LoadedPart(Part(name, len(table), table.nbytes), index_columns(uri, table))
 
-    def of(self, parts: list[Part]) -> Numbers:
+    def positions_in(self, parts: list[Part]) -> Numbers:
         """Return the positions of the rows in some of the parts, in order."""
         every, names = self.in_order(), {part.name for part in parts}
         numbers = [number for number, part in enumerate(self.parts) if part.name in names]
         return every[np.isin(self._part[every], numbers)]
 
-    def _fetched(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
+    def _fetch(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
         """Fetch rows wherever they are now; what has been fetched is not asked for again."""
         index: Parts = self if self._newer is None else self._newer
         keys, left = self._keys[positions], np.arange(len(positions))
@@ -140,7 +140,7 @@ class Parts(RowIndex):
                 break
             for inside in index._by_part(places):
                 try:
-                    rows = index._taken(places[inside])
+                    rows = index._take_rows(places[inside])
                 except FileMissing:
                     gone.append(left[inside])
                 else:
@@ -148,11 +148,11 @@ class Parts(RowIndex):
             if not gone:
                 return
             left = np.concatenate(gone)
-            index = self._newer = index.renewed()
+            index = self._newer = index.refreshed()
         raise FileMissing(f"{self._folder}: {len(left)} rows are gone; run the same command again")
 
 
-def following(names: Iterable[str], digits: int) -> int:
+def next_number(names: Iterable[str], digits: int) -> int:
     """Return a number for the name of a part that is to come after all these.
 
     Not the time: a clock may have been ahead once, and what came later would never count. Names
@@ -162,7 +162,7 @@ def following(names: Iterable[str], digits: int) -> int:
     return 1 + max((int(number[1]) for number in found if number), default=0)
 
 
-def groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
+def mergeable_groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
     """Yield parts side by side that are small enough to become one of at most so many rows."""
     held, rows, size = list[Part](), 0, 0
     for part in parts:
@@ -176,7 +176,7 @@ def groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
         yield held
 
 
-def replace(folder: str, parts: list[Part], rows: pa.Table) -> Part:
+def merge_parts(folder: str, parts: list[Part], rows: pa.Table) -> Part:
     """Write the rows of parts as one, which takes the place of the last; then delete them.
 
     Raises:
@@ -191,7 +191,7 @@ def replace(folder: str, parts: list[Part], rows: pa.Table) -> Part:
     return Part(name, len(rows), rows.nbytes)
 
 
-def read_whole(folder: str, parts: list[Part]) -> pa.Table:
+def read_all(folder: str, parts: list[Part]) -> pa.Table:
     """Return all rows of some parts, in order.
 
     Raises:

@@ -22,7 +22,7 @@ from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.storage.leftovers import hold, is_left
+from tasks.storage.leftovers import is_abandoned, mark_in_use
 
 Styles = dict[str, list[StyleSource]]
 """gallery_id to its references, ordered by style_id."""
@@ -50,7 +50,7 @@ class PlanItems:
         """Take items of these galleries."""
         self._home = Path(mkdtemp(prefix=_PREFIX))
         handle = os.open(self._home, os.O_RDONLY)
-        hold(handle)
+        mark_in_use(handle)
         finalize(self, os.close, handle)
         finalize(self, shutil.rmtree, self._home, ignore_errors=True)
         _sweep(self._home)
@@ -182,7 +182,7 @@ def _sweep(home: Path) -> None:
     """Remove the folders of plans whose processes were killed; `home` was just made beside them."""
     now = home.stat().st_mtime
     for folder in home.parent.glob(f"{_PREFIX}*"):
-        if is_left(str(folder), now):
+        if is_abandoned(str(folder), now):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -209,7 +209,7 @@ def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
         StorageError: the output cannot be read.
     """
     if not parquet.part_names(files.plan):
-        raise FileMissing(f"{files.plan} holds no plan; {parquet.MADE_ANEW}")
+        raise FileMissing(f"{files.plan} holds no plan; {parquet.RERUN_REMEDY}")
     yield from parquet.read_parts(files.plan, PlannedItem)
 
 

@@ -20,4 +20,4 @@ def read_record(files: RunFiles) -> RunRecord:
     try:
         return RunRecord.model_validate_json(storage.read_bytes(files.record))
     except ValidationError as error:
-        raise RecordError(f"{files.record} is damaged; {parquet.MADE_ANEW}") from error
+        raise RecordError(f"{files.record} is damaged; {parquet.RERUN_REMEDY}") from error

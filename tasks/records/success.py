@@ -18,7 +18,7 @@ _MOST_BYTES = 2**20
 _THREADS = 16
 
 
-def write_mark(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: RunSummary) -> None:
+def write_marker(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: RunSummary) -> None:
     """Write the mark of a run whose tables and report stand.
 
     Raises:
@@ -35,7 +35,7 @@ def write_mark(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: Ru
     storage.write_bytes(files.success, f"{json.dumps(content, indent=2)}\n".encode())
 
 
-def read_mark(files: RunFiles) -> dict[str, Any]:
+def read_marker(files: RunFiles) -> dict[str, Any]:
     """Return what the mark of a run says.
 
     Raises:
@@ -46,13 +46,13 @@ def read_mark(files: RunFiles) -> dict[str, Any]:
     try:
         mark = json.loads(storage.read_bytes(files.success, _MOST_BYTES))
     except (FileTooLarge, ValueError, RecursionError) as error:
-        raise RecordError(f"{files.success} is damaged; {parquet.MADE_ANEW}") from error
+        raise RecordError(f"{files.success} is damaged; {parquet.RERUN_REMEDY}") from error
     if not isinstance(mark, dict):
-        raise RecordError(f"{files.success} is damaged; {parquet.MADE_ANEW}")
+        raise RecordError(f"{files.success} is damaged; {parquet.RERUN_REMEDY}")
     return mark
 
 
-def closed(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary | None:
+def read_success(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary | None:
     """Return the numbers of a run that was closed with just these items and has none to do again.
 
     The bytes of its tables are compared with what the mark says of them, their rows not looked at:
@@ -62,7 +62,7 @@ def closed(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary |
         StorageError: the output cannot be read.
     """
     try:
-        mark = read_mark(files)
+        mark = read_marker(files)
         summary = RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
         if summary.failed or mark["plan_sha256"] != items.checksum():
             return None
@@ -90,7 +90,7 @@ def damaged_tables(files: RunFiles, mark: dict[str, Any]) -> Iterator[str]:
     for name, places in folders.items():
         written = mark.get(f"{name}_sha256")  # marks of older versions do not tell of all
         if written is not None and _digest(*places) != written:
-            yield f"{places[-1]} is not as it was written; {parquet.MADE_ANEW}"
+            yield f"{places[-1]} is not as it was written; {parquet.RERUN_REMEDY}"
 
 
 def _digest(*folders: str) -> str:

@@ -11,51 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from tasks.errors import AlreadyThere, FileMissing, StorageError
+from tasks.errors import AlreadyExists, FileMissing, StorageError
 from tasks.storage import connect
 from tasks.storage.base import Backend, Stat
 from tasks.storage.policy import scheme
-from tasks.storage.transient import persistently
+from tasks.storage.transient import with_retries
 from tasks.storage.uris import (
     absolute,
-    folder,
-    join,
     local_path,
-    of_local,
-    parent,
-    prefix,
-    resolve,
-    resolver,
-    stem,
 )
-
-__all__ = [
-    "MAX_IMAGE_BYTES",
-    "MISSING",
-    "absolute",
-    "content_version",
-    "delete",
-    "exists",
-    "folder",
-    "join",
-    "list_files",
-    "list_folders",
-    "list_names",
-    "of_local",
-    "of_sha256",
-    "parent",
-    "prefix",
-    "read_bytes",
-    "read_version",
-    "resolve",
-    "resolver",
-    "scheme",
-    "stem",
-    "version",
-    "versions",
-    "write_bytes",
-    "write_new",
-]
 
 MAX_IMAGE_BYTES = 256 * 2**20
 """Largest image file that anybody reads."""
@@ -84,8 +48,8 @@ def read_version(uri: str, max_bytes: int | None = None) -> tuple[bytes, str]:
     Raises:
         As :func:`read_bytes`.
     """
-    data, found = _do(uri, "read", lambda backend, path: backend.read(path, max_bytes))
-    return data, _named(found) if found.etag else content_version(data)
+    data, found = _run(uri, "read", lambda backend, path: backend.read(path, max_bytes))
+    return data, _etag_version(found) if found.etag else content_version(data)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -94,7 +58,7 @@ def write_bytes(uri: str, data: bytes) -> None:
     Raises:
         StorageError: it cannot be written, or other bytes arrived than were sent.
     """
-    _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=False))
+    _run(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=False))
 
 
 def write_new(uri: str, data: bytes) -> bool:
@@ -110,8 +74,8 @@ def write_new(uri: str, data: bytes) -> bool:
         StorageError: it cannot be written.
     """
     try:
-        _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=True))
-    except AlreadyThere:
+        _run(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=True))
+    except AlreadyExists:
         return False
     return True
 
@@ -147,7 +111,7 @@ def delete(uri: str) -> None:
         StorageError: it cannot be removed.
     """
     with suppress(FileMissing):
-        _do(uri, "delete", lambda backend, path: backend.delete(path))
+        _run(uri, "delete", lambda backend, path: backend.delete(path))
 
 
 def list_files(place: str) -> dict[str, int]:
@@ -157,7 +121,7 @@ def list_files(place: str) -> dict[str, int]:
         FileMissing: its bucket is not there.
         StorageError: it cannot be listed.
     """
-    found = _do(place, "list", lambda backend, path: backend.walk(path))
+    found = _run(place, "list", lambda backend, path: backend.walk(path))
     return dict(sorted(found.items()))
 
 
@@ -167,7 +131,7 @@ def list_names(place: str) -> list[str]:
     Raises:
         StorageError: it cannot be listed.
     """
-    return sorted(_do(place, "list", lambda backend, path: backend.names(path)))
+    return sorted(_run(place, "list", lambda backend, path: backend.names(path)))
 
 
 def list_folders(prefix: str) -> list[str]:
@@ -176,7 +140,7 @@ def list_folders(prefix: str) -> list[str]:
     Raises:
         StorageError: it cannot be listed.
     """
-    return sorted(_do(prefix, "list", lambda backend, path: backend.folders(path)))
+    return sorted(_run(prefix, "list", lambda backend, path: backend.folders(path)))
 
 
 def version(uri: str, *, content: bool = True) -> str:
@@ -194,12 +158,12 @@ def version(uri: str, *, content: bool = True) -> str:
         StorageError: it is there but cannot be read.
     """
     try:
-        found = _do(uri, "read", lambda backend, path: backend.stat(path))
+        found = _run(uri, "read", lambda backend, path: backend.stat(path))
         if found.etag:
-            return _named(found)
+            return _etag_version(found)
         if not content:
             return "there"
-        return of_sha256(_do(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
+        return sha256_version(_run(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
     except FileMissing:
         return MISSING
 
@@ -214,27 +178,27 @@ def versions(uris: Iterable[str]) -> dict[str, str | StorageError]:
     """
     wanted = sorted(set(uris))
     with ThreadPoolExecutor(_THREADS) as pool:
-        listed = _listed(wanted)
+        listed = _listed_versions(wanted)
         rest = [uri for uri in wanted if uri not in listed]
-        return {**listed, **dict(zip(rest, pool.map(_version_or_why, rest), strict=True))}
+        return {**listed, **dict(zip(rest, pool.map(_version_or_error, rest), strict=True))}
 
 
-def _listed(uris: list[str]) -> dict[str, str]:
+def _listed_versions(uris: list[str]) -> dict[str, str]:
     """Return the versions of those that lists tell of."""
-    places = {_open(uri)[1]: uri for uri in uris if uri.startswith("s3://")}
+    places = {_backend_and_path(uri)[1]: uri for uri in uris if uri.startswith("s3://")}
     if not places:
         return {}
     one = next(iter(places.values()))
     try:
-        found = _do(one, "list", lambda backend, _: backend.stats(list(places)))
+        found = _run(one, "list", lambda backend, _: backend.stats(list(places)))
     except StorageError as error:
         if error.transient:
             raise
         return {}  # who may not list may still read
-    return {places[path]: _named(stat) for path, stat in found.items() if stat.etag}
+    return {places[path]: _etag_version(stat) for path, stat in found.items() if stat.etag}
 
 
-def _version_or_why(uri: str) -> str | StorageError:
+def _version_or_error(uri: str) -> str | StorageError:
     try:
         return version(uri)
     except StorageError as error:
@@ -245,30 +209,30 @@ def _version_or_why(uri: str) -> str | StorageError:
 
 def content_version(data: bytes) -> str:
     """Return the version of a local file that holds `data`."""
-    return of_sha256(hashlib.sha256(data).hexdigest())
+    return sha256_version(hashlib.sha256(data).hexdigest())
 
 
-def of_sha256(digits: str) -> str:
+def sha256_version(digits: str) -> str:
     """Return the version of a local file whose bytes have a hash."""
     return f"sha256:{digits}"
 
 
-def _named(found: Stat) -> str:
+def _etag_version(found: Stat) -> str:
     return f"etag:{found.etag}-{found.size}"
 
 
-def _do(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
+def _run(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
     """Let the place of a URI do something, and again when a fault passes."""
-    backend, path = _open(uri)
+    backend, path = _backend_and_path(uri)
 
     def attempt() -> T:
-        with connect.translated(uri, doing):
+        with connect.translate_errors(uri, doing):
             return work(backend, path)
 
-    return persistently(attempt)
+    return with_retries(attempt)
 
 
-def _open(uri: str) -> tuple[Backend, str]:
+def _backend_and_path(uri: str) -> tuple[Backend, str]:
     place = absolute(uri)
     kind = scheme(place)
     path = local_path(place) if kind in ("", "file") else place.removeprefix("s3://")

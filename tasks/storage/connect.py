@@ -8,7 +8,7 @@ from functools import lru_cache
 from tasks.errors import AccessDenied, DiskFull, FileMissing, StorageError
 from tasks.storage.base import Backend
 from tasks.storage.local import LocalDisk
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 from tasks.storage.transient import is_disk_full, is_transient
 from tasks.storage.uris import spelling_hint
 
@@ -35,14 +35,14 @@ def backend_for(kind: str) -> Backend:
 @lru_cache(maxsize=8)
 def _connected(kind: str, _process: int, settings: tuple[str, ...]) -> Backend:
     """Connect once per process: neither sockets nor the event loop survive a fork."""
-    from tasks.storage.generic import OtherStore
-    from tasks.storage.s3 import ObjectStore
+    from tasks.storage.generic import FsspecStore
+    from tasks.storage.s3 import S3Store
 
-    return ObjectStore(settings[0] or settings[1]) if kind == "s3" else OtherStore(kind)
+    return S3Store(settings[0] or settings[1]) if kind == "s3" else FsspecStore(kind)
 
 
 @contextmanager
-def translated(uri: str, doing: str) -> Iterator[None]:
+def translate_errors(uri: str, doing: str) -> Iterator[None]:
     """Turn the errors of disk and client into StorageErrors that name `uri`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -59,14 +59,14 @@ def translated(uri: str, doing: str) -> Iterator[None]:
         raise
     except PermissionError as error:
         if is_transient(error):  # a credential that has just run out
-            raise StorageError(f"{uri}: {redacted(str(error))}", transient=True) from error
+            raise StorageError(f"{uri}: {redact(str(error))}", transient=True) from error
         reason = error.strerror or str(error) or "access denied"
-        raise AccessDenied(f"{uri}: no permission to {doing} it ({redacted(reason)})") from error
+        raise AccessDenied(f"{uri}: no permission to {doing} it ({redact(reason)})") from error
     except Exception as error:
         passing = is_transient(error)
         if not (passing or isinstance(error, OSError | BotoCoreError | ClientError)):
             raise
-        reason = redacted(str(error)) or type(error).__name__
+        reason = redact(str(error)) or type(error).__name__
         if is_disk_full(error):
             text = f"{uri}: cannot {doing} it ({reason}); free some space and run it again"
             raise DiskFull(text) from error

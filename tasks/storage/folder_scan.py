@@ -47,7 +47,7 @@ def scan(root: str) -> Scan:
     while todo or links:
         place = todo.pop() if todo else links.popleft()
         real = os.path.realpath(os.path.join(root, place))
-        if place and (real in seen or _holds(real, top)):
+        if place and (real in seen or _contains(real, top)):
             found.repeated.append(place)
             continue
         seen.add(real)
@@ -65,11 +65,11 @@ def scan(root: str) -> Scan:
             continue
         found.folders += [place] if place else []
         for entry in entries:
-            _sort_in(entry, os.path.join(place, entry.name), found, todo, links)
+            _classify(entry, os.path.join(place, entry.name), found, todo, links)
     return found
 
 
-def _sort_in(
+def _classify(
     entry: os.DirEntry[str], path: str, found: Scan, todo: list[str], links: deque[str]
 ) -> None:
     try:
@@ -86,5 +86,5 @@ def _sort_in(
         (found.broken if entry.is_symlink() else found.special).append(path)
 
 
-def _holds(folder: str, inner: str) -> bool:
+def _contains(folder: str, inner: str) -> bool:
     return os.path.commonpath([folder, inner]) == folder

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from tasks.errors import AlreadyThere, StorageError
+from tasks.errors import AlreadyExists, StorageError
 from tasks.storage.base import Stat, check_size, is_draft
 from tasks.storage.transient import is_transient
 
@@ -19,7 +19,7 @@ _WHOLE_OR_NOTHING = {"memory", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Schemes whose files appear only when they are complete."""
 
 
-def _plain(work: Callable[P, T]) -> Callable[P, T]:
+def _as_os_errors(work: Callable[P, T]) -> Callable[P, T]:
     """Turn a protocol's own errors into OSErrors, which everybody understands."""
 
     @functools.wraps(work)
@@ -36,7 +36,7 @@ def _plain(work: Callable[P, T]) -> Callable[P, T]:
     return do
 
 
-class OtherStore:
+class FsspecStore:
     """Files behind any fsspec file system; its settings come from fsspec's own configuration.
 
     That is FSSPEC_<SCHEME>_<KEY> in the environment, or files below ~/.config/fsspec.
@@ -61,7 +61,7 @@ class OtherStore:
             return fs, str(kind._strip_protocol(uri))
         return fs, str(kind._strip_protocol(f"{head}x"))[:-1] + tail
 
-    @_plain
+    @_as_os_errors
     def stat(self, path: str) -> Stat:
         """Describe one file."""
         fs, place = self._at(path)
@@ -74,7 +74,7 @@ class OtherStore:
         """Know nothing in advance."""
         return {}
 
-    @_plain
+    @_as_os_errors
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
         """Return all bytes and what they are."""
         fs, place = self._at(path)
@@ -89,12 +89,12 @@ class OtherStore:
         """Return the hash of all bytes as hex digits."""
         return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
 
-    @_plain
+    @_as_os_errors
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Write beside the target and rename, where files would grow in sight of readers."""
         fs, place = self._at(path)
         if new and fs.exists(place):  # between look and write another may win
-            raise AlreadyThere(path)
+            raise AlreadyExists(path)
         folder, _, name = place.rpartition("/")
         fs.makedirs(folder, exist_ok=True)
         if self._kind in _WHOLE_OR_NOTHING:
@@ -114,7 +114,7 @@ class OtherStore:
             raise
         return False
 
-    @_plain
+    @_as_os_errors
     def delete(self, path: str) -> None:
         """Remove one file."""
         fs, place = self._at(path)
@@ -122,7 +122,7 @@ class OtherStore:
             raise FileNotFoundError(path)
         fs.rm_file(place)
 
-    @_plain
+    @_as_os_errors
     def names(self, path: str) -> list[str]:
         """Names of the files directly below a folder."""
         fs, place = self._at(path)
@@ -133,7 +133,7 @@ class OtherStore:
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
         return [name for name in names if not is_draft(name)]
 
-    @_plain
+    @_as_os_errors
     def folders(self, path: str) -> list[str]:
         """Names of the folders directly below a folder."""
         fs, place = self._at(path)
@@ -143,7 +143,7 @@ class OtherStore:
             return []
         return [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
 
-    @_plain
+    @_as_os_errors
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
         fs, place = self._at(path)

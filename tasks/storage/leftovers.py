@@ -13,17 +13,17 @@ _YOUNG, _OLD = 60.0, 86_400.0
 """Seconds: a younger one may not be held yet, an older one without locks is taken for left."""
 
 
-def hold(handle: int) -> None:
+def mark_in_use(handle: int) -> None:
     """Hold an open file or folder until it is closed, where its file system knows locks."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_left(path: str, now: float) -> bool:
+def is_abandoned(path: str, now: float) -> bool:
     """Tell whether nobody holds a file or folder any more.
 
     Args:
-        path: What :func:`hold` is called on as soon as it is made.
+        path: What :func:`mark_in_use` is called on as soon as it is made.
         now: Time by the clock that gave it its own.
     """
     try:

@@ -10,12 +10,12 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.errors import AlreadyThere
+from tasks.errors import AlreadyExists
 from tasks.storage.base import Stat, check_size, is_draft
-from tasks.storage.leftovers import hold, is_left
-from tasks.storage.regular_file import check_regular, no_file, opened
+from tasks.storage.leftovers import is_abandoned, mark_in_use
+from tasks.storage.regular_file import check_regular, not_regular_error, open_regular
 
-_PIECE = 2**20
+_CHUNK_BYTES = 2**20
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -37,13 +37,13 @@ class LocalDisk:
 
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
         """Return all bytes and what they are."""
-        data = b"".join(_pieces(path, limit, whole=True))
+        data = b"".join(_read_chunks(path, limit, whole=True))
         return data, Stat(len(data))
 
     def sha256(self, path: str, limit: int) -> str:
         """Return the hash of all bytes as hex digits, which never are in memory together."""
         digest = hashlib.sha256()
-        for piece in _pieces(path, limit):
+        for piece in _read_chunks(path, limit):
             digest.update(piece)
         return digest.hexdigest()
 
@@ -54,8 +54,8 @@ class LocalDisk:
         draft = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
         try:
             with open(draft, "xb") as file:
-                hold(file.fileno())
-                _sweep(folder, os.getpid())
+                mark_in_use(file.fileno())
+                _remove_abandoned_drafts(folder, os.getpid())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -99,28 +99,28 @@ class LocalDisk:
         return found
 
 
-def _pieces(path: str, limit: int | None, *, whole: bool = False) -> Iterator[bytes]:
+def _read_chunks(path: str, limit: int | None, *, whole: bool = False) -> Iterator[bytes]:
     """Yield a file's bytes; with `whole`, those that it had when it was opened as one."""
-    with opened(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         check_size(path, size, limit)
         count = 0
         try:
-            piece = file.read(size if whole and size else _PIECE)
+            piece = file.read(size if whole and size else _CHUNK_BYTES)
             while piece:
                 # More may come than the size tells: files grow, and some of the system have none.
                 count += len(piece)
                 check_size(path, count, limit)
                 yield piece
-                piece = file.read(_PIECE)
+                piece = file.read(_CHUNK_BYTES)
         except OSError as error:
             if size:
                 raise
-            raise no_file(path) from error  # such as the memory of a process
+            raise not_regular_error(path) from error  # such as the memory of a process
 
 
 @lru_cache(maxsize=256)
-def _sweep(folder: str, _process: int) -> None:
+def _remove_abandoned_drafts(folder: str, _process: int) -> None:
     """Remove drafts that killed writers left in a folder, when a process first writes there.
 
     A picture whose writer was killed is made again, and so is what else belongs there: no walk
@@ -129,7 +129,7 @@ def _sweep(folder: str, _process: int) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         now = os.stat(folder).st_mtime  # by the clock of the file system: a draft was just made
         for entry in entries:
-            if is_draft(entry.name) and is_left(entry.path, now):
+            if is_draft(entry.name) and is_abandoned(entry.path, now):
                 os.unlink(entry.path)
 
 
@@ -164,7 +164,7 @@ def _link(draft: str, path: str) -> None:
     except OSError as error:
         # No hard links here (FAT, some network disks): between look and rename another may win.
         if error.errno == errno.EEXIST or (error.errno in _NO_LINKS and os.path.exists(path)):
-            raise AlreadyThere(path) from error
+            raise AlreadyExists(path) from error
         if error.errno not in _NO_LINKS:
             raise
         os.replace(draft, path)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from schemas.text import has_control_characters, one_line
 from tasks.errors import StorageError
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 SCHEMES_VARIABLE = "STYLEGALLERY_ALLOWED_SCHEMES"
 """Further fsspec schemes, separated by commas, such as `gs,az`."""
@@ -74,7 +74,7 @@ def scheme(uri: str) -> str:
     return name
 
 
-def fenced() -> bool:
+def roots_restricted() -> bool:
     """Tell whether the operator has fenced local files in."""
     return bool(os.environ.get(ROOTS_VARIABLE, "").strip(os.pathsep))
 
@@ -85,7 +85,7 @@ def check_root(path: str) -> None:
     Raises:
         StorageError: it is outside.
     """
-    if fenced():
+    if roots_restricted():
         root_and_place(path)
 
 
@@ -107,7 +107,7 @@ def root_and_place(path: str) -> tuple[str, str]:
 
 def printable(uri: str) -> str:
     """Return a URI fit for a line of text: no secrets, no signs that change how the line reads."""
-    return one_line(re.sub(r"(?<=://)[^/@\s]+@", "***@", redacted(uri)), 300)
+    return one_line(re.sub(r"(?<=://)[^/@\s]+@", "***@", redact(uri)), 300)
 
 
 def _allowed() -> set[str]:

@@ -17,7 +17,7 @@ _SHAPES = (
 )
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return `text` without what looks like a secret or is one of this process's environment."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and value in text and _SECRET_NAMES.search(name.upper()):

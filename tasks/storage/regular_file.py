@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from io import FileIO
 
 from tasks.errors import NotAFile
-from tasks.storage.policy import fenced, printable, root_and_place
+from tasks.storage.policy import printable, root_and_place, roots_restricted
 
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """Linux opens folders that may be passed through but not listed; others ask for both."""
@@ -19,7 +19,7 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @contextmanager
-def opened(path: str) -> Iterator[FileIO]:
+def open_regular(path: str) -> Iterator[FileIO]:
     """Open a file for the length of the block.
 
     Raises:
@@ -27,7 +27,7 @@ def opened(path: str) -> Iterator[FileIO]:
         OSError: it cannot be opened.
         StorageError: it lies outside the operator's folders.
     """
-    handle = _below_root(path) if fenced() else _opened(path, path)
+    handle = _below_root(path) if roots_restricted() else _open_below(path, path)
     with FileIO(handle) as file:
         check_regular(path, os.fstat(handle))
         yield file
@@ -40,10 +40,10 @@ def check_regular(path: str, found: os.stat_result) -> None:
         NotAFile: it is a device, a pipe or the like.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise no_file(path)
+        raise not_regular_error(path)
 
 
-def no_file(path: str) -> NotAFile:
+def not_regular_error(path: str) -> NotAFile:
     """Return the refusal of what is no regular file."""
     return NotAFile(f"{printable(path)} is a device, a pipe or the like; give a regular file")
 
@@ -58,12 +58,12 @@ def _below_root(path: str) -> int:
             inner = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return _opened(path, name, folder)
+        return _open_below(path, name, folder)
     finally:
         os.close(folder)
 
 
-def _opened(path: str, name: str, folder: int | None = None) -> int:
+def _open_below(path: str, name: str, folder: int | None = None) -> int:
     """Open a file below an open folder or, without one, wherever its path leads."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
     if stat.S_ISDIR(found.st_mode):

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from tasks.errors import AlreadyThere
+from tasks.errors import AlreadyExists
 from tasks.storage.base import Stat, check_size
-from tasks.storage.transient import store_code
+from tasks.storage.transient import s3_error_code
 from tasks.storage.uris import bucket_and_key, prefix
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -18,7 +18,7 @@ _FEW = 50
 """Objects that are asked for one by one rather than by lists of a thousand names."""
 
 
-class ObjectStore:
+class S3Store:
     """Objects behind an s3fs file system; one PUT each, so they appear whole."""
 
     def __init__(self, endpoint: str = "") -> None:
@@ -48,7 +48,7 @@ class ObjectStore:
 
     def stat(self, path: str) -> Stat:
         """Describe one object."""
-        found = self._fs.call_s3("head_object", **_named(path))
+        found = self._fs.call_s3("head_object", **_object_arguments(path))
         return Stat(int(found["ContentLength"]), _etag(found))
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
@@ -101,7 +101,7 @@ class ObjectStore:
         return data, answer
 
     async def _get(self, path: str, limit: int | None) -> tuple[bytes, dict[str, Any]]:
-        answer = await self._fs._call_s3("get_object", **_named(path))
+        answer = await self._fs._call_s3("get_object", **_object_arguments(path))
         body, size = answer["Body"], int(answer["ContentLength"])
         try:
             check_size(f"s3://{path}", size, limit)
@@ -123,9 +123,9 @@ class ObjectStore:
         try:
             answer = self._put(path, data, new, more)
         except OSError as error:
-            code = store_code(error)
+            code = s3_error_code(error)
             if new and code in ("PreconditionFailed", "412"):
-                raise AlreadyThere(path) from error
+                raise AlreadyExists(path) from error
             if not new or code not in ("NotImplemented", "501"):
                 raise
             answer = self._put(path, data, False, more)  # a server that knows no conditions
@@ -136,11 +136,13 @@ class ObjectStore:
 
     def _put(self, path: str, data: bytes, new: bool, more: dict[str, str]) -> Any:
         condition = {"IfNoneMatch": "*"} if new else {}
-        return self._fs.call_s3("put_object", Body=data, **_named(path), **condition, **more)
+        return self._fs.call_s3(
+            "put_object", Body=data, **_object_arguments(path), **condition, **more
+        )
 
     def delete(self, path: str) -> None:
         """Remove one object."""
-        self._fs.call_s3("delete_object", **_named(path))
+        self._fs.call_s3("delete_object", **_object_arguments(path))
 
     def names(self, path: str) -> list[str]:
         """Names of the objects directly below a prefix."""
@@ -183,7 +185,7 @@ class ObjectStore:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _named(path: str) -> dict[str, str]:
+def _object_arguments(path: str) -> dict[str, str]:
     """Return the words that name one object in a request, its key as it is written.
 
     s3fs's own methods take a path apart, by rules that some keys do not survive.

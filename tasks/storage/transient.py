@@ -84,7 +84,7 @@ def is_transient(error: BaseException) -> bool:
     """
     if isinstance(error, StorageError):
         return error.transient
-    if store_code(error) in _PASSING_CODES:
+    if s3_error_code(error) in _PASSING_CODES:
         return True
     if isinstance(error, TimeoutError | ConnectionError | asyncio.TimeoutError | MemoryError):
         return True
@@ -93,7 +93,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def store_code(error: BaseException) -> str:
+def s3_error_code(error: BaseException) -> str:
     """Return S3's word for what went wrong, which s3fs hides in the error that it translates."""
     found: BaseException | None = error
     while found is not None:
@@ -109,12 +109,12 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
-def lacks_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether less at a time may do: device or machine had too little memory."""
     return any(kind.__name__ in MEMORY_ERRORS for kind in type(error).__mro__)
 
 
-def is_sticky(message: str) -> bool:
+def is_cuda_context_lost(message: str) -> bool:
     """Tell from an error's text whether this process has lost its CUDA context for good.
 
     Running out of memory is not meant: the context survives it.
@@ -124,7 +124,7 @@ def is_sticky(message: str) -> bool:
     return any(sign in message for sign in ("CUDA error", "device-side assert", "CUBLAS_STATUS"))
 
 
-def persistently(do: Callable[[], T]) -> T:
+def with_retries(do: Callable[[], T]) -> T:
     """Return what `do` returns; after a passing fault, try it again.
 
     The pauses are random up to a bound that doubles (full jitter), so that a thousand actors which
@@ -142,7 +142,7 @@ def persistently(do: Callable[[], T]) -> T:
     return again(do)
 
 
-def read_twice(
+def read_and_decode(
     uri: str,
     read: Callable[[], bytes],
     decode: Callable[[bytes], T],

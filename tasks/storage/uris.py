@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from schemas.text import has_control_characters
 from tasks.errors import StorageError
-from tasks.storage.policy import check_root, fenced, printable, scheme
+from tasks.storage.policy import check_root, printable, roots_restricted, scheme
 
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 """Relative paths that need no second look: no scheme, no dot segments, no unusual character."""
@@ -44,11 +44,11 @@ def absolute(uri: str) -> str:
         bucket_and_key(rest)
         return f"s3://{rest}"
     if kind == "file":
-        return of_local(_path_of(uri))
-    return uri if kind else of_local(_expanded(uri))
+        return local_uri(_file_uri_path(uri))
+    return uri if kind else local_uri(_expand_user(uri))
 
 
-def folder(uri: str) -> str:
+def folder_uri(uri: str) -> str:
     """Return the absolute URI of a folder without the slash that ends it.
 
     Of two slashes at the end the last stays: on an object store `a//` holds other keys than `a/`.
@@ -59,7 +59,7 @@ def folder(uri: str) -> str:
     return _without_slash(absolute(uri))
 
 
-def of_local(path: str) -> str:
+def local_uri(path: str) -> str:
     """Return the absolute URI of a local path (see :func:`absolute`).
 
     Raises:
@@ -138,10 +138,10 @@ def resolve(uri: str, manifest_uri: str) -> str:
     if scheme(uri) or uri.startswith(("/", "~/")) or uri == "~":
         return absolute(uri)
     if is_local(manifest_uri):
-        return of_local(_as_on_disk(os.path.dirname(local_path(manifest_uri)), uri))
+        return local_uri(_find_spelling(os.path.dirname(local_path(manifest_uri)), uri))
     start, _, place = manifest_uri.partition("://")
     host, key = bucket_and_key(place) if start == "s3" else place.partition("/")[::2]
-    return absolute(f"{start}://{host}/{_merged(key, uri)}")
+    return absolute(f"{start}://{host}/{_joined_key(key, uri)}")
 
 
 def resolver(manifest_uri: str) -> Callable[[str], str]:
@@ -149,7 +149,7 @@ def resolver(manifest_uri: str) -> Callable[[str], str]:
 
     The million rows of a large manifest share what stands before them.
     """
-    if fenced():  # each place is looked at, links included
+    if roots_restricted():  # each place is looked at, links included
         return lambda uri: resolve(uri, manifest_uri)
     base = resolve("x", manifest_uri)[:-1]
     return lambda uri: base + uri if _PLAIN.fullmatch(uri) else resolve(uri, manifest_uri)
@@ -169,7 +169,7 @@ def shortener(manifest_uri: str) -> Callable[[str], str]:
         short = uri.removeprefix(base)
         if not short or short.startswith("/"):
             return uri
-        texts = (text for text in (short, f"./{short}") if _means(text, uri, resolve_row))
+        texts = (text for text in (short, f"./{short}") if _resolves_to(text, uri, resolve_row))
         return next(texts, uri)
 
     return shorten
@@ -189,14 +189,14 @@ def spelling_hint(uri: str) -> str:
     return ""
 
 
-def _means(text: str, uri: str, resolve_row: Callable[[str], str]) -> bool:
+def _resolves_to(text: str, uri: str, resolve_row: Callable[[str], str]) -> bool:
     try:
         return resolve_row(text) == uri
     except StorageError:
         return False
 
 
-def _merged(key: str, text: str) -> str:
+def _joined_key(key: str, text: str) -> str:
     """Return the key that a relative path names beside `key`; `..` ends at the bucket."""
     kept = key.split("/")[:-1]
     for segment in text.split("/"):
@@ -207,7 +207,7 @@ def _merged(key: str, text: str) -> str:
     return "/".join(kept)
 
 
-def _as_on_disk(home: str, text: str) -> str:
+def _find_spelling(home: str, text: str) -> str:
     """Return the local path of a relative one, spelt as its file is.
 
     Tables made on Windows have backslashes, and those of other systems may encode accents
@@ -224,12 +224,12 @@ def _as_on_disk(home: str, text: str) -> str:
     return next(filter(os.path.exists, places), place)
 
 
-def _expanded(path: str) -> str:
+def _expand_user(path: str) -> str:
     """Return a path from the command line with its `~`, unless a file has just that name."""
     return path if path.startswith("~") and os.path.exists(path) else os.path.expanduser(path)
 
 
-def _path_of(uri: str) -> str:
+def _file_uri_path(uri: str) -> str:
     rest = uri[len("file:") :]
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")

@@ -96,7 +96,7 @@ from tasks.execution.execute import assignments
 spec = RestyleSpec.model_validate_json(Path(sys.argv[1]).read_text())
 plan = planning.make_plan(spec)
 planning.write_plan(plan)
-next(assignments(plan, plan.known))
+next(assignments(plan, plan.completed))
 largest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(plan.counts.todo, int(largest[1]) // 1024)
 """

