@@ -1,4 +1,4 @@
-"""Read and write files by URI: local disk, S3, and whatever else fsspec opens."""
+"""Read and write files by URI: local disk, S3 and other fsspec file systems."""
 
 from tasks.storage.api import (
     MAX_IMAGE_BYTES,

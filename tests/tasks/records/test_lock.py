@@ -59,7 +59,7 @@ def test_a_killed_holder_here_is_followed_at_once(
 ) -> None:
     monkeypatch.setattr(run_lock.RunLock, "_wait_for", lambda *_: pytest.fail("waits"))
     command = [sys.executable, "-c", HOLD, files.output]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"
     other.send_signal(signal.SIGKILL)

@@ -335,7 +335,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 ) -> None:
     uri = str(tmp_path / "file")
     storage.write_bytes(uri, b"old")
-    with pytest.raises(StorageError, match="a folder of that name lies there; move it away"):
+    with pytest.raises(StorageError, match="a folder of that name exists; move it away"):
         storage.write_bytes(str(tmp_path), b"x")
 
     def no_space(_: int) -> None:

@@ -13,7 +13,7 @@ from tasks.storage.policy import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
 from tasks.storage.redaction import redact
 
 REFUSED = {
-    "http": ("http://shop.example/a.jpg", "must not make our machines call an address"),
+    "http": ("http://shop.example/a.jpg", "must not send requests to other hosts"),
     "metadata": ("http://169.254.169.254/latest/meta-data", "not supported"),
     "other": ("gs://bucket/a.jpg", SCHEMES_VARIABLE),
     "chain": ("simplecache::s3://bucket/a.jpg", "chains schemes"),

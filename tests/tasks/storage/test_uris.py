@@ -157,9 +157,9 @@ def test_names_are_taken_as_the_disk_spells_them(tmp_path: Path) -> None:
     ("uri", "words"),
     [
         ("/in/photos\\a.png", "write / between folders"),
-        ("/in/C:\\photos\\a.png", "a path of Windows"),
-        ("/in/C:/photos/a.png", "a path of Windows"),
-        ("/in/\\\\server\\share\\a.png", "a path of Windows"),
+        ("/in/C:\\photos\\a.png", "a Windows path"),
+        ("/in/C:/photos/a.png", "a Windows path"),
+        ("/in/\\\\server\\share\\a.png", "a Windows path"),
         ("s3://bucket/\u00e9.png", "NFC and NFD"),
         ("/in/a%20b.png", "not percent-encoded"),
         ("file:///in/caf%E9.png", ""),
