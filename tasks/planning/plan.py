@@ -23,10 +23,8 @@ from tasks.planning.resume import CompletedItems, find_completed
 from tasks.planning.versions import device_class, package_versions
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import PlanItems
-from tasks.records.run_record import read_record
+from tasks.records.run_record import read_record, write_record
 from tasks.records.success import read_success
-
-__all__ = ["Plan", "check_inputs", "make_plan", "write_plan"]
 
 _RUN_ID_DIGITS = 12
 
@@ -161,15 +159,6 @@ def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:
         started_at=_first_start(plan) or datetime.now(UTC),
     )
     write_record(plan.files, record)
-
-
-def write_record(files: RunFiles, record: RunRecord) -> None:
-    """Write run.json.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    storage.write_bytes(files.record, f"{record.model_dump_json(indent=2)}\n".encode())
 
 
 def _absolute(spec: RestyleSpec) -> RestyleSpec:

@@ -19,7 +19,7 @@ from tasks import storage
 from tasks.errors import IncompleteRunError, RecordError
 from tasks.items.warnings import first, is_warned, sentences
 from tasks.manifests.retry import retry_manifest
-from tasks.planning import Plan, write_record
+from tasks.planning import Plan
 from tasks.planning.resume import Mask
 from tasks.records import parquet
 from tasks.records.finished_items import add_finished, read_finished
@@ -27,7 +27,7 @@ from tasks.records.index import KEYS, OK, Numbers, RowIndex, key_hashes, same_ke
 from tasks.records.item_key import key_of
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import has_problem
-from tasks.records.run_record import read_record
+from tasks.records.run_record import read_record, write_record
 from tasks.records.success import write_marker
 
 

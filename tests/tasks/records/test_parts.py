@@ -208,5 +208,5 @@ def test_rows_that_are_gone_for_good_are_told_of(tmp_path: Path) -> None:
     write(Ledger(str(tmp_path), "run-1"), "a", "b")
     index = read_ledger(str(tmp_path), "run-1")
     (tmp_path / "runs/run-1/ledger" / names(tmp_path)[0]).unlink()
-    with pytest.raises(FileMissing, match="ledger: 1 rows are gone; run the same command again"):
+    with pytest.raises(FileMissing, match="ledger: cannot find 1 row; run the same command again"):
         index.rows(index.in_order())

@@ -183,13 +183,13 @@ def test_tables_of_older_versions_are_read(tmp_path: Path) -> None:
     assert held(str(tmp_path)) == [row().model_copy(update={"timings": {}})]
     place = old.schema.names.index("status")
     pq.write_table(old.set_column(place, "status", [["lost"]]), folder / "part-1.parquet")
-    with pytest.raises(RecordError, match=r"part-1.parquet holds the status lost"):
+    with pytest.raises(RecordError, match=r"part-1.parquet has the unknown status lost"):
         read_ledger(str(tmp_path), "run-1")
     pq.write_table(
         old.set_column(old.schema.names.index("matches"), "matches", [[7]]),
         folder / "part-1.parquet",
     )
-    with pytest.raises(RecordError, match=r"part-1.parquet is no table of ItemResult"):
+    with pytest.raises(RecordError, match=r"part-1.parquet is not a table of ItemResult"):
         read_ledger(str(tmp_path), "run-1")
 
 
@@ -212,7 +212,9 @@ def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
         read_ledger(str(tmp_path), "run-1")
     pq.write_table(pa.table({"x": [1]}), folder / "part-2.parquet")
-    with pytest.raises(RecordError, match=r"part-2.parquet lacks the columns .*item_id"):
+    with pytest.raises(
+        RecordError, match=r"part-2.parquet is not a table .* lacks the columns .*item_id"
+    ):
         read_ledger(str(tmp_path), "run-1")
     (folder / "part-2.parquet").unlink()
     (tmp_path / "runs/run-2").mkdir()

@@ -75,8 +75,8 @@ def all_tables(home: Home) -> None:
         shutil.rmtree(home.run / table)
 
 
-SPOILT, GONE = "its bytes are not those that were written", "is missing"
-ANEW, LOST = "is not as it was written", "not found"
+SPOILT, GONE = "differs from the file that was written", "is missing"
+ANEW, LOST = "differs from the table that was written", "not found"
 KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     "asset spoilt": (lambda h: other_bytes(h.asset()), SPOILT),
     "asset spoilt, size kept": (lambda h: last_bytes(h.asset()), SPOILT),
@@ -98,7 +98,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     "record gone": (lambda h: (h.run / "run.json").unlink(), "run.json is missing"),
     "record spoilt": (lambda h: other_bytes(h.run / "run.json"), "run.json is damaged"),
     "plan gone": (lambda h: shutil.rmtree(h.run / "plan"), "holds no plan"),
-    "plan spoilt": (lambda h: other_bytes(h.part("plan")), "no Parquet file"),
+    "plan spoilt": (lambda h: other_bytes(h.part("plan")), "not a Parquet file"),
     "plan lacks a row": (lambda h: edit(h.part("plan"), lambda t: t.slice(1)), "was not planned"),
     "plan holds a row twice": (lambda h: edit(h.part("plan"), twice), "planned 2 times"),
     "plan changed": (lambda h: edit(h.part("plan"), recoloured), ANEW),
@@ -111,7 +111,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
         "2 rows instead of one",
     ),
     "results gone": (lambda h: shutil.rmtree(h.run / "results"), LOST),
-    "results spoilt": (lambda h: last_bytes(h.part("results")), "no Parquet file"),
+    "results spoilt": (lambda h: last_bytes(h.part("results")), "not a Parquet file"),
     "results lack a row": (
         lambda h: edit(h.part("results"), lambda t: t.slice(1)),
         "planned, but has no row",
@@ -122,7 +122,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     ),
     "results changed": (lambda h: edit(h.part("results"), recoloured), ANEW),
     "matches gone": (lambda h: shutil.rmtree(h.run / "matches"), LOST),
-    "matches spoilt": (lambda h: other_bytes(h.part("matches")), "no Parquet file"),
+    "matches spoilt": (lambda h: other_bytes(h.part("matches")), "not a Parquet file"),
     "matches lack rows": (
         lambda h: edit(h.part("matches"), lambda t: t.slice(0, 0)),
         "matches are of regions []",

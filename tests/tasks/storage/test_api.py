@@ -386,7 +386,8 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("found", "said"), [(Stat(3), "4 bytes were sent but 3 arrived"), (None, "is not there")]
+    ("found", "said"),
+    [(Stat(3), "4 bytes were sent but 3 were stored"), (None, "is missing right after")],
 )
 def test_bytes_lost_on_the_way_are_noticed(
     found: Stat | None, said: str, monkeypatch: pytest.MonkeyPatch
