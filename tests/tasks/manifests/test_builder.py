@@ -114,11 +114,15 @@ def test_json_lines_become_galleries(tmp_path: Path) -> None:
         ("c.csv", "product_id,image_uri\n", "has no rows"),
         ("c.csv", "product_id,image_uri\na,b,c\n", "row 1: has more cells"),
         ("c.csv", "product_id,image_uri\na,b\na,c\n", "row 2: 'a' / 'main' is already in row 1"),
-        ("c.csv", "product_id,image_uri,seed\na,b,x\n", "`seed`, row 1: 'x' is no whole number"),
+        (
+            "c.csv",
+            "product_id,image_uri,seed\na,b,x\n",
+            "row 1: 'x' is not a 64-bit integer",
+        ),
         ("c.csv", "product_id,image_uri\n..,b\n", "row 1: '..' becomes a folder"),
         ("c.csv", "product_id,image_uri\na,ftp://x\n", "`image_uri`, row 1: ftp://x starts with"),
-        ("c.jsonl", "{", "row 1: is no JSON"),
-        ("c.jsonl", "[1]", "row 1: is no JSON object"),
+        ("c.jsonl", "{", "row 1: is not valid JSON"),
+        ("c.jsonl", "[1]", "row 1: is not a JSON object"),
         ("c.jsonl", '{"product_id": "a", "image_uri": null}', "`image_uri`, row 1: is empty"),
     ],
 )
@@ -131,7 +135,7 @@ def test_broken_lists_are_refused(tmp_path: Path, name: str, text: str, words: s
 
 @pytest.mark.parametrize("make", [builder.build_catalog, builder.build_galleries])
 def test_a_folder_without_images_is_refused(tmp_path: Path, make: Any) -> None:
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="contains no images"):
         make(str(touch(tmp_path, "a.txt")))
     with pytest.raises(ManifestError, match="not found"):
         make(str(tmp_path / "none.csv"))
@@ -150,7 +154,7 @@ def test_one_bad_name_refuses_no_folder_and_what_is_left_out_is_told(
         "get a suffix",
         "named by file:// URI: 1 image (caf%E9.png); the name is not UTF-8 text; rename the file "
         "if manifest and images are to be moved together",
-        "left out: 1 picture of a format that is not read (b.heic); export as JPEG or PNG",
+        "left out: 1 picture of an unsupported format (b.heic); export as JPEG or PNG",
     ]
 
 

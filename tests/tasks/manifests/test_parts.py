@@ -109,7 +109,7 @@ def test_problems_name_the_part(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"3.parquet: column `image_uri`: is missing"):
         read(tmp_path / "c")
     (tmp_path / "c/3.parquet").write_bytes(b"")
-    with pytest.raises(ManifestError, match=r"3.parquet: is no Parquet file"):
+    with pytest.raises(ManifestError, match=r"3.parquet: is not a Parquet file"):
         read(tmp_path / "c")
 
 
@@ -162,7 +162,7 @@ def test_photos_and_tables_of_text_need_no_manifest(tmp_path: Path) -> None:
     assert [row.style_id for row in galleries["ink"].rows] == ["a"]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.md").write_text("x")
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="contains no images"):
         list(reader.read_catalog(str(tmp_path / "empty")))
 
 

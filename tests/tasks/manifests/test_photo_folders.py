@@ -37,11 +37,11 @@ def test_all_images_are_listed_and_all_else_is_counted(tmp_path: Path) -> None:
     hidden = [".thumbs/l.jpg", "._a.jpg", ".DS_Store"]
     assert listed(touch(tmp_path, *images, *others, *hidden)) == (
         images,
-        "left out: 4 pictures of formats that are not read (empty/in/k.psd, g.heic, h.CR2 and 1 "
+        "left out: 4 pictures of unsupported formats (empty/in/k.psd, g.heic, h.CR2 and 1 "
         "more); export as JPEG or PNG\n"
         "left out: 1 folder without an image (empty)\n"
-        "left out: 2 hidden images or folders (._a.jpg, .thumbs/); rename without the dot at the "
-        "start to list it\n"
+        "left out: 2 hidden images or folders (._a.jpg, .thumbs/); rename without the "
+        "leading dot to include it\n"
         "left out: 3 files that are no images (empty/notes.txt, j, notes.txt)",
     )
 
@@ -97,7 +97,7 @@ def test_a_folder_that_may_not_be_read_is_told(
     monkeypatch.setattr(os, "scandir", refuse)
     images, said = listed(tmp_path)
     assert images == ["a.png"]
-    assert said == "left out: 1 folder that may not be read (locked); change permissions"
+    assert said == "left out: 1 unreadable folder (locked); change permissions"
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png", "\u202e.png"])
@@ -135,8 +135,8 @@ def test_folders_called_like_those_of_an_output_are_photos(tmp_path: Path) -> No
     [
         ("none", "not found; check the path"),
         ("file.png", "is a file; give its folder"),
-        ("texts", "holds no images"),
-        ("phone", "left out: 2 pictures of formats that are not read (a.heic, b.heic); export"),
+        ("texts", "contains no images"),
+        ("phone", "left out: 2 pictures of unsupported formats (a.heic, b.heic); export"),
         ("restyled", "1 output of StyleGallery (.); to restyle results, give a folder below"),
     ],
 )
@@ -161,7 +161,7 @@ def test_keys_are_listed_as_they_are(moto_bucket: str) -> None:
     for name, uri in find_photos(f"{moto_bucket}/").images.items():
         assert uri == f"{moto_bucket}/{name}"
         assert storage.read_bytes(uri) == name.encode()
-    assert "1 image that no URI can name (ctl%01.png); rename" in said
+    assert "1 image with a name that no URI can express (ctl%01.png); rename" in said
     assert "2 folders without an image (sub, trail.png)" in said
     assert "1 hidden image or folder (.hidden/)" in said
     assert "2 files that are no images (notes.txt, trail.png/)" in said

@@ -75,10 +75,10 @@ def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> Non
     ("columns", "column", "row", "words"),
     [
         ({"seed": pa.array([1, 2**63], pa.uint64())}, "seed", 2, "is not a 64-bit integer"),
-        ({"seed": [1.0, 2.5]}, "seed", 2, "2.5 is no whole number"),
-        ({"seed": ["1", "x"]}, "seed", 2, "'x' is no whole number"),
-        ({"product_id": [float("inf"), 2.0]}, "product_id", 1, "inf is no text"),
-        ({"product_id": [b"a", b"\xff"]}, "product_id", 2, "are no UTF-8 text"),
+        ({"seed": [1.0, 2.5]}, "seed", 2, "2.5 is not a 64-bit integer"),
+        ({"seed": ["1", "x"]}, "seed", 2, "'x' is not a 64-bit integer"),
+        ({"product_id": [float("inf"), 2.0]}, "product_id", 1, "inf is not text"),
+        ({"product_id": [b"a", b"\xff"]}, "product_id", 2, "are not UTF-8"),
         ({"product_id": ["a", None]}, "product_id", 2, "is empty (null); give it a value"),
         ({"product_id": ["a", ""]}, "product_id", 2, "is empty; give it a value"),
         ({"image_uri": ["", "b"]}, "image_uri", 1, "is empty; give it a value"),
@@ -113,7 +113,7 @@ def test_a_row_that_breaks_a_rule_is_told_of(
 @pytest.mark.parametrize(
     ("columns", "column", "words"),
     [
-        ({"image_uri": None}, "image_uri", "is missing (columns there: product_id); add it"),
+        ({"image_uri": None}, "image_uri", "is missing (existing columns: product_id); add it"),
         ({"product_id": [True, False]}, "product_id", "has type bool but must be string"),
         ({"product_id": [["a"], ["b"]]}, "product_id", "must be string"),
         ({"galleries": [{"a": 1}, None]}, "galleries", "must be list"),
@@ -189,7 +189,7 @@ def test_files_that_are_no_manifests_are_refused(tmp_path: Path) -> None:
         list(reader.read_catalog(str(path)))
     for data in (b"", b"product_id,image_uri\na,b\n", b"PAR1" + bytes(100) + b"PAR1"):
         path.write_bytes(data)
-        with pytest.raises(ManifestError, match="is no Parquet file"):
+        with pytest.raises(ManifestError, match="is not a Parquet file"):
             list(reader.read_catalog(str(path)))
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in GOOD}), path)
     with pytest.raises(ManifestError, match="has no rows"):
@@ -208,10 +208,10 @@ def test_galleries_are_sorted_and_chosen(tmp_path: Path) -> None:
     ("columns", "column", "row", "words"),
     [
         ({"weight": [1.0, 0.0, 1.0]}, "weight", 2, "greater than 0"),
-        ({"weight": [1.0, float("nan"), 1.0]}, "weight", 2, "nan is refused"),
+        ({"weight": [1.0, float("nan"), 1.0]}, "weight", 2, "nan is invalid"),
         ({"weight": [1, -2, 1]}, "weight", 2, "greater than 0"),
         ({"style_id": ["1", "1", "1"]}, "style_id", 2, "'g' / '1' is already in row 1"),
-        ({"weight": ["1", "x", "1"]}, "weight", 2, "'x' is no number"),
+        ({"weight": ["1", "x", "1"]}, "weight", 2, "'x' is not a number"),
         ({"gallery_id": ["g", "a\x1b", "h"]}, "gallery_id", 2, "no control character"),
         ({"valid_until": ["2030-01-01", "soon", ""]}, "valid_until", 2, "write it as 2030-01-31"),
         ({"image_uri": ["2.png", "gopher://x", "h.png"]}, "image_uri", 2, "not supported"),
@@ -232,9 +232,9 @@ def test_a_broken_reference_spoils_its_gallery_alone(
 
 
 def test_galleries_without_one_that_can_be_used_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="row 1: 'x' is no number"):
+    with pytest.raises(ManifestError, match="row 1: 'x' is not a number"):
         galleries(tmp_path, weight=["x", "1", "y"])
-    with pytest.raises(ManifestError, match="row 3: 'y' is no number"):
+    with pytest.raises(ManifestError, match="row 3: 'y' is not a number"):
         galleries(tmp_path, only=("h",), weight=["1", "1", "y"])
     with pytest.raises(ManifestError, match=r"`gallery_id`, row 2: is empty \(null\)"):
         galleries(tmp_path, gallery_id=["g", None, "h"])
@@ -275,7 +275,7 @@ def test_missing_licences_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         reader.check_licenses(found, "g.parquet", date(2026, 1, 2))
     assert "2 references" in str(caught.value)
-    assert "g/1 (no licence), g/2 (expired 2026-01-01)" in str(caught.value)
+    assert "g/1 (no license), g/2 (expired 2026-01-01)" in str(caught.value)
 
 
 def test_manifests_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:

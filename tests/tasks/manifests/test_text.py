@@ -86,17 +86,22 @@ def test_numbers_with_a_comma_are_numbers_where_semicolons_separate(tmp_path: Pa
     # The comma is still read when another row makes the column text.
     found = galleries(tmp_path, "g.csv", head + "g;1;a.png;0,5;\nh;2;b.png;heavy;\n")
     assert found["g"].rows[0].weight == 0.5
-    assert "'heavy' is no number" in str(found["h"].problem)
+    assert "'heavy' is not a number" in str(found["h"].problem)
     head = "gallery_id,style_id,image_uri,weight\n"
     found = galleries(tmp_path, "g.csv", head + 'g,1,a.png,"0,5"\nh,2,b.png,2\n')
-    assert "'0,5' is no number" in str(found["g"].problem)
+    assert "'0,5' is not a number" in str(found["g"].problem)
 
 
 def test_rows_that_cannot_be_used_are_named_and_kept(tmp_path: Path) -> None:
     text = "product_id,image_uri,seed\na,a.png,5\n\nb,b.png,x\n..,c.png,\nd,ftp://d,\na,e.png,\n"
     found = catalog(tmp_path, "c.csv", text)
     problems = [str(photo.problem) for photo in found if photo.problem]
-    words = ["'x' is no whole number", "'..' becomes", "ftp:", "'a' / 'main' is already in row 1"]
+    words = [
+        "'x' is not a 64-bit integer",
+        "'..' becomes",
+        "ftp:",
+        "'a' / 'main' is already in row 1",
+    ]
     assert [word in problem for word, problem in zip(words, problems, strict=True)] == [True] * 4
     assert (found[0].row.seed, found[0].row.image_uri) == (5, str(tmp_path / "a.png"))
     rows = [f"c.csv: column `{c}`, row {n}" for c, n in
@@ -124,12 +129,20 @@ def test_many_rows_that_cannot_be_used_are_named_up_to_a_number(tmp_path: Path) 
             r"row 2: has more .*: rows 4, 5\)",
         ),
         ("c.csv", "product_id;image_uri\na;b;c\n", "put text that holds semicolons into quotes"),
-        ("c.jsonl", '{"product_id": 1, "image_uri": "a"}\n{\n[1]\n', r"row 2: is no JSON .*row 3"),
-        ("c.jsonl", '{"product_id": "\\ud800", "image_uri": "a"}\n', "row 1: .* half of a char"),
-        ("c.json", '[{"product_id": 1}, 2]', "row 2: is no JSON object"),
-        ("c.json", '[{"product_id": 1}', "row 1: is no JSON"),
+        (
+            "c.jsonl",
+            '{"product_id": 1, "image_uri": "a"}\n{\n[1]\n',
+            r"2: is not valid JSON .*row 3",
+        ),
+        ("c.jsonl", '{"product_id": "\\ud800", "image_uri": "a"}\n', "row 1: .* lone surrogate"),
+        ("c.json", '[{"product_id": 1}, 2]', "row 2: is not a JSON object"),
+        ("c.json", '[{"product_id": 1}', "row 1: is not valid JSON"),
         ("c.json", "{}", "has no rows"),
-        ("c.json", '{\n"product_id": {"0": "A"}, "image_uri": {"0": "a"}}', "row 1: .* is no text"),
+        (
+            "c.json",
+            '{\n"product_id": {"0": "A"}, "image_uri": {"0": "a"}}',
+            "row 1: .* is not text",
+        ),
         ("c.csv", "Product_ID,product id,image_uri\na,b,c\n", "more than once; keep one"),
     ],
 )

@@ -89,11 +89,11 @@ def test_a_gallery_with_an_unusable_reference_is_rejected(
         ("p1", "coffee"),
     ]
     assert "gallery cannot be used: " in rejected(plan)[0][2]
-    assert "column `weight`, row 2: 'heavy' is no number" in rejected(plan)[0][2]
+    assert "column `weight`, row 2: 'heavy' is not a number" in rejected(plan)[0][2]
     kept = {i.item_id for i in good.items if i.gallery_id == "rocket"}
     assert kept == {i.item_id for i in plan.items if not i.problem}
     assert plan.run_id != good.run_id
-    with pytest.raises(ManifestError, match="row 2: 'heavy' is no number"):
+    with pytest.raises(ManifestError, match="row 2: 'heavy' is not a number"):
         planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
 
 

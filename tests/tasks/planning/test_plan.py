@@ -147,7 +147,7 @@ def test_an_unlicensed_reference_stops_the_plan(make_spec: MakeSpec, tmp_path: P
     planning.make_plan(spec)
     path = tmp_path / "in" / "galleries.parquet"
     pq.write_table(pq.read_table(path).drop_columns("license"), path)
-    with pytest.raises(ManifestError, match=r"coffee/cup \(no licence\)"):
+    with pytest.raises(ManifestError, match=r"coffee/cup \(no license\)"):
         planning.make_plan(spec)
 
 
