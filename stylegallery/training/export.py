@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -22,7 +21,7 @@ from stylegallery.training.card import SHEET_WEIGHT, write_card
 from stylegallery.training.data import Mixture, load_folders
 from stylegallery.training.evaluation import fit_square
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, load_state
+from stylegallery.training.runs import Budget, Report, Run, atomic_path, load_state
 from stylegallery.training.unet import build_scheduler, null_embedding
 from stylegallery.training.unet_training import Student
 
@@ -69,9 +68,8 @@ def publish(source: Path, target: Path) -> None:
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
         goal = target / path.relative_to(source)
         goal.parent.mkdir(parents=True, exist_ok=True)
-        part = goal.with_name(goal.name + ".part")
-        shutil.copyfile(path, part)
-        os.replace(part, goal)
+        with atomic_path(goal) as draft:
+            shutil.copyfile(path, draft)
 
 
 def drop(options: Options, vae: AutoencoderDC, student: Student, say: Report) -> None:
@@ -157,11 +155,10 @@ def _spread(pictures: torch.Tensor, count: int) -> torch.Tensor:
 def _save_sheet(sheet: Image.Image, options: Options) -> None:
     """Save the sheet in full beside the checkpoints, and below 600 kB in the model folder."""
     sheet.save(options.state / SHEET)
-    target, part = options.out / SHEET, options.out / f"{SHEET}.part"
-    for share in (1.0, 0.75, 0.625, 0.5, 0.375, 0.25):
-        size = (round(sheet.width * share), round(sheet.height * share))
-        small = sheet.resize(size, Image.Resampling.LANCZOS)
-        small.quantize(256).save(part, "PNG", optimize=True)
-        if part.stat().st_size <= SHEET_BYTES:
-            break
-    os.replace(part, target)
+    with atomic_path(options.out / SHEET) as draft:
+        for share in (1.0, 0.75, 0.625, 0.5, 0.375, 0.25):
+            size = (round(sheet.width * share), round(sheet.height * share))
+            small = sheet.resize(size, Image.Resampling.LANCZOS)
+            small.quantize(256).save(draft, "PNG", optimize=True)
+            if draft.stat().st_size <= SHEET_BYTES:
+                break

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,12 +86,19 @@ def prefetch(make: Callable[[int], Batch], first: int) -> Iterator[Batch]:
             yield batch
 
 
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path, and rename it to `path` if the block succeeds."""
+    draft = path.with_name(f"{path.name}.part")
+    yield draft
+    os.replace(draft, path)
+
+
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with atomic_path(path) as draft:
+        torch.save(state, draft)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
