@@ -60,7 +60,7 @@ class Reason(Enum):
         "hidden images or folders",
         "rename without the leading dot to include it",
     )
-    OTHER = ("file that is no image", "files that are no images", "")
+    OTHER = ("file that is not an image", "files that are not images", "")
 
     def sentence(self, names: list[str]) -> str:
         """Return a sentence with number, first names and remedy."""

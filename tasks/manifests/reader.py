@@ -226,7 +226,7 @@ def select_galleries(galleries: Galleries, only: Sequence[str], source: str) -> 
     for name in only:
         if name not in galleries:
             there = _shorten_list(galleries)
-            rule = f"has no gallery {short_repr(name)} (there: {there}); correct `gallery_ids`"
+            rule = f"has no gallery {short_repr(name)} (existing: {there}); correct `gallery_ids`"
             raise ManifestError(source, "gallery_id", None, rule)
     kept = {name: found for name, found in galleries.items() if not only or name in only}
     problems = [gallery.problem for gallery in kept.values() if gallery.problem]
@@ -250,8 +250,8 @@ def check_gallery_names(photos: Iterable[Photo], galleries: Galleries) -> Iterat
 
 def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
     """Return the error of a photo whose row names a gallery that does not exist."""
-    rule = f"names gallery {short_repr(name)}, which no gallery manifest has"
-    rule += f" (there: {_shorten_list(galleries)}); correct the name or add the gallery"
+    rule = f"names gallery {short_repr(name)}, which is in no gallery manifest"
+    rule += f" (existing: {_shorten_list(galleries)}); correct the name or add the gallery"
     return ManifestError(photo.uri, "galleries", photo.file_row, rule)
 
 

@@ -133,7 +133,7 @@ def _csv(
         names = _header(next((row for row in reader if any(map(_is_filled, row))), []))
         for name in names:
             if names.count(name) > 1:
-                rule = "is there more than once; keep one"
+                rule = "exists more than once; keep one"
                 raise ManifestError(place, one_line(name, 80), None, rule)
         for number, row in enumerate(reader, 1):
             cells = [cell.strip() for cell in row]

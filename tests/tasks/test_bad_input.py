@@ -128,7 +128,7 @@ CATALOGS = {
     "key twice": bad.catalog("row 2", "already in row 1; make it unique", product_id=["a", "a"]),
     "null": bad.catalog("row 2", "is empty (null); give it a value", product_id=["a", None]),
     "empty id": bad.catalog("row 2", "is empty; give it a value", product_id=["a", ""]),
-    "id of dots": bad.catalog("row 1", "not only dots", product_id=["..", "b"]),
+    "id of dots": bad.catalog("row 1", "only dots", product_id=["..", "b"]),
     "id with ANSI": bad.catalog("row 1", "'\\x1b[31mred'", product_id=["\x1b[31mred", "b"]),
     "id with C1": bad.catalog("row 1", "control character", product_id=["\x9b31m", "b"]),
     "id turned around": bad.catalog("row 2", "'\\u202egpj'", product_id=["a", "\u202egpj"]),
@@ -138,7 +138,7 @@ CATALOGS = {
     "gallery null": bad.catalog("`galleries`, row 1", "remove it", galleries=[["g", None], None]),
     "unknown gallery": Kind(
         ManifestError,
-        ("`galleries`, row 2", "'\\x1b[31m'", "(there: g)", "correct the name"),
+        ("`galleries`, row 2", "'\\x1b[31m'", "(existing: g)", "correct the name"),
         bad.unknown_gallery,
     ),
     "negative seed": bad.catalog("`seed`, row 1", "-1 is invalid", "correct it", seed=[-1, 2]),
