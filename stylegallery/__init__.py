@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stylegallery.images.picture import Picture
     from stylegallery.pipeline import StyleGallery
-    from stylegallery.types import Job, PreparedImage, Step, Stylized
+    from stylegallery.types import PreparedImage, RestyledImage, Step, StyleJob
 
 # MKL picks its kernels by how memory happens to be aligned, so equal calls differ in the last bit
 # unless this stands before its first call; the same seed has to give the same bytes.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __version__ = "0.1.0"
-__all__ = ["Job", "Picture", "PreparedImage", "Step", "StyleGallery", "Stylized"]
+__all__ = ["Picture", "PreparedImage", "RestyledImage", "Step", "StyleGallery", "StyleJob"]
 
 _HOMES = {"StyleGallery": "stylegallery.pipeline"}
 

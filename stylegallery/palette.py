@@ -9,17 +9,17 @@ from PIL import Image
 
 from schemas.result import MatchRow
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 Labels = NDArray[np.uint8]
 """(H, W) region numbers."""
 RegionKey = tuple[str, int]
 """style_id and number of a region of that reference."""
 
-NEUTRAL: Final[Colour] = (150, 150, 150)
+NEUTRAL: Final[Color] = (150, 150, 150)
 """For regions without a match of their own."""
 
-_HUES: Final[tuple[Colour, ...]] = (
+_HUES: Final[tuple[Color, ...]] = (
     (230, 159, 0),
     (0, 114, 178),
     (0, 158, 115),
@@ -35,7 +35,7 @@ _HUES: Final[tuple[Colour, ...]] = (
 _GOLDEN = 0.61803398875
 
 
-def region_colour(index: int) -> Colour:
+def region_color(index: int) -> Color:
     """Return the colour of region 0 to 255: all differ, and none is black or grey.
 
     The first ten are safe for the colour-blind; those after them are lighter and darker ones.
@@ -47,20 +47,20 @@ def region_colour(index: int) -> Colour:
     return red, green, blue
 
 
-def gallery_colours(regions: Sequence[RegionKey]) -> dict[RegionKey, Colour]:
+def gallery_colors(regions: Sequence[RegionKey]) -> dict[RegionKey, Color]:
     """Give every reference region of a gallery its colour; name the most important first."""
-    return {region: region_colour(index) for index, region in enumerate(regions)}
+    return {region: region_color(index) for index, region in enumerate(regions)}
 
 
-def content_colours(
-    matches: Iterable[MatchRow], colours: dict[RegionKey, Colour]
-) -> tuple[dict[int, Colour], frozenset[int]]:
-    """Colour each content region like the reference region that it took its style from.
+def content_colors(
+    matches: Iterable[MatchRow], colours: dict[RegionKey, Color]
+) -> tuple[dict[int, Color], frozenset[int]]:
+    """Color each content region like the reference region that it took its style from.
 
     Returns:
         Colours by content region, and the regions that kept the original.
     """
-    painted: dict[int, Colour] = {}
+    painted: dict[int, Color] = {}
     kept = set()
     for match in matches:
         if match.fallback == "content":

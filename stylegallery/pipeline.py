@@ -7,7 +7,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from stylegallery.color.transfer import match_tone
 from stylegallery.errors import BadMask
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence, Pin
@@ -20,9 +20,9 @@ from stylegallery.models.sam import SamSegmenter
 from stylegallery.models.semantic import SemanticEncoder, load_encoder
 from stylegallery.postprocess import finish
 from stylegallery.regions.descriptors import describe
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.segmentation import whole
-from stylegallery.types import Job, PreparedImage, Sampled, Stylized
+from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
 from stylegallery.validation import check_picture, check_protection, check_references, check_routing
 
 _DEFAULTS = StyleParams()
@@ -41,14 +41,14 @@ class StyleGallery:
         encoder: SemanticEncoder,
         depth: DepthEstimator | None = None,
         sam: SamSegmenter | None = None,
-        bank: AttentionBank | None = None,
+        bank: AttentionCache | None = None,
     ) -> None:
         """Use models that are loaded already, and a bank of another budget; see :meth:`load`."""
         self.models = models
         self.encoder = encoder
         self.depth = depth
         self.sam = sam
-        self._bank = AttentionBank() if bank is None else bank
+        self._bank = AttentionCache() if bank is None else bank
 
     @classmethod
     def load(cls, spec: EngineSpec | str = "embedded") -> "StyleGallery":
@@ -98,16 +98,16 @@ class StyleGallery:
         features = inversion_features(self.models, latent, params.inversion_steps)
         semantic = self.encoder(picture.pixels)
         segment = METHODS[params.method].segment
-        hints = NO_HINTS if segment is whole else self._hints(picture, labels, latent)
+        hints = NO_PRIORS if segment is whole else self._hints(picture, labels, latent)
         regions = segment(features, semantic, latent, params, hints)
         descriptors = describe(regions, semantic, features)
         return PreparedImage(picture, latent, regions, descriptors)
 
-    def _hints(self, picture: Picture, labels: Tensor | None, latent: Tensor) -> Hints:
+    def _hints(self, picture: Picture, labels: Tensor | None, latent: Tensor) -> SegmentationPriors:
         grid = (int(latent.shape[-2]), int(latent.shape[-1]))
         depth = None if self.depth is None else self.depth(picture.pixels, grid)
         segments = None if self.sam is None else self.sam(picture.pixels)
-        return Hints(labels, depth, segments)
+        return SegmentationPriors(labels, depth, segments)
 
     def match(
         self,
@@ -144,7 +144,7 @@ class StyleGallery:
         seed: int = 0,
         protect: Tensor | None = None,
         on_step: OnStep | None = None,
-    ) -> Stylized:
+    ) -> RestyledImage:
         """Restyle the content with the references as routed.
 
         Args:
@@ -161,12 +161,16 @@ class StyleGallery:
             BadRouting: `routing` was made for images with other numbers of regions.
             DidNotConverge: the optimisation produced numbers that are not finite.
         """
-        job = Job(content, styles, routing, seed, protect)
+        job = StyleJob(content, styles, routing, seed, protect)
         return self.stylize_batch([job], params, on_step=on_step)[0]
 
     def stylize_batch(
-        self, jobs: list[Job], params: StyleParams = _DEFAULTS, *, on_step: OnStep | None = None
-    ) -> list[Stylized]:
+        self,
+        jobs: list[StyleJob],
+        params: StyleParams = _DEFAULTS,
+        *,
+        on_step: OnStep | None = None,
+    ) -> list[RestyledImage]:
         """Restyle several contents, those of one working size in the same UNet calls.
 
         The results are those of :meth:`stylize` up to rounding, which grows over the steps:
@@ -191,8 +195,12 @@ class StyleGallery:
         ]
 
     def sample_batch(
-        self, jobs: list[Job], params: StyleParams = _DEFAULTS, *, on_step: OnStep | None = None
-    ) -> list[Sampled]:
+        self,
+        jobs: list[StyleJob],
+        params: StyleParams = _DEFAULTS,
+        *,
+        on_step: OnStep | None = None,
+    ) -> list[RestyledLatent]:
         """Do the first part of :meth:`stylize_batch`, all that needs the UNet.
 
         Arguments and errors are the same; :meth:`decode` does the rest.
@@ -204,15 +212,15 @@ class StyleGallery:
                 check_protection(job.protect, job.content.picture)
             sizes.setdefault(job.content.latent.shape, []).append(index)
         restyle = METHODS[params.method].restyle[params.sampler]
-        made: dict[int, Sampled] = {}
+        made: dict[int, RestyledLatent] = {}
         for indices in sizes.values():
             batch = [jobs[index] for index in indices]
             restyled, traces = restyle(self.models, batch, params, self._bank, on_step)
             for index, latent, trace in zip(indices, restyled.split(1), traces, strict=True):
-                made[index] = Sampled(jobs[index], latent, trace)
+                made[index] = RestyledLatent(jobs[index], latent, trace)
         return [made[index] for index in range(len(jobs))]
 
-    def decode(self, sampled: Sampled, params: StyleParams = _DEFAULTS) -> Stylized:
+    def decode(self, sampled: RestyledLatent, params: StyleParams = _DEFAULTS) -> RestyledImage:
         """Do the rest of :meth:`stylize_batch` for one job: pixels, tones, size, alpha.
 
         Another thread may do this while the engine samples.
@@ -227,4 +235,4 @@ class StyleGallery:
             images = (job.content, job.styles, job.routing)
             pixels = match_tone(pixels, *images, params.tone_lightness)
         picture = finish(pixels, job.content, job.styles, job.routing, params, job.protect)
-        return Stylized(picture, job.routing, sampled.trace)
+        return RestyledImage(picture, job.routing, sampled.trace)

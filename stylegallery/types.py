@@ -37,7 +37,7 @@ class PreparedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class StyleJob:
     """One picture to make.
 
     Attributes:
@@ -75,7 +75,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class RestyledLatent:
     """What the sampler made of a job: a picture once it is decoded.
 
     Attributes:
@@ -84,13 +84,13 @@ class Sampled:
         trace: The losses on the way.
     """
 
-    job: Job
+    job: StyleJob
     latent: Tensor
     trace: tuple[Step, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Stylized:
+class RestyledImage:
     """A restyled picture of the original's size, how it was routed, and the losses on the way."""
 
     picture: Picture

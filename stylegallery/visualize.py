@@ -13,12 +13,12 @@ from stylegallery.images.codec import to_bytes
 from stylegallery.images.picture import Picture
 from stylegallery.palette import (
     NEUTRAL,
-    Colour,
-    content_colours,
+    Color,
+    content_colors,
     edges,
     enlarge,
-    gallery_colours,
-    region_colour,
+    gallery_colors,
+    region_color,
 )
 from stylegallery.regions.region_map import RegionMap, _labels
 from stylegallery.types import PreparedImage
@@ -37,7 +37,7 @@ Cell = tuple[str, Image.Image]
 
 def region_overlay(image: PreparedImage) -> Image.Image:
     """Draw an image's regions over it, with their numbers; RGB, 640 pixels on the longer side."""
-    colours = {region: region_colour(region) for region in range(image.regions.count)}
+    colours = {region: region_color(region) for region in range(image.regions.count)}
     return _overlay(image, colours, {region: str(region) for region in colours})
 
 
@@ -79,8 +79,8 @@ def match_panel(
     for row in rows:
         if row.fallback == "none":
             lent[row.style_id, row.style_region] += row.area
-    colours = gallery_colours(sorted(lent, key=lambda key: (-lent[key], key)))
-    painted, kept = content_colours(rows, colours)
+    colours = gallery_colors(sorted(lent, key=lambda key: (-lent[key], key)))
+    painted, kept = content_colors(rows, colours)
     numbers = {region: str(region) for region in painted}
     shown = {region: colour for region, colour in painted.items() if region not in kept}
     cells = [("content", _overlay(content, shown, numbers))]
@@ -112,7 +112,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     return sheet
 
 
-def _overlay(image: Mapped, colours: Mapping[int, Colour], names: Mapping[int, str]) -> Image.Image:
+def _overlay(image: Mapped, colours: Mapping[int, Color], names: Mapping[int, str]) -> Image.Image:
     """Tint the regions that have a colour, outline all of them and write their names."""
     base = photo(image.picture)
     scale = _SIDE / max(base.size)
@@ -152,7 +152,7 @@ def _middle(mask: np.ndarray) -> tuple[float, float]:
     return (column + 0.5) / mask.shape[1], (row + 0.5) / mask.shape[0]
 
 
-def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
+def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Color]]) -> Image.Image:
     font = ImageFont.load_default(_TEXT)
     width = max([sheet.width, *(int(font.getlength(text)) + 4 * _GAP for text, _ in lines)])
     panel = Image.new("RGB", (width, sheet.height + len(lines) * _LINE + _GAP), _PAPER)

@@ -15,7 +15,7 @@ View = tuple[int, int]
 BUDGET = 1 << 30
 
 
-class AttentionBank:
+class AttentionCache:
     """Keys and values of references as they are shown, the image used longest ago thrown out first.
 
     In a catalog the same references serve thousands of products (METHOD 1.5, S1). Images are told

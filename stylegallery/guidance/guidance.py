@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
+from stylegallery.guidance.attention_cache import AttentionCache, Kept
 from stylegallery.guidance.energies import content_energy, style_energy, style_target
 from stylegallery.guidance.region_attention import Router, won
 from stylegallery.models.attention import (
@@ -20,7 +20,7 @@ from stylegallery.models.attention import (
     style_layers,
 )
 from stylegallery.models.diffusion import Models
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 Seen = Sequence[tuple[Tensor, ...]]
 """Key and value (1, heads, M, d) of each reference in one layer."""
@@ -56,7 +56,7 @@ class Clean:
 
     steps, in_turns = 0, False
 
-    def __init__(self, jobs: list[Job], timesteps: list[int]) -> None:
+    def __init__(self, jobs: list[StyleJob], timesteps: list[int]) -> None:
         self._jobs, self.timesteps = jobs, timesteps
 
     def content(self, index: int, timestep: int) -> Tensor:
@@ -74,10 +74,10 @@ class Guidance:
     def __init__(
         self,
         models: Models,
-        jobs: list[Job],
+        jobs: list[StyleJob],
         params: StyleParams,
         record: AttentionRecord,
-        bank: AttentionBank,
+        bank: AttentionCache,
         shown: Shown,
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
@@ -91,7 +91,7 @@ class Guidance:
         self._anchors = anchors(shown.timesteps, params.anchors)
         self._contents: tuple[int, dict[int, dict[str, LayerRecord]]] = (-1, {})
 
-    def route(self, job: Job, device: torch.device) -> Router:
+    def route(self, job: StyleJob, device: torch.device) -> Router:
         """Return what says which of a job's queries see which keys."""
         return Router(won(job), device)
 
@@ -205,9 +205,9 @@ class Guidance:
 @contextmanager
 def guide(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     kind: type[Guidance] = Guidance,
     shown: Shown | None = None,
 ) -> Iterator[Guidance]:

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from stylegallery.guidance.energies import RegionAttention
 from stylegallery.models.attention import grid_size
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 
 class Router:
     """Query and key indices of one job as its table says, built when first asked for."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: StyleJob, device: torch.device) -> None:
         """Hold the indices on `device`."""
         self.job, self._device = job, device
         self._built: dict[int, RegionAttention] = {}
@@ -34,7 +34,7 @@ class Router:
         return RegionAttention.build(table, own, torch.cat(labels))
 
 
-def won(job: Job) -> Job:
+def won(job: StyleJob) -> StyleJob:
     """Leave out the references that no region of the content takes anything from.
 
     Nothing needs to be known of them then. Which regions of the others have won is another matter

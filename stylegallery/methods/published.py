@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.guidance import Guidance
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.matching.correspondence import Correspondence, Pin, hard_log_weights
@@ -29,10 +29,10 @@ from stylegallery.regions.clustering import (
     split_by_depth,
 )
 from stylegallery.regions.descriptors import Descriptors, circle_iou
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling.optimise import Restyled, descend
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 
 _DEPTH_MERGE, _SEGMENTS_MERGE = 0.35, 0.5
 
@@ -42,7 +42,7 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    hints: Hints = NO_HINTS,
+    hints: SegmentationPriors = NO_PRIORS,
 ) -> RegionMap:
     """Find regions by UNet features alone, or by SAM's segments alone (METHOD 1.1).
 
@@ -119,9 +119,9 @@ def match(
 
 def optimise(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None = None,
     kind: type[Guidance] = PublishedGuidance,
 ) -> Restyled:
@@ -140,7 +140,7 @@ def optimise(
     return descend(models, start, jobs, params, bank, on_step, kind)
 
 
-def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
+def _start(models: Models, job: StyleJob, params: StyleParams) -> Tensor:
     # alone: where a cell's channels are all but equal, their normalisation magnifies rounding
     path = inverted(models, job.content.latent.to(models.device), params.inversion_steps)
     return paper.remove_style(path[-1])

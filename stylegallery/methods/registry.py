@@ -9,7 +9,7 @@ from torch import Tensor
 
 from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.matching import matching
 from stylegallery.matching.correspondence import Correspondence, Pin
@@ -18,12 +18,12 @@ from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.diffusion import Models
 from stylegallery.regions import segmentation
 from stylegallery.regions.descriptors import Descriptors
-from stylegallery.regions.priors import Hints
+from stylegallery.regions.priors import SegmentationPriors
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling import guided, optimise
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 
-Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, Hints], RegionMap]
+Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, SegmentationPriors], RegionMap]
 """UNet features, semantic features, latent, parameters and hints to regions."""
 
 Match = Callable[
@@ -39,9 +39,9 @@ class Restyle(Protocol):
     def __call__(
         self,
         models: Models,
-        jobs: list[Job],
+        jobs: list[StyleJob],
         params: StyleParams,
-        bank: AttentionBank,
+        bank: AttentionCache,
         on_step: OnStep | None,
     ) -> optimise.Restyled:
         """Restyle the contents as routed."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
+from stylegallery.guidance.attention_cache import AttentionCache, Kept
 from stylegallery.guidance.energies import style_target
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.guidance.region_attention import Router
@@ -23,7 +23,7 @@ from stylegallery.models.attention import (
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inversion
 from stylegallery.sampling.optimise import Restyled
-from stylegallery.types import Job, PreparedImage, Step
+from stylegallery.types import PreparedImage, Step, StyleJob
 
 
 def adain(
@@ -77,9 +77,9 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def sample(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None = None,
 ) -> Restyled:
     """Denoise the inverted contents in the references' statistics, keys and values.
@@ -105,7 +105,7 @@ def sample(
     return torch.cat([_denoised(models, job, params, on_step) for job in jobs]), [() for _ in jobs]
 
 
-def _denoised(models: Models, job: Job, params: StyleParams, on_step: OnStep | None) -> Tensor:
+def _denoised(models: Models, job: StyleJob, params: StyleParams, on_step: OnStep | None) -> Tensor:
     schedule = models.schedule(params.steps)
     router = Router(job, models.device)
     with record_attention(models.unet, style_layers(models.unet)) as record:

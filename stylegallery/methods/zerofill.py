@@ -16,7 +16,7 @@ from stylegallery.guidance.guidance import Guidance, Seen
 from stylegallery.guidance.region_attention import Router, won
 from stylegallery.methods import paper
 from stylegallery.models.attention import LayerRecord, grid_size
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 
 class ZeroFillRouter(Router):
@@ -39,7 +39,7 @@ class ZeroFillRouter(Router):
 class PublishedGuidance(Guidance):
     """The published energies, with their flaws (METHOD 1.3 and 1.5, W1 to W3)."""
 
-    def route(self, job: Job, device: torch.device) -> Router:
+    def route(self, job: StyleJob, device: torch.device) -> Router:
         """Take the masks of every content region and of its match from the region maps."""
         return ZeroFillRouter(won(job), device)
 

@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.availability import folder_advice, hub_advice, object_store_advice
-from stylegallery.models.empty_prompt import NullCondition, null_condition
+from stylegallery.models.empty_prompt import EmptyPromptEmbedding, load_empty_prompt
 
 UNET_CLASSES = ("UNet2DConditionModel",)
 VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
@@ -31,7 +31,7 @@ class Parts:
     unet: Any
     vae: Any
     scheduler: DDIMScheduler
-    null: NullCondition
+    null: EmptyPromptEmbedding
 
 
 def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Parts:
@@ -59,7 +59,7 @@ def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Part
             place, subfolder="vae", torch_dtype=torch.float32, **weights
         )
         scheduler = load_scheduler(place, options)
-        null = null_condition(place, unet, index, options, load_text)
+        null = load_empty_prompt(place, unet, index, options, load_text)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
     return Parts(unet, vae, scheduler, null)

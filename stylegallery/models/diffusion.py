@@ -14,7 +14,7 @@ from stylegallery.models.diffusers_folder import Parts, load_folder
 from stylegallery.models.empty_prompt import SDXL_EMBEDDING
 from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
-from stylegallery.models.patches import call_processors_directly, mend_narrow_convolutions
+from stylegallery.models.patches import fix_onednn_bf16, skip_signature_check
 from stylegallery.models.single_file import is_checkpoint, load_checkpoint
 
 
@@ -126,8 +126,8 @@ def load_models(spec: EngineSpec) -> Models:
     for lora in spec.loras:
         fuse_lora(parts.unet, lora)
     if device.type == "cpu" and dtype is torch.bfloat16:
-        mend_narrow_convolutions(parts.unet)
-    call_processors_directly(parts.unet)
+        fix_onednn_bf16(parts.unet)
+    skip_signature_check(parts.unet)
     layout = torch.channels_last
     pooled = parts.null.pooled
     return Models(

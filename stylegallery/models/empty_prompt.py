@@ -21,7 +21,7 @@ LoadText = Callable[[Any, str], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class NullCondition:
+class EmptyPromptEmbedding:
     """Embedding of the empty prompt.
 
     Attributes:
@@ -33,13 +33,13 @@ class NullCondition:
     pooled: Tensor | None = None
 
 
-def null_condition(
+def load_empty_prompt(
     place: str | Path,
     unet: Any,
     index: dict[str, Any],
     options: dict[str, Any],
     load_text: LoadText,
-) -> NullCondition:
+) -> EmptyPromptEmbedding:
     """Read the stored condition of the empty prompt, or make it as diffusers' pipelines do.
 
     SDXL was trained with zeros for "no prompt", which `force_zeros_for_empty_prompt` in
@@ -60,13 +60,13 @@ def null_condition(
     if isinstance(place, Path) and (place / NULL_EMBEDDING_FILE).is_file():
         stored = load_file(place / NULL_EMBEDDING_FILE)
         nothing = torch.zeros(1, pooled_size(unet)) if sdxl else None
-        return NullCondition(stored["null_embedding"], stored.get("pooled", nothing))
+        return EmptyPromptEmbedding(stored["null_embedding"], stored.get("pooled", nothing))
     if not sdxl:
         return _encode_sd(place, options, load_text)
     if index.get("force_zeros_for_empty_prompt", True):
         # equal keys weigh the same however many there are: one zero token stands for all 77
         width = int(unet.config.cross_attention_dim)
-        return NullCondition(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
+        return EmptyPromptEmbedding(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
     return _encode_sdxl(place, options, load_text)
 
 
@@ -76,15 +76,19 @@ def pooled_size(unet: Any) -> int:
     return int(unet.config.projection_class_embeddings_input_dim) - sizes
 
 
-def _encode_sd(place: str | Path, options: dict[str, Any], load_text: LoadText) -> NullCondition:
+def _encode_sd(
+    place: str | Path, options: dict[str, Any], load_text: LoadText
+) -> EmptyPromptEmbedding:
     from transformers import CLIPTextModel
 
     encoder = load_text(CLIPTextModel, "text_encoder")
     with torch.no_grad():
-        return NullCondition(encoder(_tokens(place, "tokenizer", options)).last_hidden_state)
+        return EmptyPromptEmbedding(encoder(_tokens(place, "tokenizer", options)).last_hidden_state)
 
 
-def _encode_sdxl(place: str | Path, options: dict[str, Any], load_text: LoadText) -> NullCondition:
+def _encode_sdxl(
+    place: str | Path, options: dict[str, Any], load_text: LoadText
+) -> EmptyPromptEmbedding:
     """Join the last but one hidden states of both encoders; the second one gives the pooled."""
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -94,7 +98,7 @@ def _encode_sdxl(place: str | Path, options: dict[str, Any], load_text: LoadText
         left = first(_tokens(place, "tokenizer", options), output_hidden_states=True)
         right = second(_tokens(place, "tokenizer_2", options), output_hidden_states=True)
     joined = torch.cat([left.hidden_states[-2], right.hidden_states[-2]], dim=-1)
-    return NullCondition(joined, right.text_embeds)
+    return EmptyPromptEmbedding(joined, right.text_embeds)
 
 
 def _tokens(place: str | Path, subfolder: str, options: dict[str, Any]) -> Tensor:

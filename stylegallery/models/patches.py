@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def call_processors_directly(unet: nn.Module) -> None:
+def skip_signature_check(unet: nn.Module) -> None:
     """Let attention layers call their processors without asking which arguments those take.
 
     diffusers reads the processor's signature at every call, to warn of arguments that it would
@@ -37,7 +37,7 @@ def _attend(
     return attended
 
 
-def mend_narrow_convolutions(unet: nn.Module) -> None:
+def fix_onednn_bf16(unet: nn.Module) -> None:
     """Let a UNet's strided convolutions take a detour when their output is one column wide.
 
     There, on processors that multiply in bfloat16 (AMX), oneDNN reads memory that nobody wrote:

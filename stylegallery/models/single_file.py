@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index, reason
-from stylegallery.models.empty_prompt import null_condition
+from stylegallery.models.empty_prompt import load_empty_prompt
 
 SUFFIX = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -61,7 +61,7 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
         unet = _part(UNet2DConditionModel, state, _UNET_PREFIX, place, "unet", dtype)
         vae = _part(AutoencoderKL, state, _VAE_PREFIX, place, "vae", torch.float32)
         scheduler = load_scheduler(place, {})
-        null = null_condition(place, unet, index, {}, load_text)
+        null = load_empty_prompt(place, unet, index, {}, load_text)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
     except (RuntimeError, KeyError, AttributeError) as error:

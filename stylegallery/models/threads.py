@@ -16,7 +16,7 @@ OMP_WAIT_POLICY=PASSIVE 1.72 and 0.40, 10000 takes 0.96 and 2.11.
 _OPERATOR: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
-def share_cores() -> None:
+def limit_spinning() -> None:
     """Keep waiting threads from holding the cores that another process could use.
 
     torch computes in an OpenMP pool, whose threads meet at a barrier after each piece of work.
@@ -45,7 +45,7 @@ def usable_cores() -> int:
     return int(cpu_count())
 
 
-def crowding() -> str:
+def overload_message() -> str:
     """Return what is said of a machine on which more wants to run than it has cores, or nothing."""
     cores, load = usable_cores(), os.getloadavg()[0]
     if load <= cores + 0.5:
@@ -55,7 +55,7 @@ def crowding() -> str:
     )
 
 
-def warn_of_crowding() -> None:
+def warn_if_overloaded() -> None:
     """Log a warning when the machine is busy already."""
-    if said := crowding():
+    if said := overload_message():
         logger.warning("%s; stop them, or set OMP_NUM_THREADS=1", said)

@@ -15,7 +15,7 @@ from stylegallery.images.opening import check_still, damage_named, open_image
 from stylegallery.images.ranges import DEEP_MODES
 from stylegallery.images.reading import Planes, read_numbers, to_eight_bit, upright
 from stylegallery.palette import (
-    region_colour,
+    region_color,
 )
 from stylegallery.regions.region_map import RegionMap, _labels
 
@@ -103,5 +103,5 @@ def region_labels_image(regions: RegionMap) -> Image.Image:
     if regions.count > 256:
         raise ValueError(f"an indexed image holds 256 regions, not {regions.count}; fix fewer")
     image = Image.fromarray(_labels(regions))
-    image.putpalette([value for index in range(256) for value in region_colour(index)])
+    image.putpalette([value for index in range(256) for value in region_color(index)])
     return image

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Hints:
+class SegmentationPriors:
     """What is known of one image before its regions are looked for.
 
     Attributes:
@@ -24,4 +24,4 @@ class Hints:
     segments: Tensor | None = None
 
 
-NO_HINTS: Final = Hints()
+NO_PRIORS: Final = SegmentationPriors()

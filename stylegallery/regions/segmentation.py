@@ -17,7 +17,7 @@ from stylegallery.regions.clustering import (
     principal_components,
     split_by_depth,
 )
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.region_map import RegionMap, majority_labels
 
 SEMANTIC_COMPONENTS, COLOUR_COMPONENTS = 20, 4
@@ -31,7 +31,7 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    hints: Hints = NO_HINTS,
+    hints: SegmentationPriors = NO_PRIORS,
 ) -> RegionMap:
     """Find the semantic regions of an image (METHOD 1.1).
 
@@ -82,7 +82,7 @@ def whole(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    hints: Hints = NO_HINTS,
+    hints: SegmentationPriors = NO_PRIORS,
 ) -> RegionMap:
     """Return one region over the (h, w) grid of the latent, for methods that know no regions.
 

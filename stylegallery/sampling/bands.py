@@ -8,7 +8,7 @@ _LEVELS = 4
 _AMPLITUDE = 0.8
 
 
-def limit_moves(start: Tensor, latent: Tensor, natural: list[Tensor]) -> Tensor:
+def limit_band_energy(start: Tensor, latent: Tensor, natural: list[Tensor]) -> Tensor:
     """Shrink what an optimisation did in any channel and band that natural latents hardly have.
 
     Adam moves every number by the same amount, so a channel of fine detail drifts as far as one

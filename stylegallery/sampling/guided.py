@@ -4,20 +4,20 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.guidance import Guidance, guide
 from stylegallery.guidance.loss_trace import OnStep, Trace
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inverted
 from stylegallery.sampling.optimise import Restyled, toned
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 
 def sample(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None = None,
     kind: type[Guidance] = Guidance,
 ) -> Restyled:
@@ -72,7 +72,7 @@ class _Inverted:
     in_turns = True
 
     def __init__(
-        self, models: Models, jobs: list[Job], params: StyleParams, timesteps: list[int]
+        self, models: Models, jobs: list[StyleJob], params: StyleParams, timesteps: list[int]
     ) -> None:
         """Invert the contents; references are when they are first asked for.
 
@@ -102,7 +102,7 @@ class _Inverted:
         return -1 - self.timesteps.index(timestep)  # inversion runs from clean to noisy
 
 
-def _noised(latent: Tensor, job: Job, params: StyleParams) -> Tensor:
+def _noised(latent: Tensor, job: StyleJob, params: StyleParams) -> Tensor:
     """Mix seeded noise into a noisy latent (1, C, h, w); its variance stays."""
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(job.seed))
     kept = (1 - params.start_noise**2) ** 0.5

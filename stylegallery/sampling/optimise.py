@@ -7,13 +7,13 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery.color.transfer import match_tone
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.guidance import Guidance, guide
 from stylegallery.guidance.loss_trace import OnStep, Trace
 from stylegallery.models.diffusion import Models
 from stylegallery.models.vae import encode
-from stylegallery.sampling.bands import limit_moves
-from stylegallery.types import Job, Step
+from stylegallery.sampling.bands import limit_band_energy
+from stylegallery.types import Step, StyleJob
 
 Restyled = tuple[Tensor, list[tuple[Step, ...]]]
 """Latents (B, C, h, w) float32, and the losses of every step of each."""
@@ -21,9 +21,9 @@ Restyled = tuple[Tensor, list[tuple[Step, ...]]]
 
 def optimise(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None = None,
     kind: type[Guidance] = Guidance,
 ) -> Restyled:
@@ -54,19 +54,19 @@ def optimise(
     return latent, traces
 
 
-def _limited(start: Tensor, latent: Tensor, job: Job) -> Tensor:
+def _limited(start: Tensor, latent: Tensor, job: StyleJob) -> Tensor:
     natural = [image.latent.to(start.device) for image in [job.content, *job.styles]]
-    return limit_moves(start, latent, natural)
+    return limit_band_energy(start, latent, natural)
 
 
-def _start(models: Models, job: Job, params: StyleParams) -> Tensor:
+def _start(models: Models, job: StyleJob, params: StyleParams) -> Tensor:
     """The content's latent (1, C, h, w), toned and with noise, on the models' device."""
     start = toned(models, job, params)
     noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(job.seed))
     return start + params.start_noise * noise.to(models.device)
 
 
-def toned(models: Models, job: Job, params: StyleParams) -> Tensor:
+def toned(models: Models, job: StyleJob, params: StyleParams) -> Tensor:
     """Return the latent (1, C, h, w) of the content in its matches' tone, if asked for."""
     latent = job.content.latent
     if params.match_tone:
@@ -80,9 +80,9 @@ def toned(models: Models, job: Job, params: StyleParams) -> Tensor:
 def descend(
     models: Models,
     start: Tensor,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None,
     kind: type[Guidance] = Guidance,
 ) -> Restyled:

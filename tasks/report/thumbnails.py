@@ -11,7 +11,7 @@ from PIL import Image
 from stylegallery.errors import BadImage
 from stylegallery.images.opening import FORMATS, open_image
 from stylegallery.images.reading import read_srgb, to_eight_bit
-from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
+from stylegallery.palette import NEUTRAL, Color, Labels, edges, enlarge
 
 _OVERLAY_SIDE = 176
 _FILL_ALPHA, _EDGE_ALPHA = 150, 255
@@ -80,13 +80,13 @@ def read_labels(data: bytes) -> Labels:
 
 
 def overlay(
-    labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int] = frozenset()
+    labels: Labels, colours: Mapping[int, Color], clear: frozenset[int] = frozenset()
 ) -> Thumbnail:
     """Draw a region map as a transparent PNG with darker region edges.
 
     Args:
         labels: (H, W) region indices.
-        colours: Colour of each region; others are grey.
+        colours: Color of each region; others are grey.
         clear: Regions drawn as an outline only.
     """
     scale = _OVERLAY_SIDE / max(labels.shape)

@@ -9,13 +9,13 @@ from stylegallery.guidance.guidance import Guidance, Seen
 from stylegallery.guidance.region_attention import Router
 from stylegallery.methods import paper, published
 from stylegallery.models.attention import LayerRecord
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 
 
 class DenseGuidance(Guidance):
     """Masks that multiply, a dense attention in float32 for each region (METHOD 1.3, 1.5 S2)."""
 
-    def route(self, job: Job, device: torch.device) -> Router:
+    def route(self, job: StyleJob, device: torch.device) -> Router:
         """Look at all references, whether a region has chosen them or not."""
         return Router(job, device)
 
@@ -38,7 +38,7 @@ class DenseGuidance(Guidance):
         return dict(self._record.layers)
 
 
-def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
+def _matched(job: StyleJob, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
     """Each content region's mask (h, w), its match's reference, and the match's mask there."""
     matches = [job.routing.locate(index) for index in job.routing.best.tolist()]
     theirs = [job.styles[style].regions.one_hot[region].to(device) for style, region in matches]

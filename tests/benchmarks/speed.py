@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
-from stylegallery import Job, PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery import PreparedImage, StyleGallery, StyleJob
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.images.picture import Picture
 from stylegallery.models.lite0 import load_lite0
 from tests.benchmarks import faithful
@@ -137,7 +137,7 @@ class _Bench:
     def __init__(self, engine: StyleGallery, way: Way, size: int, gallery: list[Picture]) -> None:
         self.way = way
         self._params = way.params.model_copy(update={"image_size": size})
-        bank = AttentionBank(0) if way.faithful else AttentionBank()
+        bank = AttentionCache(0) if way.faithful else AttentionCache()
         self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
@@ -153,7 +153,7 @@ class _Bench:
             contents = contents or self._prepared(pictures)
             styles = self._styles = self._styles or self._prepared(self._gallery)
             jobs = [
-                Job(content, styles, engine.match(content, styles, params), seed)
+                StyleJob(content, styles, engine.match(content, styles, params), seed)
                 for seed, content in enumerate(contents)
             ]
             restyle = faithful.optimise if self.way.faithful else None

@@ -8,7 +8,7 @@ import torch
 
 from schemas.methods import Method
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.methods.registry import Restyle
 from stylegallery.methods.styleid import adain
@@ -16,7 +16,7 @@ from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inverted
 from stylegallery.sampling import guided, optimise
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Variant:
 
 def from_inverted(
     models: Models,
-    jobs: list[Job],
+    jobs: list[StyleJob],
     params: StyleParams,
-    bank: AttentionBank,
+    bank: AttentionCache,
     on_step: OnStep | None = None,
 ) -> optimise.Restyled:
     """Optimise from the inverted content in the statistics of the inverted references."""

@@ -5,7 +5,7 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.color.transfer import match_tone
-from stylegallery.sampling.bands import limit_moves, merge, split
+from stylegallery.sampling.bands import limit_band_energy, merge, split
 from stylegallery.sampling.optimise import settle
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -113,10 +113,10 @@ def test_moves_are_limited_to_what_natural_latents_have() -> None:
     natural = torch.cat([fine, coarse], dim=1)
     drift = torch.ones(1, 2, 32, 32)
     drift[..., :16] = -1
-    moved = limit_moves(natural, natural + drift, [natural]) - natural
+    moved = limit_band_energy(natural, natural + drift, [natural]) - natural
     assert moved[0, 0].square().mean() < 0.05
     assert moved[0, 1].square().mean() > 0.4
-    assert torch.allclose(limit_moves(natural, natural + 1e-3 * drift, [natural])[0, 1],
+    assert torch.allclose(limit_band_energy(natural, natural + 1e-3 * drift, [natural])[0, 1],
                           (natural + 1e-3 * drift)[0, 1], atol=1e-5)  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
+from stylegallery.guidance.attention_cache import AttentionCache, Kept
 from stylegallery.guidance.guidance import anchors, nearest
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -34,7 +34,7 @@ def restyled(
 
 
 def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]) -> None:
-    bank, there = AttentionBank(), kept(10)
+    bank, there = AttentionCache(), kept(10)
     assert bank.get(images[0], (1, 0)) is None
     bank.put(images[0], (1, 0), there)
     assert bank.get(images[0], (1, 0)) is there
@@ -48,7 +48,7 @@ def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]
 
 
 def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> None:
-    bank = AttentionBank(budget=100)
+    bank = AttentionCache(budget=100)
     for image in images[:2]:
         bank.put(image, (1, 0), kept(10))
     bank.get(images[0], (1, 0))
@@ -58,7 +58,7 @@ def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> N
 
 
 def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedImage]) -> None:
-    bank = AttentionBank(budget=100)
+    bank = AttentionCache(budget=100)
     for timestep in (1, 2, 3):
         bank.put(images[0], (timestep, 0), kept(10))
     views = [(1, 0), (2, 0), (3, 0)]

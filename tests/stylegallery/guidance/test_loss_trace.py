@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from schemas.params import StyleParams
-from stylegallery import Job, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery import StyleGallery, StyleJob
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import WINDOW, Trace
 from stylegallery.sampling.optimise import descend
 from tests.stylegallery.conftest import figure_on_ground
@@ -54,17 +54,17 @@ def test_by_default_no_item_ends_early() -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(engine: StyleGallery) -> list[Job]:
+def pair(engine: StyleGallery) -> list[StyleJob]:
     params = StyleParams.model_validate(SLOW)
     made = []
     for colours, seed in (((RED, BLUE), 1), ((GREEN, BLUE), 2)):
         content = engine.prepare(figure_on_ground(64, 72, *colours, seed), params)
         style = engine.prepare(figure_on_ground(64, 64, BLUE, GREEN, seed + 5), params)
-        made.append(Job(content, [style], engine.match(content, [style], params), seed))
+        made.append(StyleJob(content, [style], engine.match(content, [style], params), seed))
     return made
 
 
-def fall(engine: StyleGallery, job: Job) -> float:
+def fall(engine: StyleGallery, job: StyleJob) -> float:
     """By what share a second window of steps lowers the loss."""
     params = StyleParams.model_validate(SLOW)
     steps = engine.stylize(job.content, job.styles, job.routing, params, seed=job.seed).trace
@@ -73,7 +73,7 @@ def fall(engine: StyleGallery, job: Job) -> float:
 
 
 def test_an_item_ends_in_a_batch_where_it_ends_alone(
-    engine: StyleGallery, pair: list[Job], calls: list[int]
+    engine: StyleGallery, pair: list[StyleJob], calls: list[int]
 ) -> None:
     falls = [fall(engine, job) for job in pair]
     between = sum(falls) / 2
@@ -92,7 +92,7 @@ def test_an_item_ends_in_a_batch_where_it_ends_alone(
 
 
 def test_an_item_that_has_ended_does_not_move(
-    engine: StyleGallery, pair: list[Job], monkeypatch: pytest.MonkeyPatch
+    engine: StyleGallery, pair: list[StyleJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = StyleParams.model_validate({**SLOW, "steps": 6})
     start = torch.cat([job.content.latent for job in pair])
@@ -107,7 +107,7 @@ def test_an_item_that_has_ended_does_not_move(
             return [0, 1] if len(taken) < 3 else left
 
         monkeypatch.setattr(Trace, "going_on", going_on)
-        latent, traces = descend(engine.models, start, pair, params, AttentionBank(), None)
+        latent, traces = descend(engine.models, start, pair, params, AttentionCache(), None)
         ends.append(latent)
         assert [len(trace) for trace in traces] == [3, 6 if left else 3]
     assert torch.equal(ends[0][0], ends[1][0])

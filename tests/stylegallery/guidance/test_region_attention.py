@@ -9,7 +9,7 @@ from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.guidance.region_attention import Router, won
 from stylegallery.matching.correspondence import Correspondence, Pin
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -23,12 +23,12 @@ def images(engine: StyleGallery) -> list[PreparedImage]:
     return [engine.prepare(figure_on_ground(*size), HARD) for size in sizes]
 
 
-def pinned(engine: StyleGallery, images: list[PreparedImage], params: StyleParams) -> Job:
+def pinned(engine: StyleGallery, images: list[PreparedImage], params: StyleParams) -> StyleJob:
     """All of the content takes its style from the second reference's regions."""
     content, *styles = images
     last = styles[1].regions.count - 1
     pins = [Pin(region, 1, last * (region % 2)) for region in range(content.regions.count)]
-    return Job(content, styles, engine.match(content, styles, params, pins=pins))
+    return StyleJob(content, styles, engine.match(content, styles, params, pins=pins))
 
 
 def test_references_that_won_nothing_are_dropped(
@@ -52,7 +52,7 @@ def test_references_that_won_nothing_are_dropped(
 def test_soft_routing_keeps_all(engine: StyleGallery, images: list[PreparedImage]) -> None:
     content, *styles = images
     params = StyleParams.model_validate(QUICK)
-    job = Job(content, styles, engine.match(content, styles, params))
+    job = StyleJob(content, styles, engine.match(content, styles, params))
     kept = won(job)
     assert kept.styles == styles
     assert torch.equal(kept.routing.log_weights, job.routing.log_weights)

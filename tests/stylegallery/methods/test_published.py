@@ -7,15 +7,15 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.guidance import guide
 from stylegallery.matching.correspondence import Pin
 from stylegallery.methods import paper, published
 from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.attention import record_attention, style_layers
 from stylegallery.regions.descriptors import Descriptors
-from stylegallery.regions.priors import Hints
-from stylegallery.types import Job
+from stylegallery.regions.priors import SegmentationPriors
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -61,7 +61,9 @@ def test_the_losses_are_those_of_the_published_functions(
                 styles[style].regions.one_hot[match], 1.5,
             )  # fmt: skip
     kind = PublishedGuidance
-    with guide(models, [Job(content, styles, routing)], params, AttentionBank(), kind) as guidance:
+    with guide(
+        models, [StyleJob(content, styles, routing)], params, AttentionCache(), kind
+    ) as guidance:
         found = guidance.energies(latent, 401)
     assert torch.allclose(torch.cat(found), torch.stack([pull, kept]), rtol=1e-5)
 
@@ -72,8 +74,8 @@ def test_it_starts_at_the_inverted_content_without_its_style(
     content, *styles = images
     models, params = engine.models, settings(steps=1, learning_rate=1e-9)
     routing = engine.match(content, styles, params)
-    jobs = [Job(content, styles, routing)]
-    found, (trace,) = published.optimise(models, jobs, params, AttentionBank())
+    jobs = [StyleJob(content, styles, routing)]
+    found, (trace,) = published.optimise(models, jobs, params, AttentionCache())
     path = paper.invert(content.latent, lambda z, t: models.denoise(z, int(t)), models.scheduler, 3)
     assert torch.allclose(found, paper.remove_style(path[-1]), atol=1e-5)
     assert trace[0].timestep == models.schedule(1).timesteps[0]
@@ -87,8 +89,8 @@ def test_adam_moves_every_number_by_the_learning_rate(
     for rate in (1e-9, 0.05):
         params = settings(steps=1, learning_rate=rate)
         routing = engine.match(content, styles, params)
-        jobs = [Job(content, styles, routing)]
-        ends.append(published.optimise(engine.models, jobs, params, AttentionBank())[0])
+        jobs = [StyleJob(content, styles, routing)]
+        ends.append(published.optimise(engine.models, jobs, params, AttentionCache())[0])
     moved = (ends[1] - ends[0]).abs()
     assert moved.median() == pytest.approx(0.05, rel=1e-3)
 
@@ -123,7 +125,7 @@ def test_labels_of_the_user_win_and_small_pieces_go() -> None:
     user = torch.zeros(80, 120, dtype=torch.int64)
     user[:20, :20] = 7
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, Hints(user)).labels
+    found = published.segment(features, features, latent, params, SegmentationPriors(user)).labels
     assert (found[:2, :2] == found[0, 0]).all()
     assert (found == found[0, 0]).sum() == 4
     coarse = settings(merge_threshold=0.85, min_region_fraction=0.5)
@@ -135,7 +137,7 @@ def test_depth_splits_a_region_where_it_is_given() -> None:
     features, latent = blocks()
     depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, Hints(depth=depth))
+    found = published.segment(features, features, latent, params, SegmentationPriors(depth=depth))
     assert found.count == 4
 
 
@@ -145,15 +147,22 @@ def test_segments_stand_for_features_and_depth() -> None:
     segments[8:, :12], segments[:8, 12:], segments[8:, 12:] = 1, 2, 5
     depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
     params = settings(merge_threshold=9)
-    found = published.segment(features, features, latent, params, Hints(None, depth, segments))
+    found = published.segment(
+        features, features, latent, params, SegmentationPriors(None, depth, segments)
+    )
     # the latent tells only left from right: alike segments merge, at 0.5 and at any depth
     assert torch.equal(found.labels, (torch.arange(12) >= 6).long().expand(8, 12))
     latent[..., 4:, :] += 0.3  # 0.6 in four channels
     assert (
-        published.segment(features, features, latent, params, Hints(segments=segments)).count == 4
+        published.segment(
+            features, features, latent, params, SegmentationPriors(segments=segments)
+        ).count
+        == 4
     )
     user = segments.eq(5).long()
-    found = published.segment(features, features, latent, params, Hints(user, None, segments * 0))
+    found = published.segment(
+        features, features, latent, params, SegmentationPriors(user, None, segments * 0)
+    )
     assert found.count == 2
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from schemas.engine import EngineSpec
 from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
-from stylegallery import StyleGallery, Stylized
+from stylegallery import RestyledImage, StyleGallery
 from stylegallery.matching import matching
 from stylegallery.methods import published
 from stylegallery.methods.registry import METHODS
@@ -42,7 +42,7 @@ def velocity_engine(tmp_path_factory: pytest.TempPathFactory) -> StyleGallery:
 
 def restyle(
     engine: StyleGallery, params: StyleParams, size: tuple[int, int], seed: int = 0
-) -> Stylized:
+) -> RestyledImage:
     content = engine.prepare(figure_on_ground(*size, RED, BLUE), params)
     styles = [
         engine.prepare(figure_on_ground(70, 64, BLUE, GREEN, seed=3), params),

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.methods.styleid import adain, sample
 from stylegallery.models.inversion import inverted
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -40,8 +40,8 @@ def played(
 ) -> Tensor:
     params = settings(**chosen)
     routing = engine.match(content, styles, params, weights)
-    job = Job(content, styles, routing)
-    latent, (trace,) = sample(engine.models, [job], params, AttentionBank())
+    job = StyleJob(content, styles, routing)
+    latent, (trace,) = sample(engine.models, [job], params, AttentionCache())
     assert trace == ()
     return latent
 

@@ -7,7 +7,7 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.energies import style_target
 from stylegallery.guidance.guidance import guide
 from stylegallery.matching.correspondence import Correspondence, hard_log_weights
@@ -15,7 +15,7 @@ from stylegallery.methods import paper
 from stylegallery.methods.zerofill import PublishedGuidance, ZeroFillRouter
 from stylegallery.models.attention import LayerRecord
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 from tests.benchmarks import faithful
 from tests.benchmarks.faithful import DenseGuidance
 from tests.stylegallery.conftest import figure_on_ground
@@ -31,7 +31,7 @@ def labelled(image: PreparedImage, labels: torch.Tensor) -> PreparedImage:
 
 
 @pytest.fixture(scope="module")
-def job(engine: StyleGallery) -> Job:
+def job(engine: StyleGallery) -> StyleJob:
     """Regions that cover, halve and dot the grid, one lost at the coarse grid on either side."""
     content = engine.prepare(figure_on_ground(72, 64, RED, BLUE), PAPER)
     styles = [
@@ -53,7 +53,7 @@ def job(engine: StyleGallery) -> Job:
         hard_log_weights(best, 5), torch.zeros(5), counts, best, torch.zeros(3, 4), ("none",) * 3,
         none.bool(), none, torch.zeros(3, 2),
     )  # fmt: skip
-    return Job(labelled(content, own), styles, routing)
+    return StyleJob(labelled(content, own), styles, routing)
 
 
 def layer(tokens: int, seed: int) -> LayerRecord:
@@ -63,7 +63,7 @@ def layer(tokens: int, seed: int) -> LayerRecord:
 
 @pytest.mark.parametrize(("cells", "keys"), [(72, (96, 64, 96)), (20, (24, 16, 24))])
 def test_energy_and_gradient_are_those_of_the_dense_attention(
-    engine: StyleGallery, job: Job, cells: int, keys: tuple[int, ...]
+    engine: StyleGallery, job: StyleJob, cells: int, keys: tuple[int, ...]
 ) -> None:
     now, sharp = layer(cells, 1), 3.0
     others = [layer(tokens, 2 + k) for k, tokens in enumerate(keys)]
@@ -71,7 +71,7 @@ def test_energy_and_gradient_are_those_of_the_dense_attention(
     found = []
     for kind in (PublishedGuidance, DenseGuidance):
         output = now.output.clone().requires_grad_()
-        with guide(engine.models, [job], PAPER, AttentionBank(), kind) as guidance:
+        with guide(engine.models, [job], PAPER, AttentionCache(), kind) as guidance:
             chosen = seen if kind is DenseGuidance else [seen[0], seen[2]]
             layers = replace(now, output=output)
             energy = guidance.style_energy(0, layers, now.output, chosen)
@@ -83,7 +83,7 @@ def test_energy_and_gradient_are_those_of_the_dense_attention(
     assert found[0][0] > 0.1
 
 
-def test_the_target_is_that_of_zeroed_keys(job: Job) -> None:
+def test_the_target_is_that_of_zeroed_keys(job: StyleJob) -> None:
     """Not only their distance to one output: row by row."""
     now, other = layer(72, 1), layer(96, 2)
     single = replace(
@@ -115,13 +115,13 @@ def test_the_whole_method_follows_the_dense_one(
 ) -> None:
     content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), PAPER)
     styles = [engine.prepare(figure_on_ground(64, 64, GREEN, RED, seed=s), PAPER) for s in (1, 2)]
-    job = Job(content, styles, engine.match(content, styles, PAPER))
+    job = StyleJob(content, styles, engine.match(content, styles, PAPER))
     ours = engine.stylize_batch([job], PAPER)[0].trace
 
     def refused(*_: object) -> None:
         raise AssertionError("a dense attention for each region")
 
-    _, traces = faithful.optimise(engine.models, [job], PAPER, AttentionBank(0))
+    _, traces = faithful.optimise(engine.models, [job], PAPER, AttentionCache(0))
     monkeypatch.setattr(paper, "style_loss", refused)
     engine.stylize_batch([job], PAPER)
     for one, other in zip(ours, traces[0], strict=True):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from stylegallery.models.patches import mend_narrow_convolutions
+from stylegallery.models.patches import fix_onednn_bf16
 
 
 @pytest.mark.parametrize("channels", [96, 128])
@@ -16,7 +16,7 @@ def test_one_column_is_as_in_float32(
 ) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1).bfloat16()
-    mend_narrow_convolutions(conv.to(memory_format=layout))
+    fix_onednn_bf16(conv.to(memory_format=layout))
     pixels = torch.randn(1, channels, *size).bfloat16().contiguous(memory_format=layout)
     pixels.requires_grad_()
     plain = pixels.detach().float().requires_grad_()

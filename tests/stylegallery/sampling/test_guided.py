@@ -8,7 +8,7 @@ from torch import Tensor
 
 from schemas.methods import Method
 from schemas.params import StyleParams
-from stylegallery import StyleGallery, Stylized
+from stylegallery import RestyledImage, StyleGallery
 from stylegallery.errors import DidNotConverge
 from stylegallery.guidance import energies, guidance
 from stylegallery.models.inversion import inverted
@@ -19,7 +19,9 @@ RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 METHODS: list[Method] = ["stylegallery", "stylegallery-paper", "attention-distillation"]
 
 
-def guided(engine: StyleGallery, method: Method, seed: int = 0, **settings: object) -> Stylized:
+def guided(
+    engine: StyleGallery, method: Method, seed: int = 0, **settings: object
+) -> RestyledImage:
     params = StyleParams.model_validate(
         {
             "method": method,
