@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,9 @@ from schemas.params import StyleParams
 from schemas.presets import preset_params
 from stylegallery import StyleGallery
 from stylegallery.images.codec import resize
-from stylegallery.methods.registry import METHODS, Restyle
+from stylegallery.methods.registry import method_class
 from stylegallery.models.lite0 import load_lite0
+from stylegallery.sampling.base import LatentSampler
 from stylegallery.types import PreparedImage
 from tests.benchmarks.judging import judge
 from tests.benchmarks.pictures import Case, cases, picture_parser
@@ -84,7 +84,7 @@ class _Room:
         engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
         begin = time.monotonic()
         routing = engine.match(images[0], images[1:], params)
-        with instead(params.method, params.sampler, variant.restyle):
+        with instead(params.method, params.sampler, variant.sampler):
             out = engine.stylize(images[0], images[1:], routing, params).picture.pixels
         seconds = time.monotonic() - begin
         default = preset_params(self._preset)
@@ -101,15 +101,16 @@ class _Room:
 
 
 @contextmanager
-def instead(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
-    """Let another algorithm stand in the engine's table inside the block."""
-    before = METHODS[method]
-    if restyle is not None:
-        METHODS[method] = replace(before, restyle={**before.restyle, sampler: restyle})
+def instead(method: Method, sampler: Sampler, other: type[LatentSampler] | None) -> Iterator[None]:
+    """Let another class be the method's sampler inside the block."""
+    chosen = method_class(method)
+    before = chosen.samplers
+    if other is not None:
+        chosen.samplers = {**before, sampler: other}
     try:
         yield
     finally:
-        METHODS[method] = before
+        chosen.samplers = before
 
 
 def table_of(rows: list[dict[str, Any]], names: list[str]) -> str:

@@ -131,10 +131,10 @@ class EchoEngine:
 
         return [RestyledLatent(job, job.content.latent, ()) for job in jobs]
 
-    def decode(self, sampled: Any, params: Any) -> Any:
+    def decode(self, restyled: Any, params: Any) -> Any:
         from stylegallery.types import RestyledImage
 
-        return RestyledImage(sampled.job.content.picture, sampled.job.routing, ())
+        return RestyledImage(restyled.job.content.picture, restyled.job.routing, ())
 
 
 class EchoActor(StyleActor):

@@ -137,8 +137,8 @@ class _Bench:
     def __init__(self, engine: StyleGallery, way: Way, size: int, gallery: list[Picture]) -> None:
         self.way = way
         self._params = way.params.model_copy(update={"image_size": size})
-        bank = AttentionCache(0) if way.faithful else AttentionCache()
-        self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
+        cache = AttentionCache(0) if way.faithful else AttentionCache()
+        self._engine = StyleGallery(engine.models, engine.encoder, cache=cache)
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
 
@@ -156,8 +156,8 @@ class _Bench:
                 StyleJob(content, styles, engine.match(content, styles, params), seed)
                 for seed, content in enumerate(contents)
             ]
-            restyle = faithful.optimise if self.way.faithful else None
-            with instead(params.method, params.sampler, restyle):
+            sampler = faithful.DenseSampler if self.way.faithful else None
+            with instead(params.method, params.sampler, sampler):
                 made = engine.stylize_batch(jobs, params)
         return reading, made[0].picture
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.methods import METHOD_DEFAULTS
+from schemas.methods import METHODS
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
@@ -165,9 +165,9 @@ def test_presets_are_made_of_known_parameters() -> None:
 
 
 def test_a_method_brings_its_published_settings() -> None:
-    for method, own in METHOD_DEFAULTS.items():
+    for method, info in METHODS.items():
         chosen = StyleParams(method=method)
-        assert {name: getattr(chosen, name) for name in own} == own
+        assert {name: getattr(chosen, name) for name in info.defaults} == info.defaults
         assert StyleParams.model_validate_json(chosen.model_dump_json()) == chosen
     assert StyleParams(method="stylegallery-paper", steps=7).steps == 7
     assert preset_params("preview", method="styleid").steps == PRESETS["preview"]["steps"]

@@ -1,5 +1,7 @@
 """A batch gives what its items give one by one, whatever stands beside them (oracle d)."""
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -7,11 +9,11 @@ from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
 from stylegallery import Step, StyleGallery, StyleJob
 from stylegallery.errors import BadMask, DidNotConverge
-from stylegallery.methods.registry import METHODS
+from stylegallery.methods.registry import method_class
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
-WAYS = [(method, way) for method, algorithm in METHODS.items() for way in algorithm.restyle]
+WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
 QUICK = {"image_size": 64, "steps": 4, "inversion_steps": 2, "max_regions": 3, "merge_threshold": 0}
 
 

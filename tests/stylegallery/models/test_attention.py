@@ -16,7 +16,7 @@ from stylegallery.guidance.energies import (
     style_energy,
     style_target,
 )
-from stylegallery.models.attention import grid_size, look, record_attention, style_layers
+from stylegallery.models.attention import capture_layers, grid_size, record_attention, style_layers
 from stylegallery.models.inversion import inversion_features, timestep_weights
 
 
@@ -50,12 +50,12 @@ def test_a_look_sees_the_same_and_leaves_the_rest_of_the_unet_alone(engine: Styl
         models.denoise(whole, 300)
         expected = dict(record.layers)
         assert len(ends) == 1
-        found = look(record, lambda: models.denoise(looked, 300))
+        found = capture_layers(record, lambda: models.denoise(looked, 300))
         assert len(ends) == 1
         models.denoise(looked.detach(), 300)
         assert len(ends) == 2
         with pytest.raises(RuntimeError, match="boom"):
-            look(record, boom)
+            capture_layers(record, boom)
         models.denoise(looked.detach(), 300)
         assert len(ends) == 3
     hook.remove()
@@ -138,7 +138,7 @@ def test_keys_take_turns_until_all_have_been_seen() -> None:
     table = torch.tensor([[0.0, 0.0], [1.0, 2.0], [-torch.inf, 3.0]])
     owners = torch.arange(11) % 2
     routing = RegionAttention.build(table, torch.arange(9) % 3, owners)
-    shown = [routing.in_turn(step, 11, 5).groups for step in range(6)]
+    shown = [routing.rotated(step, 11, 5).groups for step in range(6)]
     everything, biased, alone = (torch.arange(11), torch.arange(11), owners.nonzero()[:, 0])
     for group, keys in enumerate((everything, biased, alone)):
         seen = [places(groups[group][1], 11) for groups in shown]
