@@ -77,20 +77,6 @@ def segment(
     return RegionMap.numbered(apply_user_labels(cleaned, hints.labels))
 
 
-def whole(
-    features: Tensor,
-    semantic: Tensor,
-    latent: Tensor,
-    params: StyleParams,
-    hints: SegmentationPriors = NO_PRIORS,
-) -> RegionMap:
-    """Return one region over the (h, w) grid of the latent, for methods that know no regions.
-
-    The arguments are those of :func:`segment`; no hint is used either, not even the user's labels.
-    """
-    return RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
-
-
 def _tokens(features: Tensor, components: int) -> Tensor:
     """Project (1, C, h, w) on its main directions, (h*w, components), of mean square norm 1."""
     projected = principal_components(_without_rim(features)[0].flatten(1).T, components)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stylegallery.models.diffusion import Models
 
 _CLEAR = Path("/proc/self/clear_refs")
-_FORWARD_AND_BACK = 3  # METHOD 1.3 counts a call with gradients as three
+_FORWARD_AND_BACK = 3  # a call with gradients counts as three
 
 
 @dataclass

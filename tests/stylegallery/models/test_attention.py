@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from stylegallery import StyleGallery
 from stylegallery.errors import UnsupportedModel
 from stylegallery.guidance.energies import (
-    Places,
+    Indices,
     RegionAttention,
     content_energy,
     style_energy,
@@ -99,7 +99,7 @@ def test_grid_of_a_layer() -> None:
         grid_size(100, (33, 21))
 
 
-def places(chosen: Places, count: int) -> list[int]:
+def places(chosen: Indices, count: int) -> list[int]:
     """Return which of so many queries or keys a group has chosen."""
     return list(torch.arange(count)[chosen].tolist())
 
@@ -154,7 +154,7 @@ def test_keys_take_turns_until_all_have_been_seen() -> None:
 
 
 def test_zero_filling_would_dilute_small_regions() -> None:
-    """METHOD 1.5, W1: masks that multiply leave foreign keys in the softmax."""
+    """Masks that multiply leave foreign keys in the softmax."""
     query, key, value = (
         random(1, 1, 64, 40),
         random(1, 1, 400, 40, seed=1),
