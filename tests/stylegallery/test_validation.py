@@ -131,9 +131,9 @@ def test_no_reference_is_the_users_error(engine: StyleGallery, params: StylePara
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
-        ([1.0], "there are 1 weights for 2 references; give one weight for each"),
-        ([], "there are 0 weights for 2 references; give one weight for each"),
-        ([1.0, 2.0, 3.0], "there are 3 weights for 2 references"),
+        ([1.0], r"weights \(1\) is not that of the references \(2\); give one"),
+        ([], r"weights \(0\) is not that of the references \(2\); give one"),
+        ([1.0, 2.0, 3.0], r"weights \(3\) is not"),
         ([1.0, 0.0], r"weight of reference 1 \(from 0\) is 0.0; give a number above 0"),
         ([-1.0, 1.0], r"weight of reference 0 \(from 0\) is -1.0; give a number above 0"),
         ([1.0, float("nan")], "reference 1 .* is nan; give a number above 0"),
