@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["stylegallery", "stylegallery-paper", "attention-distillation", "styleid"]
+Method = Literal[
+    "stylegallery",
+    "stylegallery-paper",
+    "attention-distillation",
+    "styleid",
+]
 """Names of the methods. `stylegallery.methods.registry` finds the class of each by its name."""
 
 Sampler = Literal["optimise", "guided"]

@@ -54,8 +54,8 @@ def check_references(styles: int, weights: Sequence[float] | None) -> None:
         return
     if len(weights) != styles:
         raise BadReferences(
-            f"the number of weights ({len(weights)}) is not that of the references ({styles}); give "
-            "one weight for each, or no weights."
+            f"the number of weights ({len(weights)}) is not that of the references ({styles}); "
+            "give one weight for each, or no weights."
         )
     for place, weight in enumerate(weights):
         if not 0 < weight < math.inf:  # refuses NaN too
