@@ -22,6 +22,9 @@ from stylegallery.sampling.guided import GuidedSampler
 from stylegallery.sampling.optimise import OptimiseSampler
 from stylegallery.types import RestyledLatent, StyleJob
 
+Samplers = Mapping[Sampler, type[LatentSampler]]
+"""The class of each sampler that a method offers."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageFeatures:
@@ -75,7 +78,7 @@ class StyleMethod(ABC):
     """
 
     finds_regions: ClassVar[bool] = True
-    samplers: ClassVar[Mapping[Sampler, type[LatentSampler]]] = {
+    samplers: ClassVar[Samplers] = {
         "optimise": OptimiseSampler,
         "guided": GuidedSampler,
     }

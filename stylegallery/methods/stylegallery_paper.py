@@ -6,7 +6,7 @@ authors pass region statistics through a transformer with random weights that ch
 run, which is left out, and images keep their aspect instead of being resized to a square.
 """
 
-from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from stylegallery.guidance.region_attention import Router, drop_unused
 from stylegallery.matching.correspondence import Correspondence, hard_log_weights
 from stylegallery.matching.matching import Similarity, build_correspondence, pin_regions
 from stylegallery.methods import paper
-from stylegallery.methods.base import ImageFeatures, MatchRequest, StyleMethod
+from stylegallery.methods.base import ImageFeatures, MatchRequest, Samplers, StyleMethod
 from stylegallery.models.attention import LayerRecord, grid_size
 from stylegallery.models.inversion import inverted_latents
 from stylegallery.regions.clustering import (
@@ -136,9 +136,10 @@ class PublishedGuidedSampler(GuidedSampler):
 class PublishedMethod(StyleMethod):
     """The authors' regions and matching."""
 
-    samplers = MappingProxyType(
-        {"optimise": PublishedOptimiseSampler, "guided": PublishedGuidedSampler}
-    )
+    samplers: ClassVar[Samplers] = {
+        "optimise": PublishedOptimiseSampler,
+        "guided": PublishedGuidedSampler,
+    }
 
     def segment(self, features: ImageFeatures) -> RegionMap:
         """Cluster UNet features alone, or merge SAM's segments alone.

@@ -5,7 +5,7 @@ kept. Sampling denoises the content with its own queries, which hold the structu
 references' keys and values, which carry the style.
 """
 
-from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from schemas.params import StyleParams
 from stylegallery.guidance.energies import style_target
 from stylegallery.guidance.region_attention import Router
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.methods.base import WholeImageMethod
+from stylegallery.methods.base import Samplers, WholeImageMethod
 from stylegallery.models.attention import AttentionRecord, attend, record_attention, style_layers
 from stylegallery.models.inversion import ddim_inversion
 from stylegallery.sampling.base import LatentSampler
@@ -151,4 +151,4 @@ class _Injection:
 class StyleID(WholeImageMethod):
     """Attention injection; the sampler `optimise` is the method's own sampling."""
 
-    samplers = MappingProxyType({"optimise": InjectionSampler})
+    samplers: ClassVar[Samplers] = {"optimise": InjectionSampler}
