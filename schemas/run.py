@@ -161,8 +161,7 @@ class RestyleSpec(Settings):
         False,
         title="Check assets",
         description="Read the assets and region maps of finished items, and make missing or "
-        "damaged "
-        "ones again. Otherwise the table of finished items is trusted.",
+        "damaged ones again. Otherwise the table of finished items is trusted.",
     )
     max_failed_fraction: float = Field(
         1.0,
