@@ -38,9 +38,9 @@ class MethodInfo:
 
 
 METHODS: Final[Mapping[Method, MethodInfo]] = {
-    "stylegallery": MethodInfo("matches region to region"),
+    "stylegallery": MethodInfo("matches regions to regions"),
     "stylegallery-paper": MethodInfo(
-        "reproduces the authors' code of StyleGallery (arXiv 2603.10354), at its own defaults",
+        "reproduces the published code with its own defaults (arXiv 2603.10354)",
         {
             "sampler": "optimise",
             "anchors": 0,
@@ -61,8 +61,7 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         },
     ),
     "attention-distillation": MethodInfo(
-        "treats each image as one region and takes the style of all references at once "
-        "(arXiv 2502.20235)",
+        "treats each image as one region and uses all references at once (arXiv 2502.20235)",
         {
             "sampler": "optimise",
             "anchors": 0,
@@ -76,7 +75,7 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         },
     ),
     "styleid": MethodInfo(
-        "does so too, without optimization, by denoising with the references' keys and values "
+        "does the same without optimization, by sampling with the references' keys and values "
         "(arXiv 2312.09008)",
         {
             "sampler": "optimise",
@@ -98,8 +97,8 @@ def method_info(name: object) -> MethodInfo:
 
 
 def summaries(names: tuple[Method, ...]) -> str:
-    """Return one phrase per method for the help, such as "`styleid` does ...; `x`"."""
-    return "; ".join(f"`{name}` {method_info(name).summary}".strip() for name in names)
+    """Return one sentence per method for the help, such as "`styleid` does ... `x`."."""
+    return " ".join(f"`{name}` {method_info(name).summary}".strip() + "." for name in names)
 
 
 def check_sampler(method: Method, sampler: Sampler) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schemas.result import FallbackUsed, MatchRow
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from stylegallery.errors import BadRouting
 
 FORMAT_VERSION = 1
@@ -145,11 +145,11 @@ def _pin(place: int, match: Any, style_ids: list[str]) -> Pin:
     for name, kind in (("region", int), ("style_id", str), ("style_region", int)):
         value = match.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
-            what = f"{name} is {shown(value, 40)}" if name in match else f"{name} is missing"
+            what = f"{name} is {short_repr(value, 40)}" if name in match else f"{name} is missing"
             raise _unreadable(f"in entry {place} of `matches` (from 0) {what}")
     if match["style_id"] not in style_ids:
         raise BadRouting(
-            f"the routing file names reference {shown(match['style_id'])}, which the gallery "
+            f"the routing file names reference {short_repr(match['style_id'])}, which the gallery "
             f"lacks; it has {one_line(', '.join(sorted(style_ids)), 150)}."
         )
     return Pin(match["region"], style_ids.index(match["style_id"]), match["style_region"])
@@ -171,8 +171,8 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
     """
     if not 0 <= pin.region < regions:
         raise BadRouting(
-            f"the routing file pins content region {shown(pin.region)}, but the image has regions "
-            f"0 to {regions - 1}; its region map shows where they are."
+            f"the routing file pins content region {short_repr(pin.region)}, but the image has "
+            f"regions 0 to {regions - 1}; its region map shows where they are."
         )
     if not 0 <= pin.style < len(style_regions):
         raise BadRouting(
@@ -181,8 +181,8 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
         )
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(
-            f"the routing file names region {shown(pin.style_region)} of reference {pin.style} "
-            f"(from 0), which has regions 0 to {style_regions[pin.style] - 1}; its region map "
+            f"the routing file names region {short_repr(pin.style_region)} of reference "
+            f"{pin.style} (from 0), which has regions 0 to {style_regions[pin.style] - 1}; its region map "
             "shows where they are."
         )
     return sum(style_regions[: pin.style]) + pin.style_region

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -55,10 +56,11 @@ def load_empty_prompt(
 
     Raises:
         OSError: a text encoder or tokenizer is needed and missing.
+        ValueError: the stored embedding is invalid.
     """
     sdxl = unet.config.addition_embed_type == SDXL_EMBEDDING
     if isinstance(place, Path) and (place / NULL_EMBEDDING_FILE).is_file():
-        stored = load_file(place / NULL_EMBEDDING_FILE)
+        stored = _stored(place / NULL_EMBEDDING_FILE)
         zeros = torch.zeros(1, pooled_size(unet)) if sdxl else None
         return EmptyPromptEmbedding(stored["null_embedding"], stored.get("pooled", zeros))
     if not sdxl:
@@ -68,6 +70,16 @@ def load_empty_prompt(
         width = int(unet.config.cross_attention_dim)
         return EmptyPromptEmbedding(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
     return _encode_sdxl(place, options, load_text)
+
+
+def _stored(path: Path) -> dict[str, Tensor]:
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no safetensors file: {error}") from error
+    if "null_embedding" not in stored:
+        raise ValueError(f"{path.name} lacks the key null_embedding")
+    return stored
 
 
 def pooled_size(unet: Any) -> int:
