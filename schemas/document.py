@@ -117,9 +117,8 @@ def _presets() -> str:
 
 
 def _methods() -> str:
-    return "\n".join(
-        f"- `{name}`: {_settings(info.defaults)}" for name, info in METHODS.items() if info.defaults
-    )
+    published = {name: info.defaults for name, info in METHODS.items() if info.defaults}
+    return "\n".join(f"- `{name}`: {_settings(values)}" for name, values in published.items())
 
 
 def _settings(values: Mapping[str, Any]) -> str:
