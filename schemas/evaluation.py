@@ -11,7 +11,7 @@ from schemas.base import Frozen, Row
 _GATE = re.compile(r"\s*([a-z_]+)\s*(>=|<=)\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", re.ASCII)
 
 
-class ItemFigures(Row):
+class ItemMetrics(Row):
     """Figures of one result. Distances are 0 for alike; similarities are 1 for alike.
 
     All are measured at a short side of 320 px, but for protected pixels. Texture, blocks and
@@ -74,12 +74,12 @@ class ItemFigures(Row):
 
 BETTER: Final[dict[str, Literal["↑", "↓"]]] = {
     name: "↓" if "distance" in name or "ratio" in name or "difference" in name else "↑"
-    for name in ItemFigures.model_fields
+    for name in ItemMetrics.model_fields
 } | {"lpips": "↓"}
 """Whether a higher (↑) or a lower (↓) value of a figure is better."""
 
 
-class Borrowed(Frozen):
+class ExternalWeights(Frozen):
     """Files of networks that the user has, for figures that need them."""
 
     lpips: str = Field(
@@ -102,14 +102,14 @@ class Borrowed(Frozen):
     )
 
 
-def check_measured(gates: list[str], borrowed: Borrowed) -> None:
+def check_measured(gates: list[str], weights: ExternalWeights) -> None:
     """Refuse gates on figures that will not be there, which every result would pass unseen.
 
     Raises:
         ValueError: a gate is none, or its figure needs weights that are not given.
     """
-    for name in (Gate.parse(text).figure for text in gates):
-        if name in Borrowed.model_fields and not getattr(borrowed, name):
+    for name in (Gate.parse(text).metric for text in gates):
+        if name in ExternalWeights.model_fields and not getattr(weights, name):
             raise ValueError(
                 f"a gate on `{name}` needs its weights; give them to `stylegallery evaluate "
                 f"--{name} FILE` once the run is over"
@@ -119,7 +119,7 @@ def check_measured(gates: list[str], borrowed: Borrowed) -> None:
 _GATES_SCHEMA: dict[str, Any] = {
     "items": {
         "type": "string",
-        "pattern": rf"^\s*({'|'.join(ItemFigures.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
+        "pattern": rf"^\s*({'|'.join(ItemMetrics.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
     }
 }
 """JSON Schema of a list of gates, so that a form refuses what is none."""
@@ -129,7 +129,7 @@ _GATES_SCHEMA: dict[str, Any] = {
 class Gate:
     """What a figure must not be: below `bound` for `>=`, above it for `<=`."""
 
-    figure: str
+    metric: str
     relation: str
     bound: float
 
@@ -143,21 +143,21 @@ class Gate:
         found = _GATE.fullmatch(text)
         if not found:
             raise ValueError(f"{text[:80]!r} is no gate; write it like `ssim >= 0.5`")
-        figure, relation, bound = found.groups()
-        if figure not in ItemFigures.model_fields:
-            known = ", ".join(ItemFigures.model_fields)
-            raise ValueError(f"{figure[:80]!r} is no figure; there are {known}")
-        return cls(figure, relation, float(bound))
+        metric, relation, bound = found.groups()
+        if metric not in ItemMetrics.model_fields:
+            known = ", ".join(ItemMetrics.model_fields)
+            raise ValueError(f"{metric[:80]!r} is no figure; there are {known}")
+        return cls(metric, relation, float(bound))
 
-    def complaint(self, figures: ItemFigures) -> str:
+    def violation(self, figures: ItemMetrics) -> str:
         """Return how a result breaks the gate, empty where it does not or has no such figure."""
-        value = getattr(figures, self.figure)
+        value = getattr(figures, self.metric)
         if value is None:
             return ""
         below = self.relation == ">="
         if value >= self.bound if below else value <= self.bound:
             return ""
-        return f"{self.figure} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
+        return f"{self.metric} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
 
 
 def _parsed(gates: list[str]) -> list[str]:
@@ -180,7 +180,7 @@ Gates = Annotated[
 """What results are to keep, as a form and the command line take it."""
 
 
-class RegionFigures(Row):
+class RegionMetrics(Row):
     """How close one content region is to the reference region that it took its style from."""
 
     region: int = Field(description="Index of the content region, from 0.")
@@ -194,7 +194,7 @@ class RegionFigures(Row):
     colour_distance: float | None = Field(None, description="Distance of colour histograms.")
 
 
-class ItemEvaluation(ItemFigures):
+class ItemEvaluation(ItemMetrics):
     """One row per item that has an asset: its figures, and what is outside the gates."""
 
     item_id: str = Field(description="The item.")
@@ -203,7 +203,7 @@ class ItemEvaluation(ItemFigures):
     gallery_id: str = Field(description="Gallery whose style it takes.")
     asset_sha256: str = Field(description="Of the asset that was measured.")
     measure: str = Field(description="Version of the measurement: of figures and encoder.")
-    regions: list[RegionFigures] = Field(
+    regions: list[RegionMetrics] = Field(
         default_factory=list, description="One entry per content region."
     )
     flags: list[str] = Field(
@@ -212,7 +212,7 @@ class ItemEvaluation(ItemFigures):
     error: str = Field("", description="Why there are no figures, in a sentence.")
 
 
-class Span(Frozen):
+class ConfidenceInterval(Frozen):
     """A mean with its interval of confidence (95 %)."""
 
     value: float = Field(description="The figure.")
@@ -221,10 +221,10 @@ class Span(Frozen):
     count: int = Field(description="How many items it is of.")
 
 
-class GalleryFigures(Frozen):
+class GalleryMetrics(Frozen):
     """All items of one gallery together."""
 
-    frechet_lite0: Span | None = Field(
+    frechet_lite0: ConfidenceInterval | None = Field(
         None,
         description="Frechet distance to the references' blocks over EfficientNet-Lite0; no FID.",
     )
@@ -232,7 +232,7 @@ class GalleryFigures(Frozen):
         None,
         description="(1 + structure distance) (1 + that): the form of ArtFID, not its networks.",
     )
-    fid_art: Span | None = Field(
+    fid_art: ConfidenceInterval | None = Field(
         None,
         description="FID over the Inception network that was given; large for few pictures.",
     )
@@ -253,7 +253,9 @@ class EvaluationSummary(Frozen):
         default_factory=dict, description="Number of measured items that miss each gate."
     )
     encoder: str = Field("efficientnet-lite0", description="Network behind the figures.")
-    figures: dict[str, Span] = Field(default_factory=dict, description="Means over all items.")
-    galleries: dict[str, GalleryFigures] = Field(
+    figures: dict[str, ConfidenceInterval] = Field(
+        default_factory=dict, description="Means over all items."
+    )
+    galleries: dict[str, GalleryMetrics] = Field(
         default_factory=dict, description="Figures of each gallery's pictures as a set."
     )

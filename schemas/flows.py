@@ -4,7 +4,7 @@ from pydantic import Field
 
 from schemas.base import Frozen
 from schemas.engine import EngineSpec
-from schemas.evaluation import Borrowed, Gates
+from schemas.evaluation import ExternalWeights, Gates
 from schemas.params import StyleParams
 from schemas.run import URI_PATTERN, GalleryUris, OnlyGalleries, PoolSpec, RestyleSpec
 
@@ -44,7 +44,7 @@ class PrepareSpec(Frozen):
     pool: PoolSpec = Field(PoolSpec(), title="Pool", description="How many engines, on what.")
 
 
-class EvaluateSpec(Borrowed):
+class EvaluateSpec(ExternalWeights):
     """A finished run to be measured."""
 
     output: str = Field(

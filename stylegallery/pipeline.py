@@ -5,7 +5,7 @@ from torch import Tensor
 
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
-from stylegallery.color.transfer import match_tone
+from stylegallery.color.transfer import transfer_color
 from stylegallery.errors import BadMask
 from stylegallery.guidance.attention_cache import AttentionBank
 from stylegallery.guidance.loss_trace import OnStep
@@ -20,7 +20,7 @@ from stylegallery.models.sam import SamSegmenter
 from stylegallery.models.semantic import SemanticEncoder, load_encoder
 from stylegallery.postprocess import finish
 from stylegallery.regions.descriptors import describe
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.segmentation import whole
 from stylegallery.types import Job, PreparedImage, Sampled, Stylized
 from stylegallery.validation import check_picture, check_protection, check_references, check_routing
@@ -98,16 +98,18 @@ class StyleGallery:
         features = inversion_features(self.models, latent, params.inversion_steps)
         semantic = self.encoder(picture.pixels)
         segment = METHODS[params.method].segment
-        hints = NO_HINTS if segment is whole else self._hints(picture, labels, latent)
-        regions = segment(features, semantic, latent, params, hints)
+        priors = NO_PRIORS if segment is whole else self._priors(picture, labels, latent)
+        regions = segment(features, semantic, latent, params, priors)
         descriptors = describe(regions, semantic, features)
         return PreparedImage(picture, latent, regions, descriptors)
 
-    def _hints(self, picture: Picture, labels: Tensor | None, latent: Tensor) -> Hints:
+    def _priors(
+        self, picture: Picture, labels: Tensor | None, latent: Tensor
+    ) -> SegmentationPriors:
         grid = (int(latent.shape[-2]), int(latent.shape[-1]))
         depth = None if self.depth is None else self.depth(picture.pixels, grid)
         segments = None if self.sam is None else self.sam(picture.pixels)
-        return Hints(labels, depth, segments)
+        return SegmentationPriors(labels, depth, segments)
 
     def match(
         self,
@@ -225,6 +227,6 @@ class StyleGallery:
         pixels = vae.decode(self.models, sampled.latent)
         if params.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = match_tone(pixels, *images, params.tone_lightness)
+            pixels = transfer_color(pixels, *images, params.tone_lightness)
         picture = finish(pixels, job.content, job.styles, job.routing, params, job.protect)
         return Stylized(picture, job.routing, sampled.trace)

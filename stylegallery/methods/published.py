@@ -29,7 +29,7 @@ from stylegallery.regions.clustering import (
     split_by_depth,
 )
 from stylegallery.regions.descriptors import Descriptors, circle_iou
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling.optimise import Restyled, descend
 from stylegallery.types import Job
@@ -42,7 +42,7 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    hints: Hints = NO_HINTS,
+    priors: SegmentationPriors = NO_PRIORS,
 ) -> RegionMap:
     """Find regions by UNet features alone, or by SAM's segments alone (METHOD 1.1).
 
@@ -55,26 +55,26 @@ def segment(
         semantic: Not used: the semantic features play a part in matching only.
         latent: (1, C, h, w) clean latent on the same grid.
         params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
-        hints: The user's labels, depth and segments, as far as they are known.
+        priors: The user's labels, depth and segments, as far as they are known.
 
     Returns:
         The region map on the (h, w) grid.
     """
     grid, clean = latent.shape[-2:], latent[0].cpu()
-    if hints.segments is not None:
+    if priors.segments is not None:
         nothing = torch.zeros(grid, dtype=torch.int64)
-        labels = paper.apply_user_mask(nothing, hints.segments)  # nearest cell, as the user's
+        labels = paper.apply_user_mask(nothing, priors.segments)  # nearest cell, as the user's
         labels = merge_regions(labels, clean, _SEGMENTS_MERGE)
     else:
         tokens = principal_components(features[0].cpu().flatten(1).T)
         labels = cluster(tokens, params.max_regions).reshape(grid)
         labels = merge_regions(labels, clean, params.merge_threshold)
-        if hints.depth is not None:
-            labels = split_by_depth(labels, hints.depth, DEPTH_SPAN)
-            labels = merge_regions(labels, clean, _DEPTH_MERGE, hints.depth, DEPTH_LOCK)
+        if priors.depth is not None:
+            labels = split_by_depth(labels, priors.depth, DEPTH_SPAN)
+            labels = merge_regions(labels, clean, _DEPTH_MERGE, priors.depth, DEPTH_LOCK)
     labels = paper.clean_small_regions(labels, params.min_region_fraction * labels.numel())
-    if hints.labels is not None:
-        labels = paper.apply_user_mask(labels, hints.labels)
+    if priors.labels is not None:
+        labels = paper.apply_user_mask(labels, priors.labels)
     return RegionMap.numbered(labels)
 
 

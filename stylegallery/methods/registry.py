@@ -18,13 +18,13 @@ from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.diffusion import Models
 from stylegallery.regions import segmentation
 from stylegallery.regions.descriptors import Descriptors
-from stylegallery.regions.priors import Hints
+from stylegallery.regions.priors import SegmentationPriors
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling import guided, optimise
 from stylegallery.types import Job
 
-Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, Hints], RegionMap]
-"""UNet features, semantic features, latent, parameters and hints to regions."""
+Segment = Callable[[Tensor, Tensor, Tensor, StyleParams, SegmentationPriors], RegionMap]
+"""UNet features, semantic features, latent, parameters and priors to regions."""
 
 Match = Callable[
     [Descriptors, list[Descriptors], StyleParams, list[float] | None, list[Pin] | None],

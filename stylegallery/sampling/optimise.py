@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.color.transfer import match_tone
+from stylegallery.color.transfer import transfer_color
 from stylegallery.guidance.attention_cache import AttentionBank
 from stylegallery.guidance.guidance import Guidance, guide
 from stylegallery.guidance.loss_trace import OnStep, Trace
@@ -71,7 +71,7 @@ def toned(models: Models, job: Job, params: StyleParams) -> Tensor:
     latent = job.content.latent
     if params.match_tone:
         images = (job.content, job.styles, job.routing)
-        pixels = match_tone(job.content.picture.pixels, *images, params.tone_lightness)
+        pixels = transfer_color(job.content.picture.pixels, *images, params.tone_lightness)
         height, width = (models.vae_factor * int(side) for side in latent.shape[-2:])
         latent = encode(models, pixels, (height, width))
     return latent.to(models.device)

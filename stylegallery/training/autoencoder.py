@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PATCH = 8
-COLOURS = 3
+COLORS = 3
 STAGES = 3  # halvings: 2**3 is the patch side
 ANCHOR = 32.0  # one constant channel that keeps the last RMSNorm close to linear
 
@@ -24,7 +24,7 @@ class PatchCode:
     """``z = weight @ patch + bias`` per patch.
 
     Args:
-        weight: (channels, 192) float32; patch order (colour, row, column).
+        weight: (channels, 192) float32; patch order (color, row, column).
         bias: (channels,) float32.
         inverse: (192, channels) float32, least-squares decoder.
         mean: (192,) float32, mean patch, values in [0, 1].
@@ -72,7 +72,7 @@ def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     """Fit the code to pictures.
 
     Every component is divided by the square root of its standard deviation: half way to white.
-    Fully white, the patch's mean colour would be worth no more than its faintest detail, and noise
+    Fully white, the patch's mean color would be worth no more than its faintest detail, and noise
     in it shows as a grid of patches; not at all, the details would drown in a diffusion's noise.
 
     Args:
@@ -81,8 +81,8 @@ def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     """
     patches = F.unfold(pixels.float() / 255, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 192)
     mean = patches.mean(0)
-    centred = (patches - mean).double()
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    centered = (patches - mean).double()
+    values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
     order = torch.argsort(values, descending=True)[:channels]
     scale, basis = values[order].clamp_min(1e-8).sqrt(), vectors[:, order]
     basis = basis * torch.where(basis.sum(0) < 0, -1.0, 1.0)
@@ -140,13 +140,13 @@ def decode(vae: AutoencoderDC, latents: Tensor) -> Tensor:
 def _write_encoder(vae: AutoencoderDC, code: PatchCode) -> None:
     """Copy pixels down the stages, then solve for the last convolution.
 
-    The stages' own shortcuts mix neighbouring pixels of a patch but lose nothing, so the map from
+    The stages' own shortcuts mix neighboring pixels of a patch but lose nothing, so the map from
     a patch to the features before `conv_out` is read off with unit patches and inverted.
     """
     encoder: Any = vae.encoder
     stages = [encoder.conv_in, *(block[-1] for block in list(encoder.down_blocks)[1:STAGES])]
     for depth, stage in enumerate(stages):
-        pixels = COLOURS * 4**depth
+        pixels = COLORS * 4**depth
         stage.conv.weight.mul_(0.02)  # the other channels: near nothing, but not all alike
         stage.conv.weight[:pixels] = 0
         stage.conv.weight[range(pixels), range(pixels), 1, 1] = 1.0
@@ -155,17 +155,17 @@ def _write_encoder(vae: AutoencoderDC, code: PatchCode) -> None:
     share = encoder.out_shortcut_average_group_size
     shortcut = torch.eye(code.channels).repeat_interleave(share, 1) / share
     signed = code.weight / 2  # components of [0, 1] pixels; the network reads [-1, 1]
-    centre = signed @ torch.linalg.pinv(features.double()).float().T
+    center = signed @ torch.linalg.pinv(features.double()).float().T
     encoder.conv_out.weight.zero_()
-    encoder.conv_out.weight[:, :, 1, 1] = centre - shortcut
+    encoder.conv_out.weight[:, :, 1, 1] = center - shortcut
     encoder.conv_out.bias.copy_(code.bias + signed.sum(1))
 
 
 def _patch_features(encoder: Any) -> Tensor:
     """Return (192, width): what `conv_out` reads in the middle of 3x3 patches, by pixel."""
-    side = COLOURS * PATCH * PATCH
-    canvas = torch.zeros(side, COLOURS, 3 * PATCH, 3 * PATCH)
-    patch = torch.eye(side).reshape(side, COLOURS, PATCH, PATCH)
+    side = COLORS * PATCH * PATCH
+    canvas = torch.zeros(side, COLORS, 3 * PATCH, 3 * PATCH)
+    patch = torch.eye(side).reshape(side, COLORS, PATCH, PATCH)
     canvas[:, :, PATCH : 2 * PATCH, PATCH : 2 * PATCH] = patch
     hidden = encoder.conv_in(canvas)
     for block in encoder.down_blocks:
@@ -177,8 +177,8 @@ def _patch_features(encoder: Any) -> Tensor:
 def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
     """Spread the inverse over the patch's 192 values, then unshuffle them stage by stage."""
     decoder: Any = vae.decoder
-    _centre_only(decoder.conv_in, decoder.in_shortcut_repeats)
-    order = torch.arange(COLOURS * PATCH * PATCH).reshape(1, COLOURS, PATCH, PATCH)
+    _center_only(decoder.conv_in, decoder.in_shortcut_repeats)
+    order = torch.arange(COLORS * PATCH * PATCH).reshape(1, COLORS, PATCH, PATCH)
     for _ in range(STAGES):
         order = nn.functional.pixel_unshuffle(order, 2)
     order = order.flatten()
@@ -186,8 +186,8 @@ def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
     decoder.conv_in.bias[: len(order)] += 2 * code.mean[order] - 1
     for depth in (2, 1):
         stage = decoder.up_blocks[depth][0]
-        _centre_only(stage.conv, stage.repeats)
-        copied = COLOURS * 4**depth * 4  # values of a patch at this stage's input
+        _center_only(stage.conv, stage.repeats)
+        copied = COLORS * 4**depth * 4  # values of a patch at this stage's input
         stage.conv.weight[range(copied), range(copied), 1, 1] += 1.0
         if depth == 1:  # the ReLU before the last convolution needs both signs
             stage.conv.weight[range(copied, 2 * copied), range(copied), 1, 1] -= 1.0
@@ -196,7 +196,7 @@ def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
 
 
 def _write_output(decoder: Any) -> None:
-    pixels = COLOURS * 4
+    pixels = COLORS * 4
     last, width = decoder.conv_out.conv, decoder.norm_out.weight.shape[0]
     decoder.norm_out.weight.fill_(ANCHOR / width**0.5)
     decoder.norm_out.weight[2 * pixels] = 0
@@ -209,8 +209,8 @@ def _write_output(decoder: Any) -> None:
         block.conv1.weight[:, 2 * pixels] = 0
 
 
-def _centre_only(convolution: nn.Conv2d, repeats: int) -> None:
-    """Zero a convolution but for a centre tap that cancels the shortcut beside it."""
+def _center_only(convolution: nn.Conv2d, repeats: int) -> None:
+    """Zero a convolution but for a center tap that cancels the shortcut beside it."""
     convolution.weight.zero_()
     assert convolution.bias is not None
     convolution.bias.zero_()

@@ -37,7 +37,7 @@ class Source:
         pictures: (H, W, 3) uint8 each.
         weight: share of a batch, relative to the other sources.
         zoom: (smallest, largest) side of a crop as a share of the picture's short side.
-        jitter: strength of colour changes, 0 (none) to 1 (any hue).
+        jitter: strength of color changes, 0 (none) to 1 (any hue).
     """
 
     name: str
@@ -152,11 +152,11 @@ def _augment(
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
     if jitter > 0 and rng.random() < 0.7:
-        image = _recolour(rng, image, jitter)
+        image = _recolor(rng, image, jitter)
     return np.asarray(image)
 
 
-def _recolour(rng: np.random.Generator, image: Image.Image, jitter: float) -> Image.Image:
+def _recolor(rng: np.random.Generator, image: Image.Image, jitter: float) -> Image.Image:
     hue, saturation, value = image.convert("HSV").split()
     turn = int(rng.normal(0, 128 * jitter**1.5))
     hue = hue.point([(i + turn) % 256 for i in range(256)])

@@ -40,7 +40,7 @@ from stylegallery.training.unet import build_scheduler, denoising_errors
 NOISE = 0.15
 BINS, BIN = 10, 100  # timesteps
 STRIP = 0.04  # of the side: the border that tells whether a background is plain
-PLAIN = 12.0  # CIE76 colour difference
+PLAIN = 12.0  # CIE76 color difference
 PLAIN_SHARE = 0.85  # of the strip
 CLOSING = 0.03  # of the side
 Mask = NDArray[np.bool_]
@@ -48,7 +48,7 @@ SHEET_PATTERNS = (3, 11)  # seeds of the drawn references on the sheet
 
 
 def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, Tensor]:
-    """Centre crops of held-out pictures by source; drawn patterns where nothing is held out.
+    """Center crops of held-out pictures by source; drawn patterns where nothing is held out.
 
     Returns:
         (n, 3, side, side) float32 in [0, 1], n <= count, for every source.
@@ -63,7 +63,7 @@ def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, Tensor]
 
 
 def fit_square(picture: PhotoArray, side: int) -> Tensor:
-    """Centre square of a picture, resized: (1, 3, side, side) float32 in [0, 1]."""
+    """Center square of a picture, resized: (1, 3, side, side) float32 in [0, 1]."""
     height, width = picture.shape[:2]
     crop = min(height, width)
     left, top = (width - crop) // 2, (height - crop) // 2
@@ -125,7 +125,7 @@ def denoising(unet: UNet2DConditionModel, latents: Tensor, draws: int = 4) -> li
 def foreground(pixels: Tensor) -> Mask | None:
     """The product's mask where its background is plain, else None.
 
-    Plain: 85 % of a strip along the border lies within a colour difference (CIE76) of 12 of its
+    Plain: 85 % of a strip along the border lies within a color difference (CIE76) of 12 of its
     median. Foreground: what differs from that median by more than Otsu's threshold over the whole
     picture (at least 12), closed by a disk of 3 % of the side, so that light prints and stripes
     belong to the garment, its holes filled, its largest connected piece; 8 to 80 % of the picture.
@@ -167,12 +167,12 @@ def union_iou(labels: Tensor, mask: Tensor) -> float:
 def segmentation(
     models: Models, encoder: SemanticEncoder, crops: Tensor, count: int
 ) -> dict[str, float]:
-    """Mean IoU of region maps with derived foreground masks, against k-means on Lab colour.
+    """Mean IoU of region maps with derived foreground masks, against k-means on Lab color.
 
     Args:
         crops: (N, 3, H, W) held-out products; the first `count` on a plain background are used.
     """
-    scores: dict[str, list[float]] = {"regions": [], "k-means on Lab colour": []}
+    scores: dict[str, list[float]] = {"regions": [], "k-means on Lab color": []}
     for pixels in crops:
         mask = foreground(pixels)
         if mask is None or len(scores["regions"]) == count:
@@ -184,10 +184,10 @@ def segmentation(
         small = F.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
         truth = small[0, 0] > 0.5
         scores["regions"].append(union_iou(regions.labels, truth))
-        colours = F.interpolate(pixels[None], grid, mode="area")[0].permute(1, 2, 0).numpy()
-        rows = rgb2lab(colours).reshape(-1, 3)
+        colors = F.interpolate(pixels[None], grid, mode="area")[0].permute(1, 2, 0).numpy()
+        rows = rgb2lab(colors).reshape(-1, 3)
         found = KMeans(regions.count, n_init=10, random_state=0).fit_predict(rows)
-        scores["k-means on Lab colour"].append(
+        scores["k-means on Lab color"].append(
             union_iou(torch.from_numpy(found).reshape(grid).long(), truth)
         )
     used = len(scores["regions"])
@@ -197,10 +197,10 @@ def segmentation(
 
 
 def correspondence(models: Models, short_side: int) -> dict[str, float]:
-    """Share of cells of scikit-image's stereo pair whose nearest neighbour is the true match.
+    """Share of cells of scikit-image's stereo pair whose nearest neighbor is the true match.
 
     Middlebury 2014's motorcycle with its disparity. Right: within one row and one and a half
-    columns of the truth. UNet features against raw colours of the same 8x8 pixels.
+    columns of the truth. UNet features against raw colors of the same 8x8 pixels.
     """
     folder = files("skimage").joinpath("data")
     pair, size = [], (0, 0)
@@ -212,7 +212,7 @@ def correspondence(models: Models, short_side: int) -> dict[str, float]:
     disparity = np.load(str(folder / "motorcycle_disp.npz"))["arr_0"]
     shift = _cell_shift(disparity, pair[0][1].shape[-2:])
     steps = StyleParams().inversion_steps
-    unet = [_standardised(inversion_features(models, latent, steps)) for _, latent in pair]
+    unet = [_standardized(inversion_features(models, latent, steps)) for _, latent in pair]
     patches = [
         F.pixel_unshuffle(F.interpolate(p, size, mode="bilinear", antialias=True),
                           models.vae_factor) - 0.5
@@ -220,11 +220,11 @@ def correspondence(models: Models, short_side: int) -> dict[str, float]:
     ]  # fmt: skip
     return {
         "UNet features": _hits(unet[0], unet[1], shift),
-        "raw colour patches": _hits(patches[0], patches[1], shift),
+        "raw color patches": _hits(patches[0], patches[1], shift),
     }
 
 
-def _standardised(features: Tensor) -> Tensor:
+def _standardized(features: Tensor) -> Tensor:
     flat = features.float().cpu()
     deviation = flat.std((2, 3), keepdim=True).clamp(min=1e-6)
     return (flat - flat.mean((2, 3), keepdim=True)) / deviation
@@ -254,7 +254,7 @@ def one_region(preset: Preset, **overrides: Any) -> StyleParams:
     """Attention distillation by the sampler and tones of `stylegallery`, without its detail.
 
     So that figures and pictures speak of the model, not of the matching, and not of what the
-    published optimisation does to a latent of this kind.
+    published optimization does to a latent of this kind.
     """
     ours = preset_params(preset).model_dump()
     plain = {"method": "attention-distillation", "detail": 0.0}

@@ -18,11 +18,11 @@ from schemas.presets import Preset
 from stylegallery.pipeline import StyleGallery
 from stylegallery.training import evaluation
 from stylegallery.training.autoencoder import PatchCode, encode
-from stylegallery.training.card import SHEET_WEIGHT, write_card
 from stylegallery.training.data import Mixture, load_folders
 from stylegallery.training.evaluation import fit_square
+from stylegallery.training.loop import Budget, Report, Run, load_state
+from stylegallery.training.model_card import SHEET_WEIGHT, write_card
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, load_state
 from stylegallery.training.unet import build_scheduler, null_embedding
 from stylegallery.training.unet_training import Student
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from stylegallery.models.lite0 import lite0_features, load_lite0
 from stylegallery.training.autoencoder import encode
 from stylegallery.training.data import Mixture
+from stylegallery.training.loop import Report
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Report
 
 FILE = "latents.safetensors"
 BLOCKS = (2, 4, 10)  # of EfficientNet-Lite0: strides 4, 8 and 16
@@ -35,8 +35,8 @@ class LatentBank:
     """
 
     latents: Tensor
-    things: Tensor
-    textures: Tensor
+    semantic: Tensor
+    texture: Tensor
 
     def cut(
         self, generator: torch.Generator, count: int, cells: int, each: int = 1
@@ -59,8 +59,8 @@ class LatentBank:
         pictures = chosen.repeat(each)
         return (
             _windows(self.latents, pictures, places, cells),
-            _windows(self.things, pictures, places // FEATURE_CELLS, cells // FEATURE_CELLS),
-            _windows(self.textures, pictures, places, cells),
+            _windows(self.semantic, pictures, places // FEATURE_CELLS, cells // FEATURE_CELLS),
+            _windows(self.texture, pictures, places, cells),
         )
 
     def to(self, device: str) -> "LatentBank":
@@ -123,16 +123,16 @@ def encode_pictures(
         pixels = (batch.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, torch.bfloat16):
             latents = encode(vae, pixels)
-            strokes, cloth, things = lite0_features(net, pixels, BLOCKS)
-        textures = torch.cat([F.pixel_unshuffle(strokes, FEATURE_CELLS), cloth], 1)
-        things = F.normalize(things.float(), dim=1)
-        parts.append((latents.half(), things.half(), textures.half()))
+            strokes, cloth, semantic = lite0_features(net, pixels, BLOCKS)
+        texture = torch.cat([F.pixel_unshuffle(strokes, FEATURE_CELLS), cloth], 1)
+        semantic = F.normalize(semantic.float(), dim=1)
+        parts.append((latents.half(), semantic.half(), texture.half()))
         if index % 50 == 49:
             say(f"latents of {(index + 1) * CHUNK} pictures")
-    latents, things, textures = (
+    latents, semantic, texture = (
         torch.cat(part)[: options.crops].contiguous() for part in zip(*parts, strict=True)
     )
-    for channel in textures.unbind(1):
+    for channel in texture.unbind(1):
         deviation, mean = torch.std_mean(channel.float())
         channel.sub_(mean).div_(deviation.clamp(min=1e-6))
-    return LatentBank(latents, things, textures)
+    return LatentBank(latents, semantic, texture)

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from stylegallery.models.attention import attend, record_attention, style_layers
 from stylegallery.training.autoencoder import PATCH
-from stylegallery.training.captured import Captured, gradients
+from stylegallery.training.cuda_graph import CudaGraphStep, gradients
 from stylegallery.training.latent_bank import LatentBank
+from stylegallery.training.loop import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.unet import (
     build_scheduler,
     build_unet,
@@ -34,9 +34,9 @@ from stylegallery.training.unet import (
 Guesses = tuple[Tensor, list[Tensor]]
 Windows = tuple[bool, tuple[Tensor, Tensor, Tensor]]
 """Whether they come in pairs that swap keys and values; latents, things and textures."""
-THINGS_WEIGHT, TEXTURES_WEIGHT = 0.5, 0.25
-THINGS, TEXTURES = 112, 136  # channels, see LatentBank
-THINGS_FROM, TEXTURES_FROM = 1, (2, 3)  # up blocks that are read
+SEMANTIC_WEIGHT, TEXTURE_WEIGHT = 0.5, 0.25
+SEMANTIC, TEXTURE = 112, 136  # channels, see LatentBank
+SEMANTIC_BLOCK, TEXTURE_BLOCKS = 1, (2, 3)  # up blocks that are read
 SMALLEST = 8  # cells a side of a window: half of it three times is still a cell
 
 
@@ -48,8 +48,8 @@ class Student(nn.Module):
         super().__init__()
         self.unet = unet
         widths = list(reversed(unet.config.block_out_channels))
-        self.head = _head(widths[THINGS_FROM], THINGS)
-        self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURES) for b in TEXTURES_FROM)
+        self.semantic_head = _head(widths[SEMANTIC_BLOCK], SEMANTIC)
+        self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURE) for b in TEXTURE_BLOCKS)
 
     def swapped(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
         """As :meth:`forward`, sample n with the style layers' keys and values of n + B / 2."""
@@ -67,17 +67,18 @@ class Student(nn.Module):
             self.unet.up_blocks[block].register_forward_hook(
                 lambda module, inputs, output, block=block: seen.update({block: output})
             )
-            for block in (THINGS_FROM, *TEXTURES_FROM)
+            for block in (SEMANTIC_BLOCK, *TEXTURE_BLOCKS)
         ]
         try:
             noise = self.unet(noisy, timesteps, encoder_hidden_states=null).sample
         finally:
             for hook in hooks:
                 hook.remove()
-        textures = [
-            head(seen[block]) for head, block in zip(self.texture_heads, TEXTURES_FROM, strict=True)
+        texture = [
+            head(seen[block])
+            for head, block in zip(self.texture_heads, TEXTURE_BLOCKS, strict=True)
         ]
-        return noise, (self.head(seen[THINGS_FROM]), textures)
+        return noise, (self.semantic_head(seen[SEMANTIC_BLOCK]), texture)
 
 
 def _head(width: int, channels: int) -> nn.Module:
@@ -120,19 +121,19 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         return swap, bank.cut(generator, max(count // each, 1) * each, cells - cells % 2, each)
 
     def loss(swap: bool, parts: Sequence[Tensor]) -> Sequence[Tensor]:
-        latents, things, textures, noise, timesteps = parts
+        latents, semantic, texture, noise, timesteps = parts
         denoise = student.swapped if swap else student
         errors, guesses = denoising_errors(denoise, alphas, latents, noise, timesteps)
-        apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
-        off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
+        apart = 1 - F.cosine_similarity(guesses[0].float(), semantic, dim=1).mean()
+        off = torch.stack([F.mse_loss(guess.float(), texture) for guess in guesses[1]]).mean()
         mean = errors.mean()
-        return mean + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off, mean, apart, off
+        return mean + SEMANTIC_WEIGHT * apart + TEXTURE_WEIGHT * off, mean, apart, off
 
     def plain(swap: bool, parts: Sequence[Tensor]) -> list[Tensor]:
         return gradients(student, lambda: loss(swap, parts))
 
     gpu = options.device != "cpu"
-    apply = Captured(student, loss) if gpu else plain
+    apply = CudaGraphStep(student, loss) if gpu else plain
 
     def step(batch: Windows, generator: torch.Generator) -> Tensor:
         swap, windows = batch

@@ -1,7 +1,7 @@
 """Trains the autoencoder: first both halves together, later the decoder alone.
 
 The latents get Gaussian noise on the way. It makes the encoder spend its range on what can be
-seen, and the decoder forgive what an optimiser leaves in latents.
+seen, and the decoder forgive what an optimizer leaves in latents.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from stylegallery.models.lite0 import lite0_features, load_lite0
 from stylegallery.training.autoencoder import PatchCode, build_vae, decode, encode, write_components
-from stylegallery.training.captured import gradients
+from stylegallery.training.cuda_graph import gradients
 from stylegallery.training.data import Mixture
+from stylegallery.training.loop import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 
 BLOCKS = (2, 4, 10)  # strides 4, 8 and 16
 Loss = Callable[[Tensor, torch.Generator], Tensor]

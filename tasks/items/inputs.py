@@ -12,6 +12,7 @@ from stylegallery.images.codec import check_format
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
+from stylegallery.regions.region_png import encode_region_map
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
 from tasks.items.context import Bench
@@ -73,7 +74,7 @@ def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     if not item.protect_uri:
         return None
     data = _read(bench, item.protect_uri, item.protect_version, "protect_uri")
-    return label_images.decode_grey(data, item.protect_uri)
+    return label_images.decode_protection(data, item.protect_uri)
 
 
 def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
@@ -113,7 +114,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     _check_format(source, picture)  # before the work
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
-    map_png = label_images.encode_labels(prepared.regions)
+    map_png = encode_region_map(prepared.regions)
     path = f"regions/{hashlib.sha256(map_png).hexdigest()}.png"
     if path not in bench.written:
         place = storage.join(bench.output, path)

@@ -47,4 +47,4 @@ def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]
 
 
 optimise = partial(published.optimise, kind=DenseGuidance)
-"""What takes the place of `stylegallery-paper`'s own optimiser."""
+"""What takes the place of `stylegallery-paper`'s own optimizer."""

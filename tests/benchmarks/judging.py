@@ -94,7 +94,7 @@ def _regional(
 
 
 def _contrast(image: Tensor, content: PreparedImage) -> float:
-    """Colour difference (CIE76) of the mean colours of figure and ground."""
+    """Color difference (CIE76) of the mean colors of figure and ground."""
     figure, ground = figure_and_ground(content)
     if figure is None or ground is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""Colours as asked for, protected pixels exactly, soft edges outside them alone."""
+"""Colors as asked for, protected pixels exactly, soft edges outside them alone."""
 
 import io
 
@@ -10,7 +10,8 @@ from skimage.color import rgb2lab
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.color.lab import keep_chroma, lab_to_rgb, match_histogram, rgb_to_lab
+from stylegallery.color.histogram import match_histogram
+from stylegallery.color.lab import keep_chroma, lab_to_rgb, rgb_to_lab
 from stylegallery.images import codec
 from stylegallery.postprocess import feathered
 from tests.stylegallery.conftest import figure_on_ground
@@ -18,19 +19,19 @@ from tests.stylegallery.conftest import figure_on_ground
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 
 
-def colours(seed: int = 0, size: int = 40) -> torch.Tensor:
+def colors(seed: int = 0, size: int = 40) -> torch.Tensor:
     return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def test_lab_is_that_of_the_textbook() -> None:
-    pixels = colours()
+    pixels = colors()
     expected = rgb2lab(pixels[0].permute(1, 2, 0).numpy())
     assert np.abs(rgb_to_lab(pixels)[0].permute(1, 2, 0).numpy() - expected).max() < 0.02
     assert (lab_to_rgb(rgb_to_lab(pixels)) - pixels).abs().max() < 1e-4
 
 
 def test_keep_chroma_takes_lightness_alone() -> None:
-    restyled, content = colours(1), colours(2)
+    restyled, content = colors(1), colors(2)
     kept = keep_chroma(restyled, content)
     lightness = rgb_to_lab(restyled)[:, 0]
     assert (rgb_to_lab(kept)[:, 0] - lightness).abs().max() < 0.1
@@ -54,7 +55,7 @@ def test_match_histogram_goes_region_by_region_with_weights(
     hard = params.model_copy(update={"routing": "hard"})
     labels = torch.ones(64, 64, dtype=torch.int64)
     labels[:, 32:] = 2
-    content = engine.prepare(Picture(colours(3, 64)), hard, labels)
+    content = engine.prepare(Picture(colors(3, 64)), hard, labels)
     flat = [Picture(torch.tensor(c).view(1, 3, 1, 1).expand(1, 3, 64, 64)) for c in (RED, BLUE)]
     styles = [engine.prepare(picture, hard, torch.ones(64, 64).long()) for picture in flat]
     routing = engine.match(content, styles, hard)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from flows.runtime.errors import UsageError, nearest
 from schemas.engine import EngineSpec
-from schemas.evaluation import ItemFigures
+from schemas.evaluation import ItemMetrics
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.params import StyleParams
 from schemas.result import ItemResult
@@ -29,7 +29,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "run": RestyleSpec,
     "item": WorkItem,
     "result": ItemResult,
-    "figures": ItemFigures,
+    "figures": ItemMetrics,
     "record": RunRecord,
 }
 

@@ -15,6 +15,7 @@ from stylegallery.images import codec
 from stylegallery.images.metadata import xmp_packet
 from stylegallery.regions import label_images
 from stylegallery.regions.region_map import RegionMap
+from stylegallery.regions.region_png import encode_region_map
 from tests.tasks.pictures import huge_header
 
 
@@ -75,14 +76,14 @@ def test_transparency_is_kept_apart_and_laid_over_white() -> None:
     assert picture.pixels.min() == 1
 
 
-def test_palette_with_transparent_colour() -> None:
+def test_palette_with_transparent_color() -> None:
     palette = gradient().quantize(8)
     picture = codec.decode(saved(palette, "PNG", transparency=0), "x")
     assert picture.alpha is not None
     assert 0 < float(picture.alpha.mean()) < 1
 
 
-def test_colour_profile_is_converted() -> None:
+def test_color_profile_is_converted() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     broken = codec.decode(saved(gradient(), "PNG", icc_profile=b"nonsense"), "x")
     plain = codec.decode(saved(gradient(), "PNG"), "x")
@@ -144,7 +145,7 @@ def test_encoding_round_trip(image_format: str, with_alpha: bool) -> None:
     assert (again.pixels[..., shown] - pixels[..., shown]).abs().max() <= tolerance
 
 
-def test_lab_colours_become_rgb() -> None:
+def test_lab_colors_become_rgb() -> None:
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     flat = Image.new("RGB", (32, 32), (200, 30, 40))
     as_lab = ImageCms.profileToProfile(flat, srgb, lab, outputMode="LAB")
@@ -173,18 +174,18 @@ def test_label_images() -> None:
 
 def test_deep_masks_keep_their_range() -> None:
     deep = Image.fromarray(np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32))
-    grey = label_images.decode_grey(saved(deep, "PNG"), "m")
-    assert abs(float(grey.mean()) - 0.5) < 0.01
+    gray = label_images.decode_protection(saved(deep, "PNG"), "m")
+    assert abs(float(gray.mean()) - 0.5) < 0.01
     not_a_number = Image.fromarray(np.full((32, 32), np.nan, np.float32))
-    assert label_images.decode_grey(saved(not_a_number, "TIFF"), "m").max() == 0
+    assert label_images.decode_protection(saved(not_a_number, "TIFF"), "m").max() == 0
 
 
-def test_grey_masks_and_region_maps() -> None:
-    grey = label_images.decode_grey(saved(Image.new("L", (20, 30), 128), "PNG"), "m")
-    assert grey.shape == (1, 1, 30, 20)
-    assert abs(float(grey.mean()) - 128 / 255) < 1e-6
+def test_gray_masks_and_region_maps() -> None:
+    gray = label_images.decode_protection(saved(Image.new("L", (20, 30), 128), "PNG"), "m")
+    assert gray.shape == (1, 1, 30, 20)
+    assert abs(float(gray.mean()) - 128 / 255) < 1e-6
     labels = torch.arange(12).reshape(3, 4)
-    with Image.open(io.BytesIO(label_images.encode_labels(RegionMap(labels)))) as image:
+    with Image.open(io.BytesIO(encode_region_map(RegionMap(labels)))) as image:
         assert image.mode == "P"
         assert np.array_equal(np.array(image), labels.numpy())
 
@@ -220,7 +221,7 @@ def test_quality_is_honoured() -> None:
     assert (again.pixels - picture.pixels).abs().max() <= 0.51 / 255
 
 
-def test_half_transparent_colours_come_back_and_jpg_shows_them_over_white() -> None:
+def test_half_transparent_colors_come_back_and_jpg_shows_them_over_white() -> None:
     rows, columns = np.mgrid[0:60, 0:40]
     rgba = np.stack([columns * 6, rows * 4, rows + columns, 1 + columns * 6], -1).astype(np.uint8)
     picture = codec.decode(saved(Image.fromarray(rgba), "PNG"), "x")

@@ -9,9 +9,9 @@ from PIL import Image
 
 from stylegallery.errors import BadImage
 from stylegallery.images import codec
-from tests.stylegallery.images.colour_files import colours, saved
+from tests.stylegallery.images.color_files import colors, saved
 
-PICTURE = Image.fromarray(np.tile(colours(), (4, 4, 1)))
+PICTURE = Image.fromarray(np.tile(colors(), (4, 4, 1)))
 WAYS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "progressive": {"progressive": True},

@@ -14,7 +14,7 @@ from stylegallery.methods import paper, published
 from stylegallery.methods.zerofill import PublishedGuidance
 from stylegallery.models.attention import record_attention, style_layers
 from stylegallery.regions.descriptors import Descriptors
-from stylegallery.regions.priors import Hints
+from stylegallery.regions.priors import SegmentationPriors
 from stylegallery.types import Job
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -123,7 +123,7 @@ def test_labels_of_the_user_win_and_small_pieces_go() -> None:
     user = torch.zeros(80, 120, dtype=torch.int64)
     user[:20, :20] = 7
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, Hints(user)).labels
+    found = published.segment(features, features, latent, params, SegmentationPriors(user)).labels
     assert (found[:2, :2] == found[0, 0]).all()
     assert (found == found[0, 0]).sum() == 4
     coarse = settings(merge_threshold=0.85, min_region_fraction=0.5)
@@ -135,7 +135,7 @@ def test_depth_splits_a_region_where_it_is_given() -> None:
     features, latent = blocks()
     depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
     params = settings(merge_threshold=0.85)
-    found = published.segment(features, features, latent, params, Hints(depth=depth))
+    found = published.segment(features, features, latent, params, SegmentationPriors(depth=depth))
     assert found.count == 4
 
 
@@ -145,15 +145,22 @@ def test_segments_stand_for_features_and_depth() -> None:
     segments[8:, :12], segments[:8, 12:], segments[8:, 12:] = 1, 2, 5
     depth = (torch.arange(8) >= 4).float()[:, None].expand(8, 12)
     params = settings(merge_threshold=9)
-    found = published.segment(features, features, latent, params, Hints(None, depth, segments))
+    found = published.segment(
+        features, features, latent, params, SegmentationPriors(None, depth, segments)
+    )
     # the latent tells only left from right: alike segments merge, at 0.5 and at any depth
     assert torch.equal(found.labels, (torch.arange(12) >= 6).long().expand(8, 12))
     latent[..., 4:, :] += 0.3  # 0.6 in four channels
     assert (
-        published.segment(features, features, latent, params, Hints(segments=segments)).count == 4
+        published.segment(
+            features, features, latent, params, SegmentationPriors(segments=segments)
+        ).count
+        == 4
     )
     user = segments.eq(5).long()
-    found = published.segment(features, features, latent, params, Hints(user, None, segments * 0))
+    found = published.segment(
+        features, features, latent, params, SegmentationPriors(user, None, segments * 0)
+    )
     assert found.count == 2
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from stylegallery.metrics.content import psnr
 from stylegallery.training import autoencoder
-from stylegallery.training.captured import Captured, gradients
+from stylegallery.training.cuda_graph import CudaGraphStep, gradients
 from stylegallery.training.data import Mixture, Source, is_held_out, load_folders
 from stylegallery.training.evaluation import foreground, union_iou
 from stylegallery.training.latent_bank import LatentBank
@@ -101,10 +101,10 @@ def test_windows_of_the_bank_show_the_same_place_in_both() -> None:
     latents = (100 * rows + columns).expand(3, 2, 16, 16).half()
     features = latents[:, :1, ::2, ::2]
     bank = LatentBank(latents, features, latents[:, :1])
-    cut, things, textures = bank.cut(torch.Generator().manual_seed(0), 5, 6)
+    cut, semantic, texture = bank.cut(torch.Generator().manual_seed(0), 5, 6)
     assert cut.shape == (5, 2, 6, 6)
-    assert torch.equal(cut[:, :1, ::2, ::2], things)
-    assert torch.equal(cut[:, :1], textures)
+    assert torch.equal(cut[:, :1, ::2, ::2], semantic)
+    assert torch.equal(cut[:, :1], texture)
 
 
 def test_windows_of_one_picture_lie_half_a_batch_apart() -> None:
@@ -158,7 +158,7 @@ def test_captured_gradients_are_those_of_plain_calls() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.SiLU(), torch.nn.Linear(16, 8))
     module.cuda()
 
-    captured = Captured(module, partial(_of, module))
+    captured = CudaGraphStep(module, partial(_of, module))
     for twice, count in ((False, 4), (True, 4), (False, 6), (False, 4), (True, 4)):
         batch = [torch.randn(count, 8, device="cuda")]
         values = [v.clone() for v in captured(twice, batch)]

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from stylegallery.images import codec
 from tasks.report.thumbnails import Thumbnail, thumbnail
-from tests.stylegallery.images.colour_files import colours, grey_icc, rgb_icc, saved
+from tests.stylegallery.images.color_files import colours, grey_icc, rgb_icc, saved
 
 PIXELS = colours(200, 160)
 PICTURE = Image.fromarray(PIXELS)

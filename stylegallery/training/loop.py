@@ -26,7 +26,7 @@ class Budget:
     """A phase ends after ``steps`` steps or ``minutes`` minutes, whichever comes first.
 
     Args:
-        steps: number of optimiser steps.
+        steps: number of optimizer steps.
         minutes: wall time over all resumed parts.
         step: steps done.
         seconds: time spent so far.
@@ -127,7 +127,7 @@ class Run:
         name: of the checkpoint and in the log.
         module: what is trained; lies on the device it trains on.
         average: its averaged weights: what is kept in the end.
-        optimiser: AdamW over the weights of `module` that want gradients.
+        optimizer: AdamW over the weights of `module` that want gradients.
         budget: steps and minutes, used and left.
         rate: peak learning rate.
         noted: parts of the loss, averaged since the log's last row.
@@ -136,7 +136,7 @@ class Run:
     name: str
     module: nn.Module
     average: Average
-    optimiser: torch.optim.AdamW
+    optimizer: torch.optim.AdamW
     budget: Budget
     rate: float
     noted: dict[str, Tensor] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Run:
             "module": self.module.state_dict(),
             "average": self.average.module.state_dict(),
             "updates": self.average.updates,
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.budget.step,
             "seconds": self.budget.seconds,
         }
@@ -167,7 +167,7 @@ class Run:
         self.module.load_state_dict(state["module"])
         self.average.module.load_state_dict(state["average"])
         self.average.updates = state["updates"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.budget.step, self.budget.seconds = state["step"], state["seconds"]
         return True
 
@@ -175,8 +175,8 @@ class Run:
 def start(name: str, module: nn.Module, budget: Budget, rate: float, decay: float) -> Run:
     """Return a run at step 0 over the weights of `module` that want gradients."""
     weights = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(weights, rate, (0.9, 0.98), weight_decay=1e-3, fused=True)
-    return Run(name, module, Average(module, decay), optimiser, budget, rate)
+    optimizer = torch.optim.AdamW(weights, rate, (0.9, 0.98), weight_decay=1e-3, fused=True)
+    return Run(name, module, Average(module, decay), optimizer, budget, rate)
 
 
 def train(
@@ -196,17 +196,17 @@ def train(
     log, last, saved = LossLog(folder), time.monotonic(), time.monotonic()
     device = next(run.module.parameters()).device
     recent = torch.zeros((), device=device)
-    weights = [p for group in run.optimiser.param_groups for p in group["params"]]
+    weights = [p for group in run.optimizer.param_groups for p in group["params"]]
     try:
         while not run.budget.over:
-            for group in run.optimiser.param_groups:
+            for group in run.optimizer.param_groups:
                 group["lr"] = run.budget.rate(run.rate)
             generator = torch.Generator(device).manual_seed(seed * 1_000_003 + run.budget.step)
             value = gradients(next(batches), generator)
             norm = nn.utils.clip_grad_norm_(weights, 1.0)
             broken = 1 - torch.isfinite(norm).float()
-            run.optimiser.found_inf = broken  # type: ignore[attr-defined]  # as GradScaler says it
-            run.optimiser.step()
+            run.optimizer.found_inf = broken  # type: ignore[attr-defined]  # as GradScaler says it
+            run.optimizer.step()
             run.average.update(run.module)
             run.note(left_out=LOG_STEPS * broken)
             now, before = time.monotonic(), run.budget.progress

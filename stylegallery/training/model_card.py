@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from stylegallery.training.data import Mixture
+from stylegallery.training.loop import Budget
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget
 
 Figures = dict[str, Any]
 
@@ -67,7 +67,7 @@ Mean squared error of the predicted noise by timestep; the best constant predict
 Regions of held-out products on a plain background, mean IoU of their best union with the
 foreground (`figures_features.foreground` says how it is derived): {regions}.
 
-Dense correspondence on scikit-image's stereo pair (unseen; nearest neighbour within one row and
+Dense correspondence on scikit-image's stereo pair (unseen; nearest neighbor within one row and
 one and a half columns of the truth): {correspondence}.
 
 Style arrives: {pairs} pairs of a held-out product and a reference, each reference as one region

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Any, Sequence[Tensor]], Sequence[Tensor]]
-"""A kind of batch and its tensors to scalars, of which the first is minimised."""
+"""A kind of batch and its tensors to scalars, of which the first is minimized."""
 
 
 def gradients(module: nn.Module, loss: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
@@ -26,7 +26,7 @@ class _Graph:
     values: list[Tensor]
 
 
-class Captured:
+class CudaGraphStep:
     """:func:`gradients` on a GPU, recorded once for each kind of batch and then played back.
 
     A small UNet's kernels take less than the processor needs to launch them one by one. Nothing
