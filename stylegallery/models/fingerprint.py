@@ -12,7 +12,7 @@ METHOD_VERSION = 8
 
 def embedded_folder() -> Path:
     """Return the folder of the model that ships with the package."""
-    return Path(__file__).parent / "embedded"
+    return Path(__file__).parents[1] / "embedded"
 
 
 def model_location(model: str) -> str | Path:

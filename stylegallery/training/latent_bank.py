@@ -1,4 +1,4 @@
-"""Latents of many augmented pictures, encoded once, from which the UNet's batches are cut."""
+"""Latents and features of many augmented pictures, encoded once; UNet batches are cut from them."""
 
 import os
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from stylegallery.training.options import Options
 
 FILE = "latents.safetensors"
 BLOCKS = (2, 4, 10)  # of EfficientNet-Lite0: strides 4, 8 and 16
-FEATURE_CELLS = 2  # latent cells a side that one of the coarsest features covers
+FEATURE_CELLS = 2  # side, in latent cells, of one cell of the semantic features
 CHUNK = 32
-BANK_STEP = 3 * 10**8  # its pictures lie apart from those of the other phases
+BANK_STEP = 3 * 10**8  # no other phase has steps from this number on
 
 
 @dataclass(frozen=True)
 class LatentBank:
-    """Clean latents and what EfficientNet-Lite0 sees in the same pictures.
+    """Clean latents and EfficientNet-Lite0 features of the same pictures.
 
-    Args:
+    Attributes:
         latents: (N, C, h, w) float16.
-        things: (N, 112, h / 2, w / 2) float16, features at stride 16, unit length over channels.
-        textures: (N, 136, h, w) float16, features at strides 4 (its 2x2 cells side by side) and
-            8; every channel has mean 0 and variance 1 over the bank.
+        semantic: (N, 112, h / 2, w / 2) float16 features at stride 16, unit length over channels.
+        texture: (N, 136, h, w) float16 features at strides 4 (pixel-unshuffled) and 8; every
+            channel has mean 0 and variance 1 over the bank.
     """
 
     latents: Tensor
@@ -41,17 +41,17 @@ class LatentBank:
     def cut(
         self, generator: torch.Generator, count: int, cells: int, each: int = 1
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `count` windows of `cells` x `cells` (even) latent cells of random pictures.
+        """Return random windows of random pictures.
 
         Args:
-            generator: Chooses pictures and places.
-            count: A multiple of `each`.
-            cells: Side of a window.
-            each: Windows of a picture; they lie `count` / `each` apart in the batch.
+            generator: Chooses pictures and positions.
+            count: Number of windows, a multiple of `each`.
+            cells: Side of a window in latent cells, an even number.
+            each: Windows per picture; they lie `count` / `each` apart in the batch.
 
         Returns:
-            Latents (count, C, cells, cells), things (count, 112, cells / 2, cells / 2) and
-            textures (count, 136, cells, cells), float32.
+            Latents (count, C, cells, cells), semantic features (count, 112, cells / 2, cells / 2)
+            and texture features (count, 136, cells, cells), float32.
         """
         chosen = torch.randint(len(self.latents), (count // each,), generator=generator)
         room = (self.latents.shape[-1] - cells) // FEATURE_CELLS + 1
@@ -64,41 +64,14 @@ class LatentBank:
         )
 
     def to(self, device: str) -> "LatentBank":
-        """Return it on `device`, where `cut` takes its windows then."""
+        """Return the bank on `device`."""
         return LatentBank(*(part.to(device) for part in vars(self).values()))
 
 
-def _windows(pictures: Tensor, chosen: Tensor, corners: Tensor, cells: int) -> Tensor:
-    """Cut (count, C, cells, cells) float32 out of (N, C, h, w); `corners` (count, 2) top, left."""
-    reach = torch.arange(cells)
-    rows, columns = ((corner[:, None] + reach) for corner in corners.unbind(1))
-    places = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
-    where = tuple(place.to(pictures.device) for place in places)
-    return pictures.permute(0, 2, 3, 1)[where].permute(0, 3, 1, 2).float()
-
-
-@dataclass(frozen=True)
-class _Draws(Dataset[Tensor]):
-    """The bank's pictures, `CHUNK` at a time, for worker processes to draw."""
-
-    mixture: Mixture
-    seed: int
-    side: int
-    chunks: int
-
-    def __len__(self) -> int:
-        return self.chunks
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index >= self.chunks:
-            raise IndexError(index)
-        return self.mixture.batch(self.seed, BANK_STEP + index, CHUNK, self.side)
-
-
 def latent_bank(mixture: Mixture, vae: AutoencoderDC, options: Options, say: Report) -> LatentBank:
-    """Return the run's bank: read from ``--state`` on resuming, else encoded and stored there.
+    """Return the bank of the run: loaded from `--state` when resuming, else encoded.
 
-    A GPU makes it anew each time, the same to rounding: that takes less than to write it down.
+    Only a CPU run saves its bank; on a GPU, encoding takes less time than saving.
     """
     path = options.state / FILE
     if options.resume and path.exists():
@@ -113,7 +86,7 @@ def latent_bank(mixture: Mixture, vae: AutoencoderDC, options: Options, say: Rep
 def encode_pictures(
     mixture: Mixture, vae: AutoencoderDC, options: Options, say: Report
 ) -> LatentBank:
-    """Draw ``options.crops`` pictures and encode them, on ``options.device`` in bfloat16."""
+    """Draw `options.crops` pictures and encode them on `options.device` in bfloat16."""
     device, chunks = options.device, -(-options.crops // CHUNK)
     vae, net = vae.to(device).eval(), load_lite0(device)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -136,3 +109,30 @@ def encode_pictures(
         deviation, mean = torch.std_mean(channel.float())
         channel.sub_(mean).div_(deviation.clamp(min=1e-6))
     return LatentBank(latents, semantic, texture)
+
+
+@dataclass(frozen=True)
+class _Draws(Dataset[Tensor]):
+    """Data set of the bank's pictures, `CHUNK` at a time, which worker processes draw."""
+
+    mixture: Mixture
+    seed: int
+    side: int
+    chunks: int
+
+    def __len__(self) -> int:
+        return self.chunks
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index >= self.chunks:
+            raise IndexError(index)
+        return self.mixture.batch(self.seed, BANK_STEP + index, CHUNK, self.side)
+
+
+def _windows(pictures: Tensor, chosen: Tensor, corners: Tensor, cells: int) -> Tensor:
+    """Cut (count, C, cells, cells) float32 from (N, C, h, w) at (count, 2) top-left `corners`."""
+    reach = torch.arange(cells)
+    rows, columns = ((corner[:, None] + reach) for corner in corners.unbind(1))
+    places = (chosen[:, None, None], rows[:, :, None], columns[:, None, :])
+    where = tuple(place.to(pictures.device) for place in places)
+    return pictures.permute(0, 2, 3, 1)[where].permute(0, 3, 1, 2).float()

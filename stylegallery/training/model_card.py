@@ -1,4 +1,4 @@
-"""The model card: what the model is, what it was trained on, how well it does."""
+"""Write the model card: architecture, training data, training and metrics."""
 
 import platform
 from pathlib import Path
@@ -12,7 +12,7 @@ from stylegallery.training.data import Mixture
 from stylegallery.training.loop import Budget
 from stylegallery.training.options import Options
 
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 
 TEMPLATE = """---
 license: apache-2.0
@@ -22,9 +22,9 @@ tags: [style-transfer, latent-diffusion]
 # StyleGallery embedded model
 
 A small latent diffusion model in diffusers layout (Stable Diffusion 1.5's topology at a fraction
-of its width), trained from scratch by `python -m stylegallery.training.train`. It exists so that
-StyleGallery restyles pictures on a laptop CPU, offline. It is made for image-guided style
-transfer at a short side of about {side} px; it takes no text and is no image generator.
+of its width), trained from scratch by `python -m stylegallery.training.train`. With it,
+StyleGallery restyles pictures on a laptop CPU, offline. Its purpose is image-guided style transfer
+at a short side of about {side} px. It takes no text and does not generate images from noise.
 
 | part | class | parameters |
 |---|---|---|
@@ -33,54 +33,54 @@ transfer at a short side of about {side} px; it takes no text and is no image ge
 | `scheduler/` | DDIMScheduler, SD 1.5's schedule, epsilon prediction | |
 | `null_embedding.safetensors` | condition of every call: zeros | |
 
-The autoencoder starts as the principal components of 8x8 patches and learns from there. The UNet
-learns to predict noise and, through a head that is thrown away, what EfficientNet-Lite0 sees
-(REPA, arXiv 2410.06940); in some steps two windows of one picture are denoised with each other's
-keys and values, which is how style transfer uses attention. Weights are stored as float16.
+The autoencoder is initialized as the principal components of 8x8 patches. The UNet is trained to
+predict noise and, through heads that are discarded after training, the features of
+EfficientNet-Lite0 (REPA, arXiv 2410.06940). In some steps two windows of one picture are denoised
+with each other's keys and values, as style transfer uses attention. Weights are stored as float16.
 
 ## Data
 
 {data}
 
-Held out for the figures: {held_out}, chosen by a hash of their names, and every reference under
-"Style arrives" that is not a painting of the list above.
+Held out for the metrics: {held_out}, chosen by a hash of their names, and every reference under
+"Style transfer" that is not a painting of the list above.
 
 ## Training
 
 {training}
 
-Seed {seed}; autoencoder: {vae_batch} crops of {vae_side} px a step at {vae_rate:g}; UNet: windows
-of the latents of {crops} pictures, {batch} of {side} px or as many cells in smaller ones, at
-{rate:g}. AdamW with warm-up and cosine decay, averaged weights ({ema}), bfloat16 autocast, on
-{hardware}; torch {torch}, diffusers {diffusers}.
+Seed {seed}. Autoencoder: {vae_batch} crops of {vae_side} px per step, learning rate {vae_rate:g}.
+UNet: windows of the latents of {crops} pictures, {batch} of {side} px per step or as many cells in
+smaller ones, learning rate {rate:g}. AdamW with warm-up and cosine decay, averaged weights (decay
+{ema}), bfloat16 autocast, on {hardware}; torch {torch}, diffusers {diffusers}.
 
-## Figures
+## Metrics
 
-On held-out pictures at {side} px. PSNR in dB.
+On held-out pictures at {side} px. PSNR is in dB.
 
 {latents}
 
-Mean squared error of the predicted noise by timestep; the best constant predictor scores 1.
+Mean squared error of the predicted noise by timestep; predicting zero has an error of 1.
 
 {denoising}
 
-Regions of held-out products on a plain background, mean IoU of their best union with the
-foreground (`figures_features.foreground` says how it is derived): {regions}.
+Regions: mean IoU of the best union of regions with the foreground of held-out products on a plain
+background (`stylegallery.training.evaluation.foreground` derives the foreground): {regions}.
 
-Dense correspondence on scikit-image's stereo pair (unseen; nearest neighbor within one row and
-one and a half columns of the truth): {correspondence}.
+Dense correspondence on scikit-image's stereo pair, which is held out (nearest neighbor within one
+row and 1.5 columns of the true match): {correspondence}.
 
-Style arrives: {pairs} pairs of a held-out product and a reference, each reference as one region
-over the whole picture, sampled as `stylegallery` is by default. Gram distances are over
-EfficientNet-Lite0, whose features the UNet has learnt to guess, so another encoder may see less.
+Style transfer: {pairs} pairs of a held-out product and a reference, with one region over the whole
+picture and the default sampler of `stylegallery`. Gram distances use EfficientNet-Lite0, whose
+features the UNet was trained to predict, so another encoder may show a smaller effect.
 
 {style}
 
-## What it looks like
+## Contact sheet
 
 Left: held-out products and their reconstructions. Top: held-out paintings and drawn patterns that
-no batch has seen. Between: one region over the whole picture, {sheet_steps} steps, content weight
-{sheet_weight}; chosen by position and not by eye.
+no batch contains. The others: products restyled with one region, {sheet_steps} steps and content
+weight {sheet_weight}. Pictures are chosen by position, not by eye.
 
 ![contact sheet](contact_sheet.png)
 
@@ -88,28 +88,30 @@ no batch has seen. Between: one region over the whole picture, {sheet_steps} ste
 
 {limits}
 
-## Licence
+## License
 
-Weights: the licence of this repository. The training pictures are in the public domain or under
-the licences named above; none are contained in the weights' folder except on the contact sheet.
+The weights have the license of this repository. The training pictures are in the public domain or
+under the licenses named above. This folder contains pictures only on the contact sheet.
 """
 
-SHEET_WEIGHT = 0.15  # content weight of the sheet
+SHEET_WEIGHT = 0.15  # content weight of the contact sheet
 
-LIMITS = """Trained on few paintings and on photos of clothing. It carries palette, tone and
-brushwork; lines, hatching and stitches arrive as soft texture, and the objects and faces of a
-reference do not. It knows pictures of about 256 px on the short side."""
+LIMITS = """The model was trained on few paintings and on photos of clothing. It transfers palette,
+tone and brushwork. Lines, hatching and stitches become soft texture, and objects and faces of a
+reference are not transferred. It was trained on pictures of about 256 px on the short side."""
 
 
 def write_card(
-    options: Options, mixture: Mixture, figures: Figures, budgets: dict[str, Budget],
+    options: Options, mixture: Mixture, metrics: Metrics, budgets: dict[str, Budget],
     parts: tuple[nn.Module, nn.Module],
 ) -> None:  # fmt: skip
-    """Write ``README.md`` in ``options.out``.
+    """Write `README.md` in `options.out`.
 
     Args:
-        figures: as ``finish.measure`` gathers them.
-        budgets: steps and minutes of each phase.
+        options: Options of the run.
+        mixture: Training pictures.
+        metrics: Results of :func:`stylegallery.training.export.evaluate_model`.
+        budgets: Steps and minutes of each phase.
         parts: UNet and autoencoder.
     """
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in parts]
@@ -121,9 +123,9 @@ def write_card(
         vae_batch=options.vae_batch, vae_side=options.vae_side, vae_rate=options.vae_rate,
         rate=options.rate, ema=options.ema, hardware=hardware(options.device),
         torch=torch.__version__, diffusers=diffusers.__version__,
-        latents=_columns(figures["latents"]), denoising=_denoising(figures["denoising"]),
-        regions=_line(figures["regions"]), correspondence=_line(figures["correspondence"]),
-        pairs=options.pairs, style=_columns(figures["style"]), sheet_steps=options.sheet_steps,
+        latents=_columns(metrics["latents"]), denoising=_denoising(metrics["denoising"]),
+        regions=_line(metrics["regions"]), correspondence=_line(metrics["correspondence"]),
+        pairs=options.pairs, style=_columns(metrics["style"]), sheet_steps=options.sheet_steps,
         sheet_weight=SHEET_WEIGHT,
         limits=LIMITS,
     )  # fmt: skip
@@ -131,7 +133,7 @@ def write_card(
 
 
 def hardware(device: str) -> str:
-    """What the run's device is, in words."""
+    """Describe the hardware of a device."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -159,23 +161,23 @@ def _training(budgets: dict[str, Budget]) -> str:
     return "\n".join(lines)
 
 
-def _columns(figures: dict[str, dict[str, float]]) -> str:
-    """A table with a column for each outer and a row for each inner name."""
-    names = list(figures)
-    keys = list(next(iter(figures.values())))
+def _columns(metrics: dict[str, dict[str, float]]) -> str:
+    """Return a Markdown table with a column per outer name and a row per inner name."""
+    names = list(metrics)
+    keys = list(next(iter(metrics.values())))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    lines += [f"| {key} | " + " | ".join(str(figures[n][key]) for n in names) + " |"
+    lines += [f"| {key} | " + " | ".join(str(metrics[n][key]) for n in names) + " |"
               for key in keys]  # fmt: skip
     return "\n".join(lines)
 
 
-def _denoising(figures: dict[str, list[float]]) -> str:
-    bins = len(next(iter(figures.values())))
+def _denoising(metrics: dict[str, list[float]]) -> str:
+    bins = len(next(iter(metrics.values())))
     heads = [f"{i * 1000 // bins}-" for i in range(bins)]
     lines = ["| timesteps | " + " | ".join(heads) + " |", "|---" * (bins + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(map(str, row)) + " |" for name, row in figures.items()]
+    lines += [f"| {name} | " + " | ".join(map(str, row)) + " |" for name, row in metrics.items()]
     return "\n".join(lines)
 
 
-def _line(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in figures.items())
+def _line(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in metrics.items())

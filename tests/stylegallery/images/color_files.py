@@ -134,3 +134,10 @@ def _icc(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp"
     header = header.ljust(68, b"\0") + b"".join(map(_s15, _D50))
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def gradient(width: int = 40, height: int = 60) -> Image.Image:
+    rows, columns = np.mgrid[0:height, 0:width]
+    return Image.fromarray(
+        np.stack([columns * 6, rows * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    )

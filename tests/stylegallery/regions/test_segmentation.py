@@ -1,61 +1,14 @@
 """Regions: nothing vanishes, nothing is left without a label, the user's word stands."""
 
-import pytest
 import torch
 
 from schemas.params import StyleParams
-from stylegallery.regions.clustering import cluster, merge_regions, principal_components
 from stylegallery.regions.priors import SegmentationPriors
-from stylegallery.regions.region_map import RegionMap, majority_labels
 from stylegallery.regions.segmentation import (
     apply_user_labels,
     clean_small_regions,
     segment,
 )
-
-
-def test_numbers_must_have_no_gaps() -> None:
-    with pytest.raises(ValueError, match="without gaps"):
-        RegionMap(torch.tensor([[0, 2]]))
-    assert RegionMap.numbered(torch.tensor([[7, 3], [3, 9]])).labels.tolist() == [[0, 1], [1, 2]]
-
-
-def test_areas_sum_to_one() -> None:
-    regions = RegionMap(torch.tensor([[0, 0, 1], [0, 0, 2]]))
-    assert torch.allclose(regions.areas, torch.tensor([4, 1, 1]) / 6)
-
-
-def test_a_thin_region_survives_every_grid() -> None:
-    labels = torch.zeros(64, 64, dtype=torch.int64)
-    labels[:, 31] = 1  # one odd column: nearest resizing to 32 would lose it
-    regions = RegionMap(labels)
-    for size in [(32, 32), (16, 16), (9, 5), (2, 2)]:
-        assert regions.resized(size).unique().tolist() == [0, 1], size
-
-
-def test_majority_of_area_decides() -> None:
-    masks = torch.zeros(2, 4, 4)
-    masks[0, :, :3], masks[1, :, 3:] = 1, 1
-    assert majority_labels(masks, (2, 2)).tolist() == [[0, 0], [0, 1]] or majority_labels(
-        masks, (1, 4)
-    ).tolist() == [[0, 0, 0, 1]]
-
-
-def test_clusters_are_found_and_repeat() -> None:
-    generator = torch.Generator().manual_seed(0)
-    centers = torch.tensor([[0.0, 0, 0], [8, 0, 0], [0, 8, 0]])
-    truth = torch.arange(3).repeat_interleave(60)
-    tokens = centers[truth] + torch.randn(180, 3, generator=generator) * 0.3
-    labels = cluster(principal_components(tokens), 6)
-    assert len({*zip(truth.tolist(), labels.tolist(), strict=True)}) == 3
-    assert torch.equal(labels, cluster(principal_components(tokens), 6))
-
-
-def test_merging_is_transitive() -> None:
-    latents = torch.tensor([[0.0], [0.5], [1.0], [9.0]]).expand(4, 4) / 2
-    labels = torch.arange(4)
-    assert len(merge_regions(labels, latents, 0.6).unique()) == 2
-    assert len(merge_regions(labels, latents, 0.4).unique()) == 4
 
 
 def test_small_pieces_join_their_surroundings() -> None:
