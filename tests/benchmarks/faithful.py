@@ -1,4 +1,4 @@
-"""The published procedure as its code does it, all work included: what ours is timed against."""
+"""The published procedure with all the work of its code, as the baseline of timings."""
 
 from functools import cached_property, partial
 
@@ -13,10 +13,10 @@ from stylegallery.types import Job
 
 
 class DenseGuidance(Guidance):
-    """Masks that multiply, a dense attention in float32 for each region (METHOD 1.3, 1.5 S2)."""
+    """Multiplying masks and a dense float32 attention per region, as in the published code."""
 
     def route(self, job: Job, device: torch.device) -> Router:
-        """Look at all references, whether a region has chosen them or not."""
+        """Route to all references, even to those that no region uses."""
         return Router(job, device)
 
     @cached_property
@@ -34,12 +34,12 @@ class DenseGuidance(Guidance):
         return torch.stack(losses).sum()
 
     def _seen(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
-        self._models.denoise(latent, timestep)  # to its end, as the published code does
+        self._models.denoise(latent, timestep)  # the whole UNet, as in the published code
         return dict(self._record.layers)
 
 
 def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]:
-    """Each content region's mask (h, w), its match's reference, and the match's mask there."""
+    """Return per content region: mask (h, w), index of the reference, and its mask there."""
     matches = [job.routing.locate(index) for index in job.routing.best.tolist()]
     theirs = [job.styles[style].regions.one_hot[region].to(device) for style, region in matches]
     own = job.content.regions.one_hot.to(device)
@@ -47,4 +47,4 @@ def _matched(job: Job, device: torch.device) -> list[tuple[Tensor, int, Tensor]]
 
 
 optimise = partial(published.optimise, kind=DenseGuidance)
-"""What takes the place of `stylegallery-paper`'s own optimizer."""
+"""Replaces the algorithm of `stylegallery-paper`."""

@@ -1,4 +1,4 @@
-"""What the ablations compare: parameters, numbers of references, and changed algorithms."""
+"""Variants of the ablations: parameters, numbers of references, and algorithms."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,13 +21,13 @@ from stylegallery.types import Job
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to restyle.
+    """A variant of the method.
 
     Attributes:
-        changes: Parameters against the preset's.
-        references: How many of a job's references are used.
-        restyle: Takes the place of the method's own algorithm.
-        method: Takes the place of the method, at the parameters of the one that it replaces.
+        changes: Parameters that differ from the preset.
+        references: Number of references.
+        restyle: Replaces the method's algorithm.
+        method: Replaces the method, but keeps the parameters of the replaced one.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ def from_inverted(
     bank: AttentionBank,
     on_step: OnStep | None = None,
 ) -> optimise.Restyled:
-    """Optimise from the inverted content in the statistics of the inverted references."""
+    """Optimize from the inverted content, with the statistics of the inverted references."""
     steps, starts = params.inversion_steps, []
     for job in jobs:
         noisy, *styles = [

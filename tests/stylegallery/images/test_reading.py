@@ -65,7 +65,7 @@ def written(kind: str, mode: str, depth: int, profile: bytes | None, turn: int) 
     values = np.concatenate([planes, alpha], -1) if mode.endswith("A") else planes
     dtype, scale = (np.uint8, 1) if depth == 8 else (np.uint16, 257)
     image = pyvips.Image.new_from_array(np.ascontiguousarray((values * scale).astype(dtype)))
-    names = {("L", 8): "b-w", ("L", 16): "gray16", ("R", 8): "srgb", ("R", 16): "rgb16"}
+    names = {("L", 8): "b-w", ("L", 16): "grey16", ("R", 8): "srgb", ("R", 16): "rgb16"}
     image = image.copy(interpretation=names[mode[0], depth])
     if profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
@@ -85,7 +85,7 @@ def independent(data: bytes) -> Floats:
         options = {"embedded": True, "intent": "perceptual", "depth": 16 if deep else 8}
         image = image.icc_transform("srgb", **options)
     else:
-        image = image.colorspace("rgb16" if deep else "srgb")
+        image = image.colourspace("rgb16" if deep else "srgb")
     values = image.numpy() / (65535.0 if image.format == "ushort" else 255.0)
     values = values.reshape(*values.shape[:2], -1)
     if values.shape[-1] in (2, 4):
