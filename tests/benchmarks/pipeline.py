@@ -6,9 +6,9 @@
     python -m tests.benchmarks.pipeline resume --products 500000
 
 `plan` plans products x 2 galleries. `run` runs them with real actors whose engine returns each
-photo unchanged. `rows` writes no files either: actors only send rows, so that many items are done quickly
-and the driver's memory can be measured. `resume` has no actors: it times the same command on a
-finished run. Products share a hundred photos.
+photo unchanged. `rows` writes no files either: actors only send rows, so that many items finish
+quickly and the peak memory of the driver can be measured. `resume` has no actors: it times the same
+command on a finished run. Products share a hundred photos.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Measure the cost of waiting threads: one engine alone, and two on the same cores.
 
 `python -m tests.benchmarks.shared_cores` restyles a small picture in separate processes with
-several OpenMP settings, alone and beside a second such process. It prints a table of seconds and of ratios
-to the first setting. Run it on a quiet machine; it prints the load.
+several OpenMP settings, alone and beside a second such process. It prints a table of seconds and
+of ratios to the first setting. Run it on a quiet machine; it prints the load.
 """
 
 import argparse
