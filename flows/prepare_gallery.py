@@ -11,7 +11,7 @@ from tasks.execution.prepare_gallery import prepare_galleries
 
 def _name() -> str:
     spec = PrepareSpec.model_validate(runtime.flow_run.parameters["spec"])
-    return f"prepare {', '.join(spec.only or [storage.stem(uri) for uri in spec.galleries])}"
+    return f"prepare {', '.join(spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries])}"
 
 
 @flow(name="prepare-gallery", flow_run_name=_name, persist_result=False)

@@ -11,7 +11,7 @@ from tasks.manifests.sample import preview_spec
 
 def _name() -> str:
     spec = PreviewSpec.model_validate(runtime.flow_run.parameters["spec"])
-    galleries = spec.only or [storage.stem(uri) for uri in spec.galleries]
+    galleries = spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries]
     return f"preview of {storage.stem(spec.catalog)} in {', '.join(galleries)}"
 
 

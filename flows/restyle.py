@@ -38,7 +38,7 @@ def _name() -> str:
     """Name a flow run after what it restyles, for the list in the Prefect UI."""
     spec = RestyleSpec.model_validate(runtime.flow_run.parameters["spec"])
     catalog = storage.stem(spec.catalog)
-    galleries = spec.only or [storage.stem(uri) for uri in spec.galleries]
+    galleries = spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries]
     return f"{catalog} in {', '.join(galleries)}"
 
 
@@ -68,8 +68,8 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
         complete(ended)
     artifacts.publish(job.plan, summary, report)
     lost = summary.rejected + summary.failed
-    if lost > spec.max_failed * summary.items:
-        raise TooManyFailuresError(ended, spec.max_failed)
+    if lost > spec.max_failed_fraction * summary.items:
+        raise TooManyFailuresError(ended, spec.max_failed_fraction)
     name = "Completed with failures" if lost else "Completed"
     # Prefect hands the data of a returned state to the caller.
     return Completed(name=name, message=headline(summary), data=ended)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Which model the engine loads, and where it runs."""
+"""The models that the engine loads, and the device it runs on."""
 
 from typing import Any, Literal, Self
 
@@ -8,12 +8,12 @@ from schemas.base import Frozen
 
 
 class LoraSpec(Frozen):
-    """Low-rank weights that are added to the UNet; in text, `FILE` or `FILE=SCALE`."""
+    """LoRA weights for the UNet; as text, `FILE` or `FILE=SCALE`."""
 
     weights: str = Field(
         min_length=1,
         title="Weights",
-        description="A .safetensors file, or OWNER/REPO or OWNER/REPO/FILE.safetensors of the "
+        description="A .safetensors file, or OWNER/REPO or OWNER/REPO/FILE.safetensors on the "
         "Hugging Face hub.",
         examples=["styles/linen.safetensors", "latent-consistency/lcm-lora-sdv1-5"],
     )
@@ -23,13 +23,13 @@ class LoraSpec(Frozen):
         le=10,
         allow_inf_nan=False,
         title="Scale",
-        description="Strength; 1 is as trained.",
+        description="Strength. 1 is the trained strength.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        """Read what a flag or an environment variable holds."""
+        """Parse the text of a flag or an environment variable."""
         if not isinstance(value, str):
             return value
         weights, equals, scale = value.rpartition("=")
@@ -40,61 +40,61 @@ class LoraSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """The diffusion model, what sees beside it, and the device they run on."""
+    """The diffusion model, its semantic encoder, optional depth and SAM models, and the device."""
 
     model: str = Field(
         "embedded",
         min_length=1,
         title="Model",
-        description="`embedded` (ships with the package), a folder in diffusers layout, a "
-        "single .safetensors file, or a Hugging Face hub id; SD 1.x, SD 2.x or SDXL.",
+        description="`embedded` (ships with the package), a folder in diffusers layout, a single "
+        ".safetensors file, or a Hugging Face hub id. SD 1.x, SD 2.x or SDXL.",
         examples=["embedded", "stable-diffusion-v1-5/stable-diffusion-v1-5", "/models/sd15"],
     )
     revision: str = Field(
         "",
         title="Revision",
-        description="Branch, tag or commit of a hub id; empty means its default.",
+        description="Branch, tag or commit of the hub id. Empty means the default branch.",
     )
     config_folder: str = Field(
         "",
         title="Configuration folder",
-        description="For a single file: a diffusers folder of the same kind, whose json and txt "
-        "files say the layout; empty means what the hub has for such files.",
+        description="For a single file: a diffusers folder of the same architecture, whose JSON "
+        "and text files describe the layout. Empty uses the hub's configuration.",
     )
     loras: tuple[LoraSpec, ...] = Field(
         (),
         title="LoRAs",
-        description="Low-rank weights added to the UNet: FILE or FILE=SCALE, repeatable.",
+        description="LoRA weights to add to the UNet: FILE or FILE=SCALE, repeatable.",
     )
     encoder: str = Field(
         "efficientnet-lite0",
         min_length=1,
         title="Semantic encoder",
-        description="`efficientnet-lite0` (weights ship in a package) or a DINOv2 hub id or "
-        "folder, such as `facebook/dinov2-base`.",
+        description="`efficientnet-lite0` (ships as a package) or a DINOv2 hub id or folder, such "
+        "as `facebook/dinov2-base`.",
     )
     depth: str = Field(
         "",
         title="Depth model",
-        description="Hub id or folder of a depth-estimation model of transformers. With it, what "
-        "lies at different depths falls into different regions; empty means no depth.",
+        description="Hub id or folder of a transformers depth-estimation model. Regions are then "
+        "split by depth. Empty disables it.",
         examples=["depth-anything/Depth-Anything-V2-Small-hf"],
     )
     sam: str = Field(
         "",
         title="SAM",
-        description="Hub id or folder of a SAM model. With it, regions are made of whole segments "
-        "that it finds; empty means no SAM.",
+        description="Hub id or folder of a SAM model. Regions are then built from its segments. "
+        "Empty disables it.",
         examples=["facebook/sam-vit-base"],
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", title="Device", description="`auto` takes a GPU when one is there."
+        "auto", title="Device", description="`auto` uses a GPU if there is one."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         title="Precision",
-        description="Number type of the UNet; `auto` is float16 on a GPU, bfloat16 on a CPU "
-        "that multiplies in it, else float32.",
+        description="Number type of the UNet. `auto` is float16 on a GPU, bfloat16 on a CPU with "
+        "native bfloat16, else float32.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Manifests: what users bring. One row per product photo, one row per reference image."""
+"""The rows of manifests: product photos and reference images."""
 
 from datetime import date
 
@@ -7,12 +7,12 @@ from pydantic import Field
 from schemas.base import Row
 
 UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ufffe\uffff"
-"""Inside the brackets of a pattern: control characters, and what turns the direction of a line.
+"""Control characters and text-direction marks, for use inside the brackets of a pattern.
 
-Joiners, which some scripts need, are not among them.
+Joiners are allowed: some scripts need them.
 """
 ID_PATTERN = f"^[^{UNSEEN}]*[^{UNSEEN}.][^{UNSEEN}]*$"
-"""An id becomes one path segment (see :func:`schemas.work.path_segment`): no control character, not
+"""Ids become path segments (see :func:`schemas.work.path_segment`): no control characters, and not
 only dots."""
 
 
@@ -30,26 +30,27 @@ class CatalogRow(Row):
         min_length=1,
         max_length=128,
         pattern=ID_PATTERN,
-        description="Which photo of the product this is, such as `front` and `back`.",
+        description="Which photo of the product, such as `front` or `back`.",
     )
     image_uri: str = Field(
         min_length=1,
         description="The photo: a path relative to the manifest, an absolute path or a URI.",
     )
     galleries: list[str] | None = Field(
-        None, description="Ids of the galleries for this photo; null means all of the run."
+        None,
+        description="Ids of the galleries for this photo. Null means all galleries of the run.",
     )
     mask_uri: str | None = Field(
-        None, description="Label image: each colour is a region the user fixes, black is free."
+        None, description="Label image: each color is a user-defined region, black is free."
     )
     protect_uri: str | None = Field(
-        None, description="Grey image: white keeps the original pixels, with soft edges."
+        None, description="Gray image: white keeps the original pixels, with a soft edge."
     )
     routing_uri: str | None = Field(
-        None, description="JSON pins: content region to reference image and region."
+        None, description="JSON file that pins content regions to reference regions."
     )
     seed: int | None = Field(
-        None, ge=0, lt=2**63, description="Random seed; null derives it from the item id."
+        None, ge=0, lt=2**63, description="Random seed. Null derives it from the item id."
     )
 
 
@@ -60,7 +61,7 @@ class GalleryRow(Row):
         min_length=1,
         max_length=128,
         pattern=ID_PATTERN,
-        description="Gallery the reference belongs to; becomes a folder name in the output.",
+        description="Id of the gallery; becomes a folder name in the output.",
     )
     style_id: str = Field(
         min_length=1, max_length=128, pattern=ID_PATTERN, description="Id of the reference."
@@ -69,10 +70,14 @@ class GalleryRow(Row):
         min_length=1,
         description="The reference: a path relative to the manifest, an absolute path or a URI.",
     )
-    weight: float = Field(1.0, gt=0, le=100, description="Weight of this reference in its gallery.")
-    mask_uri: str | None = Field(
-        None, description="Label image: each colour is a region the user fixes, black is free."
+    weight: float = Field(
+        1.0, gt=0, le=100, description="Weight of the reference within its gallery."
     )
-    license: str | None = Field(None, description="Licence of the reference image.")
-    attribution: str | None = Field(None, description="Whom to credit.")
-    valid_until: date | None = Field(None, description="Last day on which it may be used.")
+    mask_uri: str | None = Field(
+        None, description="Label image: each color is a user-defined region, black is free."
+    )
+    license: str | None = Field(None, description="License of the reference image.")
+    attribution: str | None = Field(None, description="Credit line.")
+    valid_until: date | None = Field(
+        None, description="Last day on which the reference may be used."
+    )

@@ -1,4 +1,4 @@
-"""Parameters of the method: everything that may change the pixels of a result."""
+"""Style parameters: every setting of the method that can change the pixels of a result."""
 
 from typing import Any, Literal, Self
 
@@ -27,99 +27,112 @@ class StyleParams(Frozen):
     method: Method = Field(
         "stylegallery",
         title="Method",
-        description="Algorithm: `stylegallery` matches region to region; `stylegallery-paper` does "
-        "as the published code, at its own defaults; `attention-distillation` treats each image as "
-        "one region and takes the style of all references at once; `styleid` does so too, without "
-        "optimisation, by denoising with the references' keys and values.",
+        description="The method. `stylegallery` matches regions to regions. `stylegallery-paper` "
+        "reproduces the published code with its own defaults. `attention-distillation` treats "
+        "each image as one region and uses all references at once. `styleid` does the same "
+        "without optimization, by sampling with the references' keys and values.",
     )
     sampler: Sampler = Field(
         "guided",
         title="Sampler",
-        description="`guided` denoises the inverted photo and descends the energies a little at "
-        "each step; `optimise` descends them on the clean latent. `styleid` samples its own way.",
+        description="`guided` runs DDIM from the inverted photo and follows the gradient of the "
+        "energies at each step. `optimise` descends the energies on the clean latent. `styleid` "
+        "has a sampler of its own.",
     )
     image_size: int = Field(
         0,
         ge=0,
         le=2048,
         title="Working size",
-        description="Short side in pixels at which the engine works; 0 means the model's own "
-        "training size. The result always has the original's size.",
+        description="Short side in pixels at which the engine works. 0 uses the model's training "
+        "size. The result always has the size of the photo.",
     )
     steps: int = Field(
         40,
         ge=1,
         le=1000,
         title="Steps",
-        description="Timesteps of the schedule. More is slower and finer.",
+        description="Number of timesteps. More steps are slower and give finer detail.",
     )
     strength: float = Field(
         0.6,
         gt=0,
         le=1,
         title="Strength",
-        description="For sampler `guided`: the share of the schedule that is taken, from noisy to "
-        "clean; more lets go of more of the original.",
+        description="For sampler `guided`: fraction of the schedule that is run. Higher values "
+        "keep less of the photo.",
     )
     repeats: int = Field(
-        1, ge=1, le=100, title="Repeats", description="Optimisation steps at each timestep."
+        1, ge=1, le=100, title="Repeats", description="Optimization steps per timestep."
     )
     flat_loss: float = Field(
         0.0,
         ge=0,
         lt=1,
         title="Flat loss",
-        description="For sampler `optimise`: a picture is done when ten steps lower its loss by "
-        "less than this share; 0 takes all steps. Style may still come closer then.",
+        description="For sampler `optimise`: stop when ten steps lower the loss by less than this "
+        "fraction. 0 runs all steps.",
     )
     schedule: Schedule = Field(
         "ddim",
         title="Schedule",
-        description="For sampler `optimise`: the timesteps visited; `lcm` and `hyper` go with LCM "
-        "and Hyper-SD LoRAs.",
+        description="For sampler `optimise`: the timesteps to visit. Use `lcm` and `hyper` with "
+        "LCM and Hyper-SD LoRAs.",
     )
     learning_rate: float = Field(
-        0.14, gt=0, le=1, title="Learning rate", description="Size of a step on the latent."
+        0.14, gt=0, le=1, title="Learning rate", description="Step size on the latent."
     )
     content_weight: float = Field(
         0.02,
         ge=0,
         le=10,
         title="Content weight",
-        description="Weight of the content loss on attention queries; higher keeps more of the "
-        "original's structure.",
+        description="Weight of the content loss on attention queries. Higher values keep more of "
+        "the photo's structure.",
     )
     attention_scale: float = Field(
-        1.0, gt=0, le=10, title="Attention scale", description="Factor on queries; 2 is sharper."
+        1.0,
+        gt=0,
+        le=10,
+        title="Attention scale",
+        description="Factor on the attention queries. Higher values sharpen attention.",
     )
     anchors: int = Field(
         8,
         ge=0,
         le=1000,
         title="Anchors",
-        description="Timesteps at which the attention of photo and references is looked at; each "
-        "step takes the nearest. Fewer are faster and need less memory; 0 is all.",
+        description="Number of timesteps at which attention features of photo and references are "
+        "computed; each step uses the nearest. Fewer are faster and need less memory. 0 computes "
+        "them at every step.",
     )
     inversion_steps: int = Field(
-        15, ge=2, le=100, title="Inversion steps", description="DDIM steps to the region features."
+        15,
+        ge=2,
+        le=100,
+        title="Inversion steps",
+        description="DDIM inversion steps for the region features.",
     )
     max_regions: int = Field(
         10,
         ge=2,
         le=32,
-        title="Most regions",
-        description="Largest number of clusters tried when an image is cut into regions; the "
-        "silhouette score chooses.",
+        title="Maximum regions",
+        description="Largest number of clusters to try. The silhouette score selects the number "
+        "of regions.",
     )
     merge_threshold: float = Field(
-        0.4, ge=0, title="Merge threshold", description="Regions with closer mean latents merge."
+        0.4,
+        ge=0,
+        title="Merge threshold",
+        description="Merge regions whose mean latents are closer than this.",
     )
     min_region_fraction: float = Field(
         0.005,
         ge=0,
         le=0.5,
-        title="Smallest region",
-        description="Connected pieces smaller than this share of the image join their "
+        title="Minimum region size",
+        description="Merge connected areas smaller than this fraction of the image into their "
         "surroundings.",
     )
     semantic_weight: float = Field(
@@ -135,108 +148,114 @@ class StyleParams(Frozen):
         0.125,
         ge=0,
         title="Geometric weight",
-        description="Weight of the overlap of region circles (place and size) in matching.",
+        description="Weight of the overlap of region circles (position and size) in matching.",
     )
     ground_weight: float = Field(
         0.5,
         ge=0,
-        title="Figure and ground",
-        description="Penalty in matching for mixing a region that touches the image border with "
-        "one that does not.",
+        title="Ground weight",
+        description="Matching penalty for pairing a region that touches the image border with one "
+        "that does not.",
     )
     routing: Routing = Field(
         "soft",
         title="Routing",
-        description="`soft` biases attention towards matched regions and uses all of every "
-        "reference; `hard` lets a region see its best match alone.",
+        description="`soft` biases attention towards matched regions and uses every part of each "
+        "reference. `hard` limits each region to its best match.",
     )
     routing_strength: float = Field(
         1.0,
         ge=0,
         le=100,
         title="Routing strength",
-        description="How strongly soft routing favours matched regions; 0 ignores regions.",
+        description="How strongly soft routing prefers matched regions. 0 ignores regions.",
     )
     routing_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        title="Routed share",
-        description="Share of steps, from noisy to clean, in which soft routing favours matches.",
+        title="Routing share",
+        description="Fraction of the steps, from noisy to clean, in which soft routing prefers "
+        "matches.",
     )
     match_tone: bool = Field(
         True,
         title="Match tone",
-        description="Give regions the hues of their matches, and all one light, before and after.",
+        description="Transfer hues from matched regions, and lightness from the whole reference, "
+        "before and after sampling.",
     )
     tone_lightness: float = Field(
         0.5,
         ge=0,
         le=1,
-        title="Lightness of tones",
-        description="How far light and shade follow the references when tones are matched; hues "
-        "follow fully. Less keeps more of the original's form.",
+        title="Tone lightness",
+        description="How far lightness follows the references when tones are matched. Hues follow "
+        "fully. Lower values keep more of the photo's form.",
     )
     detail: float = Field(
         0.075,
         ge=0,
         le=1,
         title="Detail",
-        description="Share of the photo's own fine light and shade in the result, which keeps "
-        "edges, seams and lettering, and costs style; 0 leaves all to the style.",
+        description="Fraction of the photo's fine luminance detail in the result. It keeps edges, "
+        "seams and lettering, at some cost of style. 0 adds none.",
     )
     settle_timestep: int = Field(
         60,
         ge=0,
         le=900,
-        title="Settling",
-        description="For sampler `optimise`: at the end, what no picture has is taken out of the "
-        "latent, band by band and as noise of this timestep. 0 turns both off.",
+        title="Settle timestep",
+        description="For sampler `optimise`: at the end, suppress unnatural latent components, "
+        "per band, then by one denoising step from this timestep. 0 disables both.",
     )
     start_noise: float = Field(
-        0.02, ge=0, le=1, title="Start noise", description="Seeded; lets flat areas grow texture."
+        0.02,
+        ge=0,
+        le=1,
+        title="Start noise",
+        description="Amount of seeded noise in the start latent. It lets flat areas grow texture.",
     )
     query_preservation: float = Field(
         0.75,
         ge=0,
         le=1,
         title="Query preservation",
-        description="For `styleid`: share of the original's own queries in attention; lower takes "
-        "on more style and keeps less structure.",
+        description="For `styleid`: fraction of the photo's own queries in attention. Lower "
+        "values give more style and less structure.",
     )
     min_similarity: float = Field(
         -1.0,
         ge=-10,
         le=10,
-        title="Similarity gate",
-        description="A region whose best match scores below this takes the fallback instead.",
+        title="Minimum similarity",
+        description="A region whose best match scores below this uses the fallback.",
     )
     fallback: Fallback = Field(
         "global",
         title="Fallback",
-        description="What a region without a good match gets: `global` attends to the whole "
-        "gallery, `content` keeps the original.",
+        description="What a region without a good match uses: `global` attends to the whole "
+        "gallery, `content` keeps the photo.",
     )
     color: Color = Field(
         "full",
-        title="Colours",
-        description="`full` takes colours as the method makes them; `keep-chroma` keeps the "
-        "original's hues and takes light and shade alone; `match-histogram` gives each region the "
-        "colour distribution of the reference regions it was matched to.",
+        title="Color",
+        description="`full` keeps the colors of the method. `keep-chroma` keeps the photo's hues "
+        "and restyles lightness only. `match-histogram` gives each region the color histogram of "
+        "its matched reference regions.",
     )
     protect_feather: float = Field(
         0.02,
         ge=0,
         le=0.5,
-        title="Feather of protected areas",
-        description="Width of the soft edge around protected pixels, as a share of the image's "
-        "shorter side. It lies outside the protected area, whose pixels stay exact.",
+        title="Protection feather",
+        description="Width of the soft edge around protected pixels, as a fraction of the image's "
+        "shorter side. The edge lies outside the protected area, whose pixels stay exact.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _published_settings(cls, given: Any) -> Any:
-        """Let the method's own defaults stand in for whatever is not given."""
+        """Use the method's published defaults for settings that are not given."""
         if not isinstance(given, dict):
             return given
         own = [v for method, v in METHOD_DEFAULTS.items() if method == given.get("method")]

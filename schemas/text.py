@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for one line that people read: in messages, logs and pages."""
+"""Make untrusted text safe to print: in messages, logs and pages."""
 
 import re
 from typing import Any, Final
@@ -10,13 +10,13 @@ _UNSEEN_BUT_LINES: Final = re.compile(f"(?![\\n\\t])[{UNSEEN}\ud800-\udfff]")
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-def has_unseen(text: str) -> bool:
-    """Tell whether `text` holds what a line of text must not: control characters, half ones."""
+def has_control_characters(text: str) -> bool:
+    """Tell whether `text` holds control characters or lone surrogates."""
     return _UNSEEN.search(text) is not None
 
 
 def one_line(text: str, most: int = 1000) -> str:
-    """Return `text` as one line of at most `most` characters, what cannot be seen replaced."""
+    """Return `text` as one line of at most `most` characters, control characters replaced."""
     cut = text[: most * 2]
     line = _UNSEEN.sub(_REPLACEMENT, " ".join(cut.split()))
     return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
@@ -36,12 +36,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` with its lines and tabs, but what else cannot be seen replaced."""
+    """Return `text` with control characters replaced, except line breaks and tabs."""
     return _UNSEEN_BUT_LINES.sub(_REPLACEMENT, text)
 
 
-def shown(value: Any, most: int = 80) -> str:
-    """Return a value as it stands in a message: in quotes, escaped and not too long."""
+def short_repr(value: Any, most: int = 80) -> str:
+    """Return a value for a message: quoted, escaped and shortened."""
     if isinstance(value, str):
         value = value[:most] + "..." if len(value) > most else value
     try:
@@ -49,3 +49,6 @@ def shown(value: Any, most: int = 80) -> str:
     except (ValueError, RecursionError):  # a number of too many digits, lists too deep
         return f"a {type(value).__name__} too large to show"
     return text if len(text) <= most + 5 else f"{text[:most]}..."
+
+
+shown = short_repr  # until merged

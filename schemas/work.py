@@ -1,4 +1,4 @@
-"""One item of work: a product photo to be restyled in one gallery."""
+"""Planned items: product photos to restyle, their ids, seeds and asset paths."""
 
 import hashlib
 import json
@@ -14,16 +14,16 @@ SCHEMA_VERSION = 1
 
 
 class StyleSource(Row):
-    """One reference image as planned: where it is and which bytes are meant."""
+    """A planned reference image: its URI and the version of its bytes."""
 
     style_id: str = Field(description="Id of the reference within its gallery.")
     image_uri: str = Field(description="Absolute URI of the reference image.")
-    image_version: str = Field(description="Content hash or ETag of the image when planned.")
-    weight: float = Field(1.0, description="Weight of this reference.")
+    image_version: str = Field(description="Content hash or ETag of the file at planning time.")
+    weight: float = Field(1.0, description="Weight of the reference.")
     mask_uri: str | None = Field(None, description="Absolute URI of its label image.")
     mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
-    license: str | None = Field(None, description="Licence of the reference image.")
-    attribution: str | None = Field(None, description="Whom to credit.")
+    license: str | None = Field(None, description="License of the reference image.")
+    attribution: str | None = Field(None, description="Credit line.")
 
 
 class PlannedStyle(StyleSource):
@@ -33,14 +33,16 @@ class PlannedStyle(StyleSource):
 
 
 class PlannedItem(Row):
-    """One photo to be restyled in one gallery: a row of a plan. Ids and URIs, never pixels."""
+    """A row of a plan: one photo to restyle in one gallery. Ids and URIs, never pixels."""
 
-    item_id: str = Field(description="Hash of all that can change the picture, 64 hex digits.")
+    item_id: str = Field(
+        description="Hash of everything that can change the picture, 64 hex digits."
+    )
     product_id: str = Field(description="Id of the product.")
-    view: str = Field(description="Which photo of the product.")
-    gallery_id: str = Field(description="Gallery whose style it takes.")
+    view: str = Field(description="Which photo of the product, such as `front`.")
+    gallery_id: str = Field(description="Id of the gallery.")
     image_uri: str = Field(description="Absolute URI of the photo.")
-    image_version: str = Field(description="Content hash or ETag of the photo when planned.")
+    image_version: str = Field(description="Content hash or ETag of the photo at planning time.")
     mask_uri: str | None = Field(None, description="Absolute URI of the label image.")
     mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
     protect_uri: str | None = Field(None, description="Absolute URI of the protection image.")
@@ -49,12 +51,14 @@ class PlannedItem(Row):
     routing_version: str | None = Field(None, description="Content hash or ETag of the pins.")
     seed: int = Field(description="Random seed of this item.")
     image_format: str = Field(description="File format of the asset: png, webp or jpg.")
-    quality: int = Field(0, description="Quality of a jpg or webp asset; 0 is the format's own.")
+    quality: int = Field(
+        0, description="Quality of a jpg or webp asset; 0 uses the format's default."
+    )
     extra: dict[str, str] = Field(
-        default_factory=dict, description="Further catalog columns, carried through as text."
+        default_factory=dict, description="Further catalog columns, as text."
     )
     problem: str | None = Field(
-        None, description="What is wrong with the item's row in a manifest; null where it is fine."
+        None, description="Why the manifest row cannot be used; null if it can."
     )
 
     @property
@@ -72,18 +76,18 @@ class WorkItem(PlannedItem):
 
 
 def path_segment(identifier: str) -> str:
-    """Return an id as one segment of a path: as it is, or percent-encoded where it holds a slash.
+    """Return an id as one path segment; an id with a slash is percent-encoded.
 
-    Where ids are encoded, per cent signs are too, so that `unquote` gives the id back.
+    Percent signs of encoded ids are encoded too, so that `unquote` returns the id.
     """
     return _encoded(identifier) if _is_encoded(identifier) else identifier
 
 
 def asset_key(gallery_id: str, product_id: str, view: str, item_id: str, image_format: str) -> str:
-    """Return the path of an item's asset below the output root, which no other item has.
+    """Return the path of an item's asset below the output folder; it is unique.
 
-    An id such as `a%2Fb` stays as it is, and looks like what `a/b` becomes. So names in which
-    something is encoded hold more digits of the item id: their length says what is encoded.
+    The id `a%2Fb` is not encoded and would equal the encoded `a/b`. Names with an encoded part
+    therefore hold more digits of the item id, so that the two differ in length.
     """
     name = (product_id, view)
     names_encoded, folder_encoded = any(map(_is_encoded, name)), _is_encoded(gallery_id)
@@ -106,10 +110,10 @@ def _encoded(identifier: str) -> str:
 
 
 class ItemIds:
-    """Ids of the items of one gallery: hashes of everything that can change the picture.
+    """Item ids of one gallery: hashes of everything that can change the picture.
 
-    Names, URIs, licences, run ids, batch sizes and the number of actors are left out on purpose:
-    the same bytes restyled the same way are the same item wherever they lie.
+    Names, URIs, licenses, run ids, batch sizes and the number of actors are left out on purpose:
+    the same bytes restyled with the same settings are the same item, wherever they are stored.
     """
 
     def __init__(
@@ -121,7 +125,7 @@ class ItemIds:
         image_format: str,
         quality: int = 0,
     ) -> None:
-        """Turn what the items share into text once."""
+        """Hash the settings that all items share."""
         shared = {
             "schema": SCHEMA_VERSION,
             "styles": [[s.style_id, s.image_version, s.weight, s.mask_version] for s in styles],
@@ -141,7 +145,7 @@ class ItemIds:
         protect_version: str | None = None,
         routing_version: str | None = None,
     ) -> str:
-        """Return 64 hex digits (SHA-256 of canonical JSON)."""
+        """Return the item id: 64 hex digits, SHA-256 of canonical JSON."""
         versions = [_quoted(v) for v in (mask_version, protect_version, routing_version)]
         own = ",".join([_quoted(image_version), "null" if seed is None else str(seed), *versions])
         digest = self._shared.copy()
@@ -150,7 +154,7 @@ class ItemIds:
 
 
 def _quoted(text: str | None) -> str:
-    """Return a text as canonical JSON; a million of them are too many for the whole encoder."""
+    """Return a text as canonical JSON; faster than the encoder, for millions of items."""
     return "null" if text is None else encode_basestring_ascii(text)
 
 
@@ -158,10 +162,10 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def rejected_item_id(*parts: object) -> str:
-    """Return the id of an item whose manifest row cannot be used: a hash of what is in that row."""
+    """Return the id of an item whose manifest row is invalid: a hash of the row."""
     return hashlib.sha256(_canonical(["rejected", *parts]).encode()).hexdigest()
 
 
 def derived_seed(identifier: str) -> int:
-    """Return the seed of an item whose manifest row gives none (below 2**63)."""
+    """Return the seed of an item whose manifest row has none, below 2**63."""
     return int(identifier[:15], 16)

@@ -2,7 +2,7 @@
 
 import re
 
-from schemas.text import has_unseen
+from schemas.text import has_control_characters
 
 MOST = 400
 _INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")
@@ -21,7 +21,7 @@ def complaint(text: str, *places: str, most: int = MOST) -> str:
         short = short.replace(place, "")
     if not text.strip():
         return "it is empty"
-    if has_unseen(text):
+    if has_control_characters(text):
         return f"it is not one line of visible text: {text!r}"
     if len(short) > most:
         return f"it has {len(short)} characters: {text}"

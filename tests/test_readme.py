@@ -90,7 +90,7 @@ def test_the_engine_is_used_from_python_as_it_says(tmp_path: Path) -> None:
     for name in ("dress.jpg", "wheat.jpg", "night.jpg"):
         save(tmp_path / name, noise(96, 80))
     code = block("README.md", "python", 1)
-    kept = "open('out.png', 'wb').write(images.encode(result.picture, 'png'))"
+    kept = "open('out.png', 'wb').write(codec.encode(result.picture, 'png'))"
     (tmp_path / "one.py").write_text(f"{code}\n{kept}\n")
     shell(f"{sys.executable} one.py", tmp_path)
     with Image.open(tmp_path / "dress.jpg") as before, Image.open(tmp_path / "out.png") as after:

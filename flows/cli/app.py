@@ -5,7 +5,6 @@ neither Prefect nor Ray.
 """
 
 import atexit
-import errno
 import os
 import signal
 import sys
@@ -20,9 +19,9 @@ from flows.runtime.environment import set_defaults
 from flows.runtime.errors import EXIT_CRASH, EXIT_OK, EXIT_USAGE, exit_code, unused_words
 from flows.runtime.interrupts import Interrupts, Stopped
 from schemas.text import one_line
+from tasks.storage.transient import is_disk_full
 
 _MOST_SAID: Final = 2000
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _SIGNALLED: Final = 128
 """Added to a signal's number, the exit code of a process that it ended."""
 _COMMANDS: Final = {
@@ -82,25 +81,44 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _run(argv: Sequence[str] | None) -> int:
     """Run one command, say what is wrong with it in a sentence, and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (["plan"], ["run"]):
+        from flows.cli.flags import with_new_names
+
+        words = with_new_names(words)
     try:
-        code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # a pipe or disk that takes no more is told of here
     except UnusedCliTokensError as error:
-        return _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
+        return _fail(unused_words(error.unused_tokens or [], words), EXIT_USAGE)
     except CycloptsError as error:
         return _fail(str(error), EXIT_USAGE)
     except BrokenPipeError:  # the reader, such as `head`, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_OK
     except Exception as error:
         known = exit_code(error)
-        if known is None and isinstance(error, OSError) and error.errno in _DISK_FULL:
+        if known is None and isinstance(error, OSError) and is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
+            _flush_or_drop_output()
             text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
             return _fail(text.lower(), EXIT_CRASH)
         if known is None:
             raise
         return _fail(str(error), known)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _flush_or_drop_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:  # standard output is what is full
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Have the interpreter's last flush succeed, whose failure would change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

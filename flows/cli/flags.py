@@ -1,14 +1,23 @@
-"""The flags of `plan`, `run` and `stylize`; their texts are those of the schemas' fields."""
+"""The flags of `plan`, `run` and `stylize`, made from the fields of the schemas."""
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
-from flows.cli.settings import Layer, from_assignments, from_environment, from_file
+from flows.cli.settings import (
+    LISTS,
+    RENAMED,
+    Layer,
+    from_assignments,
+    from_environment,
+    from_file,
+    tell_renamed,
+)
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import Preset
@@ -17,6 +26,8 @@ from schemas.run import PoolSpec, RestyleSpec
 _INPUT = Group("Input and output", sort_key=1)
 _STYLE = Group("Style", sort_key=2)
 _MACHINE = Group("Engine and machines", sort_key=3)
+_SHORT = {"loras": "--lora", "gates": "--gate", "image_format": "--format"}
+"""Flags whose name is not that of their field; `--lora` and `--gate` are given once per value."""
 
 
 def field_help(model: type[BaseModel], name: str) -> str:
@@ -32,19 +43,10 @@ def field_help(model: type[BaseModel], name: str) -> str:
     return f"{info.description}" + (f" [{'; '.join(notes)}]" if notes else "")
 
 
-def _flag(model: type[BaseModel], field: str, group: Group, name: str | None = None) -> Parameter:
-    return Parameter(
-        name=name or f"--{field.replace('_', '-')}",
-        group=group,
-        help=field_help(model, field),
-        negative_iterable=(),
-    )
-
-
 @Parameter(name="*")
 @dataclass(frozen=True)
-class StyleFlags:
-    """How to restyle and on what engine; None where the flag was left out."""
+class Flags:
+    """Flags that set fields of the schemas; None where a flag is left out."""
 
     config: Annotated[
         Path | None,
@@ -53,7 +55,6 @@ class StyleFlags:
             help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win.",
         ),
     ] = None
-    method: Annotated[str | None, _flag(StyleParams, "method", _STYLE)] = None
     preset: Annotated[
         Preset | None,
         Parameter(group=_STYLE, help="A set of defaults for the style parameters."),
@@ -68,15 +69,6 @@ class StyleFlags:
             "`stylegallery schema params` lists them.",
         ),
     ] = None
-    model: Annotated[str | None, _flag(EngineSpec, "model", _MACHINE)] = None
-    revision: Annotated[str | None, _flag(EngineSpec, "revision", _MACHINE)] = None
-    config_folder: Annotated[str | None, _flag(EngineSpec, "config_folder", _MACHINE)] = None
-    loras: Annotated[list[str] | None, _flag(EngineSpec, "loras", _MACHINE, "--lora")] = None
-    encoder: Annotated[str | None, _flag(EngineSpec, "encoder", _MACHINE)] = None
-    depth: Annotated[str | None, _flag(EngineSpec, "depth", _MACHINE)] = None
-    sam: Annotated[str | None, _flag(EngineSpec, "sam", _MACHINE)] = None
-    device: Annotated[str | None, _flag(EngineSpec, "device", _MACHINE)] = None
-    dtype: Annotated[str | None, _flag(EngineSpec, "dtype", _MACHINE)] = None
 
     def layers(self) -> list[Layer]:
         """Return the settings given by file, environment and flags, weakest first.
@@ -96,28 +88,67 @@ class StyleFlags:
         ]
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class RunFlags(StyleFlags):
-    """What to restyle, and on how many machines."""
+def with_new_names(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with former names of flags replaced, and say so."""
+    former = {_as_flag(old): _as_flag(new) for old, new in RENAMED.items()}
+    found = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in former:
+            tell_renamed(flag, former[flag])
+        found.append(f"{former.get(flag, flag)}{equals}{value}")
+    return found
 
-    catalog: Annotated[str | None, _flag(RestyleSpec, "catalog", _INPUT)] = None
-    galleries: Annotated[list[str] | None, _flag(RestyleSpec, "galleries", _INPUT)] = None
-    output: Annotated[str | None, _flag(RestyleSpec, "output", _INPUT)] = None
-    only: Annotated[list[str] | None, _flag(RestyleSpec, "only", _INPUT)] = None
-    limit: Annotated[int | None, _flag(RestyleSpec, "limit", _INPUT)] = None
-    image_format: Annotated[str | None, _flag(RestyleSpec, "image_format", _INPUT, "--format")] = (
-        None
+
+def _as_flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _flag(model: type[BaseModel], field: str, group: Group) -> tuple[str, Any, None]:
+    """Return the name, type and default of the dataclass field that reads a setting's flag."""
+    name = _SHORT.get(field, _as_flag(field))
+    kind = list[str] if field in LISTS else _scalar(model.model_fields[field].annotation)
+    parameter = Parameter(
+        name=name, group=group, help=field_help(model, field), negative_iterable=()
     )
-    quality: Annotated[int | None, _flag(RestyleSpec, "quality", _INPUT)] = None
-    require_license: Annotated[bool | None, _flag(RestyleSpec, "require_license", _INPUT)] = None
-    strict: Annotated[bool | None, _flag(RestyleSpec, "strict", _INPUT)] = None
-    check_assets: Annotated[bool | None, _flag(RestyleSpec, "check_assets", _INPUT)] = None
-    max_failed: Annotated[float | None, _flag(RestyleSpec, "max_failed", _INPUT)] = None
-    evaluate: Annotated[bool | None, _flag(RestyleSpec, "evaluate", _INPUT)] = None
-    gates: Annotated[list[str] | None, _flag(RestyleSpec, "gates", _INPUT, "--gate")] = None
-    actors: Annotated[int | None, _flag(PoolSpec, "actors", _MACHINE)] = None
-    gpus_per_actor: Annotated[float | None, _flag(PoolSpec, "gpus_per_actor", _MACHINE)] = None
-    batch: Annotated[int | None, _flag(PoolSpec, "batch", _MACHINE)] = None
-    lease: Annotated[int | None, _flag(PoolSpec, "lease", _MACHINE)] = None
-    ray_address: Annotated[str | None, _flag(PoolSpec, "ray_address", _MACHINE)] = None
+    return field, Annotated[kind | None, parameter], None
+
+
+def _scalar(annotation: Any) -> Any:
+    """Return the type of a flag; choices stay text, which the schema checks with a sentence."""
+    return str if get_origin(annotation) is Literal else annotation
+
+
+def _with_flags(
+    base: type[Flags], doc: str, groups: Mapping[type[BaseModel], tuple[Group, Sequence[str]]]
+) -> type[Flags]:
+    """Return a subclass of `base` with a flag for each of some fields."""
+    made = [_flag(model, name, group) for model, (group, names) in groups.items() for name in names]
+    own = {"__doc__": doc, "__module__": __name__}
+    return make_dataclass("Flags", made, bases=(base,), frozen=True, namespace=own)
+
+
+def _plain(model: type[BaseModel]) -> list[str]:
+    """Return the fields of a model that hold a value, and not another model."""
+    nested = {"params", "engine", "pool"}
+    return [name for name in model.model_fields if name not in nested]
+
+
+if TYPE_CHECKING:
+
+    class StyleFlags(Flags):
+        """How to restyle, and on which engine."""
+
+    class RunFlags(StyleFlags):
+        """What to restyle, and on how many machines."""
+else:
+    StyleFlags = _with_flags(
+        Flags,
+        "How to restyle, and on which engine.",
+        {StyleParams: (_STYLE, ["method"]), EngineSpec: (_MACHINE, _plain(EngineSpec))},
+    )
+    RunFlags = _with_flags(
+        StyleFlags,
+        "What to restyle, and on how many machines.",
+        {RestyleSpec: (_INPUT, _plain(RestyleSpec)), PoolSpec: (_MACHINE, _plain(PoolSpec))},
+    )

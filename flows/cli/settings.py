@@ -13,12 +13,13 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from flows.cli.console import say
 from flows.runtime.errors import UsageError, nearest, sentence
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from tasks.logs import FORMAT_VARIABLE, LOG_FORMATS
 from tasks.storage.policy import OPERATOR_VARIABLES
 
@@ -32,7 +33,10 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
 _NO_SETTINGS: Final = {*OPERATOR_VARIABLES, FORMAT_VARIABLE}
-_LISTS: Final = {"galleries", "only", "loras", "gates"}
+LISTS: Final = {"galleries", "gallery_ids", "loras", "gates"}
+"""Settings that hold several values: repeated flags, or one variable with commas."""
+RENAMED: Final = {**PoolSpec.renamed, **RestyleSpec.renamed}
+"""Former names of settings, which are still accepted."""
 
 _MAX_FILE: Final = 2**20
 
@@ -64,9 +68,11 @@ def from_file(path: Path) -> Layer:
         if key in SECTIONS:
             fields = SECTIONS[key].model_fields
             for name, inner in value.items():
-                _check(name, fields, f"{path}: unknown key `{key}.{_short(name)}`")
-                layer[name] = inner
+                current = _current(name, f"{path}: `{key}.")
+                _check(current, fields, f"{path}: unknown key `{key}.{_short(name)}`")
+                layer[current] = inner
         else:
+            key = _current(key, f"{path}: `")
             if key not in (*_TOP, "preset"):
                 raise UsageError(f"{path}: {_misplaced(key, value)}")
             layer[key] = value
@@ -94,11 +100,23 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     for variable, text in environ.items():
         if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
             continue
-        name = variable.removeprefix(ENV_PREFIX).lower()
+        name = _current(variable.removeprefix(ENV_PREFIX).lower(), "environment: `")
         complaint = f"environment variable {_short(variable)} names no setting"
         _check(name, known_names(), complaint)
-        layer[name] = [part for part in text.split(",") if part] if name in _LISTS else text
+        layer[name] = [part for part in text.split(",") if part] if name in LISTS else text
     return layer
+
+
+def tell_renamed(old: str, new: str) -> None:
+    """Say that a setting has another name now."""
+    say(f"{old} is now called {new}; the old name still works")
+
+
+def _current(name: str, where: str) -> str:
+    """Return the name that a setting has now; say so where it had another one."""
+    if name in RENAMED:
+        tell_renamed(f"{where}{name}`", f"`{RENAMED[name]}`")
+    return RENAMED.get(name, name)
 
 
 def check_log_format(environ: Mapping[str, str]) -> None:
@@ -159,7 +177,7 @@ def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
         merged.update(layer)
     preset = merged.pop("preset", "balanced")
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise UsageError(f"preset {shown(preset)} is none of {', '.join(PRESETS)}; name one")
+        raise UsageError(f"preset {short_repr(preset)} is none of {', '.join(PRESETS)}; name one")
     if preset == "fast":
         _check_fast(merged)
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from stylegallery.errors import DidNotConverge, StyleGalleryError
-from tasks.errors import ManifestError, PlanError, StorageError, TaskError
+from tasks.errors import DiskFull, ManifestError, PlanError, StorageError, TaskError
 from tasks.storage.policy import printable
 
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
@@ -20,6 +20,8 @@ class UsageError(Exception):
 
 def exit_code(error: BaseException) -> int | None:
     """Return the exit code of an error whose text says all; None when its traceback is needed."""
+    if isinstance(error, DiskFull):
+        return EXIT_CRASH
     if isinstance(error, (UsageError, ManifestError, PlanError, StorageError)):
         return EXIT_USAGE
     if isinstance(error, DidNotConverge | TaskError):
@@ -51,7 +53,7 @@ def sentence(error: ValidationError) -> str:
     if missing:
         return f"not given: {', '.join(missing)}"
     where, first = complaints[0]
-    value = printable(shown(first["input"]))
+    value = printable(short_repr(first["input"]))
     match first["type"]:
         case "string_pattern_mismatch":
             text = f"{where}: {value} is neither a local path nor a file:// or s3:// URI"

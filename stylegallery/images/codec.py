@@ -1,5 +1,6 @@
 """Decode image files to pictures and encode pictures to files."""
 
+import hashlib
 import io
 import math
 from pathlib import Path
@@ -16,7 +17,7 @@ from stylegallery.images.color_spaces import srgb_profile
 from stylegallery.images.headers import add_to_info
 from stylegallery.images.metadata import xmp_packet
 from stylegallery.images.picture import Picture
-from stylegallery.images.reading import as_bad_image, read_srgb
+from stylegallery.images.reading import as_bad_image, draft_size, read_srgb
 
 FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 80_000_000
@@ -27,6 +28,7 @@ _MOST_SIDE = {"png": math.inf, "webp": 16_383, "jpg": 65_500}
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
 _EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+_ROWS = 256
 _PROBE = b"\x5a" * 64
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -63,7 +65,7 @@ def decode(data: bytes, name: str) -> Picture:
     pixels = _to_float(planes.color)
     alpha = _to_float(planes.alpha) if planes.alpha else None
     if alpha is not None:
-        pixels = pixels * alpha + (1 - alpha)
+        pixels.mul_(alpha).add_(1 - alpha)
     return Picture(pixels, alpha)
 
 
@@ -144,6 +146,27 @@ def open_image(data: bytes, name: str) -> Image.Image:
             image = Image.open(io.BytesIO(scan + _EOI), formats=FORMATS)
     add_to_info(image, data)
     return image
+
+
+def pixels_to_hold(data: bytes, side: int) -> int:
+    """Return how many pixels memory holds at once while an image file is shrunk.
+
+    Reads only the header; returns 0 for a file that is no image.
+
+    Args:
+        data: The file's bytes.
+        side: Longer side in pixels to which the image is shrunk.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
+    except Exception:  # decoding the file says what is wrong with it
+        return 0
+    # A progressive JPEG, or one without its end marker, is decoded at full size.
+    if data.endswith(_EOI) and "progressive" not in image.info:
+        draft_size(image, side)
+    return image.width * image.height
 
 
 def check_still(image: Image.Image, name: str) -> None:
@@ -242,11 +265,17 @@ def _to_image(picture: Picture) -> Image.Image:
 
 def _to_float(image: Image.Image) -> Tensor:
     """Return (1, C, H, W) in [0, 1]; gray of mode F, already in that range, gets three channels."""
-    array = np.array(image, dtype=np.float32)
     if image.mode == "F":
+        array = np.array(image)
         return torch.from_numpy(array).expand(1, 3, *array.shape).contiguous()
-    array /= 255.0
-    return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None].contiguous()
+    bands = image.getbands()
+    planes = np.empty((1, len(bands), image.height, image.width), np.float32)
+    for place, band in enumerate(
+        bands
+    ):  # one at a time: all bands as floats twice would take gigabytes
+        plane = np.asarray(image.getchannel(band))
+        np.divide(plane, np.float32(255), out=planes[0, place])
+    return torch.from_numpy(planes)
 
 
 def _lacks_only_its_end(data: bytes) -> bool:
@@ -258,15 +287,22 @@ def _lacks_only_its_end(data: bytes) -> bool:
     if data.rfind(_EOI) > data.rfind(_SOS):
         return False
     try:
-        first, other = (
-            np.asarray(Image.open(io.BytesIO(data + more + _EOI), formats=("JPEG",)))
-            for more in (b"", _PROBE)
-        )
+        first, other = (_hash_of_pixels(data + more + _EOI) for more in (b"", _PROBE))
     except MemoryError:
         raise
     except Exception:  # decoders raise any exception on broken data
         return False
-    return np.array_equal(first, other)
+    return first == other
+
+
+def _hash_of_pixels(data: bytes) -> bytes:
+    """Hash the pixels of a JPEG in bands of rows, so that memory holds them only once."""
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    digest = hashlib.sha256()
+    for top in range(0, image.height, _ROWS):
+        band = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        digest.update(band.tobytes())
+    return digest.digest()
 
 
 def _unknown(data: bytes, name: str) -> str:

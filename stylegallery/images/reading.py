@@ -50,7 +50,7 @@ def read_srgb(image: Image.Image, name: str, *, side: int = 0) -> Planes:
     """
     with as_bad_image(name):
         if side:
-            image.draft("RGB", (side * 2, side * 2))  # decodes a large JPEG at a reduced size
+            draft_size(image, side)
         image.load()  # in PNG, EXIF may follow the pixels
         space = space_of(image, name)
         planes = _split(image, name)
@@ -86,6 +86,11 @@ def upright(image: Image.Image, planes: Planes) -> Planes:
         return planes
     alpha = planes.alpha and planes.alpha.transpose(turn)
     return Planes(planes.color.transpose(turn), alpha)
+
+
+def draft_size(image: Image.Image, side: int) -> None:
+    """Let a large JPEG decode at a reduced size, if it is to be shrunk to a longer side `side`."""
+    image.draft("RGB", (side * 2, side * 2))
 
 
 def to_eight_bit(gray: Image.Image) -> Image.Image:

@@ -39,8 +39,7 @@ def execute(
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
-    moment = int(plan.made_at.timestamp() * 1e6)
-    known = since(plan.known, plan.spec.output, plan.run_id, plan.items, moment)
+    known = since(plan.known, plan.items)
     done = int(known.done.sum())
     progress = Progress(
         done=done,
@@ -57,7 +56,8 @@ def execute(
     from tasks.execution.pool import Pool
 
     on_progress(replace(progress, phase="starting Ray"))
-    ledger = Ledger(plan.spec.output, plan.run_id)
+    ledger = Ledger(plan.spec.output, plan.run_id, known.own.parts if known.own is not None else ())
+    ledger.put_together()
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
         kind = actor or StyleActor
@@ -72,12 +72,14 @@ def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
         here = slice(offset, offset + len(part))
         offset += len(part)
         left = (~known.done[here]).nonzero()[0]
-        standing = known.standing[here]
+        standing, spoilt = known.standing[here], known.spoilt[here]
         for begin in range(0, len(left), _SOME):
             places = left[begin : begin + _SOME]
             items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
-                yield Assignment(item, adopt=bool(standing[place]), part=name)
+                over = bool(spoilt[place])
+                adopt = bool(standing[place]) and not over
+                yield Assignment(item, adopt=adopt, over=over, part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

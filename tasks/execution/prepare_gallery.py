@@ -43,7 +43,7 @@ def prepare_galleries(
         StorageError: the galleries or the output cannot be reached.
     """
     every = reader.read_galleries(spec.galleries)
-    galleries = reader.select(every, spec.only, ", ".join(spec.galleries))
+    galleries = reader.select(every, spec.gallery_ids, ", ".join(spec.galleries))
     rows = [row for gallery in galleries.values() for row in gallery.rows]
     uris = (uri for row in rows for uri in (row.image_uri, row.mask_uri) if uri)
     versions = source_versions(uris)

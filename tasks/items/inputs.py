@@ -1,6 +1,8 @@
 """What an item reads: photo, references, masks and pins, as the engine wants them."""
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -14,12 +16,17 @@ from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
 from stylegallery.regions.region_png import encode_region_map
 from tasks import storage
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
+from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.items.context import Bench
 from tasks.items.memory import Prepared, PreparedKey
 from tasks.items.outcome import reference_name
 from tasks.items.prepared import keep, prepared_key, recall
+from tasks.items.thumbnails import keep_thumbnail
 from tasks.planning.versions import UNREADABLE
+from tasks.records.finished_files import fault
+from tasks.storage.transient import read_twice
+
+T = TypeVar("T")
 
 _SINCE = "after the run was planned; run the same command again"
 
@@ -73,8 +80,8 @@ def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     """
     if not item.protect_uri:
         return None
-    data = _read(bench, item.protect_uri, item.protect_version, "protect_uri")
-    return label_images.decode_protection(data, item.protect_uri)
+    place = (item.protect_uri, item.protect_version, "protect_uri")
+    return _decoded(bench, *place, label_images.decode_protection)
 
 
 def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
@@ -86,11 +93,15 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
     """
     if not item.routing_uri:
         return None
-    data = _read(bench, item.routing_uri, item.routing_version, "routing_uri")
-    try:
-        return parse_pins(data, [style.style_id for style in item.styles])
-    except BadRouting as error:
-        raise BadRouting(f"{item.routing_uri}: {error}") from error
+    ids = [style.style_id for style in item.styles]
+
+    def decode(data: bytes, uri: str) -> list[Pin]:
+        try:
+            return parse_pins(data, ids)
+        except BadRouting as error:
+            raise BadRouting(f"{uri}: {error}") from error
+
+    return _decoded(bench, item.routing_uri, item.routing_version, "routing_uri", decode)
 
 
 def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
@@ -109,18 +120,19 @@ def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
 
 
 def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
-    uri = source.image_uri
-    picture = codec.decode(_read(bench, uri, source.image_version, "image_uri"), uri)
+    photo = (source.image_uri, source.image_version, "image_uri")
+    picture = _decoded(bench, *photo, codec.decode)
     _check_format(source, picture)  # before the work
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
     map_png = encode_region_map(prepared.regions)
-    path = f"regions/{hashlib.sha256(map_png).hexdigest()}.png"
+    sha256 = hashlib.sha256(map_png).hexdigest()
+    path = f"regions/{sha256}.png"
     if path not in bench.written:
-        place = storage.join(bench.output, path)
-        if not storage.exists(place):
-            storage.write_bytes(place, map_png)
+        if fault(bench.output, path, sha256):
+            storage.write_bytes(storage.join(bench.output, path), map_png)
         bench.written.add(path)
+    keep_thumbnail(bench, picture, source.image_version)
     bench.found["prepared" if kept else "computed"] += 1
     if kept is None:
         keep(bench.output, key, prepared)
@@ -135,8 +147,19 @@ def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
 def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
     if not source.mask_uri:
         return None
-    return label_images.decode_labels(
-        _read(bench, source.mask_uri, source.mask_version, "mask_uri"), source.mask_uri
+    place = (source.mask_uri, source.mask_version, "mask_uri")
+    return _decoded(bench, *place, label_images.decode_labels)
+
+
+def _decoded(
+    bench: Bench, uri: str, version: str | None, column: str, decode: Callable[[bytes, str], T]
+) -> T:
+    """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
+    return read_twice(
+        uri,
+        lambda: _read(bench, uri, version, column),
+        lambda data: decode(data, uri),
+        (InputError,),
     )
 
 
@@ -144,6 +167,8 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
     """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
     try:
         data, now = bench.read(uri)
+        if version != now:  # of a store without ETags, the bytes may be damaged on their way
+            data, now = bench.read(uri)
     except FileMissing as error:
         if version != storage.MISSING:
             raise SourceChangedError(f"{uri} went away {_SINCE}") from error
@@ -152,7 +177,7 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
         if version != UNREADABLE:
             raise
         raise BadImage(f"{error}; check {column} in the manifest.") from error
-    except FileTooLarge as error:
+    except (FileTooLarge, NotAFile) as error:
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     if version != now:
         raise SourceChangedError(f"{uri} changed {_SINCE}")

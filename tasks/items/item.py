@@ -10,8 +10,10 @@ from tasks import storage
 from tasks.items.context import Bench
 from tasks.items.inputs import content_of, pins_of, protection_of, style_of
 from tasks.items.memory import Prepared
-from tasks.items.outcome import Stages, adopt, row_of, trouble
+from tasks.items.outcome import Stages, row_of, trouble
 from tasks.items.provenance import Note, credits_of, rights_text
+from tasks.items.recovery import recover_asset
+from tasks.items.thumbnails import keep_thumbnail
 from tasks.messages import Assignment
 from tasks.storage.transient import lacks_memory
 
@@ -29,8 +31,8 @@ def restyle_items(bench: Bench, group: list[Assignment]) -> list[Finish]:
 
     Args:
         bench: Engine, output, parameters and caches.
-        group: What to do. With `adopt` set an asset may stand already, from before a crash; it is
-            then read back and, if it is whole and of this item, taken over.
+        group: What to do. With `adopt` set an asset may exist already, from before a crash; it is
+            then read back and, if it is whole and of this item, reused.
 
     Returns:
         What is left to do of each, in their order.
@@ -72,7 +74,8 @@ class _Work:
     """One item on its way: where it is, and what is known of it so far."""
 
     def __init__(self, bench: Bench, assignment: Assignment) -> None:
-        self._bench, self._item, self._adopt = bench, assignment.item, assignment.adopt
+        self._bench, self._item = bench, assignment.item
+        self._adopt, self._over = assignment.adopt, assignment.over
         self.stages = Stages()
         self.job: Job | None = None
         self.sampled: Sampled | None = None
@@ -92,9 +95,13 @@ class _Work:
     def begin(self) -> None:
         """Take over what stands, or get ready to be restyled."""
         if self._adopt:
-            self._row = adopt(self._bench.output, self._item, self.stages)
-        if self._row is None:
-            self._prepare()
+            self._row = recover_asset(self._bench, self._item, self.stages)
+        if self._row is not None:
+            return
+        self._prepare()
+        # Its region maps, which are written by now, may be all that was lacking.
+        if self._adopt and (row := recover_asset(self._bench, self._item, self.stages)):
+            self._row, self.job = row, None
 
     def finish(self) -> ItemResult:
         """Decode, encode and write what was sampled, if anything was."""
@@ -133,10 +140,14 @@ class _Work:
             )
         place = storage.join(bench.output, item.asset_key)
         with stages.stage("write"):
-            if not storage.write_new(place, data):
+            # Before the asset: where that stands, nobody makes its small picture any more.
+            keep_thumbnail(bench, made.picture, storage.content_version(data))
+            if self._over:
+                storage.write_bytes(place, data)
+            elif not storage.write_new(place, data):
                 # Another run was faster, or an attempt whose row was lost: its bytes have a row
                 # that names their hash, so they stay if they are whole.
-                if there := adopt(bench.output, item, stages):
+                if there := recover_asset(bench, item, stages):
                     self._row = there.model_copy(update={"reused": False})
                     return
                 storage.write_bytes(place, data)

@@ -10,12 +10,9 @@ from datetime import UTC, datetime
 from schemas.result import ErrorInfo, ItemResult
 from schemas.text import clean, one_line
 from schemas.work import WorkItem
-from stylegallery.errors import BadImage, InputError
-from stylegallery.images import codec
+from stylegallery.errors import InputError
 from stylegallery.images.blank import blank_warning
-from tasks import storage
-from tasks.errors import FileMissing
-from tasks.items.provenance import Note, parse_note
+from tasks.items.provenance import Note
 from tasks.messages import ActorSetup, Assignment
 from tasks.records.item_key import key_of
 from tasks.storage.redaction import redacted
@@ -135,27 +132,3 @@ def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> 
             "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )
-
-
-def adopt(output: str, item: WorkItem, stages: Stages) -> ItemResult | None:
-    """Return the row of an asset that stands, or None when there is none that can be used.
-
-    Raises:
-        StorageError: the store is at fault.
-    """
-    with stages.stage("read"):
-        try:
-            data = storage.read_bytes(storage.join(output, item.asset_key))
-        except FileMissing:
-            return None
-        note = parse_note(codec.read_note(data))
-        if note is None or note.item_id != item.item_id:
-            return None
-        try:
-            whole = codec.decode(data, item.asset_key).size == (note.height, note.width)
-        except BadImage:
-            return None
-        paths = [note.regions_uri, *note.style_regions.values()]
-        if not whole or not all(storage.exists(storage.join(output, p)) for p in paths):
-            return None
-    return row_of(item, note, data, stages).model_copy(update={"reused": True})

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from schemas.work import rejected_item_id
 from tasks import storage
 from tasks.errors import ManifestError
@@ -136,7 +136,7 @@ def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestErr
 def _label(value: Any) -> str:
     """Return an id that breaks a rule as it stands in results."""
     text = _as_text(value) or ""
-    return one_line(text, _LABEL).strip() if text.strip(". ") else shown(text) if text else ""
+    return one_line(text, _LABEL).strip() if text.strip(". ") else short_repr(text) if text else ""
 
 
 def _as_text(value: Any) -> str | None:
@@ -225,7 +225,7 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     """
     for name in only:
         if name not in galleries:
-            rule = f"has no gallery {shown(name)} (there: {_some(galleries)}); correct `only`"
+            rule = f"has no gallery {short_repr(name)} (there: {_some(galleries)}); correct `only`"
             raise ManifestError(source, "gallery_id", None, rule)
     kept = {name: found for name, found in galleries.items() if not only or name in only}
     problems = [gallery.problem for gallery in kept.values() if gallery.problem]
@@ -249,7 +249,7 @@ def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Phot
 
 def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
     """Return what is wrong with a photo that names a gallery which is in no manifest."""
-    rule = f"names gallery {shown(name)}, which no gallery manifest has"
+    rule = f"names gallery {short_repr(name)}, which no gallery manifest has"
     rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
     return ManifestError(photo.uri, "galleries", photo.file_row, rule)
 

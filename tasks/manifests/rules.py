@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from schemas.work import path_segment
 from tasks import storage
 from tasks.errors import ManifestError, StorageError
@@ -151,7 +151,7 @@ class Unique:
             return None
         place, first = self._seen[key]
         where = f"row {first}" if place == uri else f"row {first} of {place}"
-        text = " / ".join(map(shown, key))
+        text = " / ".join(map(short_repr, key))
         rule = f"{text} is already in {where}; make it unique or remove one of the rows"
         return ManifestError(uri, self._column, number, rule)
 
@@ -250,7 +250,7 @@ def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[st
 
 
 def _sentence(error: ErrorDetails) -> str:
-    value = shown(error["input"])
+    value = short_repr(error["input"])
     match error["type"]:
         case "string_too_short":
             return "is empty; give it a value"

@@ -29,13 +29,13 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
     """
     catalog = storage.absolute(spec.catalog)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.only, ", ".join(spec.galleries))
+    galleries = reader.select(every, spec.gallery_ids, ", ".join(spec.galleries))
     photos = reader.read_catalog(catalog, strict=spec.strict)
     if spec.strict:
         photos = reader.check_routes(photos, every)
     drawn: dict[str, list[Photo]] = {name: [] for name in galleries}
     seen: dict[str, int] = defaultdict(int)
-    dice = random.Random(spec.draw)
+    dice = random.Random(spec.seed)
     for photo in photos:
         if photo.problem:
             continue  # only the run over the whole catalog says so

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from schemas.arrow import arrow_schema
 from schemas.base import Row
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError, StorageError
 from tasks.manifests.rows import all_in_one
@@ -180,7 +180,7 @@ def _delimiter(text: str, model: type[Row]) -> str:
 
 
 def _spelt(delimiter: str) -> str:
-    return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, shown(delimiter))
+    return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, short_repr(delimiter))
 
 
 def _json(place: str, text: str, complaints: list[ManifestError]) -> Numbered:
@@ -230,7 +230,7 @@ def _check_characters(place: str, records: Numbered, complaints: list[ManifestEr
         for name, value in record.items():
             for text in (name, *(value if isinstance(value, list) else (value,))):
                 if isinstance(text, str) and not _is_encodable(text):
-                    rule = f"{shown(text)} holds half of a character; correct it"
+                    rule = f"{short_repr(text)} holds half of a character; correct it"
                     complaints.append(ManifestError(place, one_line(name, 80), number, rule))
 
 
@@ -245,7 +245,7 @@ def _check_plain(place: str, field: str, records: Numbered, name: str) -> None:
     ]
     if found:
         rules = (
-            (number, f"{shown(value)} is no text; write text or a number")
+            (number, f"{short_repr(value)} is no text; write text or a number")
             for number, value in found
         )
         raise all_in_one([ManifestError(place, field, number, rule) for number, rule in rules])
@@ -306,7 +306,7 @@ def _text(cell: Any) -> str | None:
     try:
         return json.dumps(cell, ensure_ascii=False, sort_keys=True)
     except (ValueError, RecursionError):
-        return shown(cell)
+        return short_repr(cell)
 
 
 def _is_filled(cell: Any) -> bool:

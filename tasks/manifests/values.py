@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from schemas.text import shown
+from schemas.text import short_repr
 
 LIST_SEPARATOR = ";"
 """Between the galleries of a cell that is plain text."""
@@ -132,7 +132,7 @@ def _usable(value: Any, kind: pa.DataType) -> Any:
     try:
         found = convert(value, kind)
     except ValueError as error:
-        return Unusable(str(error), shown(value))
+        return Unusable(str(error), short_repr(value))
     texts = found if isinstance(found, list) else [found]
     if any(isinstance(text, str) and _is_long(text) for text in texts):
         return Unusable(_TOO_LONG)
@@ -160,7 +160,7 @@ def _whole(value: Any) -> int | None:
         if isinstance(value, bool) or number != value or number not in _INT64:
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{shown(value)} is no whole number of 64 bits; correct it") from error
+        raise ValueError(f"{short_repr(value)} is not a 64-bit integer; correct it") from error
     return number
 
 
@@ -191,7 +191,7 @@ def _number(value: Any) -> float | None:
             raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{shown(value)} is no number; correct it") from error
+        raise ValueError(f"{short_repr(value)} is no number; correct it") from error
 
 
 def _day(value: Any) -> date | None:
@@ -203,7 +203,7 @@ def _day(value: Any) -> date | None:
         text = _text(value).strip()
         return datetime.fromisoformat(text).date() if text else None
     except ValueError as error:
-        rule = f"{shown(value)} is no date; write it as 2030-01-31"
+        rule = f"{short_repr(value)} is no date; write it as 2030-01-31"
         raise ValueError(rule) from error
 
 
@@ -226,7 +226,7 @@ def _text(value: Any) -> str:
             return str(int(value)) if exact else str(value)
         case UUID():
             return str(value)
-    raise ValueError(f"{shown(value)} is no text; correct it")
+    raise ValueError(f"{short_repr(value)} is no text; correct it")
 
 
 def _written_out(value: Any) -> str:

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
 from stylegallery.models.availability import check_available
 from stylegallery.models.fingerprint import engine_fingerprint
 from tasks import storage
-from tasks.errors import FileMissing, PlanError
+from tasks.errors import FileMissing, PlanError, RecordError
 from tasks.manifests import reader
 from tasks.planning.estimate import Estimate, estimate
 from tasks.planning.expand import expand
@@ -24,6 +22,7 @@ from tasks.planning.resume import Known, look_up
 from tasks.planning.versions import device_class, package_versions
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import PlanItems
+from tasks.records.run_record import read_record
 from tasks.records.success import closed
 
 __all__ = ["Plan", "check_inputs", "make_plan", "write_plan"]
@@ -140,7 +139,7 @@ def _inputs(
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.only, source)
+    galleries = reader.select(every, spec.gallery_ids, source)
     if spec.require_license:
         reader.check_licenses(galleries, source, datetime.now(UTC).date())
     return catalog, every, galleries
@@ -209,6 +208,6 @@ def _run_id(spec: RestyleSpec, fingerprint: str, items: PlanItems) -> str:
 
 def _first_start(plan: Plan) -> datetime | None:
     try:
-        return RunRecord.model_validate_json(storage.read_bytes(plan.files.record)).started_at
-    except (FileMissing, ValidationError):
+        return read_record(plan.files).started_at
+    except (FileMissing, RecordError):
         return None

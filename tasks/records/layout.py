@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tasks import storage
 
 LATEST = "catalog/LATEST.json"
-FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs")
+FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs", "thumbnails")
 """What lies directly below an output root."""
 
 
@@ -33,6 +33,11 @@ class RunFiles:
     def lock(self) -> str:
         """Who drives the run; there only while somebody does."""
         return self._at("lock.json")
+
+    @property
+    def lock_probe(self) -> str:
+        """What a driver writes and deletes at its start to learn how the store writes."""
+        return self._at("lock-probe.json")
 
     @property
     def plan(self) -> str:

@@ -4,6 +4,7 @@ The references of a gallery are in a table of their own, once, however many item
 """
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -21,10 +22,12 @@ from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
+from tasks.storage.leftovers import hold, is_left
 
 Styles = dict[str, list[StyleSource]]
 """gallery_id to its references, ordered by style_id."""
 
+_PREFIX = "stylegallery-planned-"
 _STYLES_PART = "part-00000.parquet"
 _MOST_PROBLEMS = 20
 _REJECTED = ""
@@ -45,8 +48,12 @@ class PlanItems:
 
     def __init__(self, galleries: list[str]) -> None:
         """Take items of these galleries."""
-        self._home = Path(mkdtemp(prefix="stylegallery-plan-"))
+        self._home = Path(mkdtemp(prefix=_PREFIX))
+        handle = os.open(self._home, os.O_RDONLY)
+        hold(handle)
+        finalize(self, os.close, handle)
         finalize(self, shutil.rmtree, self._home, ignore_errors=True)
+        _sweep(self._home)
         groups = [*galleries, _REJECTED]
         self._numbers = {name: number for number, name in enumerate(groups)}
         self._parts: Counter[str] = Counter()
@@ -104,7 +111,7 @@ class PlanItems:
         return digest.hexdigest()
 
     def write(self, files: RunFiles) -> None:
-        """Copy the parts into a run's folder.
+        """Copy the parts into a run's folder, where no others stay.
 
         Raises:
             StorageError: the output cannot be written.
@@ -112,6 +119,8 @@ class PlanItems:
         storage.write_bytes(storage.join(files.plan_styles, _STYLES_PART), self._styles_bytes())
         for path in self._home.iterdir():
             storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
+        parquet.keep_only(files.plan_styles, {_STYLES_PART})
+        parquet.keep_only(files.plan, {path.name for path in self._home.iterdir()})
 
     def _styles_bytes(self) -> bytes:
         rows = (
@@ -169,6 +178,14 @@ class RunPlan:
             ) from error
 
 
+def _sweep(home: Path) -> None:
+    """Remove the folders of plans whose processes were killed; `home` was just made beside them."""
+    now = home.stat().st_mtime
+    for folder in home.parent.glob(f"{_PREFIX}*"):
+        if is_left(str(folder), now):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def work_items(table: pa.Table, styles: Styles) -> list[WorkItem]:
     """Return rows of a plan as items; those of a gallery share one list of references.
 
@@ -192,7 +209,7 @@ def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
         StorageError: the output cannot be read.
     """
     if not parquet.part_names(files.plan):
-        raise FileMissing(f"{files.plan} holds no plan; run the same command again")
+        raise FileMissing(f"{files.plan} holds no plan; {parquet.MADE_ANEW}")
     yield from parquet.read_parts(files.plan, PlannedItem)
 
 

@@ -15,6 +15,7 @@ from schemas.run import RunRecord, RunSummary
 from schemas.text import clean
 from tasks import storage
 from tasks.records.layout import RunFiles
+from tasks.records.run_record import read_record
 from tasks.report.cards import Album, headline, make_cards
 from tasks.report.data import Survey, survey
 
@@ -35,14 +36,14 @@ def build_report(output: str, run_id: str) -> str:
     """
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
-    record = RunRecord.model_validate_json(storage.read_bytes(files.record))
+    record = read_record(files)
     found = survey(files, _MOST_CARDS, _MOST_TROUBLES)
     inputs = {item.image_uri for item in found.items.values()}
     inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
 
-    def fetch(uri: str) -> bytes:
+    def fetch(uri: str, most: int) -> bytes:
         place = uri if uri in inputs else storage.join(root, uri)
-        return storage.read_bytes(place, storage.MAX_IMAGE_BYTES)
+        return storage.read_bytes(place, most)
 
     storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
     return files.report

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,12 +13,12 @@ import pyarrow.compute as pc
 
 from schemas.arrow import arrow_schema, from_table, to_table
 from schemas.result import ErrorInfo, ItemResult, MatchRow
-from schemas.run import RestyleSpec, RunRecord, RunSummary
+from schemas.run import RestyleSpec, RunSummary
 from schemas.work import PlannedItem
 from tasks import storage
 from tasks.errors import IncompleteRunError, RecordError
 from tasks.items.warnings import first, is_warned, sentences
-from tasks.manifests.retry import retry_table
+from tasks.manifests.retry import retry_manifest
 from tasks.planning import Plan, write_record
 from tasks.planning.resume import Mask
 from tasks.records import parquet
@@ -26,6 +27,7 @@ from tasks.records.index import KEYS, OK, Numbers, RowIndex, hashes, same_keys
 from tasks.records.item_key import key_of
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import has_problem
+from tasks.records.run_record import read_record
 from tasks.records.success import write_mark
 
 
@@ -174,12 +176,13 @@ def write_results(plan: Plan) -> RunSummary:
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
     counts: Counter[str] = Counter()
-    failed: list[PlannedItem] = []
+    failed: dict[str, Mask] = {}
     warnings: set[str] = set()
     parts = result_parts(plan, *known)
     add_finished(plan.spec.output, _write_parts(plan, parts, counts, failed, warnings))
     if failed:
-        storage.write_bytes(plan.files.retry, parquet.to_bytes(retry_table(failed)))
+        manifest = retry_manifest(partial(_failed_items, plan, failed))
+        storage.write_bytes(plan.files.retry, manifest)
     else:
         storage.delete(plan.files.retry)
     return RunSummary.model_validate({**counts, "warnings": first(warnings)})
@@ -189,11 +192,13 @@ def _write_parts(
     plan: Plan,
     parts: Iterable[Part],
     counts: Counter[str],
-    failed: list[PlannedItem],
+    failed: dict[str, Mask],
     warnings: set[str],
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
+    names = set()
     for part in parts:
+        names.add(part.name)
         storage.write_bytes(
             storage.join(plan.files.results, part.name), parquet.to_bytes(part.rows)
         )
@@ -202,8 +207,17 @@ def _write_parts(
         )
         counts.update(_counts(part))
         warnings |= sentences(part.rows)
-        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
+        if (mask := part.ended("failed")).any():
+            failed[part.name] = mask
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
+    for folder in (plan.files.results, plan.files.matches):
+        parquet.keep_only(folder, names)
+
+
+def _failed_items(plan: Plan, failed: dict[str, Mask]) -> Iterator[pa.Table]:
+    for name, items in plan.items.parts():
+        if name in failed:
+            yield items.filter(pa.array(failed[name]))
 
 
 def _counts(part: Part) -> dict[str, int]:
@@ -243,7 +257,7 @@ def close_record(
     summary: RunSummary | None = None,
     message: str = "",
 ) -> None:
-    """Write into run.json how a run ended.
+    """Write into run.json how a run ended, unless it stands there as finished with its mark.
 
     Args:
         plan: Of the run.
@@ -252,9 +266,13 @@ def close_record(
         message: Why it did not finish, in a sentence.
 
     Raises:
+        RecordError: run.json is damaged.
         StorageError: the output cannot be read or written.
     """
-    record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
+    record = read_record(plan.files)
+    ended = record.state == "finished" and storage.exists(plan.files.success)
+    if ended and state != "finished":
+        return  # another driver ended it
     ending = {
         "state": state,
         "ended_at": datetime.now(UTC),

@@ -9,6 +9,7 @@ from tasks.storage.api import (
     list_files,
     list_folders,
     list_names,
+    of_sha256,
     read_bytes,
     read_version,
     version,
@@ -16,6 +17,7 @@ from tasks.storage.api import (
     write_bytes,
     write_new,
 )
+from tasks.storage.policy import scheme
 from tasks.storage.uris import (
     absolute,
     folder,
@@ -41,12 +43,14 @@ __all__ = [
     "list_folders",
     "list_names",
     "of_local",
+    "of_sha256",
     "parent",
     "prefix",
     "read_bytes",
     "read_version",
     "resolve",
     "resolver",
+    "scheme",
     "stem",
     "version",
     "versions",

@@ -1,10 +1,13 @@
 """What a place where bytes lie must do."""
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from tasks.errors import FileTooLarge
 from tasks.storage.policy import printable
+
+_DRAFT = re.compile(r"\..{0,32}[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Backend(Protocol):
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
         """Return all bytes and what they are; FileTooLarge above the limit."""
 
+    def sha256(self, path: str, limit: int) -> str:
+        """Return the hash of all bytes as hex digits; FileTooLarge above the limit."""
+
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Replace all bytes at once; with `new`, AlreadyThere where something is.
 
@@ -48,6 +54,14 @@ class Backend(Protocol):
 
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder; FileNotFoundError for no bucket."""
+
+
+def is_draft(name: str) -> bool:
+    """Tell whether a file is one of ours that is being written beside its target.
+
+    No asset is called so, whatever its ids: the names of assets end in their format.
+    """
+    return _DRAFT.fullmatch(name) is not None
 
 
 def check_size(path: str, size: int, limit: int | None) -> None:

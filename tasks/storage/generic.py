@@ -1,13 +1,14 @@
 """Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
 
 import functools
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from tasks.errors import AlreadyThere, StorageError
-from tasks.storage.base import Stat, check_size
+from tasks.storage.base import Stat, check_size, is_draft
 from tasks.storage.transient import is_transient
 
 P = ParamSpec("P")
@@ -84,6 +85,10 @@ class OtherStore:
             raise ConnectionError(f"{len(data)} of {before.size} bytes arrived")
         return data, before
 
+    def sha256(self, path: str, limit: int) -> str:
+        """Return the hash of all bytes as hex digits."""
+        return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
+
     @_plain
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Write beside the target and rename, where files would grow in sight of readers."""
@@ -126,7 +131,7 @@ class OtherStore:
         except FileNotFoundError:
             return []
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
-        return [name for name in names if not name.startswith(".")]
+        return [name for name in names if not is_draft(name)]
 
     @_plain
     def folders(self, path: str) -> list[str]:
@@ -136,8 +141,7 @@ class OtherStore:
             found = fs.ls(place, detail=True)
         except FileNotFoundError:
             return []
-        names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
-        return [name for name in names if not name.startswith(".")]
+        return [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
 
     @_plain
     def walk(self, path: str) -> dict[str, int]:
@@ -151,7 +155,7 @@ class OtherStore:
         return {
             name.removeprefix(base): int(info["size"])
             for name, info in found.items()
-            if name.startswith(base) and "/." not in f"/{name.removeprefix(base)}"
+            if name.startswith(base) and not is_draft(name.rpartition("/")[2])
         }
 
 

@@ -10,7 +10,7 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-from schemas.text import has_unseen, one_line
+from schemas.text import has_control_characters, one_line
 from tasks.errors import StorageError
 from tasks.storage.redaction import redacted
 
@@ -43,7 +43,7 @@ def scheme(uri: str) -> str:
     name, slashes = (found.group(1).lower(), found.group(2)) if found else ("", "")
     known = {*_ALWAYS, *_NEVER, *_allowed()}
     is_path = not found or (slashes != "//" and name not in known)
-    if has_unseen(_UNDECODED.sub("", uri) if is_path else uri):
+    if has_control_characters(_UNDECODED.sub("", uri) if is_path else uri):
         raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
     if _CHAIN.match(uri):
         raise StorageError(f"{printable(uri)} chains schemes by `::`, which is not supported")
@@ -85,13 +85,21 @@ def check_root(path: str) -> None:
     Raises:
         StorageError: it is outside.
     """
-    if not fenced():
-        return
+    if fenced():
+        root_and_place(path)
+
+
+def root_and_place(path: str) -> tuple[str, str]:
+    """Return the operator's folder that a local path lies in, and its place there without links.
+
+    Raises:
+        StorageError: it lies in none.
+    """
     roots = [root for root in os.environ[ROOTS_VARIABLE].split(os.pathsep) if root]
     real = os.path.realpath(path)
     for root in map(os.path.realpath, roots):
         if os.path.commonpath([root, real]) == root:
-            return
+            return root, os.path.relpath(real, root)
     raise StorageError(
         f"{printable(path)} lies outside the folders that {ROOTS_VARIABLE} allows; move it there"
     )

@@ -13,8 +13,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from tasks.errors import StorageError
+from tasks.errors import DiskFull, StorageError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,
     errno.EBUSY,
@@ -37,6 +38,7 @@ _PASSING_NAMES = {
     "ConnectionError",
     "EndpointConnectionError",
     "FSTimeoutError",
+    "FlexibleChecksumError",
     "HTTPClientError",
     "IncompleteRead",
     "OutOfMemoryError",
@@ -102,6 +104,11 @@ def store_code(error: BaseException) -> str:
     return ""
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether there was no room left to write what was to be written."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Tell whether less at a time may do: device or machine had too little memory."""
     return any(kind.__name__ in MEMORY_ERRORS for kind in type(error).__mro__)
@@ -133,3 +140,40 @@ def persistently(do: Callable[[], T]) -> T:
         reraise=True,
     )
     return again(do)
+
+
+def read_twice(
+    uri: str,
+    read: Callable[[], bytes],
+    decode: Callable[[bytes], T],
+    faults: tuple[type[Exception], ...],
+) -> T:
+    """Return what a file decodes to; one that decodes badly is read once more before that counts.
+
+    Bytes can be damaged on their way, and not every store offers a checksum that would tell.
+
+    Args:
+        uri: The file.
+        read: Reads it.
+        decode: Raises one of `faults` where the bytes cannot be used.
+        faults: What tells of bytes that cannot be used.
+
+    Raises:
+        StorageError: two reads gave different bytes, and neither can be used; this passes.
+        Exception: what `decode` raises of bytes that are read twice alike.
+    """
+    data = read()
+    try:
+        return decode(data)
+    except faults:
+        again = read()
+        if again == data:
+            raise
+    try:
+        return decode(again)
+    except faults as error:
+        raise StorageError(
+            f"{uri}: two reads gave different bytes, and neither can be used; check the store and "
+            "the way to it",
+            transient=True,
+        ) from error

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
 
-from schemas.text import has_unseen
+from schemas.text import has_control_characters
 from tasks.errors import StorageError
 from tasks.storage.policy import check_root, fenced, printable, scheme
 
@@ -67,7 +67,7 @@ def of_local(path: str) -> str:
     """
     place = os.path.abspath(path)
     check_root(place)
-    return _FILE + quote(os.fsencode(place)) if has_unseen(place) else place
+    return _FILE + quote(os.fsencode(place)) if has_control_characters(place) else place
 
 
 def is_local(uri: str) -> bool:

@@ -212,7 +212,7 @@ def _written(home: Path, products: int, actors: int) -> RestyleSpec:
         catalog=str(home / "catalog.parquet"),
         galleries=[str(home / "galleries.parquet")],
         output=storage.join(str(home), "out"),
-        pool=PoolSpec(actors=actors, lease=32),
+        pool=PoolSpec(actors=actors, chunk_size=32),
     )
 
 

@@ -53,7 +53,7 @@ def test_the_guide_works_as_it_is_written(tmp_path: Path) -> None:
         made = restyle(prefect)
         assert made.schedules[0].schedule.cron == "0 2 * * *"
         assert made.parameters["spec"]["catalog"] == "s3://brand/catalog.parquet"
-        assert made.parameters["spec"]["max_failed"] == 0.02
+        assert made.parameters["spec"]["max_failed_fraction"] == 0.02
 
         for command in AT_ONCE:
             subprocess.run(shlex.split(command), cwd=ROOT, env=prefect.env, check=True)

@@ -60,7 +60,7 @@ def make_spec(home: Path, model: Path, photos: list[CatalogRow], **more: Any) ->
             "output": str(home / "out"),
             "params": {"steps": 1, "inversion_steps": 2, "max_regions": 2},
             "engine": {"model": str(model)},
-            "pool": {"lease": 2},
+            "pool": {"chunk_size": 2},
             **more,
         }
     )
@@ -122,7 +122,7 @@ def test_too_many_failures_fail_the_flow_run_and_keep_what_is_done(
 ) -> None:
     names = ("cup", "gone", "lost")
     photos = [CatalogRow(product_id=name, image_uri=f"{name}.png") for name in names]
-    spec = make_spec(tmp_path, model, photos, max_failed=0.5)
+    spec = make_spec(tmp_path, model, photos, max_failed_fraction=0.5)
     state = prefect.ended(
         prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
     )
@@ -136,7 +136,7 @@ def test_a_preview_is_taken_over_by_the_run_after_it(
 ) -> None:
     photos = [CatalogRow(product_id=f"p{i}", image_uri="cup.png", seed=i) for i in range(9)]
     spec = make_spec(tmp_path, model, photos)
-    given = {**spec.model_dump(mode="json"), "products": 3, "draw": 1}
+    given = {**spec.model_dump(mode="json"), "products": 3, "seed": 1}
     state = prefect.ended(prefect.start("preview/stylegallery", given))
     assert state.name == "Completed", state.message
     plan = planning.make_plan(spec)
@@ -148,7 +148,7 @@ def test_a_prepared_gallery_and_an_evaluated_run(
 ) -> None:
     spec = make_spec(tmp_path, model, [CatalogRow(product_id="p", image_uri="cup.png")])
     given = spec.model_dump(mode="json")
-    fields = ("galleries", "output", "only", "params", "engine", "pool")
+    fields = ("galleries", "output", "gallery_ids", "params", "engine", "pool")
     prepare = {name: given[name] for name in fields}
     state = prefect.ended(prefect.start("prepare-gallery/stylegallery", prepare))
     assert state.message == "all references can be used"
@@ -166,7 +166,11 @@ def test_a_form_with_nonsense_is_refused_at_submit(
     prefect: Prefect, tmp_path: Path, model: Path
 ) -> None:
     given = make_spec(tmp_path, model, []).model_dump(mode="json")
-    for name, value in (("gates", ["beauty >= 1"]), ("catalog", "http://x/c"), ("max_failed", 2)):
+    for name, value in (
+        ("gates", ["beauty >= 1"]),
+        ("catalog", "http://x/c"),
+        ("max_failed_fraction", 2),
+    ):
         with pytest.raises(Exception, match=r"409|422|Error validating"):
             prefect.start("restyle-catalog/stylegallery", {**given, name: value})
 

@@ -100,7 +100,7 @@ def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
             output=output or str(tmp_path / "out"),
             params=changes.pop("params", PARAMS),
             engine=EngineSpec(model=str(tiny_model)),
-            pool=changes.pop("pool", PoolSpec(cpus_per_actor=1, lease=2)),
+            pool=changes.pop("pool", PoolSpec(cpus_per_actor=1, chunk_size=2)),
             **changes,
         )
 

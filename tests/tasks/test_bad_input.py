@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from tasks.errors import ManifestError, StorageError
 from tasks.items.context import Bench
 from tests.sentences import complaint
@@ -27,6 +27,7 @@ def pins(**changes: object) -> bytes:
     return json.dumps({"matches": [{**PIN, **changes}]}).encode()
 
 
+NO_FILE = ("photo.jpg is a device, a pipe or the like", "give a regular file")
 IMAGES = {
     "missing": bad.photo(None, "not found; check image_uri"),
     "empty": bad.photo(b"", "not an image", "export it"),
@@ -60,6 +61,9 @@ IMAGES = {
     "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),
     "too many bytes": Kind(REJECTED, ("more than the limit of 1 MB",), bad.too_large),
+    "a pipe": Kind(REJECTED, NO_FILE, bad.special(bad.pipe)),
+    "a socket": Kind(REJECTED, NO_FILE, bad.special(bad.socket_file)),
+    "a device behind a link": Kind(REJECTED, NO_FILE, bad.special(bad.link_to_device)),
     "a reference of text": bad.reference(b"no picture", "style.png is not an image"),
     "a reference of 1x1": bad.reference(pictures.encoded(MANY[:1, :1], "PNG"), "at least 16 px"),
 }
@@ -275,7 +279,7 @@ def test_values_from_elsewhere_are_shown_in_one_clean_line() -> None:
     for _ in range(100_000):
         deep = [deep]
     for value in (hostile, deep, 16**6000, {"a": hostile}, b"\xff" * 1000):
-        assert not complaint(shown(value))
+        assert not complaint(short_repr(value))
     assert not complaint(one_line(hostile, 300))
     assert one_line("plain\tenough") == "plain enough"
     assert "\u200d" in one_line("\U0001f469\u200d\U0001f52c")  # joiners make one sign of several

@@ -56,13 +56,31 @@ def asset_hashes(folder: str) -> dict[str, str]:
     }
 
 
-def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
-    spec = make_spec(products=2)
+BLANK = (
+    "reference 'sky' of gallery 'rocket' is fully transparent, so it has hardly any style to "
+    "give; replace it unless that is meant"
+)
+
+
+def with_blank(spec: RestyleSpec) -> RestyleSpec:
+    """Make the reference of the gallery `rocket` a blank one."""
+    sky = Path(spec.galleries[0]).parent / "s2.png"
+    pictures.save(sky, np.zeros((80, 80, 4), np.uint8))
+    return spec
+
+
+def test_first_run_same_again_elsewhere_and_a_larger_catalog(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = with_blank(make_spec(products=2))
     plan, summary, heard = run(spec)
     assert (summary.ok, summary.rejected, summary.failed, summary.reused) == (4, 0, 0, 0)
+    assert (summary.warned, summary.warnings) == (2, [BLANK])
     assert (heard[-1].done, heard[-1].total, heard[-1].ok) == (4, 4, 4)
     home = Path(spec.output) / "runs" / plan.run_id
     results = pq.read_table(home / "results").to_pylist()
+    for row in results:
+        assert row["warnings"] == ([BLANK] if row["gallery_id"] == "rocket" else [])
     matches = pq.read_table(home / "matches")
     assert matches.num_rows == sum(len(row["matches"]) for row in results) >= 4
     record = json.loads((home / "run.json").read_text())
@@ -75,9 +93,17 @@ def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
     again, summary, heard = run(spec)
     assert again.run_id == plan.run_id
     assert (again.counts.todo, summary.ok, len(heard)) == (0, 4, 1)
+    assert (summary.warned, summary.warnings) == (2, [BLANK])  # from the tables of the first
     assert tables == {path: path.read_bytes() for path in home.rglob("part-*.parquet")}
 
-    larger, summary, _ = run(make_spec(products=3))
+    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    elsewhere = spec.model_copy(update={"output": str(tmp_path / "two"), "pool": pool})
+    other, _, _ = run(elsewhere)
+    assert other.run_id == plan.run_id
+    assert asset_hashes(elsewhere.output) == asset_hashes(spec.output)
+    assert len(asset_hashes(spec.output)) == 4
+
+    larger, summary, _ = run(with_blank(make_spec(products=3)))
     assert larger.run_id != plan.run_id
     assert (larger.counts.done, larger.counts.todo) == (4, 2)
     assert (summary.ok, summary.reused) == (6, 4)
@@ -106,7 +132,7 @@ def test_a_blank_reference_is_in_the_rows_and_the_summary(make_spec: MakeSpec) -
 def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
     one = make_spec(products=2, output=str(tmp_path / "one"))
     first, _, _ = run(one)
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     two = make_spec(products=2, output=str(tmp_path / "two"), pool=pool)
     second, _, _ = run(two)
     assert first.run_id == second.run_id
@@ -193,7 +219,7 @@ def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
 def test_a_killed_driver_resumes_without_doing_anything_twice(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
-    spec = make_spec(products=5, pool=PoolSpec(cpus_per_actor=1, lease=3))
+    spec = make_spec(products=5, pool=PoolSpec(cpus_per_actor=1, chunk_size=3))
     plan = planning.make_plan(spec)
     kill_driver(spec, tmp_path, after=4)
     before = {path: path.stat() for path in Path(spec.output, "assets").rglob("*.png")}
@@ -217,7 +243,7 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
 
 
 def test_two_runs_at_once_share_an_output(make_spec: MakeSpec, tmp_path: Path) -> None:
-    pool = PoolSpec(cpus_per_actor=1, lease=1)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=1)
     wide = make_spec(products=4, pool=pool)
     (tmp_path / "spec.json").write_text(wide.model_dump_json())
     command = [sys.executable, "-m", "tests.tasks.drive", str(tmp_path / "spec.json"), "SlowActor"]

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from pydantic import BaseModel
@@ -12,34 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.runtime.errors import UsageError, nearest
-from schemas.engine import EngineSpec
-from schemas.evaluation import ItemMetrics
-from schemas.manifest import CatalogRow, GalleryRow
-from schemas.params import StyleParams
-from schemas.result import ItemResult
-from schemas.run import PoolSpec, RestyleSpec, RunRecord
-from schemas.work import WorkItem
-
-MODELS: Final[dict[str, type[BaseModel]]] = {
-    "catalog": CatalogRow,
-    "gallery": GalleryRow,
-    "params": StyleParams,
-    "engine": EngineSpec,
-    "pool": PoolSpec,
-    "run": RestyleSpec,
-    "item": WorkItem,
-    "result": ItemResult,
-    "figures": ItemMetrics,
-    "record": RunRecord,
-}
+from schemas.document import MODELS, field_rows
 
 _WIDTH: Final = 120
-_BOUNDS: Final = {
-    "minimum": ">=",
-    "exclusiveMinimum": ">",
-    "maximum": "<=",
-    "exclusiveMaximum": "<",
-}
 
 
 def schema(
@@ -64,34 +39,7 @@ def schema(
 def _table(model: type[BaseModel]) -> Table:
     """Return a row for each field: name, type, default, description."""
     table = Table("Name", "Type", "Default", "Description", box=SIMPLE, pad_edge=False)
-    properties = model.model_json_schema()["properties"]
-    for name, info in model.model_fields.items():
-        kind = escape(_type_name(properties[name]))
-        default = "required" if info.is_required() else escape(_default(info.get_default()))
-        table.add_row(f"[bold]{name}[/]", kind, default, escape(info.description or ""))
+    for row in field_rows(model):
+        name, *rest = map(escape, row)
+        table.add_row(f"[bold]{name}[/]", *rest)
     return table
-
-
-def _type_name(schema: dict[str, Any]) -> str:
-    """Return the type of a field in words: its choices, or the JSON types it takes."""
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if "anyOf" in schema:
-        return " | ".join(_type_name(one) for one in schema["anyOf"] if one.get("type") != "null")
-    if "$ref" in schema:
-        return str(schema["$ref"]).rsplit("/", 1)[-1]
-    if schema.get("type") == "array":
-        return f"list of {_type_name(schema.get('items', {}))}"
-    bounds = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in _BOUNDS.items()
-        if isinstance(schema.get(key), int | float)
-    ]
-    kind = str(schema.get("format") or schema.get("const") or schema.get("type", "any"))
-    return f"{kind} {', '.join(bounds)}".strip()
-
-
-def _default(value: Any) -> str:
-    if isinstance(value, BaseModel):
-        return "see its own table"
-    return "" if value is None or value in ("", (), [], {}) else str(value)

@@ -1,14 +1,16 @@
 """Where settings come from, and which source wins."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from flows.cli.flags import RunFlags, StyleFlags, field_help
+from flows.cli.flags import RunFlags, StyleFlags, field_help, with_new_names
 from flows.cli.settings import (
     from_assignments,
     from_environment,
     from_file,
+    known_names,
     resolve,
     resolve_engine,
 )
@@ -16,6 +18,7 @@ from flows.runtime.errors import UsageError
 from schemas.engine import LoraSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
+from schemas.run import RestyleSpec
 
 PLACES = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "out"}
 
@@ -103,6 +106,27 @@ def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, compla
     with pytest.raises(UsageError) as error:
         from_file(write(tmp_path, text))
     assert complaint in str(error.value)
+
+
+def test_former_names_still_work_and_the_new_one_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write(tmp_path, "max_failed = 0.5\n[pool]\nlease = 3\n")
+    words = with_new_names(["run", "--only", "a", "--lease=3", "--limit", "2"])
+    assert words == ["run", "--gallery-ids", "a", "--chunk-size=3", "--limit", "2"]
+    assert from_file(config) == {"max_failed_fraction": 0.5, "chunk_size": 3}
+    assert from_environment({"STYLEGALLERY_ONLY": "a,b"}) == {"gallery_ids": ["a", "b"]}
+    said = capsys.readouterr().err
+    assert said.count("is now called") == 5
+    assert "--lease is now called --chunk-size" in said
+    assert "`pool.lease` is now called `chunk_size`" in said
+    spec = RestyleSpec.model_validate({**PLACES, "only": ["a"], "pool": {"lease": 3}})
+    assert (spec.gallery_ids, spec.pool.chunk_size) == (["a"], 3)
+
+
+def test_every_setting_has_a_flag() -> None:
+    flags = {field.name for field in fields(RunFlags)}
+    assert set(known_names()) - set(StyleParams.model_fields) <= flags
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the pool makes of actors that die, hang, stumble or never start: one row for each item."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -19,18 +20,19 @@ from schemas.run import PoolSpec
 from tasks import planning
 from tasks.errors import PoolError
 from tasks.execution import execute
+from tasks.execution import pool as pool_module
 from tasks.execution.actor import StyleActor
 from tasks.execution.pool import Progress
 from tasks.planning import Plan
 from tasks.records.ledger import read_ledger
 from tasks.results import finalize
 from tasks.results.verify import verify
-from tests.tasks.actors import BrokenActor, LightActor, starts
+from tests.tasks.actors import BrokenActor, FrozenActor, LightActor, starts
 from tests.tasks.conftest import MakeSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
-ONE = PoolSpec(cpus_per_actor=1, lease=4)
+ONE = PoolSpec(cpus_per_actor=1, chunk_size=4)
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +114,7 @@ def test_of_items_in_hand_together_only_the_poison_fails(
     """Here items are written while the actor is at the next ones."""
     setup = execute._setup
     monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=True))
-    pool = PoolSpec(cpus_per_actor=1, lease=2, batch=batch)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=2, batch=batch)
     plan = planned(make_spec, ["a", "b", "poison", *"cdefghijklm"], pool)
     rows = ended(plan)
     assert Counter(row.status for row in rows.values()) == {"ok": 13, "failed": 1}
@@ -124,7 +126,7 @@ def test_of_items_in_hand_together_only_the_poison_fails(
 
 
 def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
-    pool = PoolSpec(cpus_per_actor=1, lease=4, item_deadline=3, max_attempts=2)
+    pool = PoolSpec(cpus_per_actor=1, chunk_size=4, item_deadline=3, max_attempts=2)
     rows = ended(planned(make_spec, ["a", "hang", "b", "c"], pool))
     assert Counter(row.status for row in rows.values()) == {"ok": 3, "failed": 1}
     error = rows["hang"].error
@@ -133,7 +135,7 @@ def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
 
 
 def test_a_passing_fault_is_tried_again(make_spec: MakeSpec) -> None:
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     rows = ended(planned(make_spec, ["a", "flaky", "b"], pool))
     assert rows["flaky"].status == "ok"
     assert rows["flaky"].attempts == 2
@@ -144,6 +146,28 @@ def test_engines_that_cannot_start_end_the_run(make_spec: MakeSpec) -> None:
     with pytest.raises(PoolError, match="no weights in the folder; fetch them first"):
         execute.execute(plan, actor=BrokenActor)
     assert rows_of(plan) == {}
+
+
+@pytest.mark.parametrize("often", [1, 2])
+def test_an_engine_that_freezes_while_it_loads_is_replaced(
+    often: int, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the run ends with a sentence when that happens as often as engines are tried."""
+    monkeypatch.setattr(pool_module, "_FAILED_STARTS", 2)
+    pool = PoolSpec(actors=1, cpus_per_actor=2, load_deadline=3)  # there is no room for two
+    plan = planned(make_spec, ["a", "b"], pool)
+    Path(plan.spec.output, "freeze").write_text(str(often))
+    if often == 1:
+        rows = ended(plan, FrozenActor)
+        assert {row.status for row in rows.values()} == {"ok"}
+    else:
+        model = re.escape(str(plan.spec.engine.model))
+        said = f"no engine could be started: process .* was still loading {model}.* after 3 s"
+        with pytest.raises(PoolError, match=said):
+            execute.execute(plan, actor=FrozenActor)
+    pids = [int(pid) for pid in Path(plan.spec.output, "loads.log").read_text().split()]
+    assert len(pids) == 2
+    assert not alive(pids[0])
 
 
 def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> None:

@@ -74,7 +74,7 @@ def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> Non
 @pytest.mark.parametrize(
     ("columns", "column", "row", "words"),
     [
-        ({"seed": pa.array([1, 2**63], pa.uint64())}, "seed", 2, "is no whole number of 64 bits"),
+        ({"seed": pa.array([1, 2**63], pa.uint64())}, "seed", 2, "is not a 64-bit integer"),
         ({"seed": [1.0, 2.5]}, "seed", 2, "2.5 is no whole number"),
         ({"seed": ["1", "x"]}, "seed", 2, "'x' is no whole number"),
         ({"product_id": [float("inf"), 2.0]}, "product_id", 1, "inf is no text"),

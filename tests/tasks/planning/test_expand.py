@@ -73,7 +73,7 @@ def test_an_unknown_gallery_is_rejected_and_the_known_one_done(
     assert "`galleries`, row 1: names gallery 'cofee', which no" in rejected(plan)[0][2]
     assert plan.counts.todo == 3
     # What is misspelt may be meant by `only`.
-    narrow = planning.make_plan(plan.spec.model_copy(update={"only": ["coffee"]}))
+    narrow = planning.make_plan(plan.spec.model_copy(update={"gallery_ids": ["coffee"]}))
     assert [(i.product_id, i.gallery_id) for i in narrow.items] == [("p2", "coffee"), *found]
 
 
@@ -94,7 +94,7 @@ def test_a_gallery_with_an_unusable_reference_is_rejected(
     assert kept == {i.item_id for i in plan.items if not i.problem}
     assert plan.run_id != good.run_id
     with pytest.raises(ManifestError, match="row 2: 'heavy' is no number"):
-        planning.make_plan(spec.model_copy(update={"only": ["coffee"]}))
+        planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_run_of_which_nothing_is_left_but_rejected_rows_ends(
     uris = ["p0.png", "ftp://x/p1.png"]
     columns = {"image_uri": uris, "galleries": [["rocket"], None], "season": ["x", "y"]}
     spec = planned(make_spec, tmp_path, products=2, **columns).spec
-    plan = planning.make_plan(spec.model_copy(update={"only": ["coffee"]}))
+    plan = planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
     assert (plan.counts.items, plan.counts.todo, plan.counts.rejected) == (1, 0, 1)
     planning.write_plan(plan)
     heard: list[Any] = []
@@ -158,4 +158,4 @@ def test_a_run_of_which_nothing_is_left_but_rejected_rows_ends(
 def test_nothing_asked_for_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = planned(make_spec, tmp_path, products=2, galleries=[["rocket"], ["rocket"]]).spec
     with pytest.raises(PlanError, match="check `only`"):
-        planning.make_plan(spec.model_copy(update={"only": ["coffee"]}))
+        planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))

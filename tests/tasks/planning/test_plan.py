@@ -58,7 +58,7 @@ def test_the_same_inputs_elsewhere_are_the_same_run(make_spec: MakeSpec, tmp_pat
         "catalog": str(moved / "catalog.parquet"),
         "galleries": [f"file://{tmp_path}/elsewhere/galleries.parquet"],
         "output": str(tmp_path / "other"),
-        "pool": PoolSpec(actors=3, lease=1),
+        "pool": PoolSpec(actors=3, chunk_size=1),
     }
     again = planning.make_plan(spec.model_copy(update=changes))
     assert again.run_id == plan.run_id
@@ -129,11 +129,11 @@ def test_rows_choose_their_galleries_and_only_narrows(make_spec: MakeSpec, tmp_p
         ("rocket", "p1"),
     ]
     assert [i.seed for i in plan.items][1] == 5
-    narrowed = planning.make_plan(spec.model_copy(update={"only": ["coffee"]}))
+    narrowed = planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
     assert [i.product_id for i in narrowed.items] == ["p1"]
     write_catalog(tmp_path / "in", 1, galleries=[["rocket"]])
     with pytest.raises(PlanError, match="check `only`"):
-        planning.make_plan(spec.model_copy(update={"only": ["coffee"]}))
+        planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
 
 
 def test_missing_photos_are_planned(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from schemas.arrow import from_table, to_table
 from schemas.result import ItemResult
 from tasks import storage
-from tasks.records import finished_items
+from tasks.records import finished_items, parquet
 from tasks.records import index as row_index
 from tasks.records.finished_items import add_finished, read_finished
 from tests.tasks.results.test_finalize import row
@@ -58,6 +59,28 @@ def test_rows_are_found_where_another_run_has_moved_them(
     row_index._part.cache_clear()
     assert index.rows(index.in_order()).equals(before)
     assert sorted(before["product_id"].to_pylist()) == ["a", "b", "c"]
+
+
+def test_the_row_that_was_added_last_counts_whatever_the_clocks(tmp_path: Path) -> None:
+    """One of an older version, whose parts are named by the time; and closing twice adds none."""
+    ahead = datetime(2090, 1, 1, tzinfo=UTC)
+    rows = [
+        row(product="a").model_copy(
+            update={"asset_bytes": size, "finished_at": ahead - size * timedelta(days=9)}
+        )
+        for size in (1, 2, 3)
+    ]
+    old = to_table(rows[:1], ItemResult)
+    place = tmp_path / "catalog" / f"items-{int(ahead.timestamp() * 1e6):016d}-{'0' * 16}.parquet"
+    place.parent.mkdir()
+    place.write_bytes(parquet.to_bytes(old))
+    for one in rows[1:]:
+        add_finished(str(tmp_path), [to_table([one], ItemResult)])
+        index = read_finished(str(tmp_path))
+        assert index.rows(index.in_order())["asset_bytes"].to_pylist() == [one.asset_bytes]
+    before = parts(tmp_path)
+    add_finished(str(tmp_path), [to_table(rows[1:2], ItemResult)])
+    assert (parts(tmp_path), len(before)) == (before, 3)
 
 
 @pytest.mark.parametrize("spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]"])

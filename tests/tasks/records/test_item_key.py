@@ -64,7 +64,10 @@ worlds = st.fixed_dictionaries(
         "require_license": st.booleans(),
         "extra": st.dictionaries(texts, texts),
         "pool": st.builds(
-            PoolSpec, actors=st.integers(0, 9), batch=st.integers(0, 9), lease=st.integers(1, 9)
+            PoolSpec,
+            actors=st.integers(0, 9),
+            batch=st.integers(0, 9),
+            chunk_size=st.integers(1, 9),
         ),
     }
 )

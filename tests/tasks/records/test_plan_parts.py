@@ -1,5 +1,6 @@
 """A plan's tables: references once, items that point to them, and plans of earlier versions."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from schemas.work import WorkItem
 from tasks import planning
 from tasks.errors import FileMissing, RecordError
 from tasks.planning import Plan
-from tasks.records.plan_parts import RunPlan, read_parts
+from tasks.records.plan_parts import PlanItems, RunPlan, read_parts
 from tests.tasks.conftest import MakeSpec
 
 MOST_MB = 700
@@ -142,7 +143,7 @@ def test_rows_of_long_text_fit_into_memory(
     make_spec: MakeSpec, tmp_path: Path, dictionary: bool
 ) -> None:
     spec = make_spec(products=1)
-    rows, some = 8_000, 500
+    rows, some = 4_000, 500
     names = [(name, pa.string()) for name in ("product_id", "image_uri", "story")]
     with pq.ParquetWriter(
         spec.catalog, pa.schema(names), compression="zstd", use_dictionary=dictionary
@@ -155,6 +156,27 @@ def test_rows_of_long_text_fit_into_memory(
                 "story": [f"{i:06d}" + "x" * 99_000 for i in numbers],
             }
             writer.write_table(pa.table(columns))
-    todo, size = planned_elsewhere(spec.model_copy(update={"only": ["rocket"]}), tmp_path)
+    todo, size = planned_elsewhere(spec.model_copy(update={"gallery_ids": ["rocket"]}), tmp_path)
     assert todo == rows
     assert size < MOST_MB
+
+
+def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, signal; from tasks.records.plan_parts import PlanItems; "
+        "items = PlanItems([]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living = PlanItems([])
+    (held,) = set(tmp_path.iterdir()) - {left}
+    for folder in (left, held):
+        os.utime(folder, (folder.stat().st_mtime - 100,) * 2)
+    last = PlanItems([])
+    assert not left.exists()
+    assert held.exists()
+    del living, last
+    assert not list(tmp_path.iterdir())

@@ -49,7 +49,7 @@ def test_one_edited_line_changes_just_that_regions_source(
     routing["matches"] = [edited]
     (tmp_path / "in" / "routing.json").write_text(json.dumps(routing))
     write_catalog(tmp_path / "in", 1, routing_uri=["routing.json"])
-    again, _, _ = run(spec.model_copy(update={"only": ["coffee"]}))
+    again, _, _ = run(spec.model_copy(update={"gallery_ids": ["coffee"]}))
     after = matches_of(spec.output, again.run_id, "coffee")
     source = ("region", "style_id", "style_region", "pinned")
     changed = [

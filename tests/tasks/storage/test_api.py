@@ -1,7 +1,9 @@
 """Storage means the same on the local disk and on a real S3 server."""
 
+import hashlib
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,14 +13,16 @@ import pytest
 from fsspec.config import conf, set_conf_env
 
 from tasks import storage
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
-from tasks.storage import transient
+from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, NotAFile, StorageError
+from tasks.storage import api, connect, transient
 from tasks.storage.base import Stat
 from tasks.storage.generic import OtherStore
+from tasks.storage.leftovers import hold
 from tasks.storage.local import LocalDisk
 from tasks.storage.policy import SCHEMES_VARIABLE
 from tasks.storage.s3 import ObjectStore
 from tests import ftp_server
+from tests.faulty_proxy import Faults, faulty_proxy
 from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
 from tests.sentences import complaint
@@ -84,6 +88,16 @@ def test_lists_tell_names_and_sizes(root: str) -> None:
     assert storage.list_names(storage.join(root, "a")) == ["1"]
     assert storage.list_folders(root) == ["a"]
     assert storage.list_folders(storage.join(root, "none")) == []
+    for name in (".b", ".a/..1", ".0123456789abcdef.tmp/2"):  # ids may begin with dots
+        storage.write_bytes(storage.join(root, name), b"")
+    dotted = {".0123456789abcdef.tmp/2": 0, ".a/..1": 0, ".b": 0}
+    assert storage.list_files(root) == {**dotted, "a/1": 3, "a/deep/2": 8, "b": 1}
+    assert storage.list_names(root) == [".b", "b"]
+    assert storage.list_folders(root) == [".0123456789abcdef.tmp", ".a", "a"]
+    if "://" not in root:
+        Path(root, ".0123456789abcdef.tmp", ".0123456789abcdef.tmp").write_bytes(b"half")
+        assert storage.list_files(f"{root}/.0123456789abcdef.tmp") == {"2": 0}
+        assert storage.list_names(f"{root}/.0123456789abcdef.tmp") == ["2"]
 
 
 def test_too_large_files_are_not_read(root: str) -> None:
@@ -92,6 +106,27 @@ def test_too_large_files_are_not_read(root: str) -> None:
     with pytest.raises(FileTooLarge, match="2 MB, more than the limit of 1 MB"):
         storage.read_bytes(uri, 2**20)
     assert len(storage.read_bytes(uri, 2 * 2**20)) == 2 * 2**20
+
+
+def test_a_hash_needs_no_more_memory_than_a_piece(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(200 * 2**20)
+    tracemalloc.start()
+    found = storage.version(str(big))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == f"sha256:{hashlib.sha256(bytes(200 * 2**20)).hexdigest()}"
+    assert peak < 2**23
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc here")
+def test_files_without_a_size_are_not_believed() -> None:
+    with pytest.raises(NotAFile, match="give a regular file"):
+        storage.read_bytes("/proc/self/mem")
+    assert storage.read_bytes("/proc/self/status").startswith(b"Name:")
+    with pytest.raises(FileTooLarge):
+        storage.read_bytes("/proc/self/maps", 10)
 
 
 def test_versions_name_the_bytes(root: str) -> None:
@@ -240,10 +275,43 @@ def test_bytes_changed_on_the_way_are_refused_by_the_server(
     assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
 
 
+def test_bytes_changed_on_the_way_back_are_read_again(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
+    uri = s3_env.uri("storage/way-back")
+    storage.write_bytes(uri, b"as it was sent")
+    with faulty_proxy(s3_env.endpoint_url, Faults(1.0, kinds=("flip",), most=2)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        assert storage.read_bytes(uri) == b"as it was sent"
+        assert proxy.counts["flip"] == 2
+
+
+@pytest.mark.parametrize("told", [{}, {"ServerSideEncryption": "aws:kms"}])
+def test_etags_that_are_no_md5_are_not_taken_for_one(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    """Some stores give other digests of 32 digits: what is read twice alike is as it is stored."""
+    for name in "ab":
+        storage.write_bytes(s3_env.uri(f"storage/odd-{name}"), name.encode())
+    real, reads = ObjectStore._get, []
+
+    async def other(self: ObjectStore, path: str, limit: int | None) -> object:
+        data, answer = await real(self, path, limit)
+        reads.append(path)
+        return data, {**answer, "ETag": "0" * 32, **told}
+
+    monkeypatch.setattr(ObjectStore, "_get", other)
+    connect._connected.cache_clear()
+    for name in "ab":
+        assert storage.read_bytes(s3_env.uri(f"storage/odd-{name}")) == name.encode()
+    assert len(reads) == (2 if told else 3)  # such a bucket is found out once
+
+
 def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = storage.join(root, "file")
     storage.write_bytes(uri, b"data")
-    kind = type(storage._open(uri)[0])
+    kind = type(api._open(uri)[0])
     real, tries = kind.read, []
 
     def stumble(self: object, path: str, limit: int | None) -> object:
@@ -267,16 +335,54 @@ def test_a_write_that_fails_leaves_the_old_file(
 ) -> None:
     uri = str(tmp_path / "file")
     storage.write_bytes(uri, b"old")
+    with pytest.raises(StorageError, match="a folder of that name lies there; move it away"):
+        storage.write_bytes(str(tmp_path), b"x")
 
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(DiskFull, match=r"No space left.*; free some space") as caught:
         storage.write_bytes(uri, b"new and longer")
     assert not caught.value.transient
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_names_are_on_the_disk_when_a_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a file system knows the names of those folders that were synced alone."""
+    real, synced = os.fsync, list[os.stat_result]()
+
+    def fsync(handle: int) -> None:
+        synced.append(os.fstat(handle))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for write in (storage.write_bytes, storage.write_new):
+        synced.clear()
+        path = tmp_path / write.__name__ / "deep" / "file"
+        write(str(path), b"data")
+        last = [path.parent.parent.parent, path.parent.parent, path, path.parent]
+        assert [found.st_ino for found in synced] == [there.stat().st_ino for there in last]
+
+
+def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    left, young, held, other = (
+        tmp_path / f".{16 * letter}{ending}"
+        for letter, ending in (("a", ".tmp"), ("b", ".tmp"), ("c", ".tmp"), ("d", ".png"))
+    )
+    for path in (left, young, held, other):
+        path.write_bytes(b"half")
+        if path != young:
+            os.utime(path, (path.stat().st_mtime - 100,) * 2)
+    with held.open("rb") as file:
+        hold(file.fileno())
+        storage.write_bytes(str(tmp_path / "file"), b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "file", young.name, held.name, other.name
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
