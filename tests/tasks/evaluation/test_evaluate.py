@@ -116,7 +116,7 @@ def test_without_results_there_is_nothing_to_measure(tmp_path: Path) -> None:
         ("ssim", "is no gate; write it like `ssim >= 0.5`"),
         ("ssim > 0.5", "is no gate"),
         ("ssim >= high", "is no gate"),
-        ("sim >= 0.5", "'sim' is no figure; there are ssim, ms_ssim"),
+        ("sim >= 0.5", "'sim' is no metric; there are ssim, ms_ssim"),
         ("", "is no gate"),
     ],
 )
