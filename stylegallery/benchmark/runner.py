@@ -40,7 +40,7 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name in tables and files."""
         return f"{self.content.stem}-{self.family}-{self.references[0].stem}"
 
 
@@ -54,7 +54,7 @@ class BenchmarkVariant:
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name in tables and files."""
         preset = "" if self.preset == "balanced" else f" {self.preset}"
         return f"{self.method}{preset}, {self.references}"
 

@@ -228,7 +228,7 @@ def correspondence(models: Models, short_side: int) -> dict[str, float]:
     }
 
 
-def style_arrival(
+def style_transfer_metrics(
     engine: StyleGallery, contents: Tensor, references: Tensor, params: StyleParams
 ) -> dict[str, float]:
     """Return style and content metrics of products restyled by one reference each.

@@ -144,7 +144,7 @@ def _style(
         for preset, weight in STYLE_SETTINGS
     }
     return {
-        name: evaluation.style_arrival(engine, contents, chosen, params)
+        name: evaluation.style_transfer_metrics(engine, contents, chosen, params)
         for name, params in settings.items()
     }
 

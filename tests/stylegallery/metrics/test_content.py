@@ -1,4 +1,4 @@
-"""Figures of content: perfect for the same picture, worse the more it is spoilt."""
+"""Content metrics are perfect for equal pictures, and worse the more a picture is spoilt."""
 
 import math
 from collections.abc import Callable

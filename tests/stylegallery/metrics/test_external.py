@@ -94,15 +94,15 @@ def test_a_descriptor_is_what_the_network_makes_of_the_middle(
     assert torch.allclose(describe(photo()), torch.nn.functional.normalize(pooled), atol=1e-5)
 
 
-def test_both_are_among_the_figures_when_they_are_given(alexnet: Path, csd: Path) -> None:
+def test_both_are_among_the_metrics_when_they_are_given(alexnet: Path, csd: Path) -> None:
     suite = MetricSuite(ExternalWeights(lpips=str(alexnet), csd=str(csd)))
     references = [suite.reference_features(photo()), suite.reference_features(other(), weight=3)]
-    figures = suite.score(other(), photo(), references, []).metrics
-    assert figures["lpips"] > 0
+    metrics = suite.score(other(), photo(), references, []).metrics
+    assert metrics["lpips"] > 0
     apart = float(
         (suite.reference_features(photo()).style * suite.reference_features(other()).style).sum()
     )
-    assert figures["csd"] == pytest.approx((apart + 3) / 4, abs=1e-5)
+    assert metrics["csd"] == pytest.approx((apart + 3) / 4, abs=1e-5)
     assert not {"lpips", "csd"} & set(
         MetricSuite().score(other(), photo(), references[:1], []).metrics
     )
