@@ -29,7 +29,7 @@ FIT_PICTURES, FIT_STEP = 192, 10**9  # pictures and step of the fit; no other ph
 
 
 @dataclass(frozen=True)
-class Source:
+class PictureSource:
     """Pictures of one kind, and how crops are drawn from them.
 
     Attributes:
@@ -54,12 +54,12 @@ class Mixture:
     Attributes:
         sources: Sources of pictures.
         patterns: Share of drawn patterns in a batch, in [0, 1]; each batch draws new ones.
-        full: Side of a crop, in pixels, to which `Source.zoom` applies; smaller crops show a
+        full: Side of a crop, in pixels, to which `PictureSource.zoom` applies; smaller crops show a
             smaller part of a picture at the same scale.
         held_out: Pictures that are never trained on, by source name.
     """
 
-    sources: list[Source]
+    sources: list[PictureSource]
     patterns: float = 0.15
     full: int = 256
     held_out: dict[str, list[PhotoArray]] = field(default_factory=dict)
@@ -91,13 +91,13 @@ def build_mixture(options: Options) -> Mixture:
     short = options.side * 25 // 16
     if options.images:
         train, test = load_folders(options.images, short, options.held_out)
-        sources.append(Source("photos", train, 0.5, (0.5, 1.0), 0.2))
+        sources.append(PictureSource("photos", train, 0.5, (0.5, 1.0), 0.2))
         held_out["photos"] = test
     if options.paintings:
         train, test = load_folders(options.paintings, 2 * options.side, 2 * options.held_out)
-        sources.append(Source("paintings", train, 0.28, (0.3, 1.0), 0.45))
+        sources.append(PictureSource("paintings", train, 0.28, (0.3, 1.0), 0.45))
         held_out["paintings"] = test
-    sources.append(Source("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
+    sources.append(PictureSource("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
     return Mixture(sources, options.patterns, options.side, held_out)
 
 

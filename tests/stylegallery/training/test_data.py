@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from stylegallery.training.data import Mixture, Source, is_held_out, load_folders
+from stylegallery.training.data import Mixture, PictureSource, is_held_out, load_folders
 from stylegallery.training.patterns import draw
 
 
 def test_batches_follow_seed_and_step() -> None:
-    mixture = Mixture([Source("a", [draw(i, 80) for i in range(3)], 1.0)], patterns=0.5)
+    mixture = Mixture([PictureSource("a", [draw(i, 80) for i in range(3)], 1.0)], patterns=0.5)
     assert torch.equal(mixture.batch(1, 7, 4, 32), mixture.batch(1, 7, 4, 32))
     assert not torch.equal(mixture.batch(1, 7, 4, 32), mixture.batch(1, 8, 4, 32))
 
