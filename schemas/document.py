@@ -1,6 +1,7 @@
 """The schemas as documentation: `python -m schemas.document > schemas/README.md`."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from schemas.engine import EngineSpec
 from schemas.evaluation import ItemMetrics
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.methods import METHOD_DEFAULTS
+from schemas.methods import METHODS
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.result import ItemResult, MatchRow
@@ -116,10 +117,12 @@ def _presets() -> str:
 
 
 def _methods() -> str:
-    return "\n".join(f"- `{name}`: {_settings(values)}" for name, values in METHOD_DEFAULTS.items())
+    return "\n".join(
+        f"- `{name}`: {_settings(info.defaults)}" for name, info in METHODS.items() if info.defaults
+    )
 
 
-def _settings(values: dict[str, Any]) -> str:
+def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults"
 
 

@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from schemas.methods import Method
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
-from stylegallery.methods.registry import METHODS
+from stylegallery.methods.registry import method_class
 from tests.benchmarks import ablations, catalog_profile, pipeline, scale, speed
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
@@ -24,11 +25,12 @@ def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
         "optimise, 1 anchor",
         "2 references",
     ]
-    before = dict(METHODS)
+    classes = [method_class(name) for name in get_args(Method)]
+    before = [dict(of.samplers) for of in classes]
     out = tmp_path / "out"
     words = ["--out", str(out), "--model", str(model), "--pairs", "1", "--preset", "preview"]
     ablations.main([*words, "--dtype", "float32", "--variants", *names])
-    assert before == METHODS
+    assert before == [dict(of.samplers) for of in classes]
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [row["variant"] for row in rows] == names
     # With a single region nothing lies outside, so masks that multiply by zero give the default's

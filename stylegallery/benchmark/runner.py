@@ -17,7 +17,7 @@ from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.metrics.item import MetricSuite, RegionPair
 from stylegallery.pipeline import StyleGallery
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 
 class BadFolder(InputError):
@@ -119,7 +119,7 @@ class BenchmarkRunner:
             engine = StyleGallery(self._engine.models, self._engine.encoder)  # with empty caches
             begin = time.monotonic()
             jobs = [
-                Job(images[0], images[1:], engine.match(images[0], images[1:], params))
+                StyleJob(images[0], images[1:], engine.match(images[0], images[1:], params))
                 for images in prepared
             ]
             made = engine.stylize_batch(jobs, params)

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from stylegallery.palette import region_colour
+from stylegallery.palette import region_color
 from stylegallery.regions.region_map import RegionMap
 
 
@@ -28,5 +28,5 @@ def region_map_image(regions: RegionMap) -> Image.Image:
             f"an indexed image holds at most 256 regions, not {regions.count}; fix fewer regions"
         )
     image = Image.fromarray(regions.to_array())
-    image.putpalette([value for index in range(256) for value in region_colour(index)])
+    image.putpalette([value for index in range(256) for value in region_color(index)])
     return image

@@ -78,20 +78,6 @@ def segment(
     return RegionMap.numbered(apply_user_labels(cleaned, priors.labels))
 
 
-def whole(
-    features: Tensor,
-    semantic: Tensor,
-    latent: Tensor,
-    params: StyleParams,
-    priors: SegmentationPriors = NO_PRIORS,
-) -> RegionMap:
-    """Return one region over the (h, w) grid of the latent, for methods without regions.
-
-    Takes the arguments of :func:`segment` and uses no priors, not even the user's labels.
-    """
-    return RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
-
-
 def average_over_segments(tokens: Tensor, segments: Tensor) -> Tensor:
     """Give all cells of a segment their mean token, so that clustering does not split it.
 

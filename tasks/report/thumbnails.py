@@ -13,7 +13,7 @@ from PIL import Image
 from stylegallery.errors import BadImage
 from stylegallery.images.codec import FORMATS, open_image
 from stylegallery.images.reading import read_srgb, to_eight_bit
-from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
+from stylegallery.palette import NEUTRAL, Color, Labels, edges, enlarge
 
 SIDE: Final = 640
 """Longer side of the small pictures that are kept for the report, and of its largest."""
@@ -93,13 +93,13 @@ def read_labels(data: bytes) -> Labels:
 
 
 def overlay(
-    labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int] = frozenset()
+    labels: Labels, colours: Mapping[int, Color], clear: frozenset[int] = frozenset()
 ) -> Thumbnail:
     """Draw a region map as a transparent PNG with darker region edges.
 
     Args:
         labels: (H, W) region indices.
-        colours: Colour of each region; others are grey.
+        colours: Color of each region; others are grey.
         clear: Regions drawn as an outline only.
     """
     scale = _OVERLAY_SIDE / max(labels.shape)

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from schemas.params import StyleParams
 from schemas.presets import preset_params
 from stylegallery import StyleGallery
 from stylegallery.images.codec import resize
-from stylegallery.methods.registry import METHODS, Restyle
+from stylegallery.methods.registry import method_class
 from stylegallery.models.lite0 import load_lite0
+from stylegallery.sampling.base import LatentSampler
 from stylegallery.types import PreparedImage
 from tests.benchmarks.pictures import Case, cases, picture_parser
 from tests.benchmarks.scoring import score
@@ -83,7 +83,7 @@ class _PreparedCase:
         engine = StyleGallery(self._engine.models, self._engine.encoder)  # with empty caches
         begin = time.monotonic()
         routing = engine.match(images[0], images[1:], params)
-        with replaced_algorithm(params.method, params.sampler, variant.restyle):
+        with replaced_sampler(params.method, params.sampler, variant.sampler):
             out = engine.stylize(images[0], images[1:], routing, params).picture.pixels
         seconds = time.monotonic() - begin
         default = preset_params(self._preset)
@@ -100,15 +100,18 @@ class _PreparedCase:
 
 
 @contextmanager
-def replaced_algorithm(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
-    """Replace a method's algorithm in the registry inside the block."""
-    before = METHODS[method]
-    if restyle is not None:
-        METHODS[method] = replace(before, restyle={**before.restyle, sampler: restyle})
+def replaced_sampler(
+    method: Method, sampler: Sampler, other: type[LatentSampler] | None
+) -> Iterator[None]:
+    """Replace a method's sampler inside the block."""
+    chosen = method_class(method)
+    before = chosen.samplers
+    if other is not None:
+        chosen.samplers = {**before, sampler: other}
     try:
         yield
     finally:
-        METHODS[method] = before
+        chosen.samplers = before
 
 
 def table_of(rows: list[dict[str, Any]], names: list[str]) -> str:

@@ -127,14 +127,14 @@ class EchoEngine:
         return match_whole(content.descriptors, described, params, *rest)
 
     def sample_batch(self, jobs: list[Any], params: Any) -> list[Any]:
-        from stylegallery.types import Sampled
+        from stylegallery.types import RestyledLatent
 
-        return [Sampled(job, job.content.latent, ()) for job in jobs]
+        return [RestyledLatent(job, job.content.latent, ()) for job in jobs]
 
-    def decode(self, sampled: Any, params: Any) -> Any:
-        from stylegallery.types import Stylized
+    def decode(self, restyled: Any, params: Any) -> Any:
+        from stylegallery.types import RestyledImage
 
-        return Stylized(sampled.job.content.picture, sampled.job.routing, ())
+        return RestyledImage(restyled.job.content.picture, restyled.job.routing, ())
 
 
 class EchoActor(StyleActor):

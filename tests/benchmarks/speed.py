@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
-from stylegallery import Job, PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery import PreparedImage, StyleGallery, StyleJob
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.images.picture import Picture
 from stylegallery.models.lite0 import load_lite0
 from tests.benchmarks import faithful
-from tests.benchmarks.ablations import replaced_algorithm
+from tests.benchmarks.ablations import replaced_sampler
 from tests.benchmarks.meter import Reading, matmul_peak, metered, unet_flops
 from tests.benchmarks.pictures import cases, picture_parser
 from tests.benchmarks.random_sd15 import random_sd15
@@ -146,8 +146,8 @@ class _ProcedureRunner:
     ) -> None:
         self.procedure = procedure
         self._params = procedure.params.model_copy(update={"image_size": size})
-        bank = AttentionBank(0) if procedure.faithful else AttentionBank()
-        self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
+        cache = AttentionCache(0) if procedure.faithful else AttentionCache()
+        self._engine = StyleGallery(engine.models, engine.encoder, cache=cache)
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
 
@@ -162,11 +162,11 @@ class _ProcedureRunner:
             contents = contents or self._prepared(pictures)
             styles = self._styles = self._styles or self._prepared(self._gallery)
             jobs = [
-                Job(content, styles, engine.match(content, styles, params), seed)
+                StyleJob(content, styles, engine.match(content, styles, params), seed)
                 for seed, content in enumerate(contents)
             ]
-            restyle = faithful.optimise if self.procedure.faithful else None
-            with replaced_algorithm(params.method, params.sampler, restyle):
+            sampler = faithful.DenseSampler if self.procedure.faithful else None
+            with replaced_sampler(params.method, params.sampler, sampler):
                 made = engine.stylize_batch(jobs, params)
         return reading, made[0].picture
 

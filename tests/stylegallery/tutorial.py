@@ -13,7 +13,7 @@ import torch
 from skimage import data
 
 from schemas.presets import preset_params
-from stylegallery import Job, Picture, StyleGallery, visualize
+from stylegallery import Picture, StyleGallery, StyleJob, visualize
 from stylegallery.images import codec
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions.region_png import encode_region_map
@@ -139,7 +139,7 @@ own_hues = engine.stylize(content, styles, routing, hues, seed=1)
 # reference, at as many timesteps as there are `anchors`, is remembered from call to call.
 
 # %%
-jobs = [Job(content, styles, routing, seed) for seed in (1, 2)]
+jobs = [StyleJob(content, styles, routing, seed) for seed in (1, 2)]
 batch = engine.stylize_batch(jobs, params)
 
 # %% [markdown]

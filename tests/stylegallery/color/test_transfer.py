@@ -5,8 +5,8 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.color.transfer import transfer_color
-from stylegallery.sampling.bands import limit_moves, merge, split
-from stylegallery.sampling.optimise import settle
+from stylegallery.sampling.bands import limit_band_energy, merge_bands, split_bands
+from stylegallery.sampling.optimise import denoise_once
 from tests.stylegallery.conftest import figure_on_ground
 
 
@@ -104,7 +104,7 @@ def test_hues_stay_within_their_region_and_light_is_shared(
 def test_bands_add_up_to_the_latent() -> None:
     for size in [(32, 43), (8, 8), (5, 9), (3, 3)]:
         whole = latent(0, *size)
-        assert torch.allclose(merge(split(whole)), whole, atol=1e-5)
+        assert torch.allclose(merge_bands(split_bands(whole)), whole, atol=1e-5)
 
 
 def test_moves_are_limited_to_what_natural_latents_have() -> None:
@@ -114,17 +114,17 @@ def test_moves_are_limited_to_what_natural_latents_have() -> None:
     natural = torch.cat([fine, coarse], dim=1)
     drift = torch.ones(1, 2, 32, 32)
     drift[..., :16] = -1
-    moved = limit_moves(natural, natural + drift, [natural]) - natural
+    moved = limit_band_energy(natural, natural + drift, [natural]) - natural
     assert moved[0, 0].square().mean() < 0.05
     assert moved[0, 1].square().mean() > 0.4
-    assert torch.allclose(limit_moves(natural, natural + 1e-3 * drift, [natural])[0, 1],
+    assert torch.allclose(limit_band_energy(natural, natural + 1e-3 * drift, [natural])[0, 1],
                           (natural + 1e-3 * drift)[0, 1], atol=1e-5)  # fmt: skip
 
 
 def test_settling_takes_noise_out(engine: StyleGallery) -> None:
     models = engine.models
     noisy = latent(4, 8, 8)
-    calm = settle(models, noisy, 60)
+    calm = denoise_once(models, noisy, 60)
     assert calm.shape == noisy.shape
     assert not torch.equal(calm, noisy)
     schedule = models.scheduler.alphas_cumprod[60]
