@@ -182,8 +182,8 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(
             f"the routing file names region {short_repr(pin.style_region)} of reference "
-            f"{pin.style} (from 0), which has regions 0 to {style_regions[pin.style] - 1}; its region "
-            "map shows where they are."
+            f"{pin.style} (from 0), which has regions 0 to {style_regions[pin.style] - 1}; its "
+            "region map shows where they are."
         )
     return sum(style_regions[: pin.style]) + pin.style_region
 
