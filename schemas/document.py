@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from schemas.engine import EngineSpec
-from schemas.evaluation import ItemFigures
+from schemas.evaluation import ItemMetrics
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import METHODS
 from schemas.params import StyleParams
@@ -26,7 +26,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "item": WorkItem,
     "result": ItemResult,
     "match": MatchRow,
-    "figures": ItemFigures,
+    "figures": ItemMetrics,
     "record": RunRecord,
 }
 """Every documented schema, by the name that `stylegallery schema` takes."""

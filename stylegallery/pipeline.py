@@ -5,7 +5,7 @@ from torch import Tensor
 
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
-from stylegallery.color.transfer import match_tone
+from stylegallery.color.transfer import transfer_color
 from stylegallery.errors import BadMask
 from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
@@ -223,7 +223,7 @@ class StyleGallery:
         pixels = vae.decode(self.models, restyled.latent)
         if params.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = match_tone(pixels, *images, params.tone_lightness)
+            pixels = transfer_color(pixels, *images, params.tone_lightness)
         return RestyledImage(postprocess(pixels, job, params), job.routing, restyled.trace)
 
     def _method(self, params: StyleParams) -> StyleMethod:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
-from stylegallery.color.lab import keep_chroma, luminance, match_histogram
+from stylegallery.color.histogram import match_histogram
+from stylegallery.color.lab import keep_chroma, luminance
 from stylegallery.images.codec import resize
 from stylegallery.images.picture import Picture
 from stylegallery.types import StyleJob

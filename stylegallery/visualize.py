@@ -20,7 +20,7 @@ from stylegallery.palette import (
     gallery_colors,
     region_color,
 )
-from stylegallery.regions.region_map import RegionMap, _labels
+from stylegallery.regions.region_map import RegionMap
 from stylegallery.types import PreparedImage
 
 _SIDE = 640  # longer side of an overlay
@@ -118,7 +118,7 @@ def _overlay(image: Mapped, colors: Mapping[int, Color], names: Mapping[int, str
     scale = _SIDE / max(base.size)
     size = (max(1, round(base.width * scale)), max(1, round(base.height * scale)))
     pixels = np.asarray(base.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    coarse = _labels(image.regions)
+    coarse = image.regions.to_array()
     fine = enlarge(coarse, (size[1], size[0]))
     palette = np.zeros((image.regions.count, 3), dtype=np.float32)
     tint = np.zeros((image.regions.count, 1), dtype=np.float32)

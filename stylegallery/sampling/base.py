@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.color.transfer import match_tone
+from stylegallery.color.transfer import transfer_color
 from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.guidance import Guidance
 from stylegallery.guidance.loss_trace import OnStep
@@ -51,7 +51,7 @@ class LatentSampler(ABC):
         latent = job.content.latent
         if self.params.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = match_tone(job.content.picture.pixels, *images, self.params.tone_lightness)
+            pixels = transfer_color(job.content.picture.pixels, *images, self.params.tone_lightness)
             height, width = (self.models.vae_factor * int(side) for side in latent.shape[-2:])
             latent = encode(self.models, pixels, (height, width))
         return latent.to(self.models.device)

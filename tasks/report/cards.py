@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Final
 
-from schemas.evaluation import ItemEvaluation, ItemFigures, RegionFigures
+from schemas.evaluation import ItemEvaluation, ItemMetrics, RegionMetrics
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
 from schemas.work import WorkItem
-from stylegallery.images.opening import pixels_to_hold
+from stylegallery.images.codec import pixels_to_hold
 from stylegallery.palette import (
     NEUTRAL,
     Color,
@@ -77,7 +77,7 @@ class Match:
 
     row: MatchRow
     colour: str
-    figures: RegionFigures | None = None
+    figures: RegionMetrics | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Card:
         """What was measured of it, by name."""
         if self.evaluation is None:
             return []
-        named = ((name, getattr(self.evaluation, name)) for name in ItemFigures.model_fields)
+        named = ((name, getattr(self.evaluation, name)) for name in ItemMetrics.model_fields)
         return [(label(name), value) for name, value in named if value is not None]
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from stylegallery.errors import BadImage
-from stylegallery.images.opening import FORMATS, open_image
+from stylegallery.images.codec import FORMATS, open_image
 from stylegallery.images.reading import read_srgb, to_eight_bit
 from stylegallery.palette import NEUTRAL, Color, Labels, edges, enlarge
 
@@ -66,7 +66,7 @@ def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
         planes = read_srgb(open_image(data, "the picture"), "the picture", side=side)
     except BadImage as error:
         raise NotAnImage(str(error)) from error
-    small = planes.colour
+    small = planes.color
     if small.mode == "F":
         small = to_eight_bit(small).convert("RGB")
     if planes.alpha:

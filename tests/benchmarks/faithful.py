@@ -1,4 +1,4 @@
-"""The authors' code of StyleGallery with all of its work: what ours is timed against."""
+"""The authors' code of StyleGallery with all of its work, as the baseline of timings."""
 
 from functools import cached_property
 
@@ -27,7 +27,7 @@ class DenseRouter(Router):
 
 
 class DenseGuidance(Guidance):
-    """A dense attention in float32 for each region, and whole UNet calls."""
+    """Dense float32 attention per region, and whole UNet calls."""
 
     def route(self, job: StyleJob) -> Router:
         """Return the router of a job."""
@@ -47,11 +47,11 @@ class DenseGuidance(Guidance):
         return torch.stack(losses).sum()
 
     def _capture(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
-        self._models.denoise(latent, timestep)  # to its end, as the authors' code does
+        self._models.denoise(latent, timestep)  # the whole UNet, as in the authors' code
         return dict(self._record.layers)
 
 
 class DenseSampler(PublishedOptimiseSampler):
-    """Takes the place of `stylegallery-paper`'s own sampler."""
+    """Replaces the sampler of `stylegallery-paper`."""
 
     guidance = DenseGuidance

@@ -1,4 +1,4 @@
-"""A model of SD 1.5's shape with random weights: for what does not depend on what was learnt."""
+"""A model of SD 1.5's shape with random weights, to measure speed and memory."""
 
 from typing import Any
 

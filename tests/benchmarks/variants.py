@@ -1,4 +1,4 @@
-"""What the ablations compare: parameters, numbers of references, and changed algorithms."""
+"""Variants of the ablations: parameters, numbers of references, and algorithms."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +16,13 @@ from stylegallery.types import StyleJob
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to restyle.
+    """A variant of the method.
 
     Attributes:
-        changes: Parameters against the preset's.
-        references: How many of a job's references are used.
-        sampler: Takes the place of the method's own sampler.
-        method: Takes the place of the method, at the parameters of the one that it replaces.
+        changes: Parameters that differ from the preset.
+        references: Number of references.
+        sampler: Replaces the method's sampler.
+        method: Replaces the method, but keeps the parameters of the replaced one.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Variant:
 
 
 class FromInverted(OptimiseSampler):
-    """Optimizes from the inverted content in the statistics of the inverted references."""
+    """Optimizes from the inverted content, with the statistics of the inverted references."""
 
     def start(self, job: StyleJob) -> Tensor:
         """Return the latent (1, C, h, w) to start from."""

@@ -12,8 +12,8 @@ from schemas.params import StyleParams
 from stylegallery import Picture, PreparedImage, StyleGallery
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.palette import NEUTRAL, enlarge, region_color
-from stylegallery.regions.label_images import region_labels_image
 from stylegallery.regions.region_map import RegionMap
+from stylegallery.regions.region_png import region_map_image
 from stylegallery.visualize import contact_sheet, match_panel, region_overlay
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -35,7 +35,7 @@ def holds(image: Image.Image, colour: tuple[int, int, int]) -> bool:
 
 def test_label_images_are_lossless_and_read_as_masks() -> None:
     regions = RegionMap(torch.arange(256).reshape(16, 16))
-    image = region_labels_image(regions)
+    image = region_map_image(regions)
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), regions.labels.numpy())
     colours = {region_color(index) for index in range(256)}
@@ -43,7 +43,7 @@ def test_label_images_are_lossless_and_read_as_masks() -> None:
     assert not colours & {(0, 0, 0), NEUTRAL}
     assert len(image.convert("RGB").getcolors(256)) == 256
     with pytest.raises(ValueError, match="256 regions, not 257"):
-        region_labels_image(RegionMap(torch.arange(257)[None]))
+        region_map_image(RegionMap(torch.arange(257)[None]))
 
 
 def test_enlarging_keeps_every_region() -> None:
