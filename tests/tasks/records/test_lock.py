@@ -20,8 +20,8 @@ from tests.s3_server import S3Server
 HOLD = """
 import sys, time
 from tasks.records.layout import RunFiles
-from tasks.records.lock import holding
-with holding(RunFiles(sys.argv[1], "run-1")):
+from tasks.records.lock import hold_run
+with hold_run(RunFiles(sys.argv[1], "run-1")):
     print("held", flush=True)
     time.sleep(600)
 """
