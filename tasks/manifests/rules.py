@@ -32,9 +32,13 @@ MAX_ROW_TEXT = 2**18
 """Largest number of characters in the extra columns of a row, which its results contain."""
 _PIECE_BYTES = 2**24
 """Largest number of bytes of rows that are converted to Python values at a time."""
-_OF_THE_OTHER = {"product_id": "gallery_id", "gallery_id": "product_id", "style_id": "product_id"}
+_SWAPPED = {
+    "product_id": "gallery_id",
+    "gallery_id": "product_id",
+    "style_id": "product_id",
+}
 """A column of one manifest, and one that only the other has; tells if both are swapped."""
-_TERMS = ("license", "attribution")
+_LICENSE_FIELDS = ("license", "attribution")
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
     for name, info in model.model_fields.items():
         if name not in counts:
             if info.is_required():
-                if (other := _OF_THE_OTHER.get(name)) in counts:
+                if (other := _SWAPPED.get(name)) in counts:
                     rule = f"is missing, but {other} exists: are --catalog and "
                     raise ManifestError(uri, name, None, f"{rule}--galleries swapped?")
                 known = one_line(", ".join(found.names[:12]), 200) or "none"
@@ -243,7 +247,7 @@ def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[st
     if is_id and len(path_segment(value).encode()) > MAX_ID_BYTES:
         rule = f"is longer than {MAX_ID_BYTES} bytes, too long for a file name; shorten it"
         raise ManifestError(uri, name, number, rule)
-    if name in _TERMS:
+    if name in _LICENSE_FIELDS:
         value = one_line(value, MAX_TERMS + 1)
         if len(value) > MAX_TERMS:
             rule = f"is longer than {MAX_TERMS} characters; shorten it, as assets contain it"

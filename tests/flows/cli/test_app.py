@@ -293,4 +293,4 @@ def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) ->
     for words in ((), ("--run", "latest")):
         assert "runs/run-a/plan holds no plan" in stylegallery("status", tmp_path, *words)[2]
     code, _, said = stylegallery("verify", tmp_path, "--run", "run-x")
-    assert (code, "has no run run-x; it holds run-a, run-b, run-c" in said) == (2, True)
+    assert (code, "has no run run-x; it has run-a, run-b, run-c" in said) == (2, True)

@@ -70,7 +70,7 @@ def test_an_unknown_gallery_is_rejected_and_the_known_one_done(
     plan = planned(make_spec, tmp_path, galleries=galleries)
     found = [(product, gallery) for product, gallery, _ in rejected(plan)]
     assert found == [("p0", "cofee"), ("p1", "\N{REPLACEMENT CHARACTER}[31m")]
-    assert "`galleries`, row 1: names gallery 'cofee', which no" in rejected(plan)[0][2]
+    assert "`galleries`, row 1: names gallery 'cofee', which is in no" in rejected(plan)[0][2]
     assert plan.counts.todo == 3
     # The misspelt name may mean a selected gallery.
     narrow = planning.make_plan(plan.spec.model_copy(update={"gallery_ids": ["coffee"]}))
