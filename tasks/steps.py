@@ -29,7 +29,7 @@ from tasks.results import finalize
 logger = logging.getLogger(__name__)
 
 
-class Job:
+class RunContext:
     """A plan on its way from task to task.
 
     Not a dataclass on purpose: Prefect would search it for futures, item by item.
@@ -50,7 +50,7 @@ class Job:
             self.lock.confirm()
 
 
-def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+def is_transient_failure(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Tell whether a stage failed of something that may pass, such as a store that is away."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StorageError) and error.transient
@@ -59,100 +59,100 @@ def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 _STAGE: dict[str, Any] = {
     "retries": 2,
     "retry_delay_seconds": [10, 60],
-    "retry_condition_fn": may_pass,
+    "retry_condition_fn": is_transient_failure,
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
 
 
 @task(name="plan", **_STAGE)
-def make_plan(spec: RestyleSpec) -> Job:
+def make_plan(spec: RestyleSpec) -> RunContext:
     """Read the manifests, list every item, look up what is done already."""
     announce_phase("planning")
-    return Job(planning.make_plan(spec))
+    return RunContext(planning.make_plan(spec))
 
 
 @task(name="open", **_STAGE)
-def open_run(job: Job) -> None:
+def open_run(run: RunContext) -> None:
     """Write down what is asked for."""
-    planning.write_plan(job.plan, job.lock.conditional if job.lock else None)
+    planning.write_plan(run.plan, run.lock.conditional if run.lock else None)
 
 
 @task(name="execute", **_STAGE)
-def execute_plan(job: Job) -> None:
+def execute_plan(run: RunContext) -> None:
     """Restyle what is left to do on a pool of Ray actors."""
 
     def hear(now: Progress) -> None:
-        job.check()
+        run.check()
         announce(now)
 
-    execute.execute(job.plan, on_progress=hear)
+    execute.execute(run.plan, on_progress=hear)
 
 
 @task(name="results", **_STAGE)
-def write_results(job: Job) -> RunSummary:
+def write_results(run: RunContext) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
-    job.confirm()
+    run.confirm()
     announce_phase("writing the results")
-    return finalize.write_results(job.plan)
+    return finalize.write_results(run.plan)
 
 
 @task(name="evaluate", **_STAGE)
-def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
+def evaluate_results(run: RunContext, summary: RunSummary) -> RunSummary:
     """Measure what came out, and count what is outside the gates."""
-    job.confirm()
+    run.confirm()
     announce_phase("measuring")
-    spec = job.plan.spec
-    found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
+    spec = run.plan.spec
+    found = evaluate.evaluate(spec.output, run.plan.run_id, spec.gates, spec.pool)
     return summary.model_copy(update={"flagged": found.flagged})
 
 
 @task(name="report", **_STAGE)
-def build_report(job: Job) -> str:
+def build_report(run: RunContext) -> str:
     """Write the page that shows what came out."""
-    job.confirm()
+    run.confirm()
     announce_phase("building the report")
-    return build.build_report(job.plan.spec.output, job.plan.run_id)
+    return build.build_report(run.plan.spec.output, run.plan.run_id)
 
 
 @task(name="finalize", **_STAGE)
-def close_run(job: Job, summary: RunSummary) -> None:
+def close_run(run: RunContext, summary: RunSummary) -> None:
     """Close the run's record, and write the mark of success last."""
-    job.confirm()
-    finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
+    run.confirm()
+    finalize.finalize(run.plan.spec, run.plan.run_id, run.plan, summary)
 
 
 @contextmanager
-def on_record(job: Job) -> Iterator[None]:
+def recorded_run(run: RunContext) -> Iterator[None]:
     """Hold the run, and say in run.json how it ended when it does not get to its end.
 
     Raises:
         RunBusyError: another driver is at it; nothing is written then.
     """
-    with about(run_id=job.plan.run_id), holding(job.plan.files) as job.lock, _said(job):
+    with about(run_id=run.plan.run_id), holding(run.plan.files) as run.lock, _said(run):
         yield
 
 
 @contextmanager
-def _said(job: Job) -> Iterator[None]:
+def _said(run: RunContext) -> Iterator[None]:
     try:
         yield
     except RunLostError:
         raise  # the record is another's now
     except Exception as error:
-        job.confirm()  # whoever has lost the run needs to hear of that, not of what came of it
-        _close(job, "crashed", str(error))
+        run.confirm()  # whoever has lost the run needs to hear of that, not of what came of it
+        _close(run, "crashed", str(error))
         raise
     except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
-        _close(job, "cancelled", "stopped from outside")
+        _close(run, "cancelled", "stopped from outside")
         raise
 
 
-def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
+def _close(run: RunContext, state: Literal["cancelled", "crashed"], message: str) -> None:
     try:
         with deferred():
-            job.confirm()
-            finalize.close_record(job.plan, state, message=message)
+            run.confirm()
+            finalize.close_record(run.plan, state, message=message)
     except (FileMissing, RunLostError):
         pass  # it ended before anything was written, or the record is another's now
     except TaskError as error:  # what ended the run must come through

@@ -15,7 +15,7 @@ R = TypeVar("R")
 _RETRIES = 2
 
 
-def spread(
+def map_unordered(
     do: Callable[[P], R], pieces: Sequence[P], layout: Layout, *, engines: bool = False
 ) -> Iterator[tuple[int, R | Exception]]:
     """Yield each piece's number and what `do` made of it, in the order in which they are ready.

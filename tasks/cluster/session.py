@@ -82,7 +82,7 @@ def connected(pool: PoolSpec) -> Iterator[Layout]:
             if ours:
                 _start(pool.ray_address)
         with _sigterm_raises():
-            yield lay_out(pool, live_nodes(), fixed=local)
+            yield plan_layout(pool, live_nodes(), fixed=local)
     finally:
         if ours:
             # Ray's agents outlive it by a minute when it ends while they start.
@@ -90,7 +90,7 @@ def connected(pool: PoolSpec) -> Iterator[Layout]:
                 ray.shutdown()
 
 
-def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
+def plan_layout(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
     """Decide how many actors run and what each holds.
 
     Args:
@@ -109,7 +109,7 @@ def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> La
             f"{gpus:g} GPUs per actor are asked for, but there are {gpus_there:g} here; "
             "set GPUs per actor to 0 to run on the CPU"
         )
-    room = room_for(pool, nodes)
+    room = actor_capacity(pool, nodes)
     actors = pool.actors or (1 if fixed and not gpus else room) or 1
     if gpus and fixed and actors > room:
         logger.warning("%g GPUs hold %d actors; running as many", gpus_there, room)
@@ -126,7 +126,7 @@ def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> La
     return Layout(actors, cpus, gpus, env, elastic=not (fixed or pool.actors))
 
 
-def room_for(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
+def actor_capacity(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
     """Return how many actors fit: by GPUs, or one on each node with a CPU.
 
     Node by node, for what is left over on one is of no use on another.

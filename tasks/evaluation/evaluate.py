@@ -24,10 +24,10 @@ from schemas.work import WorkItem
 from stylegallery.metrics.inception import ArtInception
 from stylegallery.metrics.item import Judge
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout, connected
 from tasks.errors import FileMissing, RecordError
-from tasks.evaluation.item import Examiner, measure_of, unmeasured
+from tasks.evaluation.item import ItemEvaluator, measure_of, unmeasured
 from tasks.evaluation.totals import Totals
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
@@ -136,7 +136,7 @@ def _measure(
     for size in (_PIECE, 1):  # what ends its process is then measured by itself
         jobs = [(files.output, nets, [pairs[number] for number in piece]) for piece in pieces]
         again: list[int] = []
-        for place, made in spread(examine, jobs, layout):
+        for place, made in map_unordered(examine, jobs, layout):
             if not isinstance(made, Exception):
                 for number, row in zip(pieces[place], made, strict=True):
                     rows[number] = row
@@ -158,8 +158,8 @@ def examine(job: tuple[str, Borrowed, list[Pair]]) -> list[ItemEvaluation]:
 
 
 @lru_cache(1)
-def _examiner(output: str, nets: Borrowed) -> Examiner:
-    return Examiner(output, nets)
+def _examiner(output: str, nets: Borrowed) -> ItemEvaluator:
+    return ItemEvaluator(output, nets)
 
 
 def _flagged(row: ItemEvaluation, gates: list[Gate]) -> ItemEvaluation:

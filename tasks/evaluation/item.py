@@ -29,7 +29,7 @@ _KEYS = ("item_id", "product_id", "view", "gallery_id", "asset_sha256")
 logger = logging.getLogger(__name__)
 
 
-class Examiner:
+class ItemEvaluator:
     """Measures items of one output, one after the other; what galleries share is read once."""
 
     def __init__(self, output: str, borrowed: Borrowed) -> None:

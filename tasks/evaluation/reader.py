@@ -68,7 +68,7 @@ def evaluations(files: RunFiles, results: list[ItemResult]) -> dict[ItemKey, Ite
     }
 
 
-def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
+def worst_items(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
     """Return the items to look at first, each with why: flagged ones, then those least kept.
 
     Raises:
@@ -85,7 +85,7 @@ def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
 
 
 def _suspects(part: pa.Table, most: int) -> pa.Table:
-    """Return the few rows of a part that may be among the worst of all."""
+    """Return the few rows of a part that may be among the worst_items of all."""
     part = part.append_column("missed", pc.list_value_length(part["flags"]))
     order = [("missed", "descending"), ("ssim", "ascending")]
     return part.take(pc.sort_indices(part, sort_keys=order)[:most]).drop_columns("missed")

@@ -29,7 +29,7 @@ from stylegallery.metrics.sets import (
     mean_interval,
 )
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout
 from tasks.errors import StorageError
 from tasks.records.layout import RunFiles
@@ -157,7 +157,7 @@ def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
 
 def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
     pieces = [(weights, uris[i : i + _PIECE]) for i in range(0, len(uris), _PIECE)]
-    found = dict(spread(vectors, pieces, layout))
+    found = dict(map_unordered(vectors, pieces, layout))
     whole = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
     filled = [made for made in whole if len(made)]
     return np.concatenate(filled) if filled else np.empty((0, 1, 1))

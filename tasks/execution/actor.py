@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from schemas.result import ItemResult
 from stylegallery.models.threads import share_cores
-from tasks.execution.metrics import Finds
+from tasks.execution.metrics import CacheMetrics
 from tasks.logs import set_up_actor
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.records.item_key import key_of
@@ -37,20 +37,20 @@ class StyleActor:
         import torch
 
         from stylegallery import StyleGallery
-        from tasks.items.context import Bench
+        from tasks.items.context import ActorContext
 
         set_up_actor(setup.run_id)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
-        self._bench = Bench(
+        self._context = ActorContext(
             StyleGallery.load(setup.engine),
             setup.output,
             setup.params,
             fingerprint=setup.engine_fingerprint,
             batch=setup.batch,
         )
-        self._finds = Finds()
+        self._cache_metrics = CacheMetrics()
 
     def ready(self) -> int:
         """Answer with the process id once the engine is loaded."""
@@ -80,7 +80,7 @@ class StyleActor:
     def _group(self, rest: deque[Assignment]) -> list[Assignment]:
         """Take the items off the front that are done together."""
         group = [rest.popleft()]
-        while rest and len(group) < self._bench.batch and not (group[0].alone or rest[0].alone):
+        while rest and len(group) < self._context.batch and not (group[0].alone or rest[0].alone):
             group.append(rest.popleft())
         return group
 
@@ -88,7 +88,7 @@ class StyleActor:
         """Say that references are prepared first, which the first item of a gallery waits for."""
         from tasks.items.inputs import has_unprepared_references
 
-        if has_unprepared_references(self._bench, [assignment.item for assignment in group]):
+        if has_unprepared_references(self._context, [assignment.item for assignment in group]):
             yield PreparingReferences()
 
     def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
@@ -96,9 +96,9 @@ class StyleActor:
         from tasks.items.inputs import read_ahead
         from tasks.items.item import restyle_items
 
-        read_ahead(self._bench, [assignment.item for assignment in rest[: self._bench.batch]])
-        finishes = restyle_items(self._bench, group)
-        self._finds.take(self._bench.found)
+        read_ahead(self._context, [assignment.item for assignment in rest[: self._context.batch]])
+        finishes = restyle_items(self._context, group)
+        self._cache_metrics.take(self._context.found)
         return finishes
 
     def _rows(self, writing: deque["_Writing"], most: int) -> Iterator[ItemResult]:
@@ -113,7 +113,7 @@ class StyleActor:
             logger.error("the CUDA context is lost, leaving: %s", row.error.message)
             os._exit(1)
         if row.error and row.error.type in MEMORY_ERRORS:
-            self._bench.free_memory()
+            self._context.free_memory()
         self._say(assignment, row)
         return row.model_copy(
             update={

@@ -12,7 +12,7 @@ _PASSING = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts what fails without anything else in between; pauses a run first, and then ends it.
 
     Faults that pass, such as a store that is away, are waited out for some minutes, during which

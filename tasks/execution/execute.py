@@ -78,8 +78,8 @@ def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
             items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
                 over = bool(spoilt[place])
-                adopt = bool(standing[place]) and not over
-                yield Assignment(item, adopt=adopt, over=over, part=name)
+                recover = bool(standing[place]) and not over
+                yield Assignment(item, recover=recover, over=over, part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

@@ -21,7 +21,7 @@ _MOST_LINES = 200
 _SECONDS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 
 
-class Watch:
+class RunMetrics:
     """The eyes on one run."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Watch:
         logger.warning("%s: %s in %s: %s", name, ended, stage, said, extra=key_of(row)._asdict())
 
 
-class Finds:
+class CacheMetrics:
     """Tells from an actor how often an image was known already: what the caches are worth."""
 
     def __init__(self) -> None:

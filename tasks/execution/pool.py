@@ -13,15 +13,15 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
-from tasks.cluster.session import Layout, live_nodes, room_for, wait
+from tasks.cluster.session import Layout, actor_capacity, live_nodes, wait
 from tasks.errors import PoolError
 from tasks.execution.actor import StyleActor
-from tasks.execution.circuit_breaker import Breaker
-from tasks.execution.metrics import Watch
+from tasks.execution.circuit_breaker import CircuitBreaker
+from tasks.execution.metrics import RunMetrics
 from tasks.execution.progress import OnProgress, Progress
-from tasks.execution.queue import Backlog
-from tasks.execution.worker import WINDOW, Stream, Worker, start_reason
-from tasks.items.outcome import casualty
+from tasks.execution.queue import WorkQueue
+from tasks.execution.worker import WINDOW, InFlightChunk, Worker, load_failure
+from tasks.items.outcome import crash_result
 from tasks.messages import ActorSetup, Assignment, PreparingReferences, Started
 from tasks.records.ledger import Ledger
 
@@ -50,13 +50,13 @@ class Pool:
     ) -> None:
         self._spec, self._layout, self._setup = spec, layout, setup
         self._ledger, self._progress, self._tell = ledger, progress, on_progress
-        self._watch = Watch()
+        self._metrics = RunMetrics()
         self._kind = kind
         self._workers: list[Worker] = []
         self._lease = max(spec.chunk_size, setup.batch)
         self._deadline = spec.item_deadline * setup.batch
         self._began = False
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self._notice = time.monotonic() + _WAITING_NOTICE
         self._look = time.monotonic() + _LOOK_AT_NODES
         self._look_at_loads = 0.0
@@ -68,11 +68,11 @@ class Pool:
             PoolError: engines cannot start or keep dying, so that no item is to blame.
             StorageError: the ledger cannot be written.
         """
-        self._backlog = Backlog(assignments, count)
+        self._queue = WorkQueue(assignments, count)
         try:
             self._resize(self._layout.actors)
             self._tell(replace(self._progress, phase="loading the engine"))
-            while len(self._backlog) or any(worker.streams for worker in self._workers):
+            while len(self._queue) or any(worker.streams for worker in self._workers):
                 self._step()
         finally:
             try:
@@ -109,17 +109,17 @@ class Pool:
         self._notice_waiting()
         if self._layout.elastic and time.monotonic() > self._look:
             self._look = time.monotonic() + _LOOK_AT_NODES
-            self._resize(room_for(self._spec, live_nodes()))
+            self._resize(actor_capacity(self._spec, live_nodes()))
         self._release_idle()
 
     def _resize(self, room: int) -> None:
         """Have as many actors as there is room for and work; those in work are never ended."""
-        wanted = max(1, min(room, len(self._backlog) + len(self._workers)))
+        wanted = max(1, min(room, len(self._queue) + len(self._workers)))
         idle = [worker for worker in self._workers if not worker.up and not worker.streams]
         for worker in idle[: max(0, len(self._workers) - wanted)]:
             worker.end()
             self._workers.remove(worker)
-        new = min(wanted - len(self._workers), len(self._backlog))
+        new = min(wanted - len(self._workers), len(self._queue))
         self._workers += [Worker(self._layout, self._setup, self._kind) for _ in range(new)]
 
     def _release_idle(self) -> None:
@@ -127,7 +127,7 @@ class Pool:
 
         One actor stays for what the others may yet give back.
         """
-        if len(self._backlog):
+        if len(self._queue):
             return
         for worker in [w for w in self._workers if w.up and not w.streams]:
             if len(self._workers) > 1:
@@ -136,7 +136,7 @@ class Pool:
 
     def _fill(self, worker: Worker) -> None:
         while worker.up and len(worker.streams) < WINDOW and not self._breaker.holds:
-            lease = self._backlog.take(self._lease, len(self._workers))
+            lease = self._queue.take(self._lease, len(self._workers))
             if not lease:
                 return
             worker.send(lease)
@@ -157,7 +157,7 @@ class Pool:
         if worker.ever_up:
             worker.spawn_later(0.0)
             return
-        reason = start_reason(error)
+        reason = load_failure(error)
         self._not_started(worker, reason)
         if not self._began and all(w.failed_starts for w in self._workers):
             raise PoolError(f"no engine could be started: {reason}")
@@ -207,7 +207,7 @@ class Pool:
             return
         if event is None:
             worker.streams.popleft()
-            self._backlog.give_back(stream.left)
+            self._queue.give_back(stream.left)
         elif isinstance(event, Started):
             stream.begun.update(event.keys)
         elif isinstance(event, PreparingReferences):
@@ -221,7 +221,7 @@ class Pool:
         suspects = stream.suspects()
         if worker.up and isinstance(error, RayActorError):
             suspects += self._unannounced(stream, suspects)
-        self._backlog.give_back(a for a in stream.left if a not in suspects)
+        self._queue.give_back(a for a in stream.left if a not in suspects)
         if isinstance(error, ActorDiedError):
             self._replace(worker, error)
         elif isinstance(error, RayActorError) and worker.up:
@@ -231,13 +231,13 @@ class Pool:
         self._breaker.death()
         if len(suspects) > 1:
             for suspect in suspects:
-                self._backlog.retry(replace(suspect, alone=True))
+                self._queue.retry(replace(suspect, alone=True))
             return
         late = f"it took longer than {self._spec.item_deadline:g} s"
         why = late if worker.overdue else _first_line(error)
-        self._take(suspects[0], casualty(suspects[0], why, type(error).__name__, self._setup))
+        self._take(suspects[0], crash_result(suspects[0], why, type(error).__name__, self._setup))
 
-    def _unannounced(self, stream: Stream, begun: list[Assignment]) -> list[Assignment]:
+    def _unannounced(self, stream: InFlightChunk, begun: list[Assignment]) -> list[Assignment]:
         """Return items that may have been begun as well: what kills at once takes its marker along.
 
         Those are the next group, unless the one before has to be over first.
@@ -252,18 +252,18 @@ class Pool:
         self._ledger.append(row)
         passing = row.error is not None and row.error.transient
         again = passing and assignment.attempt < self._spec.max_attempts
-        self._watch.row(row, again=again)
+        self._metrics.row(row, again=again)
         if again:
-            self._backlog.retry(assignment)
+            self._queue.retry(assignment)
             self._progress = replace(self._progress, retried=self._progress.retried + 1)
         else:
-            self._progress = self._progress.with_row(row)
+            self._progress = self._progress.with_result(row)
         self._tell(self._progress)
         self._breaker.row(row)
 
     def _notice_waiting(self) -> None:
         up = sum(worker.up for worker in self._workers)
-        self._watch.load(len(self._backlog), up)
+        self._metrics.load(len(self._queue), up)
         if up:
             self._notice = time.monotonic() + _WAITING_NOTICE
         elif time.monotonic() > self._notice:

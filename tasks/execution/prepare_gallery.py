@@ -12,11 +12,11 @@ from stylegallery import StyleGallery
 from stylegallery.errors import InputError
 from stylegallery.models.fingerprint import engine_fingerprint
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import connected
 from tasks.errors import StorageError
-from tasks.items.context import Bench
-from tasks.items.inputs import style_of
+from tasks.items.context import ActorContext
+from tasks.items.inputs import load_style
 from tasks.manifests import reader
 from tasks.planning.expand import style_source
 from tasks.planning.versions import device_class, source_versions
@@ -57,7 +57,9 @@ def prepare_galleries(
     ]
     wrong = {name: str(gallery.problem) for name, gallery in galleries.items() if gallery.problem}
     with connected(spec.pool) as layout:
-        for done, (number, told) in enumerate(spread(_prepare, pieces, layout, engines=True), 1):
+        for done, (number, told) in enumerate(
+            map_unordered(_prepare, pieces, layout, engines=True), 1
+        ):
             if told:
                 name = f"{rows[number].gallery_id}/{rows[number].style_id}"
                 wrong[name] = one_line(redacted(str(told)), 600)
@@ -69,7 +71,7 @@ def _prepare(piece: _Piece) -> str:
     """Prepare one reference in a process that keeps its engine; return why it cannot be used."""
     style, gallery_id, params, engine, fingerprint, output = piece
     try:
-        style_of(_bench(params, engine, fingerprint, output), style, gallery_id)
+        load_style(_context(params, engine, fingerprint, output), style, gallery_id)
     except InputError as error:
         return str(error)
     except StorageError as error:
@@ -80,5 +82,7 @@ def _prepare(piece: _Piece) -> str:
 
 
 @lru_cache(1)
-def _bench(params: StyleParams, engine: EngineSpec, fingerprint: str, output: str) -> Bench:
-    return Bench(StyleGallery.load(engine), output, params, fingerprint=fingerprint)
+def _context(
+    params: StyleParams, engine: EngineSpec, fingerprint: str, output: str
+) -> ActorContext:
+    return ActorContext(StyleGallery.load(engine), output, params, fingerprint=fingerprint)

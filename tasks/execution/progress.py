@@ -46,7 +46,7 @@ class Progress:
     retried: int = 0
     phase: Phase = "restyling"
 
-    def with_row(self, row: ItemResult) -> "Progress":
+    def with_result(self, row: ItemResult) -> "Progress":
         """Count one more row."""
         more = {row.status: getattr(self, row.status) + 1}
         return replace(self, done=self.done + 1, **more)

@@ -14,7 +14,7 @@ from tasks.messages import Assignment
 _LONGEST_PAUSE = 30.0
 
 
-class Backlog:
+class WorkQueue:
     """Items given back, then new ones as they are asked for, and a heap of those not due yet.
 
     Times are of `time.monotonic`.
@@ -52,5 +52,5 @@ class Backlog:
         Its asset may have been written before its row was lost, so it is looked for.
         """
         pause = min(0.5 * 2**assignment.attempt, _LONGEST_PAUSE)
-        again = replace(assignment, attempt=assignment.attempt + 1, adopt=True)
+        again = replace(assignment, attempt=assignment.attempt + 1, recover=True)
         heapq.heappush(self._later, (time.monotonic() + pause, next(self._tie), again))

@@ -25,7 +25,7 @@ _PING_PAUSE = 0.5
 
 
 @dataclass
-class Stream:
+class InFlightChunk:
     """A lease in flight.
 
     Attributes:
@@ -55,7 +55,7 @@ class Worker:
     def __init__(self, layout: Layout, setup: ActorSetup, kind: type[StyleActor]) -> None:
         self._layout, self._setup, self._kind = layout, setup, kind
         self.failed_starts = 0
-        self.streams: deque[Stream] = deque()
+        self.streams: deque[InFlightChunk] = deque()
         self.spawn()
 
     def spawn(self) -> None:
@@ -127,7 +127,7 @@ class Worker:
         if not self.streams:
             self.clock = time.monotonic()
         events = self.handle.run.options(num_returns="streaming").remote(lease)
-        self.streams.append(Stream(events, deque(lease)))
+        self.streams.append(InFlightChunk(events, deque(lease)))
 
     def receive(self) -> Any:
         """Return the next event of the oldest lease, or None at its end.
@@ -173,7 +173,7 @@ class Worker:
             logger.debug("an actor could not be ended: %s", error)
 
 
-def start_reason(error: ActorDiedError) -> str:
+def load_failure(error: ActorDiedError) -> str:
     """Return why an engine could not be loaded: the last line of Ray's account of it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "unknown"

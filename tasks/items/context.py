@@ -14,7 +14,7 @@ from tasks.items.memory import PreparedCache
 
 
 @dataclass
-class Bench:
+class ActorContext:
     """What an actor works with.
 
     Attributes:

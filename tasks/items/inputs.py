@@ -16,11 +16,11 @@ from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.memory import Prepared, PreparedKey
 from tasks.items.outcome import reference_name
 from tasks.items.prepared import keep, prepared_key, recall
-from tasks.items.thumbnails import keep_thumbnail
+from tasks.items.thumbnails import save_thumbnail
 from tasks.planning.versions import UNREADABLE
 from tasks.records.finished_files import fault
 from tasks.storage.transient import read_twice
@@ -34,12 +34,12 @@ class SourceChangedError(TaskError):
     """A file is not the one that was planned."""
 
 
-def read_ahead(bench: Bench, items: list[WorkItem]) -> None:
+def read_ahead(context: ActorContext, items: list[WorkItem]) -> None:
     """Begin to read the photos of items that come next, but for those known already."""
-    bench.ahead([item.image_uri for item in items if _key_of(bench, item) not in bench.cache])
+    context.ahead([item.image_uri for item in items if _key_of(context, item) not in context.cache])
 
 
-def content_of(bench: Bench, item: WorkItem) -> Prepared:
+def load_content(context: ActorContext, item: WorkItem) -> Prepared:
     """Read and prepare the item's photo.
 
     Raises:
@@ -47,10 +47,10 @@ def content_of(bench: Bench, item: WorkItem) -> Prepared:
             of the results.
         StorageError: the store is at fault.
     """
-    return _known(bench, item)
+    return _known(context, item)
 
 
-def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
+def load_style(context: ActorContext, style: StyleSource, gallery_id: str) -> Prepared:
     """Read and prepare one reference.
 
     Raises:
@@ -58,19 +58,19 @@ def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
         StorageError: the store is at fault.
     """
     try:
-        return _known(bench, style)
+        return _known(context, style)
     except InputError as error:
         place = reference_name(style.style_id, gallery_id)
         raise type(error)(f"{place} cannot be used: {error}") from error
 
 
-def has_unprepared_references(bench: Bench, items: list[WorkItem]) -> bool:
+def has_unprepared_references(context: ActorContext, items: list[WorkItem]) -> bool:
     """Tell whether a reference of some items is not held in memory."""
-    keys = {_key_of(bench, style) for item in items for style in item.styles}
-    return any(key not in bench.cache for key in keys)
+    keys = {_key_of(context, style) for item in items for style in item.styles}
+    return any(key not in context.cache for key in keys)
 
 
-def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
+def load_protection(context: ActorContext, item: WorkItem) -> Tensor | None:
     """Return the item's protection image, (1, 1, H, W) in [0, 1], if it has one.
 
     Raises:
@@ -80,10 +80,10 @@ def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     if not item.protect_uri:
         return None
     place = (item.protect_uri, item.protect_version, "protect_uri")
-    return _decoded(bench, *place, label_images.decode_grey)
+    return _decoded(context, *place, label_images.decode_grey)
 
 
-def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
+def load_pins(context: ActorContext, item: WorkItem) -> list[Pin] | None:
     """Return the item's pins, if it has a routing file.
 
     Raises:
@@ -100,41 +100,41 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
         except BadRouting as error:
             raise BadRouting(f"{uri}: {error}") from error
 
-    return _decoded(bench, item.routing_uri, item.routing_version, "routing_uri", decode)
+    return _decoded(context, item.routing_uri, item.routing_version, "routing_uri", decode)
 
 
-def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
+def _known(context: ActorContext, source: WorkItem | StyleSource) -> Prepared:
     """Return what is known of an image: held in memory, kept in the output, or computed now."""
-    key = _key_of(bench, source)
-    if key in bench.cache:
-        bench.found["memory"] += 1
-    known = bench.cache.get(key, lambda: _prepare(bench, source, key))
+    key = _key_of(context, source)
+    if key in context.cache:
+        context.found["memory"] += 1
+    known = context.cache.get(key, lambda: _prepare(context, source, key))
     _check_format(source, known.image.picture)
     return known
 
 
-def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
+def _key_of(context: ActorContext, source: WorkItem | StyleSource) -> PreparedKey:
     versions = (source.image_version, source.mask_version)
-    return prepared_key(*versions, bench.params, bench.fingerprint)
+    return prepared_key(*versions, context.params, context.fingerprint)
 
 
-def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
+def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
     photo = (source.image_uri, source.image_version, "image_uri")
-    picture = _decoded(bench, *photo, codec.decode)
+    picture = _decoded(context, *photo, codec.decode)
     _check_format(source, picture)  # before the work
-    kept = recall(bench.output, key, picture, bench.engine.models.device)
-    prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
+    kept = recall(context.output, key, picture, context.engine.models.device)
+    prepared = kept or context.engine.prepare(picture, context.params, _labels_of(context, source))
     map_png = label_images.encode_labels(prepared.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
-    if path not in bench.written:
-        if fault(bench.output, path, sha256):
-            storage.write_bytes(storage.join(bench.output, path), map_png)
-        bench.written.add(path)
-    keep_thumbnail(bench, picture, source.image_version)
-    bench.found["prepared" if kept else "computed"] += 1
+    if path not in context.written:
+        if fault(context.output, path, sha256):
+            storage.write_bytes(storage.join(context.output, path), map_png)
+        context.written.add(path)
+    save_thumbnail(context, picture, source.image_version)
+    context.found["prepared" if kept else "computed"] += 1
     if kept is None:
-        keep(bench.output, key, prepared)
+        keep(context.output, key, prepared)
     return Prepared(prepared, path, blankness(picture))
 
 
@@ -143,31 +143,35 @@ def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
         check_format(picture.size, source.image_format, source.image_uri)
 
 
-def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
+def _labels_of(context: ActorContext, source: WorkItem | StyleSource) -> Tensor | None:
     if not source.mask_uri:
         return None
     place = (source.mask_uri, source.mask_version, "mask_uri")
-    return _decoded(bench, *place, label_images.decode_labels)
+    return _decoded(context, *place, label_images.decode_labels)
 
 
 def _decoded(
-    bench: Bench, uri: str, version: str | None, column: str, decode: Callable[[bytes, str], T]
+    context: ActorContext,
+    uri: str,
+    version: str | None,
+    column: str,
+    decode: Callable[[bytes, str], T],
 ) -> T:
     """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
     return read_twice(
         uri,
-        lambda: _read(bench, uri, version, column),
+        lambda: _read(context, uri, version, column),
         lambda data: decode(data, uri),
         (InputError,),
     )
 
 
-def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
+def _read(context: ActorContext, uri: str, version: str | None, column: str) -> bytes:
     """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
     try:
-        data, now = bench.read(uri)
+        data, now = context.read(uri)
         if version != now:  # of a store without ETags, the bytes may be damaged on their way
-            data, now = bench.read(uri)
+            data, now = context.read(uri)
     except FileMissing as error:
         if version != storage.MISSING:
             raise SourceChangedError(f"{uri} went away {_SINCE}") from error

@@ -7,13 +7,13 @@ from schemas.result import ItemResult
 from stylegallery.images import codec
 from stylegallery.types import Job, Sampled, Stylized
 from tasks import storage
-from tasks.items.context import Bench
-from tasks.items.inputs import content_of, pins_of, protection_of, style_of
+from tasks.items.context import ActorContext
+from tasks.items.inputs import load_content, load_pins, load_protection, load_style
 from tasks.items.memory import Prepared
-from tasks.items.outcome import Stages, row_of, trouble
-from tasks.items.provenance import Note, credits_of, rights_text
+from tasks.items.outcome import StageTimer, failure_result, success_result
+from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
-from tasks.items.thumbnails import keep_thumbnail
+from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
 from tasks.storage.transient import lacks_memory
 
@@ -24,33 +24,33 @@ It may run in another thread.
 """
 
 
-def restyle_items(bench: Bench, group: list[Assignment]) -> list[Finish]:
+def restyle_items(context: ActorContext, group: list[Assignment]) -> list[Finish]:
     """Make the pictures of some items in the same UNet calls, as far as their sizes allow.
 
     Nothing is raised: what goes wrong with an item is in its row, and the others go on.
 
     Args:
-        bench: Engine, output, parameters and caches.
-        group: What to do. With `adopt` set an asset may exist already, from before a crash; it is
+        context: Engine, output, parameters and caches.
+        group: What to do. With `recover` set an asset may exist already, from before a crash; it is
             then read back and, if it is whole and of this item, reused.
 
     Returns:
         What is left to do of each, in their order.
     """
-    works = [_Work(bench, assignment) for assignment in group]
+    works = [_Work(context, assignment) for assignment in group]
     for work in works:
         work.attempt(work.begin)
-    _restyle(bench, [work for work in works if work.job is not None])
+    _restyle(context, [work for work in works if work.job is not None])
     return [work.finish for work in works]
 
 
-def _restyle(bench: Bench, works: list["_Work"]) -> None:
+def _restyle(context: ActorContext, works: list["_Work"]) -> None:
     """Restyle some items together; when that does not work, one half after the other."""
     if not works:
         return
     begin = time.perf_counter()
     try:
-        made = bench.engine.sample_batch([work.job for work in works if work.job], bench.params)
+        made = context.engine.sample_batch([work.job for work in works if work.job], context.params)
     except Exception as error:
         if len(works) == 1:
             works[0].fail(error)
@@ -64,19 +64,19 @@ def _restyle(bench: Bench, works: list["_Work"]) -> None:
     # out of the handler, whose error holds the memory of what failed
     half = len(works) // 2
     if short:
-        bench.batch = half
-        bench.free_memory()
-    _restyle(bench, works[:half])
-    _restyle(bench, works[half:])
+        context.batch = half
+        context.free_memory()
+    _restyle(context, works[:half])
+    _restyle(context, works[half:])
 
 
 class _Work:
     """One item on its way: where it is, and what is known of it so far."""
 
-    def __init__(self, bench: Bench, assignment: Assignment) -> None:
-        self._bench, self._item = bench, assignment.item
-        self._adopt, self._over = assignment.adopt, assignment.over
-        self.stages = Stages()
+    def __init__(self, context: ActorContext, assignment: Assignment) -> None:
+        self._context, self._item = context, assignment.item
+        self._adopt, self._over = assignment.recover, assignment.over
+        self.stages = StageTimer()
         self.job: Job | None = None
         self.sampled: Sampled | None = None
         self._row: ItemResult | None = None
@@ -90,17 +90,17 @@ class _Work:
 
     def fail(self, error: Exception) -> None:
         """End the item."""
-        self._row = trouble(self._item, error, self.stages)
+        self._row = failure_result(self._item, error, self.stages)
 
     def begin(self) -> None:
         """Take over what stands, or get ready to be restyled."""
         if self._adopt:
-            self._row = recover_asset(self._bench, self._item, self.stages)
+            self._row = recover_asset(self._context, self._item, self.stages)
         if self._row is not None:
             return
         self._prepare()
         # Its region maps, which are written by now, may be all that was lacking.
-        if self._adopt and (row := recover_asset(self._bench, self._item, self.stages)):
+        if self._adopt and (row := recover_asset(self._context, self._item, self.stages)):
             self._row, self.job = row, None
 
     def finish(self) -> ItemResult:
@@ -111,24 +111,24 @@ class _Work:
         return self._row
 
     def _prepare(self) -> None:
-        bench, item, stages = self._bench, self._item, self.stages
+        context, item, stages = self._context, self._item, self.stages
         with stages.stage("prepare"):
-            self._content = content_of(bench, item)
-            protect, pins = protection_of(bench, item), pins_of(bench, item)
+            self._content = load_content(context, item)
+            protect, pins = load_protection(context, item), load_pins(context, item)
         with stages.stage("references"):
-            self._styles = [style_of(bench, style, item.gallery_id) for style in item.styles]
+            self._styles = [load_style(context, style, item.gallery_id) for style in item.styles]
         content, pictures = self._content.image, [style.image for style in self._styles]
         with stages.stage("match"):
             weights = [style.weight for style in item.styles]
-            routing = bench.engine.match(content, pictures, bench.params, weights, pins)
+            routing = context.engine.match(content, pictures, context.params, weights, pins)
         stages.current = "stylize"
         self.job = Job(content, pictures, routing, item.seed, protect)
 
     def _write(self) -> None:
-        bench, item, stages = self._bench, self._item, self.stages
+        context, item, stages = self._context, self._item, self.stages
         assert self.sampled is not None
         with stages.stage("decode"):
-            made = bench.engine.decode(self.sampled, bench.params)
+            made = context.engine.decode(self.sampled, context.params)
         with stages.stage("encode"):
             note = self._note(made, self._content, self._styles)
             data = codec.encode(
@@ -138,30 +138,30 @@ class _Work:
                 rights=rights_text(note.references),
                 quality=item.quality,
             )
-        place = storage.join(bench.output, item.asset_key)
+        place = storage.join(context.output, item.asset_key)
         with stages.stage("write"):
             # Before the asset: where that stands, nobody makes its small picture any more.
-            keep_thumbnail(bench, made.picture, storage.content_version(data))
+            save_thumbnail(context, made.picture, storage.content_version(data))
             if self._over:
                 storage.write_bytes(place, data)
             elif not storage.write_new(place, data):
                 # Another run was faster, or an attempt whose row was lost: its bytes have a row
                 # that names their hash, so they stay if they are whole.
-                if there := recover_asset(bench, item, stages):
+                if there := recover_asset(context, item, stages):
                     self._row = there.model_copy(update={"reused": False})
                     return
                 storage.write_bytes(place, data)
-        self._row = row_of(item, note, data, stages)
+        self._row = success_result(item, note, data, stages)
 
-    def _note(self, made: Stylized, content: Prepared, styles: list[Prepared]) -> Note:
+    def _note(self, made: Stylized, content: Prepared, styles: list[Prepared]) -> AssetMetadata:
         item, (height, width) = self._item, made.picture.size
         names = [style.style_id for style in item.styles]
         last = made.trace[-1] if made.trace else None
-        return Note(
+        return AssetMetadata(
             item_id=item.item_id,
-            engine=self._bench.fingerprint,
-            params=self._bench.params,
-            references=credits_of(item.styles),
+            engine=self._context.fingerprint,
+            params=self._context.params,
+            references=reference_credits(item.styles),
             seed=item.seed,
             width=width,
             height=height,

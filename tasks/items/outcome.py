@@ -12,7 +12,7 @@ from schemas.text import clean, one_line
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from stylegallery.images.blank import blank_warning
-from tasks.items.provenance import Note
+from tasks.items.provenance import AssetMetadata
 from tasks.messages import ActorSetup, Assignment
 from tasks.records.item_key import key_of
 from tasks.storage.redaction import redacted
@@ -21,7 +21,7 @@ from tasks.storage.transient import is_transient
 _TRACEBACK_CHARS = 4000
 
 
-class Stages:
+class StageTimer:
     """Times the stages of one item and knows which one it is in."""
 
     def __init__(self) -> None:
@@ -46,7 +46,9 @@ class Stages:
         return {name: round(seconds, 4) for name, seconds in times.items()}
 
 
-def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResult:
+def success_result(
+    item: WorkItem, note: AssetMetadata, data: bytes, stages: StageTimer
+) -> ItemResult:
     """Return the row of an item whose asset stands, as its note tells."""
     return ItemResult(
         **key_of(item)._asdict(),
@@ -76,7 +78,7 @@ def reference_name(style_id: str, gallery_id: str) -> str:
     return f"reference {style_id!r} of gallery {gallery_id!r}"
 
 
-def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
+def failure_result(item: WorkItem, error: Exception, stages: StageTimer) -> ItemResult:
     """Return the row of an item that came to nothing.
 
     It is `rejected` when the input is at fault, `failed` for everything else that goes wrong;
@@ -105,7 +107,7 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
     )
 
 
-def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> ItemResult:
+def crash_result(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> ItemResult:
     """Return the row of an item whose engine's process ended while at it.
 
     Args:

@@ -15,7 +15,7 @@ from schemas.result import MatchRow
 from schemas.work import StyleSource
 
 
-class Credit(Frozen):
+class ReferenceCredit(Frozen):
     """One reference that lent its style. No URI: assets are published, where they came from not."""
 
     style_id: str = Field(description="Id of the reference within its gallery.")
@@ -25,13 +25,13 @@ class Credit(Frozen):
     attribution: str | None = Field(None, description="Whom to credit.")
 
 
-class Note(Frozen):
+class AssetMetadata(Frozen):
     """What an asset knows of itself."""
 
     item_id: str = Field(description="The item it was made for.")
     engine: str = Field(description="Model, encoder, precision, device class and versions.")
     params: StyleParams = Field(description="Parameters of the method.")
-    references: list[Credit] = Field(description="What it took its style from.")
+    references: list[ReferenceCredit] = Field(description="What it took its style from.")
     seed: int = Field(description="Random seed used.")
     width: int = Field(description="Width in pixels.")
     height: int = Field(description="Height in pixels.")
@@ -51,13 +51,13 @@ class Note(Frozen):
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def credits_of(styles: list[StyleSource]) -> list[Credit]:
+def reference_credits(styles: list[StyleSource]) -> list[ReferenceCredit]:
     """Return what a note says of an item's references."""
-    names = set(Credit.model_fields)
-    return [Credit.model_validate(style.model_dump(include=names)) for style in styles]
+    names = set(ReferenceCredit.model_fields)
+    return [ReferenceCredit.model_validate(style.model_dump(include=names)) for style in styles]
 
 
-def rights_text(references: list[Credit]) -> str:
+def rights_text(references: list[ReferenceCredit]) -> str:
     """Say in a sentence under which licences the references stand and whom to credit."""
     terms = [
         ", ".join(filter(None, (ref.style_id, ref.license, ref.attribution)))
@@ -67,9 +67,9 @@ def rights_text(references: list[Credit]) -> str:
     return f"Style references: {'; '.join(terms)}" if terms else ""
 
 
-def parse_note(text: str) -> Note | None:
+def parse_asset_metadata(text: str) -> AssetMetadata | None:
     """Return the note that `text` holds, or None when it holds none of ours."""
     try:
-        return Note.model_validate_json(text)
+        return AssetMetadata.model_validate_json(text)
     except ValidationError:
         return None

@@ -6,13 +6,13 @@ from stylegallery.errors import BadImage
 from stylegallery.images import codec
 from tasks import storage
 from tasks.errors import FileMissing
-from tasks.items.context import Bench
-from tasks.items.outcome import Stages, row_of
-from tasks.items.provenance import parse_note
+from tasks.items.context import ActorContext
+from tasks.items.outcome import StageTimer, success_result
+from tasks.items.provenance import parse_asset_metadata
 from tasks.records.finished_files import fault, map_digests
 
 
-def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | None:
+def recover_asset(context: ActorContext, item: WorkItem, stages: StageTimer) -> ItemResult | None:
     """Return the row of an asset that exists, or None when there is none that can be used.
 
     Raises:
@@ -20,10 +20,10 @@ def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | 
     """
     with stages.stage("read"):
         try:
-            data = storage.read_bytes(storage.join(bench.output, item.asset_key))
+            data = storage.read_bytes(storage.join(context.output, item.asset_key))
         except FileMissing:
             return None
-        note = parse_note(codec.read_note(data))
+        note = parse_asset_metadata(codec.read_note(data))
         if note is None or note.item_id != item.item_id:
             return None
         try:
@@ -31,13 +31,13 @@ def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | 
         except BadImage:
             return None
         maps = map_digests(note.regions_uri, note.style_regions)
-        if not whole or not all(_stands(bench, path, sha) for path, sha in maps.items()):
+        if not whole or not all(_stands(context, path, sha) for path, sha in maps.items()):
             return None
-    return row_of(item, note, data, stages).model_copy(update={"reused": True})
+    return success_result(item, note, data, stages).model_copy(update={"reused": True})
 
 
-def _stands(bench: Bench, path: str, sha256: str) -> bool:
+def _stands(context: ActorContext, path: str, sha256: str) -> bool:
     """Tell whether a region map is whole; those of references are looked at once."""
-    if path not in bench.written and not fault(bench.output, path, sha256):
-        bench.written.add(path)
-    return path in bench.written
+    if path not in context.written and not fault(context.output, path, sha256):
+        context.written.add(path)
+    return path in context.written

@@ -6,24 +6,24 @@ The report would have to read and decode each of them whole.
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
 from tasks import storage
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.report.thumbnails import SIDE, thumbnail_path
 
 _QUALITY = 90
 
 
-def keep_thumbnail(bench: Bench, picture: Picture, version: str) -> None:
+def save_thumbnail(context: ActorContext, picture: Picture, version: str) -> None:
     """Write the small picture of an image, unless it is there.
 
     Args:
-        bench: What the actor works with.
+        context: What the actor works with.
         picture: The image.
         version: Which bytes it is of.
 
     Raises:
         StorageError: the store is at fault.
     """
-    place = storage.join(bench.output, thumbnail_path(version))
+    place = storage.join(context.output, thumbnail_path(version))
     if not storage.exists(place):
         storage.write_bytes(place, _small(picture))
 

@@ -16,11 +16,11 @@ from schemas.text import clean
 from tasks import storage
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
-from tasks.report.cards import Album, headline, make_cards
-from tasks.report.data import Survey, survey
+from tasks.report.cards import ThumbnailStore, headline, make_cards
+from tasks.report.data import ReportData, read_report_data
 
 _MOST_CARDS: Final = 2_000
-_MOST_TROUBLES: Final = 100
+_MOST_FAILED_OR_REJECTED: Final = 100
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -37,7 +37,7 @@ def build_report(output: str, run_id: str) -> str:
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
     record = read_record(files)
-    found = survey(files, _MOST_CARDS, _MOST_TROUBLES)
+    found = read_report_data(files, _MOST_CARDS, _MOST_FAILED_OR_REJECTED)
     inputs = {item.image_uri for item in found.items.values()}
     inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
 
@@ -45,13 +45,13 @@ def build_report(output: str, run_id: str) -> str:
         place = uri if uri in inputs else storage.join(root, uri)
         return storage.read_bytes(place, most)
 
-    storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
+    storage.write_bytes(files.report, render(record, found, ThumbnailStore(fetch)).encode())
     return files.report
 
 
-def render(record: RunRecord, found: Survey, album: Album) -> str:
+def render(record: RunRecord, found: ReportData, thumbnails: ThumbnailStore) -> str:
     """Return the page. Every value from a manifest passes through the template's escaping."""
-    cards = make_cards(found.shown, found.items, found.evaluated, album)
+    cards = make_cards(found.shown, found.items, found.evaluated, thumbnails)
     summary = found.summary
     statuses = ("ok", "rejected", "failed")
     template = _environment().get_template("report.html.j2")
@@ -63,12 +63,12 @@ def render(record: RunRecord, found: Survey, album: Album) -> str:
         summary=summary,
         galleries=found.galleries,
         statuses=[status for status in statuses if getattr(summary, status)],
-        troubled=found.troubled,
-        hidden_troubles=summary.rejected + summary.failed - len(found.troubled),
+        failed_or_rejected=found.failed_or_rejected,
+        hidden_failures=summary.rejected + summary.failed - len(found.failed_or_rejected),
         cards=cards,
         dense=len(cards) > 12,
         hidden_cards=summary.ok - len(cards),
-        images=list(album.shared.values()),
+        images=list(thumbnails.shared.values()),
         timings=found.timings,
         charts=found.charts,
         judged=found.judged,

@@ -54,7 +54,7 @@ Palettes = dict[str, dict[RegionKey, Colour]]
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedImage:
     """A picture that several cards show: written once into the page, used by its id."""
 
     id: str
@@ -67,8 +67,8 @@ class Reference:
 
     style_id: str
     weight: float
-    image: Shared | None
-    overlay: Shared | None
+    image: SharedImage | None
+    overlay: SharedImage | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Card:
     """One item: before, references, after."""
 
     result: ItemResult
-    before: Shared | None
+    before: SharedImage | None
     after: Thumbnail | None
     overlay: str
     references: list[Reference]
@@ -217,7 +217,7 @@ _BIG_BYTES, _BIG_PIXELS = 2**24, 4_000_000
 
 
 @dataclass
-class Album:
+class ThumbnailStore:
     """The pictures of a report, each fetched and shrunk once.
 
     Attributes:
@@ -228,7 +228,7 @@ class Album:
 
     fetch: Fetch
     size: tuple[int, int] = SIZES[0]
-    shared: dict[str, Shared] = field(default_factory=dict)
+    shared: dict[str, SharedImage] = field(default_factory=dict)
     _photos: dict[str, Thumbnail | None] = field(default_factory=dict)
     _labels: dict[str, Labels | None] = field(default_factory=dict)
     # A thread of its own, not a lock: each thread keeps what its largest picture took.
@@ -262,12 +262,12 @@ class Album:
         """Return a region map that `load` fetched; None when it could not be read."""
         return self._labels.get(uri) if uri else None
 
-    def share(self, name: str, picture: Thumbnail | None) -> Shared | None:
+    def share(self, name: str, picture: Thumbnail | None) -> SharedImage | None:
         """Put a picture into the page once, and return the handle to show it by."""
         if picture is None:
             return None
         if name not in self.shared:
-            self.shared[name] = Shared(f"p{len(self.shared)}", picture)
+            self.shared[name] = SharedImage(f"p{len(self.shared)}", picture)
         return self.shared[name]
 
     def _photo(self, uri: str, version: str) -> Thumbnail | None:
@@ -300,9 +300,9 @@ def make_cards(
     shown: Sequence[ItemResult],
     items: dict[str, WorkItem],
     evaluated: dict[ItemKey, ItemEvaluation],
-    album: Album,
+    thumbnails: ThumbnailStore,
 ) -> list[Card]:
-    """Return a card for each result in `shown`; `album` then holds the shared pictures."""
+    """Return a card for each result in `shown`; `thumbnails` then holds the shared pictures."""
     photos: Photos = {}
     maps: set[str] = set()
     for result in shown:
@@ -313,22 +313,24 @@ def make_cards(
             photos[result.asset_uri] = storage.of_sha256(result.asset_sha256 or "")
         maps |= {*result.style_regions.values()}
         maps |= {result.regions_uri} if result.regions_uri else set()
-    album.choose_size(photos, len(shown))
-    album.load(photos, maps)
-    palettes = _palettes(shown, items, album)
+    thumbnails.choose_size(photos, len(shown))
+    thumbnails.load(photos, maps)
+    palettes = _palettes(shown, items, thumbnails)
     return [
-        _card(result, items[result.item_id], evaluated.get(key_of(result)), album, palettes)
+        _card(result, items[result.item_id], evaluated.get(key_of(result)), thumbnails, palettes)
         for result in shown
     ]
 
 
-def _palettes(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: Album) -> Palettes:
+def _palettes(
+    shown: Sequence[ItemResult], items: dict[str, WorkItem], thumbnails: ThumbnailStore
+) -> Palettes:
     """Colour the reference regions of each gallery: those that lend most area come first."""
     lent: dict[str, dict[RegionKey, float]] = defaultdict(dict)
     for result in shown:
         regions = lent[result.gallery_id]
         for style in items[result.item_id].styles:
-            labels = album.labels(result.style_regions.get(style.style_id))
+            labels = thumbnails.labels(result.style_regions.get(style.style_id))
             for region in set(labels.ravel().tolist()) if labels is not None else set():
                 regions.setdefault((style.style_id, region), 0.0)
         for match in result.matches:
@@ -344,23 +346,23 @@ def _card(
     result: ItemResult,
     item: WorkItem,
     evaluation: ItemEvaluation | None,
-    album: Album,
+    thumbnails: ThumbnailStore,
     palettes: Palettes,
 ) -> Card:
     palette = palettes[result.gallery_id]
     painted, kept = content_colours(result.matches, palette)
-    labels = album.labels(result.regions_uri)
+    labels = thumbnails.labels(result.regions_uri)
     return Card(
         result=result,
-        before=album.share(item.image_uri, album.photo(item.image_uri)),
-        after=album.photo(result.asset_uri) if result.asset_uri else None,
+        before=thumbnails.share(item.image_uri, thumbnails.photo(item.image_uri)),
+        after=thumbnails.photo(result.asset_uri) if result.asset_uri else None,
         overlay=overlay(labels, painted, kept).uri if labels is not None else "",
         references=[
             Reference(
                 style_id=style.style_id,
                 weight=style.weight,
-                image=album.share(style.image_uri, album.photo(style.image_uri)),
-                overlay=_reference_overlay(result, style.style_id, album, palette),
+                image=thumbnails.share(style.image_uri, thumbnails.photo(style.image_uri)),
+                overlay=_reference_overlay(result, style.style_id, thumbnails, palette),
             )
             for style in item.styles
         ],
@@ -370,11 +372,13 @@ def _card(
 
 
 def _reference_overlay(
-    result: ItemResult, style_id: str, album: Album, palette: dict[RegionKey, Colour]
-) -> Shared | None:
+    result: ItemResult, style_id: str, thumbnails: ThumbnailStore, palette: dict[RegionKey, Colour]
+) -> SharedImage | None:
     uri = result.style_regions.get(style_id)
-    labels = album.labels(uri)
+    labels = thumbnails.labels(uri)
     if labels is None:
         return None
     colours = {region: colour for (style, region), colour in palette.items() if style == style_id}
-    return album.share(f"regions {result.gallery_id} {style_id} {uri}", overlay(labels, colours))
+    return thumbnails.share(
+        f"regions {result.gallery_id} {style_id} {uri}", overlay(labels, colours)
+    )

@@ -25,7 +25,7 @@ from tasks.report.charts import Chart, charts
 
 
 @dataclass(frozen=True)
-class Survey:
+class ReportData:
     """What a report says.
 
     Attributes:
@@ -35,7 +35,7 @@ class Survey:
         shown: Items with an asset: all, or an even sample; by product, so that galleries are side
             by side.
         items: What was planned for those, by item id.
-        troubled: The first of those without an asset.
+        failed_or_rejected: The first of those without an asset.
         evaluated: Figures of those shown, by item, where they were measured.
         charts: How figures are spread over all items.
         judged: What the figures come to; None where nothing was measured.
@@ -46,13 +46,13 @@ class Survey:
     timings: Timings
     shown: list[ItemResult]
     items: dict[str, WorkItem]
-    troubled: list[ItemResult]
+    failed_or_rejected: list[ItemResult]
     evaluated: dict[ItemKey, ItemEvaluation]
     charts: list[Chart]
     judged: EvaluationSummary | None
 
 
-def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
+def read_report_data(files: RunFiles, most_shown: int, most_failed_or_rejected: int) -> ReportData:
     """Read a run's tables, part by part.
 
     Raises:
@@ -72,20 +72,22 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
     counts["flagged"] = judged.flagged if judged else 0
     flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
     shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
-    return Survey(
+    return ReportData(
         RunSummary.model_validate({**counts, "warnings": first(warnings)}),
         sorted(galleries),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,
-        first_troubled(files, most_troubled) if counts["rejected"] + counts["failed"] else [],
+        first_failed_or_rejected(files, most_failed_or_rejected)
+        if counts["rejected"] + counts["failed"]
+        else [],
         evaluations(files, shown) if judged else {},
         charts(files, judged),
         judged,
     )
 
 
-def first_troubled(files: RunFiles, most: int) -> list[ItemResult]:
+def first_failed_or_rejected(files: RunFiles, most: int) -> list[ItemResult]:
     """Return the first of a run's items without an asset: failed ones, then those rejected.
 
     Raises:

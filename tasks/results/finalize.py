@@ -61,7 +61,7 @@ class Part:
         return pa.table([*keys.columns, *flat.columns], schema=pa.schema([*keys.schema, *fields]))
 
 
-def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
+def check_complete(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
     """Refuse a run in which items have no row yet.
 
     Args:
@@ -92,7 +92,7 @@ def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
 
 
 def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part]:
-    """Yield the rows of a run that is whole, part by part; arguments as for :func:`check_whole`.
+    """Yield the rows of a run that is whole, part by part; arguments as for :func:`check_complete`.
 
     Raises:
         RecordError: the rows found are not those of the plan.
@@ -174,7 +174,7 @@ def write_results(plan: Plan) -> RunSummary:
         return plan.closed
     # Read anew: since the plan was made, another run may have put the finished items together.
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
-    check_whole(plan, *known)
+    check_complete(plan, *known)
     counts: Counter[str] = Counter()
     failed: dict[str, Mask] = {}
     warnings: set[str] = set()

@@ -30,7 +30,7 @@ from schemas.run import PoolSpec, RestyleSpec
 from tasks import planning, storage
 from tasks.execution.actor import StyleActor
 from tasks.execution.execute import execute
-from tasks.execution.metrics import Finds
+from tasks.execution.metrics import CacheMetrics
 from tasks.messages import ActorSetup, Assignment, PreparingReferences
 from tasks.records.item_key import key_of
 from tasks.records.ledger import Ledger
@@ -143,13 +143,13 @@ class EchoActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         import torch
 
-        from tasks.items.context import Bench
+        from tasks.items.context import ActorContext
 
         torch.set_num_threads(1)
         self._setup = setup
         engine: Any = EchoEngine()
-        self._bench = Bench(engine, setup.output, setup.params)
-        self._finds = Finds()
+        self._context = ActorContext(engine, setup.output, setup.params)
+        self._cache_metrics = CacheMetrics()
 
 
 class RowActor(StyleActor):
@@ -157,7 +157,7 @@ class RowActor(StyleActor):
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
-        self._bench: Any = SimpleNamespace(batch=1)
+        self._context: Any = SimpleNamespace(batch=1)
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())

@@ -42,7 +42,7 @@ class LightActor(StyleActor):
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
-        self._bench: Any = SimpleNamespace(batch=setup.batch)
+        self._context: Any = SimpleNamespace(batch=setup.batch)
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())

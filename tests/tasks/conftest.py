@@ -14,7 +14,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery import StyleGallery
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model
@@ -40,9 +40,9 @@ def engine(tiny_model: Path) -> Iterator[StyleGallery]:
 
 
 @pytest.fixture
-def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
+def context(engine: StyleGallery, tmp_path: Path) -> ActorContext:
     """What an actor works with, and an empty output."""
-    return Bench(engine, str(tmp_path / "out"), PARAMS)
+    return ActorContext(engine, str(tmp_path / "out"), PARAMS)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 from schemas.result import ItemResult
 from schemas.work import StyleSource, WorkItem
 from tasks import storage
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import Assignment
 from tests.tasks import pictures
@@ -36,6 +36,6 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
     return WorkItem(**values)
 
 
-def restyle_item(bench: Bench, item: WorkItem, adopt: bool = False) -> ItemResult:
-    (finish,) = restyle_items(bench, [Assignment(item, adopt=adopt)])
+def restyle_item(context: ActorContext, item: WorkItem, recover: bool = False) -> ItemResult:
+    (finish,) = restyle_items(context, [Assignment(item, recover=recover)])
     return finish()

@@ -15,8 +15,8 @@ from stylegallery.types import Stylized
 from tasks import planning
 from tasks.execution import execute
 from tasks.execution.actor import StyleActor
-from tasks.execution.metrics import Finds
-from tasks.items.context import Bench
+from tasks.execution.metrics import CacheMetrics
+from tasks.items.context import ActorContext
 from tasks.messages import ActorSetup, Assignment, PreparingReferences, Started
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS, MakeSpec
@@ -30,8 +30,8 @@ class Here(StyleActor):
         self._setup = ActorSetup(
             EngineSpec(), PARAMS, str(output), "run", "engine", 0, overlap=overlap
         )
-        self._bench = Bench(engine, str(output), PARAMS)
-        self._finds = Finds()
+        self._context = ActorContext(engine, str(output), PARAMS)
+        self._cache_metrics = CacheMetrics()
 
 
 def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(

@@ -5,7 +5,7 @@ import pytest
 from schemas.result import ErrorInfo, ItemResult
 from tasks.errors import PoolError
 from tasks.execution import circuit_breaker
-from tasks.execution.circuit_breaker import Breaker
+from tasks.execution.circuit_breaker import CircuitBreaker
 from tests.tasks.results.test_finalize import row
 
 
@@ -22,7 +22,7 @@ def failed(*, transient: bool = False, stage: str = "write") -> ItemResult:
 
 
 def test_only_failures_stop_a_run_with_the_last_ones_words(clock: list[float]) -> None:
-    watch = Breaker()
+    watch = CircuitBreaker()
     for _ in range(3):
         for _ in range(circuit_breaker._FAILURES - 1):
             watch.row(failed())
@@ -35,7 +35,7 @@ def test_only_failures_stop_a_run_with_the_last_ones_words(clock: list[float]) -
 
 
 def test_faults_that_pass_are_waited_out_and_in_the_end_not(clock: list[float]) -> None:
-    watch, pauses, begin = Breaker(), [], clock[0]
+    watch, pauses, begin = CircuitBreaker(), [], clock[0]
     while clock[0] - begin <= circuit_breaker.PATIENCE:
         watch.row(failed(transient=True))
         before = clock[0]
@@ -51,7 +51,7 @@ def test_faults_that_pass_are_waited_out_and_in_the_end_not(clock: list[float]) 
 
 
 def test_what_comes_through_ends_the_waiting(clock: list[float]) -> None:
-    watch = Breaker()
+    watch = CircuitBreaker()
     for _ in range(circuit_breaker._PASSING):
         watch.row(failed(transient=True))
     assert watch.holds
@@ -63,7 +63,7 @@ def test_what_comes_through_ends_the_waiting(clock: list[float]) -> None:
 
 
 def test_deaths_alone_stop_a_run(clock: list[float]) -> None:
-    watch = Breaker()
+    watch = CircuitBreaker()
     for _ in range(circuit_breaker._DEATHS - 1):
         watch.death()
         watch.row(failed(transient=True, stage="actor"))

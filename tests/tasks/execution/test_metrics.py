@@ -13,7 +13,7 @@ import pytest
 
 from schemas.result import ErrorInfo, ItemResult
 from tasks.execution import metrics
-from tasks.execution.metrics import Finds, Watch
+from tasks.execution.metrics import CacheMetrics, RunMetrics
 from tests.s3_server import free_port
 
 
@@ -30,7 +30,7 @@ def test_items_that_come_to_nothing_are_named_but_not_without_end(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "_MOST_LINES", 3)
-    eyes = Watch()
+    eyes = RunMetrics()
     with caplog.at_level(logging.WARNING):
         eyes.row(row("ok"), again=False)
         eyes.row(row("failed", "the store is away"), again=True)
@@ -80,14 +80,14 @@ def main(port: int) -> None:
     import ray
 
     ray.init(address="local", num_cpus=1, include_dashboard=False, _metrics_export_port=port)
-    eyes = Watch()
+    eyes = RunMetrics()
     eyes.row(row("ok"), again=False)
     eyes.row(row("failed", "x"), again=True)
     eyes.row(row("rejected", "x"), again=False)
     eyes.row(row("rejected", "x"), again=False)
     eyes.load(7, 2)
     found = Counts(memory=5, computed=2)
-    Finds().take(found)
+    CacheMetrics().take(found)
     assert not found
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:

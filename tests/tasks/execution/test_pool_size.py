@@ -9,10 +9,10 @@ import pytest
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec
-from tasks.cluster.session import Layout, lay_out, room_for
+from tasks.cluster.session import Layout, actor_capacity, plan_layout
 from tasks.execution import pool as pool_module
 from tasks.execution.pool import Pool, Progress
-from tasks.execution.queue import Backlog
+from tasks.execution.queue import WorkQueue
 from tasks.messages import ActorSetup
 from tasks.records.ledger import Ledger
 from tests.tasks.cluster.test_session import assignments
@@ -38,21 +38,21 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     made = Pool(
         PoolSpec(), layout, setup, Ledger(str(tmp_path), "run-1"), Progress(0, 9), lambda _: None
     )
-    made._backlog = Backlog(assignments(9), 9)
+    made._queue = WorkQueue(assignments(9), 9)
     return made
 
 
 def test_what_is_left_on_one_node_is_of_no_use_on_another() -> None:
-    assert room_for(PoolSpec(gpus_per_actor=0.75), GPUS * 4) == 4
-    assert room_for(PoolSpec(gpus_per_actor=0.5), GPUS * 4) == 8
-    assert room_for(PoolSpec(gpus_per_actor=2), GPUS * 4) == 0
-    assert room_for(PoolSpec(), [{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
+    assert actor_capacity(PoolSpec(gpus_per_actor=0.75), GPUS * 4) == 4
+    assert actor_capacity(PoolSpec(gpus_per_actor=0.5), GPUS * 4) == 8
+    assert actor_capacity(PoolSpec(gpus_per_actor=2), GPUS * 4) == 0
+    assert actor_capacity(PoolSpec(), [{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
 
 
 def test_only_a_cluster_without_a_number_of_actors_is_elastic() -> None:
-    assert lay_out(PoolSpec(), GPUS, fixed=False).elastic
-    assert not lay_out(PoolSpec(actors=3), GPUS, fixed=False).elastic
-    assert not lay_out(PoolSpec(), GPUS, fixed=True).elastic
+    assert plan_layout(PoolSpec(), GPUS, fixed=False).elastic
+    assert not plan_layout(PoolSpec(actors=3), GPUS, fixed=False).elastic
+    assert not plan_layout(PoolSpec(), GPUS, fixed=True).elastic
 
 
 def test_actors_follow_the_nodes(pool: Pool) -> None:
@@ -79,7 +79,7 @@ def test_what_has_nothing_left_to_do_is_given_back(pool: Pool) -> None:
     pool._workers = [*idle, busy]  # type: ignore[list-item]
     pool._release_idle()
     assert len(pool._workers) == 3  # items are left
-    pool._backlog = Backlog([], 0)
+    pool._queue = WorkQueue([], 0)
     pool._release_idle()
     assert pool._workers == [busy]
     busy.streams.clear()

@@ -23,8 +23,8 @@ from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tasks.report import cards
 from tasks.report.build import build_report
-from tasks.report.cards import Album
-from tasks.report.data import survey
+from tasks.report.cards import ThumbnailStore
+from tasks.report.data import read_report_data
 from tasks.report.thumbnails import (
     NotAnImage,
     Thumbnail,
@@ -271,10 +271,10 @@ def test_big_pictures_are_decoded_one_at_a_time(
 
     monkeypatch.setattr(cards, "thumbnail", counted)
     monkeypatch.setattr(cards, "_BIG_BYTES", most_bytes)
-    album = Album(fetch, size=(64, 70))
+    thumbnails = ThumbnailStore(fetch, size=(64, 70))
     uris = [str(number) for number in range(8)]
-    album.load({uri: "v" for uri in uris}, set())
-    assert all(map(album.photo, uris))
+    thumbnails.load({uri: "v" for uri in uris}, set())
+    assert all(map(thumbnails.photo, uris))
     assert most <= at_once
 
 
@@ -325,6 +325,6 @@ def test_times_leave_out_what_was_taken_over(output: Path) -> None:
     other = item(output, 1, "b", "ink")
     reused = done(other).model_copy(update={"reused": True, "timings": {"total": 99.0}})
     report(output, [item(output, 0, "a", "ink"), other], [computed, reused])
-    summed = survey(RunFiles(str(output), "run-1"), 9, 9).timings
+    summed = read_report_data(RunFiles(str(output), "run-1"), 9, 9).timings
     assert (summed.items, summed.mean) == (1, 4.5)
     assert [round(one.share, 2) for one in summed.slices] == [0.25, 0.75]

@@ -16,7 +16,7 @@ from schemas.run import RestyleSpec
 from stylegallery import StyleGallery
 from tasks import planning
 from tasks.errors import FileMissing
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
 from tasks.records.newest_run import find_run
@@ -152,10 +152,10 @@ class Engines:
         return drive(spec, self._doer).run_id
 
     def _doer(self, setup: ActorSetup) -> Doer:
-        bench = Bench(self._engine, setup.output, setup.params)
+        context = ActorContext(self._engine, setup.output, setup.params)
 
         def do(assignment: Assignment) -> ItemResult:
-            self.made.append(restyle_items(bench, [assignment])[0]())
+            self.made.append(restyle_items(context, [assignment])[0]())
             return self.made[-1].model_copy(update={"run_id": setup.run_id})
 
         return do
