@@ -1,8 +1,8 @@
-"""The steps of a run as Prefect tasks: one task for a whole stage, never one for an item.
+"""The steps of a run as Prefect tasks: one task per stage, never one per item.
 
-Item by item, the pool in :mod:`tasks` retries, blames and keeps the ledger. What Prefect retries
-here is a stage that was lost as a whole, and since every stage resumes from what is already
-written, a retry means: go on. Prefect caches and persists nothing: the output is the truth.
+:mod:`tasks.execution.pool` retries single items and keeps the ledger. Prefect retries a stage that
+failed as a whole; every stage resumes from the files that are already written. Prefect caches and
+persists nothing: the output folder is the only state.
 """
 
 import logging
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 
 
 class RunContext:
-    """A plan on its way from task to task.
+    """The plan and the lock of a run, passed from task to task.
 
-    Not a dataclass on purpose: Prefect would search it for futures, item by item.
+    Not a dataclass: Prefect would search the fields of one for futures, item by item.
     """
 
     def __init__(self, plan: planning.Plan) -> None:
@@ -40,18 +40,18 @@ class RunContext:
         self.lock: RunLock | None = None
 
     def check(self) -> None:
-        """Refuse to go on with a run that another driver has taken over; quick."""
+        """Raise RunLostError if the last heartbeat saw another driver take the run."""
         if self.lock is not None:
             self.lock.check()
 
     def confirm(self) -> None:
-        """Refuse the same after a look at the lock: before what is written of the whole run."""
+        """Read the lock, then do the same; called before files of the whole run are written."""
         if self.lock is not None:
             self.lock.confirm()
 
 
 def is_transient_failure(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a stage failed of something that may pass, such as a store that is away."""
+    """Return whether a stage failed with a transient error, such as an unavailable store."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StorageError) and error.transient
 
@@ -67,31 +67,31 @@ _STAGE: dict[str, Any] = {
 
 @task(name="plan", **_STAGE)
 def make_plan(spec: RestyleSpec) -> RunContext:
-    """Read the manifests, list every item, look up what is done already."""
+    """Read the manifests, list all items and find the finished ones."""
     announce_phase("planning")
     return RunContext(planning.make_plan(spec))
 
 
 @task(name="open", **_STAGE)
 def open_run(run: RunContext) -> None:
-    """Write down what is asked for."""
+    """Write the plan and run.json."""
     planning.write_plan(run.plan, run.lock.conditional if run.lock else None)
 
 
 @task(name="execute", **_STAGE)
 def execute_plan(run: RunContext) -> None:
-    """Restyle what is left to do on a pool of Ray actors."""
+    """Restyle the unfinished items on a pool of Ray actors."""
 
-    def hear(now: Progress) -> None:
+    def on_progress(now: Progress) -> None:
         run.check()
         announce(now)
 
-    execute.execute(run.plan, on_progress=hear)
+    execute.execute(run.plan, on_progress=on_progress)
 
 
 @task(name="results", **_STAGE)
 def write_results(run: RunContext) -> RunSummary:
-    """Write one result row for each item, and the tables made of them."""
+    """Write one result per item, and the tables derived from them."""
     run.confirm()
     announce_phase("writing the results")
     return finalize.write_results(run.plan)
@@ -99,17 +99,17 @@ def write_results(run: RunContext) -> RunSummary:
 
 @task(name="evaluate", **_STAGE)
 def evaluate_results(run: RunContext, summary: RunSummary) -> RunSummary:
-    """Measure what came out, and count what is outside the gates."""
+    """Evaluate the results and count the items that miss a quality gate."""
     run.confirm()
     announce_phase("measuring")
     spec = run.plan.spec
-    found = evaluate.evaluate(spec.output, run.plan.run_id, spec.gates, spec.pool)
-    return summary.model_copy(update={"flagged": found.flagged})
+    evaluation = evaluate.evaluate(spec.output, run.plan.run_id, spec.gates, spec.pool)
+    return summary.model_copy(update={"flagged": evaluation.flagged})
 
 
 @task(name="report", **_STAGE)
 def build_report(run: RunContext) -> str:
-    """Write the page that shows what came out."""
+    """Write the HTML report."""
     run.confirm()
     announce_phase("building the report")
     return build.build_report(run.plan.spec.output, run.plan.run_id)
@@ -117,43 +117,39 @@ def build_report(run: RunContext) -> str:
 
 @task(name="finalize", **_STAGE)
 def close_run(run: RunContext, summary: RunSummary) -> None:
-    """Close the run's record, and write the mark of success last."""
+    """Close run.json, then write `_SUCCESS`."""
     run.confirm()
     finalize.finalize(run.plan.spec, run.plan.run_id, run.plan, summary)
 
 
 @contextmanager
 def recorded_run(run: RunContext) -> Iterator[None]:
-    """Hold the run, and say in run.json how it ended when it does not get to its end.
+    """Hold the run's lock; if the block fails or is cancelled, record that in run.json.
 
     Raises:
-        RunBusyError: another driver is at it; nothing is written then.
+        RunBusyError: another driver holds the run; nothing is written.
     """
-    with about(run_id=run.plan.run_id), holding(run.plan.files) as run.lock, _said(run):
-        yield
-
-
-@contextmanager
-def _said(run: RunContext) -> Iterator[None]:
-    try:
-        yield
-    except RunLostError:
-        raise  # the record is another's now
-    except Exception as error:
-        run.confirm()  # whoever has lost the run needs to hear of that, not of what came of it
-        _close(run, "crashed", str(error))
-        raise
-    except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
-        _close(run, "cancelled", "stopped from outside")
-        raise
+    with about(run_id=run.plan.run_id), holding(run.plan.files) as run.lock:
+        try:
+            yield
+        except RunLostError:
+            raise  # run.json belongs to another driver now
+        except Exception as error:
+            run.confirm()  # a lost lock is the more important error
+            _close(run, "crashed", str(error))
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM, or cancelled in the Prefect UI
+            _close(run, "cancelled", "stopped from outside")
+            raise
 
 
 def _close(run: RunContext, state: Literal["cancelled", "crashed"], message: str) -> None:
+    """Record in run.json how the run ended; errors of that are logged only."""
     try:
         with deferred():
             run.confirm()
             finalize.close_record(run.plan, state, message=message)
     except (FileMissing, RunLostError):
-        pass  # it ended before anything was written, or the record is another's now
-    except TaskError as error:  # what ended the run must come through
+        pass  # nothing was written yet, or run.json belongs to another driver
+    except TaskError as error:  # the caller raises the error that ended the run
         logger.warning("run.json still says `running`: %s", error)

@@ -1,4 +1,4 @@
-"""What an item reads: photo, references, masks and pins, as the engine wants them."""
+"""Load the inputs of an item for the engine: photo, references, masks and pins."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,9 +17,14 @@ from stylegallery.regions import label_images
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.items.context import ActorContext
-from tasks.items.memory import Prepared, PreparedKey
 from tasks.items.outcome import reference_name
-from tasks.items.prepared import keep, prepared_key, recall
+from tasks.items.prepared import (
+    Prepared,
+    PreparedKey,
+    load_prepared,
+    prepared_key,
+    save_prepared,
+)
 from tasks.items.thumbnails import save_thumbnail
 from tasks.planning.versions import UNREADABLE
 from tasks.records.finished_files import fault
@@ -31,64 +36,66 @@ _SINCE = "after the run was planned; run the same command again"
 
 
 class SourceChangedError(TaskError):
-    """A file is not the one that was planned."""
+    """An input file differs from the one that was planned."""
 
 
 def read_ahead(context: ActorContext, items: list[WorkItem]) -> None:
-    """Begin to read the photos of items that come next, but for those known already."""
-    context.ahead([item.image_uri for item in items if _key_of(context, item) not in context.cache])
+    """Start to read the photos of the next items, except those in the cache."""
+    context.prefetch(
+        [item.image_uri for item in items if _key_of(context, item) not in context.cache]
+    )
 
 
 def load_content(context: ActorContext, item: WorkItem) -> Prepared:
-    """Read and prepare the item's photo.
+    """Load and prepare the item's photo.
 
     Raises:
         InputError: photo or label image cannot be used, or the photo is too large for the format
             of the results.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
-    return _known(context, item)
+    return _load(context, item)
 
 
 def load_style(context: ActorContext, style: StyleSource, gallery_id: str) -> Prepared:
-    """Read and prepare one reference.
+    """Load and prepare one reference.
 
     Raises:
         InputError: the reference cannot be used; the message names it.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
     try:
-        return _known(context, style)
+        return _load(context, style)
     except InputError as error:
-        place = reference_name(style.style_id, gallery_id)
-        raise type(error)(f"{place} cannot be used: {error}") from error
+        name = reference_name(style.style_id, gallery_id)
+        raise type(error)(f"{name} cannot be used: {error}") from error
 
 
 def has_unprepared_references(context: ActorContext, items: list[WorkItem]) -> bool:
-    """Tell whether a reference of some items is not held in memory."""
+    """Return whether a reference of some items is not in the cache."""
     keys = {_key_of(context, style) for item in items for style in item.styles}
     return any(key not in context.cache for key in keys)
 
 
 def load_protection(context: ActorContext, item: WorkItem) -> Tensor | None:
-    """Return the item's protection image, (1, 1, H, W) in [0, 1], if it has one.
+    """Return the item's protection mask, (1, 1, H, W) in [0, 1], or None if it has none.
 
     Raises:
-        InputError: it cannot be used.
-        StorageError: the store is at fault.
+        InputError: the mask cannot be used.
+        StorageError: the store cannot be reached.
     """
     if not item.protect_uri:
         return None
-    place = (item.protect_uri, item.protect_version, "protect_uri")
-    return _decoded(context, *place, label_images.decode_grey)
+    source = (item.protect_uri, item.protect_version, "protect_uri")
+    return _read_and_decode(context, *source, label_images.decode_grey)
 
 
 def load_pins(context: ActorContext, item: WorkItem) -> list[Pin] | None:
-    """Return the item's pins, if it has a routing file.
+    """Return the pinned matches of the item's routing file, or None if it has none.
 
     Raises:
         InputError: the file cannot be used.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
     if not item.routing_uri:
         return None
@@ -100,17 +107,18 @@ def load_pins(context: ActorContext, item: WorkItem) -> list[Pin] | None:
         except BadRouting as error:
             raise BadRouting(f"{uri}: {error}") from error
 
-    return _decoded(context, item.routing_uri, item.routing_version, "routing_uri", decode)
+    source = (item.routing_uri, item.routing_version, "routing_uri")
+    return _read_and_decode(context, *source, decode)
 
 
-def _known(context: ActorContext, source: WorkItem | StyleSource) -> Prepared:
-    """Return what is known of an image: held in memory, kept in the output, or computed now."""
+def _load(context: ActorContext, source: WorkItem | StyleSource) -> Prepared:
+    """Return a prepared image from the cache, from `prepared/`, or computed now."""
     key = _key_of(context, source)
     if key in context.cache:
         context.found["memory"] += 1
-    known = context.cache.get(key, lambda: _prepare(context, source, key))
-    _check_format(source, known.image.picture)
-    return known
+    prepared = context.cache.get(key, lambda: _prepare(context, source, key))
+    _check_format(source, prepared.image.picture)
+    return prepared
 
 
 def _key_of(context: ActorContext, source: WorkItem | StyleSource) -> PreparedKey:
@@ -119,12 +127,13 @@ def _key_of(context: ActorContext, source: WorkItem | StyleSource) -> PreparedKe
 
 
 def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
+    """Read and prepare an image; write its region map, thumbnail and entry in `prepared/`."""
     photo = (source.image_uri, source.image_version, "image_uri")
-    picture = _decoded(context, *photo, codec.decode)
-    _check_format(source, picture)  # before the work
-    kept = recall(context.output, key, picture, context.engine.models.device)
-    prepared = kept or context.engine.prepare(picture, context.params, _labels_of(context, source))
-    map_png = label_images.encode_labels(prepared.regions)
+    picture = _read_and_decode(context, *photo, codec.decode)
+    _check_format(source, picture)  # before the expensive preparation
+    stored = load_prepared(context.output, key, picture, context.engine.models.device)
+    image = stored or context.engine.prepare(picture, context.params, _labels_of(context, source))
+    map_png = label_images.encode_labels(image.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in context.written:
@@ -132,10 +141,10 @@ def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: Prepare
             storage.write_bytes(storage.join(context.output, path), map_png)
         context.written.add(path)
     save_thumbnail(context, picture, source.image_version)
-    context.found["prepared" if kept else "computed"] += 1
-    if kept is None:
-        keep(context.output, key, prepared)
-    return Prepared(prepared, path, blankness(picture))
+    context.found["prepared" if stored else "computed"] += 1
+    if stored is None:
+        save_prepared(context.output, key, image)
+    return Prepared(image, path, blankness(picture))
 
 
 def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
@@ -146,18 +155,18 @@ def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
 def _labels_of(context: ActorContext, source: WorkItem | StyleSource) -> Tensor | None:
     if not source.mask_uri:
         return None
-    place = (source.mask_uri, source.mask_version, "mask_uri")
-    return _decoded(context, *place, label_images.decode_labels)
+    mask = (source.mask_uri, source.mask_version, "mask_uri")
+    return _read_and_decode(context, *mask, label_images.decode_labels)
 
 
-def _decoded(
+def _read_and_decode(
     context: ActorContext,
     uri: str,
     version: str | None,
     column: str,
     decode: Callable[[bytes, str], T],
 ) -> T:
-    """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
+    """Read and decode a file; if decoding fails, read it once more before blaming the input."""
     return read_twice(
         uri,
         lambda: _read(context, uri, version, column),
@@ -167,14 +176,20 @@ def _decoded(
 
 
 def _read(context: ActorContext, uri: str, version: str | None, column: str) -> bytes:
-    """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
+    """Read a file in its planned version.
+
+    Raises:
+        BadImage: the file was missing or unreadable when the run was planned, or is no image file.
+        SourceChangedError: the file changed or vanished since then.
+        StorageError: the store cannot be reached.
+    """
     try:
         data, now = context.read(uri)
-        if version != now:  # of a store without ETags, the bytes may be damaged on their way
+        if version != now:  # without ETags the version is a hash, and transfer may damage bytes
             data, now = context.read(uri)
     except FileMissing as error:
         if version != storage.MISSING:
-            raise SourceChangedError(f"{uri} went away {_SINCE}") from error
+            raise SourceChangedError(f"{uri} was deleted {_SINCE}") from error
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     except AccessDenied as error:
         if version != UNREADABLE:

@@ -1,4 +1,4 @@
-"""Recover assets whose row was lost, because a driver or actor died between the two writes."""
+"""Recover assets whose result was lost because a driver or actor died between the two writes."""
 
 from schemas.result import ItemResult
 from schemas.work import WorkItem
@@ -12,32 +12,34 @@ from tasks.items.provenance import parse_asset_metadata
 from tasks.records.finished_files import fault, map_digests
 
 
-def recover_asset(context: ActorContext, item: WorkItem, stages: StageTimer) -> ItemResult | None:
-    """Return the row of an asset that exists, or None when there is none that can be used.
+def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> ItemResult | None:
+    """Return the result of an existing asset, or None if there is no intact asset of the item.
 
     Raises:
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
-    with stages.stage("read"):
+    with timer.stage("read"):
         try:
             data = storage.read_bytes(storage.join(context.output, item.asset_key))
         except FileMissing:
             return None
-        note = parse_asset_metadata(codec.read_note(data))
-        if note is None or note.item_id != item.item_id:
+        metadata = parse_asset_metadata(codec.read_note(data))
+        if metadata is None or metadata.item_id != item.item_id:
             return None
         try:
-            whole = codec.decode(data, item.asset_key).size == (note.height, note.width)
+            size = codec.decode(data, item.asset_key).size
         except BadImage:
             return None
-        maps = map_digests(note.regions_uri, note.style_regions)
-        if not whole or not all(_stands(context, path, sha) for path, sha in maps.items()):
+        if size != (metadata.height, metadata.width):
             return None
-    return success_result(item, note, data, stages).model_copy(update={"reused": True})
+        maps = map_digests(metadata.regions_uri, metadata.style_regions)
+        if not all(_is_intact(context, path, sha256) for path, sha256 in maps.items()):
+            return None
+    return success_result(item, metadata, data, timer).model_copy(update={"reused": True})
 
 
-def _stands(context: ActorContext, path: str, sha256: str) -> bool:
-    """Tell whether a region map is whole; those of references are looked at once."""
+def _is_intact(context: ActorContext, path: str, sha256: str) -> bool:
+    """Return whether a region map matches its hash; intact ones are checked once per actor."""
     if path not in context.written and not fault(context.output, path, sha256):
         context.written.add(path)
     return path in context.written

@@ -14,13 +14,13 @@ same command on a run that is finished. Products share a hundred photos.
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,9 +36,6 @@ from tasks.records.item_key import key_of
 from tasks.records.ledger import Ledger
 from tasks.report.build import build_report
 from tasks.results import finalize
-
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
 
 _PHOTOS, _REFERENCES, _SIDE = 100, 3, 96
 _CLEAR = Path("/proc/self/clear_refs")
@@ -162,7 +159,9 @@ class RowActor(StyleActor):
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         return [partial(_row, assignment) for assignment in group]
 
 

@@ -4,21 +4,18 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from tasks import storage
 from tasks.execution.actor import StyleActor
 from tasks.messages import ActorSetup, Assignment, PreparingReferences
 from tasks.records.item_key import key_of
-
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
 
 LOG = "starts.log"
 
@@ -47,7 +44,9 @@ class LightActor(StyleActor):
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         return [partial(lambda row: row, self.do(assignment)) for assignment in group]
 
     def do(self, assignment: Assignment) -> ItemResult:
@@ -106,10 +105,12 @@ class FrozenActor(LightActor):
 class SlowActor(StyleActor):
     """The real one, with a log and time enough to be killed in between."""
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         for assignment in group:
             note_start(self._setup.output, assignment)
-        todo = super()._restyle(group, rest)
+        todo = super()._restyle(group, remaining)
         time.sleep(0.3)
         return todo
 

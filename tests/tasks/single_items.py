@@ -37,5 +37,5 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
 
 
 def restyle_item(context: ActorContext, item: WorkItem, recover: bool = False) -> ItemResult:
-    (finish,) = restyle_items(context, [Assignment(item, recover=recover)])
-    return finish()
+    (pending,) = restyle_items(context, [Assignment(item, recover=recover)])
+    return pending.finish()

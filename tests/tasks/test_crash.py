@@ -151,7 +151,7 @@ def test_a_death_at_any_write_changes_nothing(
         def doer(setup: ActorSetup) -> Doer:
             context = ActorContext(engine, setup.output, setup.params)
             signed = {"run_id": setup.run_id}
-            return lambda a: restyle_items(context, [a])[0]().model_copy(update=signed)
+            return lambda a: restyle_items(context, [a])[0].finish().model_copy(update=signed)
 
     def spec_of(name: str) -> RestyleSpec:
         return make_spec(products=1, output=str(tmp_path / name), **changes)

@@ -30,7 +30,7 @@ def test_what_a_block_leaves_behind_is_killed_and_others_are_not() -> None:
         assert parent.stdout
         other.stdout.readline()
         grandchild = int(parent.stdout.readline())
-        with descendants.ended(but=descendants.children() - {parent.pid}):
+        with descendants.kill_leftovers(spare=descendants.child_pids() - {parent.pid}):
             assert Path(f"/proc/{grandchild}").exists()
             parent.kill()  # as a library that forgets its grandchildren
         assert parent.stdout.read().strip() == ""  # its end is seen by the grandchild's, too

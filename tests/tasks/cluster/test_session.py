@@ -7,7 +7,7 @@ import pytest
 
 from schemas.run import PoolSpec
 from schemas.work import StyleSource, WorkItem
-from tasks.cluster.session import _sigterm_kept, _sigterm_raises, plan_layout
+from tasks.cluster.session import _keep_sigterm_handler, _sigterm_exits, plan_layout
 from tasks.errors import PoolError
 from tasks.execution import queue as backlog
 from tasks.execution.queue import WorkQueue
@@ -81,11 +81,11 @@ def assignments(count: int) -> list[Assignment]:
     ]
 
 
-def test_leases_shrink_towards_the_end() -> None:
+def test_chunks_shrink_towards_the_end() -> None:
     queue = WorkQueue(assignments(20), 20)
     sizes = []
-    while lease := queue.take(8, workers=2):
-        sizes.append(len(lease))
+    while chunk := queue.next_chunk(8, workers=2):
+        sizes.append(len(chunk))
     assert sizes == [5, 4, 3, 2, 2, 1, 1, 1, 1]
     assert len(queue) == 0
 
@@ -95,14 +95,14 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     monkeypatch.setattr(backlog.time, "monotonic", lambda: now[0])
     a, b, c, d = assignments(4)
     queue = WorkQueue([c, d], 2)
-    queue.give_back([a, b])
+    queue.put_back([a, b])
     queue.retry(a)
-    assert queue.take(1, 1) == [a]
-    assert [queue.take(1, 1)[0] for _ in range(3)] == [b, c, d]
-    assert queue.take(1, 1) == []
+    assert queue.next_chunk(1, 1) == [a]
+    assert [queue.next_chunk(1, 1)[0] for _ in range(3)] == [b, c, d]
+    assert queue.next_chunk(1, 1) == []
     assert len(queue) == 1
     now[0] = 1.0
-    (again,) = queue.take(8, 1)
+    (again,) = queue.next_chunk(8, 1)
     assert (again.attempt, again.recover, again.item) == (2, True, a.item)
 
 
@@ -112,12 +112,12 @@ def test_sigterm_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
 
     before = signal.signal(signal.SIGTERM, mine)
     try:
-        with _sigterm_kept():
+        with _keep_sigterm_handler():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init does
-        with _sigterm_raises(), pytest.raises(KeyError):
+        with _sigterm_exits(), pytest.raises(KeyError):
             os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with _sigterm_raises(), pytest.raises(SystemExit) as caught:
+        with _sigterm_exits(), pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
         assert caught.value.code == 143
         assert "stopped by signal 15" in caplog.text

@@ -36,7 +36,7 @@ def test_a_signal_waits_until_the_block_is_over() -> None:
 
 
 def test_a_block_that_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_PATIENCE", -1.0)
+    monkeypatch.setattr(signals, "_MAX_SECONDS", -1.0)
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupt(1, done)

@@ -84,8 +84,8 @@ def test_a_suspect_has_the_actor_to_itself(
     monkeypatch.setattr(StyleGallery, "decode", slow)
     photo = pictures.encoded(pictures.noise(), "PNG")
     items = [item_of(tmp_path, photo, seed=k, item_id=f"{k:064x}") for k in range(4)]
-    lease = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
-    events = Here(engine, tmp_path / "out", overlap=True).run(lease)
+    chunk = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
+    events = Here(engine, tmp_path / "out", overlap=True).run(chunk)
     news = (event for event in events if not isinstance(event, PreparingReferences))
     begun = [isinstance(event, Started) for event in news]
     assert begun == [True, True, False, False, True, False, True, False]

@@ -97,7 +97,7 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
     assert bad.attempts == 3
     assert bad.error is not None
     assert bad.error.stage == "actor"
-    assert "process ended" in bad.error.message
+    assert "process died" in bad.error.message
     begun = Counter(name for name, _, _ in starts(plan.spec.output))
     assert begun.pop("rocket/poison") == 3
     assert set(begun.values()) == {1}
@@ -153,7 +153,7 @@ def test_an_engine_that_freezes_while_it_loads_is_replaced(
     often: int, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the run ends with a sentence when that happens as often as engines are tried."""
-    monkeypatch.setattr(pool_module, "_FAILED_STARTS", 2)
+    monkeypatch.setattr(pool_module, "_MAX_FAILED_STARTS", 2)
     pool = PoolSpec(actors=1, cpus_per_actor=2, load_deadline=3)  # there is no room for two
     plan = planned(make_spec, ["a", "b"], pool)
     Path(plan.spec.output, "freeze").write_text(str(often))

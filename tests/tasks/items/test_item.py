@@ -21,9 +21,9 @@ from tasks.errors import StorageError
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, read_ahead
 from tasks.items.item import restyle_items
-from tasks.items.memory import PreparedCache, PreparedKey
+from tasks.items.prepared import PreparedCache, PreparedKey
+from tasks.items.thumbnails import thumbnail_path
 from tasks.messages import Assignment
-from tasks.report.thumbnails import thumbnail_path
 from tasks.storage import s3, transient
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.tasks import pictures
@@ -288,7 +288,9 @@ def test_items_of_a_group_come_out_as_by_themselves(context: ActorContext, tmp_p
     alone = [restyle_item(context, item) for item in items]
     before = [Path(context.output, i.asset_key) for i in items]
     singles = [codec.decode(p.read_bytes(), "") if p.exists() else None for p in before]
-    rows = [finish() for finish in restyle_items(context, [Assignment(item) for item in items])]
+    rows = [
+        pending.finish() for pending in restyle_items(context, [Assignment(item) for item in items])
+    ]
     assert [row.product_id for row in rows] == kinds
     assert [row.status for row in rows] == ["ok", "rejected", "ok", "ok"]
     for row, one, path, single in zip(rows, alone, before, singles, strict=True):
@@ -323,7 +325,9 @@ def test_a_group_that_cannot_be_done_together_is_split(
         item_of(tmp_path, GOOD["rotated"], seed=seed, product_id=str(seed)) for seed in range(4)
     ]
     context.batch = 4
-    rows = [finish() for finish in restyle_items(context, [Assignment(item) for item in items])]
+    rows = [
+        pending.finish() for pending in restyle_items(context, [Assignment(item) for item in items])
+    ]
     assert [row.status for row in rows] == ["ok", "ok", "failed", "ok"]
     assert rows[2].error is not None
     assert (rows[2].error.stage, rows[2].error.message) == ("stylize", str(error))

@@ -12,7 +12,7 @@ from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from stylegallery.images.codec import decode
 from stylegallery.types import PreparedImage
-from tasks.items.prepared import ANALYSIS, keep, prepared_key, recall
+from tasks.items.prepared import ANALYSIS, load_prepared, prepared_key, save_prepared
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
 
@@ -40,9 +40,9 @@ def same(one: PreparedImage, other: PreparedImage) -> bool:
 
 
 def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -> None:
-    assert recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
-    keep(str(tmp_path), KEY, known)
-    again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+    assert load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    save_prepared(str(tmp_path), KEY, known)
+    again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
     assert again is not None
     assert again.picture is PHOTO
     assert same(known, again)
@@ -64,13 +64,13 @@ def test_a_file_that_cannot_be_used_is_as_none(
     sealed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    keep(str(tmp_path), KEY, known)
+    save_prepared(str(tmp_path), KEY, known)
     (file,) = (tmp_path / "prepared").iterdir()
     tensors = load_file(file)
     if not sealed:  # as older versions wrote it
         del tensors["seal"]
         save_file(tensors, str(file))
-        again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+        again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
         assert again is not None
         assert same(known, again)
     if harm == "cut":
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_used_is_as_none(
     elif harm == "text":
         file.write_text("no numbers at all, and longer than a header's length")
     elif harm == "another's":
-        keep(str(tmp_path), OTHER_KEY, known)
+        save_prepared(str(tmp_path), OTHER_KEY, known)
         (tmp_path / f"prepared/{OTHER_KEY}.safetensors").replace(file)
     else:
         if harm == "a part missing":
@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_used_is_as_none(
         else:
             tensors["semantic"][0, 0] = float("nan")
         save_file(tensors, str(file))
-    told = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    told = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
     assert told == (sealed or harm != "another number")
     assert ("cannot be used and is computed again" in caplog.text) == told
 

@@ -16,22 +16,22 @@ from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
 from schemas.work import StyleSource, WorkItem
+from stylegallery.errors import BadImage
 from stylegallery.palette import NEUTRAL, content_colours, region_colour
+from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
+from tasks.items.thumbnails import thumbnail_path
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.report import cards
+from tasks.report import thumbnails as thumbnails_module
 from tasks.report.build import build_report
-from tasks.report.cards import ThumbnailStore
 from tasks.report.data import read_report_data
 from tasks.report.thumbnails import (
-    NotAnImage,
     Thumbnail,
+    ThumbnailStore,
     overlay,
-    read_labels,
     thumbnail,
-    thumbnail_path,
 )
 
 EVIL = '<script>alert("x")</script>'
@@ -174,7 +174,7 @@ def test_it_shows_items_matches_failures_and_times(output: Path) -> None:
     page = mixed(output)
     assert "2 of 4 restyled, 1 rejected, 1 failed" in page
     assert page.count("<article") == 2
-    assert page.index("What needs a hand") < page.index("<article")
+    assert page.index("Items to fix") < page.index("<article")
     assert "<b>0.88</b>" in page
     assert "whole gallery" in page
     assert "4.5 s" in page
@@ -224,7 +224,7 @@ def test_it_is_built_although_pictures_are_gone(output: Path) -> None:
     (output.parent / "photo.png").unlink()
     (output.parent / "style.png").write_bytes(b"no picture")
     page = report(output, items, [done(items[0])])
-    assert "The photo is no longer there." in page
+    assert "The photo cannot be read." in page
 
 
 def test_what_actors_kept_is_shown_without_the_pictures(output: Path) -> None:
@@ -237,7 +237,7 @@ def test_what_actors_kept_is_shown_without_the_pictures(output: Path) -> None:
     page = report(output, [one], [row])
     (output / one.asset_key).unlink()
     assert Path(build_report(str(output), "run-1")).read_text(encoding="utf-8") == page
-    assert "no longer there" not in page
+    assert "cannot be read" not in page
 
 
 @pytest.mark.parametrize(
@@ -269,8 +269,8 @@ def test_big_pictures_are_decoded_one_at_a_time(
             raise FileTooLarge(uri)
         return data
 
-    monkeypatch.setattr(cards, "thumbnail", counted)
-    monkeypatch.setattr(cards, "_BIG_BYTES", most_bytes)
+    monkeypatch.setattr(thumbnails_module, "thumbnail", counted)
+    monkeypatch.setattr(thumbnails_module, "_LARGE_BYTES", most_bytes)
     thumbnails = ThumbnailStore(fetch, size=(64, 70))
     uris = [str(number) for number in range(8)]
     thumbnails.load({uri: "v" for uri in uris}, set())
@@ -289,7 +289,7 @@ def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> Non
 
 
 def test_an_overlay_keeps_every_region_and_its_colour() -> None:
-    labels = read_labels(regions())
+    labels = decode_region_map(regions())
     assert set(labels.ravel().tolist()) == {0, 1}
     drawn = overlay(labels, {0: (255, 0, 0), 1: (0, 0, 255)})
     assert drawn.width > drawn.height
@@ -298,7 +298,7 @@ def test_an_overlay_keeps_every_region_and_its_colour() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"text", photo(1)[:60]])
 def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
-    with pytest.raises(NotAnImage):
+    with pytest.raises(BadImage):
         thumbnail(data, 64, 70)
 
 
@@ -309,7 +309,7 @@ def test_a_photo_that_became_postscript_is_not_interpreted(
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *of, **_: asked.append(of))
     program = io.BytesIO()
     Image.new("RGB", (40, 40)).save(program, "EPS")
-    with pytest.raises(NotAnImage):
+    with pytest.raises(BadImage):
         thumbnail(program.getvalue(), 32, 80)
     assert not asked
 

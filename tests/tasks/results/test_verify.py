@@ -107,17 +107,17 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
             shutil.copy(h.part(table), h.run / table / "part-99999-00000.parquet")
             for table in ("plan", "results", "matches")
         ],
-        "2 rows instead of one",
+        "2 results instead of one",
     ),
     "results gone": (lambda h: shutil.rmtree(h.run / "results"), LOST),
     "results spoilt": (lambda h: last_bytes(h.part("results")), "no Parquet file"),
     "results lack a row": (
         lambda h: edit(h.part("results"), lambda t: t.slice(1)),
-        "planned, but has no row",
+        "planned, but has no result",
     ),
     "results hold a row twice": (
         lambda h: edit(h.part("results"), twice),
-        "2 rows instead of one",
+        "2 results instead of one",
     ),
     "results changed": (lambda h: edit(h.part("results"), recoloured), ANEW),
     "matches gone": (lambda h: shutil.rmtree(h.run / "matches"), LOST),
@@ -155,7 +155,7 @@ class Engines:
         context = ActorContext(self._engine, setup.output, setup.params)
 
         def do(assignment: Assignment) -> ItemResult:
-            self.made.append(restyle_items(context, [assignment])[0]())
+            self.made.append(restyle_items(context, [assignment])[0].finish())
             return self.made[-1].model_copy(update={"run_id": setup.run_id})
 
         return do
