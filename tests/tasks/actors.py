@@ -1,4 +1,4 @@
-"""Actors that misbehave on purpose, and one that writes down what it does."""
+"""Actors that fail on purpose, and one that logs the items it starts."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ LOG = "starts.log"
 
 
 def starts(output: str) -> list[tuple[str, str, int]]:
-    """What was begun, in order: gallery/product, attempt, process id."""
+    """Return the started items in order: gallery/product, attempt, process id."""
     path = Path(output, LOG)
     lines = path.read_text().splitlines() if path.exists() else []
     return [(name, attempt, int(pid)) for name, attempt, pid in (line.split() for line in lines)]
@@ -35,7 +35,7 @@ def note_start(output: str, assignment: Assignment) -> None:
 
 
 class LightActor(StyleActor):
-    """No engine and no torch: its products' names say what befalls them."""
+    """An actor without engine and torch; the names of products choose what happens to them."""
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
@@ -91,7 +91,7 @@ class BrokenActor(LightActor):
 
 
 class FrozenActor(LightActor):
-    """Stops while it loads its engine, as often as a file of its output says."""
+    """Stops while it loads its engine, as often as the file `freeze` in its output says."""
 
     def __init__(self, setup: ActorSetup) -> None:
         super().__init__(setup)
@@ -103,7 +103,7 @@ class FrozenActor(LightActor):
 
 
 class SlowActor(StyleActor):
-    """The real one, with a log and time enough to be killed in between."""
+    """The real actor with a log, slowed down so that tests can kill it."""
 
     def _restyle(
         self, group: list[Assignment], remaining: list[Assignment]

@@ -1,4 +1,4 @@
-"""Single items made on the spot and taken through an engine."""
+"""Make single items and restyle them in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.tasks import pictures
 
 
 def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
-    """An item whose photo holds `data` (None: is missing) and whose reference is fine."""
+    """Return an item whose photo holds `data` (None: is missing) and whose reference is valid."""
     photo, style = folder / "photo.jpg", folder / "style.png"
     if data is not None:
         photo.write_bytes(data)

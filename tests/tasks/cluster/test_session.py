@@ -1,4 +1,4 @@
-"""How many actors fit, and what is said when they do not; how items wait to be handed out."""
+"""The number of actors that fit and the errors if none do; the work queue; SIGTERM."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_a_cluster_gets_one_actor_per_node(monkeypatch: pytest.MonkeyPatch) -> N
         (PoolSpec(actors=2, cpus_per_actor=2), "need 4, but there are 2 here"),
     ],
 )
-def test_what_can_never_fit_is_refused(pool: PoolSpec, words: str) -> None:
+def test_actors_that_never_fit_are_refused(pool: PoolSpec, words: str) -> None:
     with pytest.raises(PoolError, match=words):
         plan_layout(pool, LAPTOP, fixed=True)
 
@@ -90,7 +90,7 @@ def test_chunks_shrink_towards_the_end() -> None:
     assert len(queue) == 0
 
 
-def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returned_items_come_first_and_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(backlog.time, "monotonic", lambda: now[0])
     a, b, c, d = assignments(4)
@@ -106,14 +106,14 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     assert (again.attempt, again.recover, again.item) == (2, True, a.item)
 
 
-def test_sigterm_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_sigterm_handler_is_restored(caplog: pytest.LogCaptureFixture) -> None:
     def mine(*_: object) -> None:
         raise KeyError
 
     before = signal.signal(signal.SIGTERM, mine)
     try:
         with _keep_sigterm_handler():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init does
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # like ray.init
         with _sigterm_exits(), pytest.raises(KeyError):
             os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""An actor in this process, on the real engine with a tiny model: who does what, and when."""
+"""StyleActor in this process, with a tiny model: the order of its events and its threads."""
 
 import logging
 import threading
@@ -24,7 +24,7 @@ from tests.tasks.single_items import item_of
 
 
 class Here(StyleActor):
-    """The real actor on an engine that is loaded already."""
+    """The real actor with an engine that is already loaded."""
 
     def __init__(self, engine: StyleGallery, output: Path, overlap: bool) -> None:
         self._setup = ActorSetup(
@@ -34,10 +34,10 @@ class Here(StyleActor):
         self._cache_metrics = CacheMetrics()
 
 
-def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
+def test_overlap_decodes_in_threads(
     engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not on several cores: see `tasks.messages.ActorSetup`."""
+    """Engines on several cores do without: see `tasks.messages.ActorSetup`."""
     plain, threads = StyleGallery.decode, list[threading.Thread]()
 
     def noted(*arguments: Any) -> Stylized:
@@ -56,9 +56,9 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
         assert [row.item_id for row in rows] == [item.item_id for item in items]
         assert all(row.status == "ok" for row in rows)
         assert {"stylize", "decode", "encode", "write"} <= rows[0].timings.keys()
-        if not overlap:  # where it does, a row comes when it is ready
+        if not overlap:  # with overlap, results come when they are ready
             begun = events.pop(0)
-            # said once: the references of the first item are those of all
+            # announced once: all items share their references
             assert isinstance(begun, Started)
             assert isinstance(events[0], PreparingReferences)
             assert [isinstance(event, ItemResult) for event in events[1:]] == [True, False] * 3 + [
@@ -71,10 +71,10 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     assert len(set(made[True])) == 4
 
 
-def test_a_suspect_has_the_actor_to_itself(
+def test_an_assignment_marked_alone_is_processed_alone(
     engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those before it are written by then, and it is written before the next begins."""
+    """Earlier items are written before it starts, and it is written before the next starts."""
     plain = StyleGallery.decode
 
     def slow(*arguments: Any) -> Stylized:
@@ -91,7 +91,7 @@ def test_a_suspect_has_the_actor_to_itself(
     assert begun == [True, True, False, False, True, False, True, False]
 
 
-def test_the_log_says_how_long_an_item_took(
+def test_the_log_holds_the_seconds_of_an_item(
     engine: StyleGallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tasks.execution.actor")
@@ -105,7 +105,7 @@ def test_the_log_says_how_long_an_item_took(
 @pytest.mark.parametrize(
     ("device", "threads", "overlap"), [("cuda", 8, True), ("cpu", 1, True), ("cpu", 2, False)]
 )
-def test_no_thread_computes_beside_an_engine_on_several_cores(
+def test_engines_on_several_cores_do_not_overlap(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, overlap: bool
 ) -> None:
     monkeypatch.setattr(execute, "device_class", lambda spec: device)

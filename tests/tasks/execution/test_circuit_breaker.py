@@ -1,4 +1,4 @@
-"""A run in which everything fails pauses or stops; one with some bad items does neither."""
+"""The circuit breaker pauses or ends a run in which everything fails, and no other."""
 
 import pytest
 

@@ -46,8 +46,8 @@ def test_failed_items_are_logged_up_to_a_limit(
 
 @pytest.mark.slow
 def test_metrics_are_at_rays_endpoint() -> None:
-    """In a process of its own: the endpoint's port is chosen when Ray starts."""
-    home = Path(__file__).parents[2]
+    """Runs in a process of its own, because the port is chosen when Ray starts."""
+    home = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, __file__, str(free_port())],
         capture_output=True,
@@ -76,7 +76,7 @@ def test_metrics_are_at_rays_endpoint() -> None:
 
 
 def main(port: int) -> None:
-    """Count some rows under a Ray with an endpoint, and print what it says of them."""
+    """Record some results in a Ray with a metrics endpoint, and print the endpoint's text."""
     import ray
 
     ray.init(address="local", num_cpus=1, include_dashboard=False, _metrics_export_port=port)

@@ -1,4 +1,4 @@
-"""One item at a time, on the real engine with a tiny model: good input, bad input, take-over."""
+"""Items on the real engine with a tiny model: good input, bad input, recovered assets."""
 
 import io
 import json
@@ -48,9 +48,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_odd_but_good_photos_become_assets(
-    context: ActorContext, tmp_path: Path, kind: str
-) -> None:
+def test_unusual_photos_become_assets(context: ActorContext, tmp_path: Path, kind: str) -> None:
     row = restyle_item(context, item_of(tmp_path, GOOD[kind]))
     picture = asset(context, row)
     assert picture.size == (row.width, row.height) == (48, 64)
@@ -61,7 +59,9 @@ def test_odd_but_good_photos_become_assets(
         assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
 
 
-def test_white_in_the_protection_keeps_the_photo(context: ActorContext, tmp_path: Path) -> None:
+def test_white_pixels_of_the_protection_mask_keep_the_photo(
+    context: ActorContext, tmp_path: Path
+) -> None:
     white = tmp_path / "white.png"
     white.write_bytes(pictures.encoded(np.full((64, 48), 255, np.uint8), "PNG"))
     extra = {"protect_uri": str(white), "protect_version": storage.version(str(white))}
@@ -81,14 +81,14 @@ READ_BY_AN_ITEM = {
 
 
 @pytest.mark.parametrize("etag", ["of parts", "none"])
-def test_what_decodes_badly_is_read_once_more(
+def test_a_file_that_does_not_decode_is_read_again(
     context: ActorContext,
     tmp_path: Path,
     moto_bucket: str,
     monkeypatch: pytest.MonkeyPatch,
     etag: str,
 ) -> None:
-    """ETags of objects in parts are no MD5s, and other stores have none: the bytes alone tell."""
+    """Also where the ETag is no MD5 of the bytes (multipart objects) or missing."""
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     if etag == "none":
         monkeypatch.setattr(s3, "_etag", lambda answer: "")
@@ -119,7 +119,7 @@ def upload_in_parts(uri: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
-def test_an_asset_says_how_it_was_made(
+def test_an_asset_holds_its_metadata(
     context: ActorContext, tmp_path: Path, image_format: str
 ) -> None:
     context.fingerprint = "tiny:1/cpu"
@@ -137,7 +137,7 @@ def test_an_asset_says_how_it_was_made(
     assert picture.info["icc_profile"]
 
 
-def test_small_pictures_are_kept_for_the_report(context: ActorContext, tmp_path: Path) -> None:
+def test_thumbnails_are_written_for_the_report(context: ActorContext, tmp_path: Path) -> None:
     large = pictures.encoded(pictures.noise(700, 300), "PNG")
     item = item_of(tmp_path, large)
     row = restyle_item(context, item)
@@ -153,10 +153,10 @@ def test_small_pictures_are_kept_for_the_report(context: ActorContext, tmp_path:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
+def test_a_photo_too_large_for_its_format_is_rejected_early(
     context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    monkeypatch.setitem(codec._MOST_SIDE, "webp", 60)  # as if it were 16,383
+    monkeypatch.setitem(codec._MOST_SIDE, "webp", 60)  # instead of 16,383
     prepared: list[object] = []
     if known:
         assert restyle_item(context, item_of(tmp_path, GOOD["rotated"])).status == "ok"
@@ -172,7 +172,7 @@ def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0, 0), (3, 3, 3, 255), (255, 255, 255, 255)])
-def test_a_blank_reference_is_warned_of_in_the_row(
+def test_a_blank_reference_adds_a_warning(
     context: ActorContext, tmp_path: Path, colour: tuple[int, ...]
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
@@ -215,7 +215,7 @@ def test_a_file_that_changed_since_the_plan_fails(context: ActorContext, tmp_pat
     assert "changed after the run was planned" in row.error.message
 
 
-def test_a_fault_of_the_store_may_pass(
+def test_errors_of_the_store_are_transient(
     context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -230,7 +230,7 @@ def test_a_fault_of_the_store_may_pass(
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
-def test_a_standing_asset_gives_its_row_back(
+def test_an_existing_asset_is_recovered(
     context: ActorContext, tmp_path: Path, image_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
@@ -243,7 +243,7 @@ def test_a_standing_asset_gives_its_row_back(
 
 
 @pytest.mark.parametrize("harm", ["cut", "foreign", "no note", "no map"])
-def test_an_asset_that_cannot_be_trusted_is_made_again(
+def test_a_damaged_asset_is_computed_again(
     context: ActorContext, tmp_path: Path, harm: str
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
@@ -263,7 +263,7 @@ def test_an_asset_that_cannot_be_trusted_is_made_again(
         assert row.regions_uri is not None
         Path(context.output, row.regions_uri).unlink()
     again = restyle_item(context, item, recover=True)
-    assert again.reused == (harm == "no map")  # which is made without making the picture again
+    assert again.reused == (harm == "no map")  # the map is written again, the asset is not
     assert path.read_bytes() == good
     assert Path(context.output, str(row.regions_uri)).exists()
 
@@ -277,7 +277,7 @@ def test_the_cache_keeps_to_its_budget(context: ActorContext, tmp_path: Path) ->
     assert made == ["a", "b", "c", "b"]
 
 
-def test_items_of_a_group_come_out_as_by_themselves(context: ActorContext, tmp_path: Path) -> None:
+def test_batches_do_not_change_results(context: ActorContext, tmp_path: Path) -> None:
     kinds = ["cmyk", "missing", "rotated", "16 bit"]
     items = []
     for number, kind in enumerate(kinds):
@@ -304,14 +304,14 @@ def test_items_of_a_group_come_out_as_by_themselves(context: ActorContext, tmp_p
 @pytest.mark.parametrize(
     ("error", "left"), [(MemoryError("no room"), 1), (DidNotConverge("the loss is not finite"), 4)]
 )
-def test_a_group_that_cannot_be_done_together_is_split(
+def test_a_batch_that_fails_is_split(
     context: ActorContext,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     left: int,
 ) -> None:
-    """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
+    """One of four items fails every batch; after an out-of-memory error batches stay small."""
     real, sizes = StyleGallery.sample_batch, []
 
     def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Sampled]:
@@ -335,7 +335,7 @@ def test_a_group_that_cannot_be_done_together_is_split(
     assert context.batch == left
 
 
-def test_photos_are_read_ahead_once(
+def test_photos_are_prefetched_once(
     context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
@@ -349,7 +349,7 @@ def test_photos_are_read_ahead_once(
     read_ahead(context, [item])
     assert restyle_item(context, item).status == "ok"
     assert read.count(item.image_uri) == 1
-    read_ahead(context, [item])  # it is known now
+    read_ahead(context, [item])  # it is in the cache now
     assert restyle_item(context, item).status == "ok"
     assert read.count(item.image_uri) == 1
     missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(

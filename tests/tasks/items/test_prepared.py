@@ -1,4 +1,4 @@
-"""What is known of an image is written once, read by all, and never trusted blindly."""
+"""Prepared images are stored, loaded exactly, and checked."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def same(one: PreparedImage, other: PreparedImage) -> bool:
     return all(torch.equal(*pair) and pair[0].dtype == pair[1].dtype for pair in pairs)
 
 
-def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -> None:
+def test_a_stored_image_is_loaded_exactly(known: PreparedImage, tmp_path: Path) -> None:
     assert load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
     save_prepared(str(tmp_path), KEY, known)
     again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
@@ -57,7 +57,7 @@ def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_file_that_cannot_be_used_is_as_none(
+def test_a_damaged_file_is_ignored(
     known: PreparedImage,
     tmp_path: Path,
     harm: str,
@@ -99,8 +99,8 @@ def test_a_file_that_cannot_be_used_is_as_none(
     assert ("cannot be used and is computed again" in caplog.text) == told
 
 
-def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None:
-    """Of the parameters, `prepare` reads those of ANALYSIS and no others."""
+def test_the_key_covers_all_parameters_that_prepare_reads(engine: StyleGallery) -> None:
+    """`prepare` reads the parameters in ANALYSIS and no others."""
     read: set[str] = set()
 
     class Spy:
@@ -112,7 +112,7 @@ def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None
     assert read == set(ANALYSIS)
 
 
-def test_names_differ_with_what_they_stand_for() -> None:
+def test_keys_differ_for_different_inputs() -> None:
     other = {
         "method": "attention-distillation", "image_size": 72, "inversion_steps": 3,
         "max_regions": 4, "merge_threshold": 0.5, "min_region_fraction": 0.1,
