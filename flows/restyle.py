@@ -54,7 +54,7 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
     """
     with reported(), listening(ProgressArtifact()):
         job = make_plan(spec)
-        summary, report = job.plan.closed, job.plan.files.report
+        summary, report = job.plan.summary, job.plan.files.report
         if summary is None:
             with recorded_run(job):
                 open_run(job)

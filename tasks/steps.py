@@ -21,8 +21,8 @@ from tasks.errors import FileMissing, StorageError, TaskError
 from tasks.evaluation import evaluate
 from tasks.execution import execute
 from tasks.execution.progress import Progress, announce, announce_phase
-from tasks.logs import about
-from tasks.records.lock import RunLock, RunLostError, holding
+from tasks.logs import log_context
+from tasks.records.lock import RunLock, RunLostError, hold_run
 from tasks.report import build
 from tasks.results import finalize
 
@@ -44,10 +44,10 @@ class RunContext:
         if self.lock is not None:
             self.lock.check()
 
-    def confirm(self) -> None:
+    def verify(self) -> None:
         """Read the lock, then do the same; called before files of the whole run are written."""
         if self.lock is not None:
-            self.lock.confirm()
+            self.lock.verify()
 
 
 def is_transient_failure(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -75,7 +75,7 @@ def make_plan(spec: RestyleSpec) -> RunContext:
 @task(name="open", **_STAGE)
 def open_run(run: RunContext) -> None:
     """Write the plan and run.json."""
-    planning.write_plan(run.plan, run.lock.conditional if run.lock else None)
+    planning.write_plan(run.plan, run.lock.conditional_writes if run.lock else None)
 
 
 @task(name="execute", **_STAGE)
@@ -92,7 +92,7 @@ def execute_plan(run: RunContext) -> None:
 @task(name="results", **_STAGE)
 def write_results(run: RunContext) -> RunSummary:
     """Write one result per item, and the tables derived from them."""
-    run.confirm()
+    run.verify()
     announce_phase("writing the results")
     return finalize.write_results(run.plan)
 
@@ -100,7 +100,7 @@ def write_results(run: RunContext) -> RunSummary:
 @task(name="evaluate", **_STAGE)
 def evaluate_results(run: RunContext, summary: RunSummary) -> RunSummary:
     """Evaluate the results and count the items that miss a quality gate."""
-    run.confirm()
+    run.verify()
     announce_phase("measuring")
     spec = run.plan.spec
     evaluation = evaluate.evaluate(spec.output, run.plan.run_id, spec.gates, spec.pool)
@@ -110,7 +110,7 @@ def evaluate_results(run: RunContext, summary: RunSummary) -> RunSummary:
 @task(name="report", **_STAGE)
 def build_report(run: RunContext) -> str:
     """Write the HTML report."""
-    run.confirm()
+    run.verify()
     announce_phase("building the report")
     return build.build_report(run.plan.spec.output, run.plan.run_id)
 
@@ -118,7 +118,7 @@ def build_report(run: RunContext) -> str:
 @task(name="finalize", **_STAGE)
 def close_run(run: RunContext, summary: RunSummary) -> None:
     """Close run.json, then write `_SUCCESS`."""
-    run.confirm()
+    run.verify()
     finalize.finalize(run.plan.spec, run.plan.run_id, run.plan, summary)
 
 
@@ -129,13 +129,13 @@ def recorded_run(run: RunContext) -> Iterator[None]:
     Raises:
         RunBusyError: another driver holds the run; nothing is written.
     """
-    with about(run_id=run.plan.run_id), holding(run.plan.files) as run.lock:
+    with log_context(run_id=run.plan.run_id), hold_run(run.plan.files) as run.lock:
         try:
             yield
         except RunLostError:
             raise  # run.json belongs to another driver now
         except Exception as error:
-            run.confirm()  # a lost lock is the more important error
+            run.verify()  # a lost lock is the more important error
             _close(run, "crashed", str(error))
             raise
         except BaseException:  # Ctrl-C, SIGTERM, or cancelled in the Prefect UI
@@ -147,7 +147,7 @@ def _close(run: RunContext, state: Literal["cancelled", "crashed"], message: str
     """Record in run.json how the run ended; errors of that are logged only."""
     try:
         with deferred():
-            run.confirm()
+            run.verify()
             finalize.close_record(run.plan, state, message=message)
     except (FileMissing, RunLostError):
         pass  # nothing was written yet, or run.json belongs to another driver

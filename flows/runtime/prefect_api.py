@@ -26,7 +26,7 @@ from flows.runtime.errors import UsageError
 from flows.runtime.prefect_logs import quiet_prefect
 from schemas.text import one_line
 from tasks.storage import scratch
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def configured_url() -> str:
     """Return the address of the operator's API, from the environment or a profile, or nothing."""
     from prefect.settings import PREFECT_API_URL
 
-    return redacted(PREFECT_API_URL.value() or "")
+    return redact(PREFECT_API_URL.value() or "")
 
 
 def check() -> None:
@@ -97,7 +97,7 @@ def complaint(seconds: float = ANSWER_SECONDS) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code} {error.response.reason_phrase}"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return one_line(redacted(text), 200)
+    return one_line(redact(text), 200)
 
 
 @contextmanager
@@ -182,7 +182,7 @@ class _TemporaryServer:
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").splitlines()
         errors = [line for line in lines if _ERROR_LINE.match(line)]
-        return one_line(redacted(next(reversed(errors or lines), "")), 300)
+        return one_line(redact(next(reversed(errors or lines), "")), 300)
 
 
 def choose_home() -> None:
@@ -233,6 +233,6 @@ def drop_unusable_proxies() -> list[str]:
             del os.environ[name]
         return socks
     except ValueError as error:
-        text, rule = one_line(redacted(str(error)), 200), "write a proxy as http://host:port"
+        text, rule = one_line(redact(str(error)), 200), "write a proxy as http://host:port"
         raise UsageError(f"{', '.join(proxies())}: {text}; {rule}") from error
     return []

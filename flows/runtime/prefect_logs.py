@@ -6,7 +6,7 @@ Import this before anything that imports prefect.
 import logging
 import os
 
-from tasks.logs import set_up_prefect
+from tasks.logs import configure_prefect_logs
 
 _HIDDEN = (
     "prefect.flow_runs",
@@ -24,7 +24,7 @@ def quiet_prefect(*, verbose: bool) -> None:
     What ends a run comes back to the command line as an exception and is shown there, and one
     line says that the server went away. The Prefect server gets all messages either way.
     """
-    set_up_prefect()
+    configure_prefect_logs()
     if verbose:
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")

@@ -18,7 +18,7 @@ from stylegallery.regions import label_images
 from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
 from tasks.errors import StorageError
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 MEASURE = "lite0-320-1"
 """Version of the metrics: change it when a metric changes; older rows are then computed again."""
@@ -116,7 +116,7 @@ def measure_of(borrowed: Borrowed) -> str:
 
 def unmeasured(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
     """Return the row of a result that cannot be evaluated."""
-    message = one_line(redacted(why), 600)
+    message = one_line(redact(why), 600)
     logger.warning("%s cannot be evaluated: %s", result.item_id[:12], message)
     return _row(result, measure, {"error": message})
 

@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from schemas.result import ItemResult
 from stylegallery.models.threads import share_cores
 from tasks.execution.metrics import CacheMetrics
-from tasks.logs import set_up_actor
+from tasks.logs import configure_actor_logs
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.records.item_key import key_of
-from tasks.storage.transient import MEMORY_ERRORS, is_sticky
+from tasks.storage.transient import MEMORY_ERRORS, is_cuda_context_lost
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class StyleActor:
         from stylegallery import StyleGallery
         from tasks.items.context import ActorContext
 
-        set_up_actor(setup.run_id)
+        configure_actor_logs(setup.run_id)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
@@ -63,7 +63,7 @@ class StyleActor:
             if not isinstance(event, ItemResult):
                 yield event
                 continue
-            if event.error and is_sticky(event.error.message):
+            if event.error and is_cuda_context_lost(event.error.message):
                 logger.error("the CUDA context is lost; the process exits: %s", event.error.message)
                 os._exit(1)
             yield self._complete(assignments[key_of(event)], event)

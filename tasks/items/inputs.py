@@ -27,8 +27,8 @@ from tasks.items.prepared import (
 )
 from tasks.items.thumbnails import save_thumbnail
 from tasks.planning.versions import UNREADABLE
-from tasks.records.finished_files import fault
-from tasks.storage.transient import read_twice
+from tasks.records.finished_files import file_problem
+from tasks.storage.transient import read_and_decode
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: Prepare
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in context.written:
-        if fault(context.output, path, sha256):
+        if file_problem(context.output, path, sha256):
             storage.write_bytes(storage.join(context.output, path), map_png)
         context.written.add(path)
     save_thumbnail(context, picture, source.image_version)
@@ -167,7 +167,7 @@ def _read_and_decode(
     decode: Callable[[bytes, str], T],
 ) -> T:
     """Read and decode a file; if decoding fails, read it once more before blaming the input."""
-    return read_twice(
+    return read_and_decode(
         uri,
         lambda: _read(context, uri, version, column),
         lambda data: decode(data, uri),

@@ -15,7 +15,7 @@ from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
 from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
-from tasks.storage.transient import lacks_memory
+from tasks.storage.transient import is_out_of_memory
 
 
 def restyle_items(context: ActorContext, group: list[Assignment]) -> list["PendingItem"]:
@@ -48,7 +48,7 @@ def _sample(context: ActorContext, items: list["PendingItem"]) -> None:
         if len(items) == 1:
             items[0].fail(error)
             return
-        out_of_memory = lacks_memory(error)
+        out_of_memory = is_out_of_memory(error)
     else:
         for item, latent in zip(items, latents, strict=True):
             item.latent = latent

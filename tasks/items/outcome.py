@@ -14,7 +14,7 @@ from stylegallery.errors import InputError
 from stylegallery.images.blank import blank_warning
 from tasks.items.provenance import AssetMetadata
 from tasks.records.item_key import key_of
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 from tasks.storage.transient import is_transient
 
 _TRACEBACK_CHARS = 4000
@@ -95,7 +95,7 @@ def failure_result(item: WorkItem, error: Exception, timer: StageTimer) -> ItemR
     is True when another attempt may succeed.
     """
     status = "rejected" if isinstance(error, InputError) else "failed"
-    message, tail = one_line(redacted(str(error))) or type(error).__name__, ""
+    message, tail = one_line(redact(str(error))) or type(error).__name__, ""
     if status == "failed":
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
     return ItemResult.model_validate(
@@ -111,7 +111,7 @@ def failure_result(item: WorkItem, error: Exception, timer: StageTimer) -> ItemR
                 type=type(error).__name__,
                 message=message,
                 transient=status == "failed" and is_transient(error),
-                traceback=clean(redacted(tail)),
+                traceback=clean(redact(tail)),
             ),
         }
     )

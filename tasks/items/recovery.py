@@ -9,7 +9,7 @@ from tasks.errors import FileMissing
 from tasks.items.context import ActorContext
 from tasks.items.outcome import StageTimer, success_result
 from tasks.items.provenance import parse_asset_metadata
-from tasks.records.finished_files import fault, map_digests
+from tasks.records.finished_files import file_problem, map_digests
 
 
 def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> ItemResult | None:
@@ -40,6 +40,6 @@ def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> I
 
 def _is_intact(context: ActorContext, path: str, sha256: str) -> bool:
     """Return whether a region map matches its hash; intact ones are checked once per actor."""
-    if path not in context.written and not fault(context.output, path, sha256):
+    if path not in context.written and not file_problem(context.output, path, sha256):
         context.written.add(path)
     return path in context.written

@@ -9,8 +9,8 @@ from schemas.text import counted
 from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests import reader
-from tasks.manifests.rows import MAX_NAMED, all_in_one, rows_of
-from tasks.manifests.sources import Tell, read_source
+from tasks.manifests.rows import MAX_NAMED, combine_problems, table_rows
+from tasks.manifests.sources import Notify, read_source
 from tasks.records import parquet
 from tasks.storage import uris
 
@@ -19,7 +19,7 @@ def _silent(_: str) -> None:
     pass
 
 
-def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
+def build_catalog(src: str, notify: Notify = _silent, *, strict: bool = False) -> pa.Table:
     """Make a catalog of a folder, a CSV or a JSON file.
 
     In a folder, each sub-folder with images is a product, and the images in it are its views; a
@@ -36,15 +36,15 @@ def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         ManifestError: nothing is there, or a rule of the catalog is broken.
         StorageError: `src` cannot be read.
     """
-    source = read_source(src, CatalogRow, tell)
-    rows = rows_of(source.uri, source.table, source.numbers)
-    photos = reader.catalog_of(source.uri, rows)
+    source = read_source(src, CatalogRow, notify)
+    rows = table_rows(source.uri, source.table, source.numbers)
+    photos = reader.check_catalog(source.uri, rows)
     problems = [photo.problem for photo in photos if photo.problem]
-    _tell_unusable(problems, "a run rejects this row until then", tell, strict=strict)
+    _report_unusable(problems, "a run rejects this row until then", notify, strict=strict)
     return source.table
 
 
-def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
+def build_galleries(src: str, notify: Notify = _silent, *, strict: bool = False) -> pa.Table:
     """Make galleries of a folder, a CSV or a JSON file.
 
     In a folder, each sub-folder is a gallery and the images at any depth in it are its
@@ -61,18 +61,18 @@ def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.
         ManifestError: nothing is there, or a rule of galleries is broken.
         StorageError: `src` cannot be read.
     """
-    source = read_source(src, GalleryRow, tell)
-    rows = rows_of(source.uri, source.table, source.numbers)
-    galleries = reader.galleries_of(source.uri, rows)
+    source = read_source(src, GalleryRow, notify)
+    rows = table_rows(source.uri, source.table, source.numbers)
+    galleries = reader.check_galleries(source.uri, rows)
     problems = [problem for gallery in galleries.values() for problem in gallery.problems]
-    _tell_unusable(
-        problems, "a run rejects the items of its gallery until then", tell, strict=strict
+    _report_unusable(
+        problems, "a run rejects the items of its gallery until then", notify, strict=strict
     )
     return source.table
 
 
-def _tell_unusable(
-    problems: Sequence[ManifestError], consequence: str, tell: Tell, *, strict: bool
+def _report_unusable(
+    problems: Sequence[ManifestError], consequence: str, notify: Notify, *, strict: bool
 ) -> None:
     """Tell of rows that cannot be used, one by one as far as that helps.
 
@@ -80,11 +80,11 @@ def _tell_unusable(
         ManifestError: there are some, and none may be; it names them all.
     """
     if strict and problems:
-        raise all_in_one(problems)
+        raise combine_problems(problems)
     for problem in problems[:MAX_NAMED]:
-        tell(f"{problem}; {consequence}")
+        notify(f"{problem}; {consequence}")
     if (more := len(problems) - MAX_NAMED) > 0:
-        tell(f"{counted(more, 'more row')} cannot be used")
+        notify(f"{counted(more, 'more row')} cannot be used")
 
 
 def write_manifest(table: pa.Table, out: str) -> None:

@@ -14,7 +14,7 @@ from schemas.text import one_line
 from tasks.errors import ManifestError
 from tasks.manifests.rows import Rows
 from tasks.manifests.rules import MAX_ROW_TEXT, check_columns, check_count, field_names
-from tasks.manifests.values import is_text, text_lengths
+from tasks.manifests.values import is_text_type, text_lengths
 
 MAX_BYTES = 2**30
 """Largest manifest that is read; with some hundred bytes a row it holds ten million of them."""
@@ -64,7 +64,7 @@ class _Chunk:
     folds: bool
 
 
-def batches_of(
+def read_batches(
     place: str, data: bytes, model: type[Row], constants: dict[str, str | None] | None = None
 ) -> Iterator[Rows]:
     """Check the columns of a manifest now; its rows are decoded when they are asked for.
@@ -104,7 +104,7 @@ def batches_of(
         _check_row_sizes(place, file)
         chunks = list(_chunks(file, data))
         _check_sizes(place, chunks)
-        texts = [field.name for field in schema if is_text(field.type)]
+        texts = [field.name for field in schema if is_text_type(field.type)]
         chunks = _measured(data, chunks, texts)
         folded = [name for name in texts if _is_folded(name, chunks)]
         file = pq.ParquetFile(io.BytesIO(data), read_dictionary=folded)

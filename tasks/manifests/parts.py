@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from schemas.base import Row
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError
-from tasks.manifests.parquet import MAX_BYTES, batches_of
-from tasks.manifests.rows import Rows, rows_of
+from tasks.manifests.parquet import MAX_BYTES, read_batches
+from tasks.manifests.rows import Rows, table_rows
 from tasks.manifests.rules import check_columns
-from tasks.manifests.sources import is_text, read_source
-from tasks.storage.transient import read_twice
+from tasks.manifests.sources import is_text_file, read_source
+from tasks.storage.transient import read_and_decode
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
         ManifestError: it is missing, too large, no Parquet, or lacks a column.
         StorageError: it cannot be read.
     """
-    if is_text(uri):
+    if is_text_file(uri):
         return _made_from(uri, model)
     try:
         return _batches(uri, model)
@@ -64,7 +64,7 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
 def _made_from(uri: str, model: type[Row]) -> Iterator[Rows]:
     source = read_source(uri, model, logger.warning)
     check_columns(uri, source.table.schema, model)
-    return rows_of(source.uri, source.table, source.numbers)
+    return table_rows(source.uri, source.table, source.numbers)
 
 
 def _chained(uri: str, first: Iterator[Rows], rest: list[str], model: type[Row]) -> Iterator[Rows]:
@@ -87,28 +87,28 @@ def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
 def _batches(
     place: str, model: type[Row], constants: dict[str, str | None] | None = None
 ) -> Iterator[Rows]:
-    return read_twice(
+    return read_and_decode(
         place,
         lambda: storage.read_bytes(place, MAX_BYTES),
-        lambda data: batches_of(place, data, model, constants),
+        lambda data: read_batches(place, data, model, constants),
         (ManifestError,),
     )
 
 
 def _parts(listed: dict[str, int]) -> list[str]:
     """Return the data files of a folder: no marks, indexes or checksums that writers leave."""
-    seen = [path for path in listed if not any(map(_is_aside, path.split("/")))]
+    seen = [path for path in listed if not any(map(_is_metadata, path.split("/")))]
     named = [path for path in seen if path.lower().endswith(_ENDINGS)]
     if not named and not any("." in posixpath.basename(path) for path in seen):
         named = seen  # Hive and Trino give no ending
-    return sorted(named, key=_natural)
+    return sorted(named, key=_natural_key)
 
 
-def _is_aside(name: str) -> bool:
+def _is_metadata(name: str) -> bool:
     return not name or name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
+def _natural_key(path: str) -> list[tuple[int, str]]:
     """Sort part.2 before part.10."""
     pieces = re.split(r"(\d+)", path)
     return [(int(piece[:18]) if piece.isdecimal() else 0, piece) for piece in pieces]

@@ -10,7 +10,7 @@ from schemas.text import counted
 from stylegallery.images.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from tasks import storage
 from tasks.errors import FileMissing, ManifestError, StorageError
-from tasks.manifests.photo_names import spelt
+from tasks.manifests.photo_names import printable_name
 from tasks.manifests.rules import MAX_URI
 from tasks.records.layout import FOLDERS, LATEST
 from tasks.storage import uris
@@ -65,7 +65,7 @@ class Reason(Enum):
     def sentence(self, names: list[str]) -> str:
         """Return what is left out, how much of it, and what to do."""
         one, many, advice = self.value
-        text = f"left out: {counted(len(names), one, many)} ({some(names)})"
+        text = f"left out: {counted(len(names), one, many)} ({shorten_list(names)})"
         return f"{text}; {advice}" if advice else text
 
 
@@ -100,14 +100,14 @@ def find_photos(src: str) -> PhotoFolder:
         ManifestError: there is no such folder, or no image in it; says what else is there.
         StorageError: it cannot be listed.
     """
-    found = PhotoFolder(storage.folder(src))
+    found = PhotoFolder(storage.folder_uri(src))
     files, folders = _local_files(found) if uris.is_local(found.uri) else _remote_files(found)
     outputs = {match.group() for match in map(_OUTPUT.match, files) if match}
     ours = tuple(f"{root}{name}/" for root in outputs for name in FOLDERS)
     found.leave_out(Reason.OUTPUT, {root.rstrip("/") or "." for root in outputs})
     for name in sorted(files):
         if not name.startswith(ours):
-            _sort_in(found, name)
+            _classify(found, name)
     roots = (*ours, *filter(None, outputs))
     inputs = (name for name in folders if not f"{name}/".startswith(roots))
     found.leave_out(Reason.EMPTY, _without_images(inputs, found.images))
@@ -118,9 +118,9 @@ def find_photos(src: str) -> PhotoFolder:
     return found
 
 
-def some(names: list[str]) -> str:
+def shorten_list(names: list[str]) -> str:
     """Return the first few of some paths, fit for a line of text."""
-    named = ", ".join(spelt(name) for name in names[:_MOST_NAMED])
+    named = ", ".join(printable_name(name) for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
     return f"{named} and {more} more" if more > 0 else named
 
@@ -164,7 +164,7 @@ def _remote_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
     return files, [name for name in folders if name.strip("/")]
 
 
-def _sort_in(found: PhotoFolder, name: str) -> None:
+def _classify(found: PhotoFolder, name: str) -> None:
     """Note an image with its URI, or why it is left out."""
     suffix = _suffix(name)
     if suffix not in IMAGE_SUFFIXES:
@@ -173,7 +173,7 @@ def _sort_in(found: PhotoFolder, name: str) -> None:
     local = uris.is_local(found.uri)
     try:
         if local:
-            uri = uris.of_local(os.path.join(uris.local_path(found.uri), name))
+            uri = uris.local_uri(os.path.join(uris.local_path(found.uri), name))
         else:
             uri = uris.absolute(uris.join(found.uri, name))
     except StorageError:

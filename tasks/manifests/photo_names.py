@@ -26,12 +26,12 @@ class Ids(NamedTuple):
     renamed: list[str]
 
 
-def spelt(name: str) -> str:
+def printable_name(name: str) -> str:
     """Return a local name as text, bytes that are none percent-encoded as in a `file://` URI."""
     return _NO_TEXT.sub(lambda found: quote(os.fsencode(found.group())), name)
 
 
-def products_and_views(paths: Iterable[str]) -> Ids:
+def name_products_and_views(paths: Iterable[str]) -> Ids:
     """Return product and view of each photo, by relative path.
 
     A folder is a product, its id the folder's path with dashes for slashes, and the photos in it
@@ -51,7 +51,7 @@ def products_and_views(paths: Iterable[str]) -> Ids:
     for folder, names in sorted(folders.items()):
         views, plain = _distinct(names), as_id(folder)
         joins = by_stem.get(folder) == plain and MAIN not in views.values()
-        product = plain if joins else _free(plain, taken)
+        product = plain if joins else _unused_name(plain, taken)
         taken.add(product)
         for path, view in views.items():
             found[path] = (product, view)
@@ -59,7 +59,7 @@ def products_and_views(paths: Iterable[str]) -> Ids:
     return Ids(found, renamed)
 
 
-def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
+def name_galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
     """Return gallery and style of each reference, by relative path.
 
     Args:
@@ -76,7 +76,7 @@ def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
     # The images in no folder come last: a folder keeps its name.
     for folder, names in sorted(folders.items(), key=lambda item: (not item[0], item[0])):
         styles, plain = _distinct(names), as_id(folder) or as_id(own) or "gallery"
-        gallery = _free(plain, taken)
+        gallery = _unused_name(plain, taken)
         taken.add(gallery)
         for path, style in styles.items():
             found[path] = (gallery, style)
@@ -86,7 +86,7 @@ def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
 
 def as_id(path: str) -> str:
     """Return a path as an id: one path segment, not too long, still telling."""
-    text = re.sub(r"[/\\]+", "-", spelt(path).strip("/"))
+    text = re.sub(r"[/\\]+", "-", printable_name(path).strip("/"))
     if text and not text.strip("."):
         return text.replace(".", "-")
     if len(text.encode()) <= _MAX_ID:
@@ -105,12 +105,12 @@ def _distinct(names: dict[str, str]) -> dict[str, str]:
         ids[path] = stem
         if counts[stem] > 1:
             name = f"{stem}-{os.path.splitext(names[path])[1][1:].lower()}"
-            ids[path] = _free(stem, {*taken, stem}) if name in taken else name
+            ids[path] = _unused_name(stem, {*taken, stem}) if name in taken else name
             taken.add(ids[path])
     return ids
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, taken: set[str]) -> str:
     """Return a name, with a number where it is taken."""
     number, found = 2, name
     while found in taken:

@@ -16,7 +16,7 @@ from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests.parts import read_manifest
 from tasks.manifests.rows import MAX_NAMED, Rows
-from tasks.manifests.rules import CheckedRow, Unique, checked_rows
+from tasks.manifests.rules import CheckedRow, UniqueKeys, checked_rows
 from tasks.manifests.values import Unusable
 
 __all__ = ["Galleries", "Gallery", "ManifestError", "Photo", "read_catalog", "read_galleries"]
@@ -85,16 +85,16 @@ def read_catalog(uri: str, *, strict: bool = False) -> Iterator[Photo]:
         StorageError: it cannot be read.
     """
     place = storage.absolute(uri)
-    return catalog_of(place, read_manifest(place, CatalogRow), strict=strict)
+    return check_catalog(place, read_manifest(place, CatalogRow), strict=strict)
 
 
-def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
+def check_catalog(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
     """Check the rows of a catalog; relative URIs resolve against `uri`.
 
     Raises:
         ManifestError: it has no row that can be used or, if strict, one that cannot.
     """
-    keys, count, usable = Unique("product_id"), 0, 0
+    keys, count, usable = UniqueKeys("product_id"), 0, 0
     first: ManifestError | None = None
     for count, checked in enumerate(checked_rows(uri, source, CatalogRow), 1):
         problem = checked.problem or _catalog_problem(checked, keys)
@@ -109,7 +109,7 @@ def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Ite
     _check_usable(uri, count, usable, first)
 
 
-def _catalog_problem(checked: CheckedRow[CatalogRow], keys: Unique) -> ManifestError | None:
+def _catalog_problem(checked: CheckedRow[CatalogRow], keys: UniqueKeys) -> ManifestError | None:
     row = checked.row
     if row is None:
         return None
@@ -124,8 +124,8 @@ def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestErr
     named = checked.values.get("galleries")
     galleries = [name for name in named if name] if isinstance(named, list) else []
     row = CatalogRow.model_construct(
-        product_id=_label(checked.values.get("product_id")) or f"row-{number}",
-        view=_label(checked.values.get("view")) or "main",
+        product_id=_shown_id(checked.values.get("product_id")) or f"row-{number}",
+        view=_shown_id(checked.values.get("view")) or "main",
         image_uri=one_line(values.get("image_uri") or "", 500),
         galleries=galleries or None,
     )
@@ -133,7 +133,7 @@ def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestErr
     return Photo(number, row, checked.extra, checked.uri, checked.number, problem, digest)
 
 
-def _label(value: Any) -> str:
+def _shown_id(value: Any) -> str:
     """Return an id that breaks a rule as it stands in results."""
     text = _as_text(value) or ""
     return one_line(text, _LABEL).strip() if text.strip(". ") else short_repr(text) if text else ""
@@ -174,17 +174,17 @@ def read_galleries(
         StorageError: one cannot be read.
     """
     found: Galleries = {}
-    keys = Unique("style_id")
+    keys = UniqueKeys("style_id")
     for uri in uris:
         place = storage.absolute(uri)
         _add_galleries(found, keys, place, read_manifest(place, GalleryRow), strict=strict)
     for gallery in found.values():
         gallery.rows.sort(key=lambda row: row.style_id)
     ordered = {name: found[name] for name in sorted(found)}
-    return select(ordered, only, ", ".join(uris))
+    return select_galleries(ordered, only, ", ".join(uris))
 
 
-def galleries_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
+def check_galleries(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
     """Check the rows of one gallery manifest; relative URIs resolve against `uri`.
 
     Raises:
@@ -192,12 +192,12 @@ def galleries_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> G
             strict, one that cannot be used.
     """
     found: Galleries = {}
-    _add_galleries(found, Unique("style_id"), uri, source, strict=strict)
-    return select(found, (), uri)
+    _add_galleries(found, UniqueKeys("style_id"), uri, source, strict=strict)
+    return select_galleries(found, (), uri)
 
 
 def _add_galleries(
-    found: Galleries, keys: Unique, uri: str, source: Iterable[Rows], *, strict: bool
+    found: Galleries, keys: UniqueKeys, uri: str, source: Iterable[Rows], *, strict: bool
 ) -> None:
     empty = True
     for checked in checked_rows(uri, source, GalleryRow):
@@ -205,7 +205,7 @@ def _add_galleries(
         row, problem = checked.row, checked.problem
         if row is not None:
             problem = keys.problem(checked.uri, checked.number, row.gallery_id, row.style_id)
-        name = row.gallery_id if row else _label(checked.values.get("gallery_id"))
+        name = row.gallery_id if row else _shown_id(checked.values.get("gallery_id"))
         if problem is not None and (strict or not name):
             raise problem  # a reference that may belong to any gallery leaves all in doubt
         gallery = found.setdefault(name, Gallery())
@@ -217,7 +217,7 @@ def _add_galleries(
         raise ManifestError(uri, None, None, _NO_ROWS)
 
 
-def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
+def select_galleries(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     """Keep the galleries named in `only`, or all when it is empty.
 
     Raises:
@@ -225,7 +225,8 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     """
     for name in only:
         if name not in galleries:
-            rule = f"has no gallery {short_repr(name)} (there: {_some(galleries)}); correct `only`"
+            there = _shorten_list(galleries)
+            rule = f"has no gallery {short_repr(name)} (there: {there}); correct `gallery_ids`"
             raise ManifestError(source, "gallery_id", None, rule)
     kept = {name: found for name, found in galleries.items() if not only or name in only}
     problems = [gallery.problem for gallery in kept.values() if gallery.problem]
@@ -234,7 +235,7 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     return kept
 
 
-def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
+def check_gallery_names(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
     """Pass the photos of a catalog on, as long as they name galleries that exist.
 
     Raises:
@@ -250,7 +251,7 @@ def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Phot
 def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
     """Return what is wrong with a photo that names a gallery which is in no manifest."""
     rule = f"names gallery {short_repr(name)}, which no gallery manifest has"
-    rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
+    rule += f" (there: {_shorten_list(galleries)}); correct the name or add the gallery"
     return ManifestError(photo.uri, "galleries", photo.file_row, rule)
 
 
@@ -270,11 +271,11 @@ def check_licenses(galleries: Galleries, source: str, today: date) -> None:
                 offenders.append(f"{name} (expired {row.valid_until})")
     if offenders:
         rule = f"licences are required, but {len(offenders)} references lack a valid one: "
-        rule += f"{_some(offenders)}; add their licences, or leave them out"
+        rule += f"{_shorten_list(offenders)}; add their licences, or leave them out"
         raise ManifestError(source, "license", None, rule)
 
 
-def _some(names: Iterable[str]) -> str:
+def _shorten_list(names: Iterable[str]) -> str:
     listed, named = list(names), list[str]()
     for name in listed[:MAX_NAMED]:
         if named and sum(map(len, named)) + len(name) > _MOST_CHARS:

@@ -26,7 +26,7 @@ class Rows:
     batch: pa.RecordBatch
 
 
-def rows_of(uri: str, table: pa.Table, numbers: Sequence[int] | None = None) -> Iterator[Rows]:
+def table_rows(uri: str, table: pa.Table, numbers: Sequence[int] | None = None) -> Iterator[Rows]:
     """Yield the rows of a table, numbered from 1 unless their numbers are given."""
     counted, begin = numbers or range(1, len(table) + 1), 0
     for batch in table.to_batches():
@@ -34,7 +34,7 @@ def rows_of(uri: str, table: pa.Table, numbers: Sequence[int] | None = None) -> 
         begin += len(batch)
 
 
-def all_in_one(problems: Sequence[ManifestError]) -> ManifestError:
+def combine_problems(problems: Sequence[ManifestError]) -> ManifestError:
     """Return the first of some problems, with the numbers of the other rows at fault."""
     first = problems[0]
     rows = [str(row) for row in dict.fromkeys(other.row for other in problems) if row != first.row]

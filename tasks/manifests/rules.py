@@ -137,7 +137,7 @@ def checked_rows(uri: str, source: Iterable[Rows], model: type[R]) -> Iterator[C
                     yield CheckedRow(piece.uri, number, values, usable, None, problem)
 
 
-class Unique:
+class UniqueKeys:
     """Knows the keys of the rows before, to find the second row with the same key."""
 
     def __init__(self, column: str) -> None:

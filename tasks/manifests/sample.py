@@ -29,10 +29,10 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
     """
     catalog = storage.absolute(spec.catalog)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.gallery_ids, ", ".join(spec.galleries))
+    galleries = reader.select_galleries(every, spec.gallery_ids, ", ".join(spec.galleries))
     photos = reader.read_catalog(catalog, strict=spec.strict)
     if spec.strict:
-        photos = reader.check_routes(photos, every)
+        photos = reader.check_gallery_names(photos, every)
     drawn: dict[str, list[Photo]] = {name: [] for name in galleries}
     seen: dict[str, int] = defaultdict(int)
     dice = random.Random(spec.seed)
@@ -42,13 +42,16 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
         for name in galleries:
             if photo.row.galleries is None or name in photo.row.galleries:
                 seen[name] += 1
-                _reservoir(drawn[name], photo, seen[name], spec.products, dice)
+                _sample_reservoir(drawn[name], photo, seen[name], spec.products, dice)
     chosen: dict[int, tuple[Photo, list[str]]] = {}
     for name, members in drawn.items():
         for photo in members:
             chosen.setdefault(photo.number, (photo, []))[1].append(name)
     if not chosen:
-        raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
+        raise PlanError(
+            "no photo of the catalog is assigned to any selected gallery; check `gallery_ids` and "
+            "the column `galleries` of the catalog"
+        )
     data = parquet.to_bytes(_catalog([chosen[number] for number in sorted(chosen)]))
     name = hashlib.sha256(data).hexdigest()[:12]
     place = storage.join(storage.absolute(spec.output), "previews", f"catalog-{name}.parquet")
@@ -58,7 +61,9 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
     return RestyleSpec(catalog=place, **given)
 
 
-def _reservoir(kept: list[Photo], photo: Photo, seen: int, most: int, dice: random.Random) -> None:
+def _sample_reservoir(
+    kept: list[Photo], photo: Photo, seen: int, most: int, dice: random.Random
+) -> None:
     """Keep each of the photos seen with the same chance (Vitter's algorithm R)."""
     if len(kept) < most:
         kept.append(photo)

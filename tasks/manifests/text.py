@@ -19,7 +19,7 @@ from schemas.base import Row
 from schemas.text import one_line, short_repr
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError, StorageError
-from tasks.manifests.rows import all_in_one
+from tasks.manifests.rows import combine_problems
 from tasks.manifests.rules import check_columns, check_count, field_names
 from tasks.manifests.values import convert
 
@@ -76,16 +76,16 @@ def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
         ManifestError: as :func:`read_text`.
     """
     text = _decoded(place, data)
-    complaints: list[ManifestError] = []
+    problems: list[ManifestError] = []
     if place.lower().endswith(_JSON_ENDINGS):
-        records, decimal_comma = _json(place, text, complaints), False
+        records, decimal_comma = _json(place, text, problems), False
     else:
-        records, decimal_comma = _csv(place, text, model, complaints)
+        records, decimal_comma = _csv(place, text, model, problems)
     kept = [(number, record) for number, record in records if any(map(_is_filled, record.values()))]
     names = list(dict.fromkeys(name for _, record in kept for name in record))
-    _check_characters(place, kept, complaints)
-    if complaints:
-        raise all_in_one(complaints)
+    _check_characters(place, kept, problems)
+    if problems:
+        raise combine_problems(problems)
     if not kept:
         raise ManifestError(place, None, None, "has no rows; add at least one")
     check_count(place, len(names))
@@ -120,7 +120,7 @@ def _decoded(place: str, data: bytes) -> str:
 
 
 def _csv(
-    place: str, text: str, model: type[Row], complaints: list[ManifestError]
+    place: str, text: str, model: type[Row], problems: list[ManifestError]
 ) -> tuple[Numbered, bool]:
     """Return numbered records, and whether their numbers have a decimal comma."""
     delimiter = ""
@@ -139,8 +139,8 @@ def _csv(
             cells = [cell.strip() for cell in row]
             if any(cells[len(names) :]):
                 rule = "has more cells than there are columns; put text that holds "
-                rule += f"{_spelt(delimiter)} into quotes"
-                complaints.append(ManifestError(place, None, number, rule))
+                rule += f"{_delimiter_name(delimiter)} into quotes"
+                problems.append(ManifestError(place, None, number, rule))
                 continue
             filled = dict(zip(names, cells, strict=False))
             records.append((number, {name: cell or None for name, cell in filled.items()}))
@@ -179,25 +179,23 @@ def _delimiter(text: str, model: type[Row]) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def _spelt(delimiter: str) -> str:
+def _delimiter_name(delimiter: str) -> str:
     return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, short_repr(delimiter))
 
 
-def _json(place: str, text: str, complaints: list[ManifestError]) -> Numbered:
+def _json(place: str, text: str, problems: list[ManifestError]) -> Numbered:
     """Return the numbered objects of a JSON array, of one object, or of JSON Lines."""
     records = []
-    for number, values in _json_values(place, text, complaints):
+    for number, values in _json_values(place, text, problems):
         if isinstance(values, dict):
             records.append((number, values))
         else:
             rule = "is no JSON object such as {...}; write one object for each row"
-            complaints.append(ManifestError(place, None, number, rule))
+            problems.append(ManifestError(place, None, number, rule))
     return records
 
 
-def _json_values(
-    place: str, text: str, complaints: list[ManifestError]
-) -> Iterator[tuple[int, Any]]:
+def _json_values(place: str, text: str, problems: list[ManifestError]) -> Iterator[tuple[int, Any]]:
     whole = text.strip()
     if whole.startswith("[") or (whole.startswith("{\n") or whole.startswith("{\r")):
         try:
@@ -218,20 +216,20 @@ def _json_values(
             yield number, json.loads(line)
         except RecursionError:
             rule = "is nested too deep; write one flat object a line"
-            complaints.append(ManifestError(place, None, number, rule))
+            problems.append(ManifestError(place, None, number, rule))
         except ValueError as error:
             rule = f"is no JSON ({one_line(str(error), 120)}); write one object a line"
-            complaints.append(ManifestError(place, None, number, rule))
+            problems.append(ManifestError(place, None, number, rule))
 
 
-def _check_characters(place: str, records: Numbered, complaints: list[ManifestError]) -> None:
+def _check_characters(place: str, records: Numbered, problems: list[ManifestError]) -> None:
     """Find halves of characters, which JSON can spell and no file can hold."""
     for number, record in records:
         for name, value in record.items():
             for text in (name, *(value if isinstance(value, list) else (value,))):
                 if isinstance(text, str) and not _is_encodable(text):
                     rule = f"{short_repr(text)} holds half of a character; correct it"
-                    complaints.append(ManifestError(place, one_line(name, 80), number, rule))
+                    problems.append(ManifestError(place, one_line(name, 80), number, rule))
 
 
 def _check_plain(place: str, field: str, records: Numbered, name: str) -> None:
@@ -248,7 +246,9 @@ def _check_plain(place: str, field: str, records: Numbered, name: str) -> None:
             (number, f"{short_repr(value)} is no text; write text or a number")
             for number, value in found
         )
-        raise all_in_one([ManifestError(place, field, number, rule) for number, rule in rules])
+        raise combine_problems(
+            [ManifestError(place, field, number, rule) for number, rule in rules]
+        )
 
 
 def _is_encodable(text: str) -> bool:

@@ -46,7 +46,7 @@ class Unusable:
 def can_hold(kind: pa.DataType, found: pa.DataType) -> bool:
     """Tell whether cells of a found type can be read as those of a manifest's type."""
     found, types = _stored(found), pa.types
-    if types.is_null(found) or is_text(found):
+    if types.is_null(found) or is_text_type(found):
         return True
     if types.is_list(kind):
         return can_hold(kind.value_type, found.value_type if _is_list(found) else found)
@@ -55,7 +55,7 @@ def can_hold(kind: pa.DataType, found: pa.DataType) -> bool:
     return bool(types.is_integer(found) or types.is_floating(found) or types.is_decimal(found))
 
 
-def is_text(kind: pa.DataType) -> bool:
+def is_text_type(kind: pa.DataType) -> bool:
     """Tell whether a type holds text, or bytes that may be text."""
     types = pa.types
     return bool(
@@ -76,7 +76,7 @@ def column_values(column: pa.Array, kind: pa.DataType) -> list[Any]:
         values = _texts(column)
     else:
         values = [_usable(value, kind) for value in _plain_list(column)]
-    return _marked(values, too_long)
+    return _mark_too_long(values, too_long)
 
 
 def column_texts(column: pa.Array) -> list[Any]:
@@ -84,9 +84,9 @@ def column_texts(column: pa.Array) -> list[Any]:
     column, too_long = _without_long(column)
     texts: list[Any] = []
     for value in _plain_list(column):
-        text = None if value is None else _written_out(value)
+        text = None if value is None else _to_text(value)
         texts.append(Unusable(_TOO_LONG) if text is not None and _is_long(text) else text)
-    return _marked(texts, too_long)
+    return _mark_too_long(texts, too_long)
 
 
 def row_bytes(column: pa.Array) -> NDArray[np.int64]:
@@ -229,7 +229,7 @@ def _text(value: Any) -> str:
     raise ValueError(f"{short_repr(value)} is no text; correct it")
 
 
-def _written_out(value: Any) -> str:
+def _to_text(value: Any) -> str:
     match value:
         case str():
             return value
@@ -241,7 +241,7 @@ def _written_out(value: Any) -> str:
         case date():  # datetimes are dates too
             return value.isoformat()
         case bool() | int() | float() | list() | dict():
-            return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_written_out)
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_to_text)
         case _:
             return str(value)
 
@@ -328,10 +328,10 @@ def text_lengths(column: pa.Array) -> NDArray[np.int64]:
 
 def _holds_text(column: pa.Array) -> bool:
     kind = column.type
-    return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    return is_text_type(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
-def _marked(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:
+def _mark_too_long(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:
     if too_long is not None:
         for place in np.flatnonzero(too_long):
             values[place] = Unusable(_TOO_LONG)

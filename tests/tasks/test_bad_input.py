@@ -27,7 +27,7 @@ def pins(**changes: object) -> bytes:
     return json.dumps({"matches": [{**PIN, **changes}]}).encode()
 
 
-NO_FILE = ("photo.jpg is a device, a pipe or the like", "give a regular file")
+NO_FILE = ("photo.jpg is a device, a pipe or a socket", "give a regular file")
 IMAGES = {
     "missing": bad.photo(None, "not found; check image_uri"),
     "empty": bad.photo(b"", "not an image", "export it"),
@@ -56,7 +56,7 @@ IMAGES = {
     "not a number": bad.photo(bad.not_numbers(), "no numbers", "export it again"),
     "a folder": Kind(REJECTED, ("photo.jpg", "not found; check image_uri"), bad.folder),
     "backslashes": bad.other_spelling("in\\a.png", "write / between folders"),
-    "a drive": bad.other_spelling("C:\\a.png", "a path of Windows"),
+    "a drive": bad.other_spelling("C:\\a.png", "a Windows path"),
     "other accents": bad.other_spelling("\u00e9.png", "NFC and NFD are two names"),
     "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),

@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any
 
-from tasks.logs import JsonLines, about
+from tasks.logs import JsonLines, log_context
 
 
 def line(formatter: JsonLines, text: str, **extra: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def test_a_line_says_what_it_is_about_and_the_record_itself_comes_first() -> Non
     assert plain == {
         "levelname": "WARNING", "name": "tasks.x", "message": "two\nlines", "run_id": "r1",
     }  # fmt: skip
-    with about(run_id="r2", gallery_id="ink"):
+    with log_context(run_id="r2", gallery_id="ink"):
         inside = line(formatter, "x", gallery_id="oil")
     assert (inside["run_id"], inside["gallery_id"]) == ("r2", "oil")
     assert "gallery_id" not in line(formatter, "x")

@@ -35,7 +35,7 @@ def catalog(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     of `summer-dress`. An image in no sub-folder, such as `shirt.png`, is the
     view `main` of a product of its own, `shirt`. What is left out is told.
     """
-    table = builder.catalog_from(src, say, strict=strict)
+    table = builder.build_catalog(src, say, strict=strict)
     builder.write_manifest(table, out)
     products = len(set(table["product_id"].to_pylist()))
     say(f"{out}: {counted(table.num_rows, 'photo')} of {counted(products, 'product')}")
@@ -49,7 +49,7 @@ def gallery(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     sub-folder form one gallery, named after the folder. What is left out is
     told.
     """
-    table = builder.gallery_from(src, say, strict=strict)
+    table = builder.build_galleries(src, say, strict=strict)
     builder.write_manifest(table, out)
     references = counted(table.num_rows, "reference")
     galleries = counted(len(set(table["gallery_id"].to_pylist())), "gallery")

@@ -33,8 +33,6 @@ def test_leftovers_are_killed_and_others_spared() -> None:
         with descendants.kill_leftovers(spare=descendants.child_pids() - {parent.pid}):
             assert Path(f"/proc/{grandchild}").exists()
             parent.kill()  # like a library that leaves its grandchildren behind
-        assert (
-            parent.stdout.read().strip() == ""
-        )  # empty once the grandchild is dead too
+        assert parent.stdout.read().strip() == ""  # empty once the grandchild is dead too
         assert other.poll() is None
         other.kill()

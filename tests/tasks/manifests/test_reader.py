@@ -253,7 +253,7 @@ def test_unknown_galleries_are_refused(tmp_path: Path) -> None:
         galleries(tmp_path, only=("x",))
     routed = catalog(tmp_path, galleries=[["g"], ["g", "x"]])
     with pytest.raises(ManifestError, match="`galleries`, row 2: names gallery 'x'"):
-        list(reader.check_routes(routed, found))
+        list(reader.check_gallery_names(routed, found))
 
 
 def test_a_style_in_two_manifests_is_refused(tmp_path: Path) -> None:

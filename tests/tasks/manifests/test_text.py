@@ -14,21 +14,21 @@ def catalog(folder: Path, name: str, data: str | bytes) -> list[Photo]:
     """Take a text through the command's steps and read what it wrote."""
     (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
     out = str(folder / "out.parquet")
-    builder.write_manifest(builder.catalog_from(str(folder / name)), out)
+    builder.write_manifest(builder.build_catalog(str(folder / name)), out)
     return list(reader.read_catalog(out))
 
 
 def told_of(source: Path) -> list[str]:
     """Return what is said while a catalog is made."""
     told: list[str] = []
-    builder.catalog_from(str(source), told.append)
+    builder.build_catalog(str(source), told.append)
     return told
 
 
 def galleries(folder: Path, name: str, data: str) -> Galleries:
     (folder / name).write_text(data)
     out = str(folder / "out.parquet")
-    builder.write_manifest(builder.gallery_from(str(folder / name)), out)
+    builder.write_manifest(builder.build_galleries(str(folder / name)), out)
     return reader.read_galleries([out])
 
 
@@ -104,7 +104,7 @@ def test_rows_that_cannot_be_used_are_named_and_kept(tmp_path: Path) -> None:
     told = told_of(tmp_path / "c.csv")
     assert [row in said for row, said in zip(rows, told, strict=True)] == [True] * 4
     with pytest.raises(ManifestError, match=r"c\.csv: column `seed`, row 3: .*rows 4, 5, 6\)"):
-        builder.catalog_from(str(tmp_path / "c.csv"), strict=True)
+        builder.build_catalog(str(tmp_path / "c.csv"), strict=True)
 
 
 def test_many_rows_that_cannot_be_used_are_named_up_to_a_number(tmp_path: Path) -> None:

@@ -157,5 +157,5 @@ def test_a_run_of_which_nothing_is_left_but_rejected_rows_ends(
 
 def test_nothing_asked_for_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = planned(make_spec, tmp_path, products=2, galleries=[["rocket"], ["rocket"]]).spec
-    with pytest.raises(PlanError, match="check `only`"):
+    with pytest.raises(PlanError, match="check `gallery_ids`"):
         planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))

@@ -20,7 +20,7 @@ from schemas.run import PoolSpec, RestyleSpec
 from tasks.manifests.reader import Gallery, Photo
 from tasks.planning.expand import expand
 from tasks.records import parquet
-from tasks.records.index import hashes
+from tasks.records.index import key_hashes
 from tasks.records.item_key import key_of
 from tasks.records.layout import RunFiles
 from tasks.records.ledger import read_ledger
@@ -300,7 +300,7 @@ def read_back(output: Path) -> dict[str, ItemResult]:
 
     index = read_ledger(str(output), "run-1")
     table = index.rows(index.in_order())
-    assert (index.positions(hashes(table)) == index.in_order()).all()
+    assert (index.positions(key_hashes(table)) == index.in_order()).all()
     rows = from_table(table, ItemResult)
     assert len({key_of(row) for row in rows}) == len(rows) == len(index)
     return {row.product_id: row for row in rows}

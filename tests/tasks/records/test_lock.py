@@ -14,7 +14,7 @@ from tasks import storage
 from tasks.errors import StorageError
 from tasks.records import lock as run_lock
 from tasks.records.layout import RunFiles
-from tasks.records.lock import RunBusyError, RunLostError, holding
+from tasks.records.lock import RunBusyError, RunLostError, hold_run
 from tests.s3_server import S3Server
 
 HOLD = """
@@ -42,15 +42,15 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> RunFiles:
 
 
 def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
-    with holding(files):
+    with hold_run(files):
         with (
             pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is at this run"),
-            holding(files),
+            hold_run(files),
         ):
             pass
         assert storage.exists(files.lock)
     assert not storage.exists(files.lock)
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
@@ -59,33 +59,33 @@ def test_a_killed_holder_here_is_followed_at_once(
 ) -> None:
     monkeypatch.setattr(run_lock.RunLock, "_wait_for", lambda *_: pytest.fail("waits"))
     command = [sys.executable, "-c", HOLD, files.output]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"
     other.send_signal(signal.SIGKILL)
     other.communicate()
     assert storage.exists(files.lock)
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
 def test_a_silent_holder_elsewhere_is_followed_after_some_beats(files: RunFiles) -> None:
-    with holding(files):
+    with hold_run(files):
         words = json.loads(storage.read_bytes(files.lock))
     storage.write_bytes(files.lock, json.dumps({**words, "host": "elsewhere"}).encode())
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
 def test_who_lost_the_run_is_told_and_leaves_the_lock(files: RunFiles) -> None:
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         words = json.loads(storage.read_bytes(files.lock))
         theirs = json.dumps({**words, "token": "theirs"}).encode()
         storage.write_bytes(files.lock, theirs)
         deadline = time.monotonic() + 30
         while not lock._lost and time.monotonic() < deadline:
             time.sleep(0.05)
-        with pytest.raises(RunLostError, match=r"held by process .* who took the run over"):
+        with pytest.raises(RunLostError, match=r"held by process .* which has taken over the run"):
             lock.check()
     assert storage.read_bytes(files.lock) == theirs
 
@@ -101,15 +101,15 @@ def test_a_lock_that_is_gone_or_spoilt_is_lost(
     files = RunFiles(str(tmp_path), "run-1")
     for beats in (0.05, 3600.0):
         monkeypatch.setattr(run_lock, "BEAT_SECONDS", beats)
-        with holding(files) as lock:
+        with hold_run(files) as lock:
             storage.write_bytes(files.lock, SPOILT[how])
             if how == "gone":
                 storage.delete(files.lock)
             deadline = time.monotonic() + 30
             while beats < 1 and not lock._lost and time.monotonic() < deadline:
                 time.sleep(0.01)
-            with pytest.raises(RunLostError, match=r"lock\.json (is gone|cannot be read any more)"):
-                lock.confirm() if beats > 1 else lock.check()
+            with pytest.raises(RunLostError, match=r"lock\.json (is gone|cannot be read)"):
+                lock.verify() if beats > 1 else lock.check()
         if how != "gone":
             assert storage.read_bytes(files.lock) == SPOILT[how]
             storage.delete(files.lock)
@@ -122,7 +122,7 @@ def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
     def defect(_: object) -> None:
         raise ZeroDivisionError("of ours")
 
-    with holding(RunFiles(str(tmp_path), "run-1")) as lock:
+    with hold_run(RunFiles(str(tmp_path), "run-1")) as lock:
         monkeypatch.setattr(run_lock.RunLock, "_write", defect)
         deadline = time.monotonic() + 30
         while not lock._lost and time.monotonic() < deadline:
@@ -141,16 +141,16 @@ def test_only_a_store_that_knows_no_conditions_is_warned_of(
     elif kind == "moto":
         output = request.getfixturevalue("moto_bucket")
     files = RunFiles(output, "run-1")
-    with holding(files) as lock:
-        assert lock.conditional == (kind != "rclone")
+    with hold_run(files) as lock:
+        assert lock.conditional_writes == (kind != "rclone")
         assert storage.list_names(storage.parent(files.lock)) == ["lock.json"]
-    said = [r.message for r in caplog.records if "even when told not to" in r.message]
+    said = [r.message for r in caplog.records if "does not support conditional writes" in r.message]
     assert len(said) == (kind == "rclone")
 
 
 def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = RunFiles(str(tmp_path), "run-1")
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         away = StorageError("away", transient=True)
         monkeypatch.setattr(run_lock.RunLock, "_read", lambda _: (_ for _ in ()).throw(away))
         time.sleep(0.5)
@@ -161,7 +161,10 @@ def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.M
 def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
     files = RunFiles(str(tmp_path), "run-1")
     storage.write_bytes(files.lock, b"mine")
-    with pytest.raises(RunBusyError, match="is no lock of ours; remove it"), holding(files):
+    with (
+        pytest.raises(RunBusyError, match="is not a lock file of StyleGallery"),
+        hold_run(files),
+    ):
         pass
 
 
@@ -172,7 +175,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -
     output = str(tmp_path / below)
     with (
         pytest.raises(StorageError, match=r"the output .* cannot be written") as error,
-        holding(RunFiles(output, "run-1")),
+        hold_run(RunFiles(output, "run-1")),
     ):
         raise AssertionError("held")
     assert output in str(error.value)

@@ -55,7 +55,7 @@ def test_slow_items_leave_few_parts_and_every_attempt(tmp_path: Path) -> None:
     assert len(names(tmp_path)) <= 5
     index = read_ledger(str(tmp_path), "run-1")
     assert {one.attempts for one in from_table(index.rows(index.in_order()), ItemResult)} == {2}
-    whole = parts.read_whole(str(tmp_path / "runs/run-1/ledger"), index.parts)
+    whole = parts.read_all(str(tmp_path / "runs/run-1/ledger"), index.parts)
     assert whole["attempts"].to_pylist() == [1] * 30 + [2] * 30
 
     again = Ledger(str(tmp_path), "run-1", index.parts)
@@ -76,7 +76,7 @@ def test_parts_of_earlier_versions_are_put_together(
     index = read_ledger(str(tmp_path), "run-1")
     assert len(index.parts) == len(ITEMS)
     monkeypatch.setattr(ledgers, "MORE_PARTS", 4)
-    Ledger(str(tmp_path), "run-1", index.parts).put_together()
+    Ledger(str(tmp_path), "run-1", index.parts).compact()
     assert len(names(tmp_path)) == 1
     assert held(tmp_path) == ITEMS
     assert len(index.rows(index.in_order())) == len(ITEMS)  # found again where they are now
@@ -86,7 +86,7 @@ def test_parts_are_bounded_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(parts, "MOST_BYTES", 100)
     sizes = [(5, 10), (5, 10), (1, 10), (9, 10), (3, 90), (1, 10), (1, 10), (1, 200), (1, 1)]
     given = [Part(str(number), *size) for number, size in enumerate(sizes)]
-    assert [[part.name for part in group] for group in parts.groups(given, 10)] == [
+    assert [[part.name for part in group] for group in parts.mergeable_groups(given, 10)] == [
         ["0", "1"],
         ["2", "3"],
         ["4", "5"],
@@ -186,7 +186,7 @@ def test_readers_find_every_row_while_parts_are_put_together(tmp_path: Path) -> 
     index = read_ledger(str(tmp_path), "run-1")
     while writer.is_alive():
         assert "first" in held(tmp_path)
-        before, index = len(index), index.renewed()
+        before, index = len(index), index.refreshed()
         assert len(index) >= before
     writer.join()
     assert held(tmp_path) == ["first", *ITEMS]
@@ -208,5 +208,5 @@ def test_rows_that_are_gone_for_good_are_told_of(tmp_path: Path) -> None:
     write(Ledger(str(tmp_path), "run-1"), "a", "b")
     index = read_ledger(str(tmp_path), "run-1")
     (tmp_path / "runs/run-1/ledger" / names(tmp_path)[0]).unlink()
-    with pytest.raises(FileMissing, match="ledger: 1 rows are gone; run the same command again"):
+    with pytest.raises(FileMissing, match="ledger: cannot find 1 row; run the same command again"):
         index.rows(index.in_order())

@@ -96,7 +96,7 @@ from tasks.execution.execute import assignments
 spec = RestyleSpec.model_validate_json(Path(sys.argv[1]).read_text())
 plan = planning.make_plan(spec)
 planning.write_plan(plan)
-next(assignments(plan, plan.known))
+next(assignments(plan, plan.completed))
 largest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(plan.counts.todo, int(largest[1]) // 1024)
 """
@@ -106,7 +106,7 @@ def planned_elsewhere(spec: RestyleSpec, folder: Path) -> tuple[int, int]:
     """Plan in a process of its own; return the items to do and its largest size in MB."""
     (folder / "spec.json").write_text(spec.model_dump_json())
     command = [sys.executable, "-c", CODE, str(folder / "spec.json")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     said = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     todo, size = said.split()
     return int(todo), int(size)

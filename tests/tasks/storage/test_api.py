@@ -16,11 +16,11 @@ from tasks import storage
 from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, NotAFile, StorageError
 from tasks.storage import api, connect, transient
 from tasks.storage.base import Stat
-from tasks.storage.generic import OtherStore
-from tasks.storage.leftovers import hold
+from tasks.storage.generic import FsspecStore
+from tasks.storage.leftovers import mark_in_use
 from tasks.storage.local import LocalDisk
 from tasks.storage.policy import SCHEMES_VARIABLE
-from tasks.storage.s3 import ObjectStore
+from tasks.storage.s3 import S3Store
 from tests import ftp_server
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.ftp_server import serve_ftp
@@ -230,7 +230,7 @@ def test_a_bucket_may_be_a_folder(s3_env: S3Server) -> None:
 def test_local_names_that_are_no_text_are_addressed_by_file_uris(tmp_path: Path) -> None:
     for name in (b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png"):
         path = os.fsdecode(bytes(tmp_path) + b"/" + name)
-        uri = storage.of_local(path)
+        uri = storage.local_uri(path)
         assert uri.isprintable()
         storage.write_bytes(uri, name)
         assert Path(path).read_bytes() == storage.read_bytes(uri) == name
@@ -252,8 +252,8 @@ def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.Monke
     each = {uri: storage.version(uri) for uri in uris}
     assert each[uris[-1]] == storage.MISSING
     asked: list[str] = []
-    real = ObjectStore.stat
-    monkeypatch.setattr(ObjectStore, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
+    real = S3Store.stat
+    monkeypatch.setattr(S3Store, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
     assert storage.versions(reversed(uris)) == each
     if root.startswith("s3"):
         assert asked == [uris[-1].removeprefix("s3://")]  # the lists told of all others
@@ -263,13 +263,13 @@ def test_bytes_changed_on_the_way_are_refused_by_the_server(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
-    uri, real, sent = s3_env.uri("storage/digest"), ObjectStore._put, []
+    uri, real, sent = s3_env.uri("storage/digest"), S3Store._put, []
 
-    def spoil(self: ObjectStore, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
+    def spoil(self: S3Store, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
         sent.append(data)
         return real(self, path, data[:-1] + b"!" if len(sent) == 1 else data, new, more)
 
-    monkeypatch.setattr(ObjectStore, "_put", spoil)
+    monkeypatch.setattr(S3Store, "_put", spoil)
     storage.write_bytes(uri, b"as it was sent")
     assert len(sent) == 2
     assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
@@ -294,14 +294,14 @@ def test_etags_that_are_no_md5_are_not_taken_for_one(
     """Some stores give other digests of 32 digits: what is read twice alike is as it is stored."""
     for name in "ab":
         storage.write_bytes(s3_env.uri(f"storage/odd-{name}"), name.encode())
-    real, reads = ObjectStore._get, []
+    real, reads = S3Store._get, []
 
-    async def other(self: ObjectStore, path: str, limit: int | None) -> object:
+    async def other(self: S3Store, path: str, limit: int | None) -> object:
         data, answer = await real(self, path, limit)
         reads.append(path)
         return data, {**answer, "ETag": "0" * 32, **told}
 
-    monkeypatch.setattr(ObjectStore, "_get", other)
+    monkeypatch.setattr(S3Store, "_get", other)
     connect._connected.cache_clear()
     for name in "ab":
         assert storage.read_bytes(s3_env.uri(f"storage/odd-{name}")) == name.encode()
@@ -311,7 +311,7 @@ def test_etags_that_are_no_md5_are_not_taken_for_one(
 def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = storage.join(root, "file")
     storage.write_bytes(uri, b"data")
-    kind = type(api._open(uri)[0])
+    kind = type(api._backend_and_path(uri)[0])
     real, tries = kind.read, []
 
     def stumble(self: object, path: str, limit: int | None) -> object:
@@ -335,7 +335,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 ) -> None:
     uri = str(tmp_path / "file")
     storage.write_bytes(uri, b"old")
-    with pytest.raises(StorageError, match="a folder of that name lies there; move it away"):
+    with pytest.raises(StorageError, match="a folder of that name exists; move it away"):
         storage.write_bytes(str(tmp_path), b"x")
 
     def no_space(_: int) -> None:
@@ -378,7 +378,7 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Pat
         if path != young:
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
     with held.open("rb") as file:
-        hold(file.fileno())
+        mark_in_use(file.fileno())
         storage.write_bytes(str(tmp_path / "file"), b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {
         "file", young.name, held.name, other.name
@@ -386,19 +386,20 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("found", "said"), [(Stat(3), "4 bytes were sent but 3 arrived"), (None, "is not there")]
+    ("found", "said"),
+    [(Stat(3), "4 bytes were sent but 3 were stored"), (None, "is missing right after")],
 )
 def test_bytes_lost_on_the_way_are_noticed(
     found: Stat | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stat(_: OtherStore, path: str) -> Stat:
+    def stat(_: FsspecStore, path: str) -> Stat:
         if found is None:
             raise FileNotFoundError(path)
         return found
 
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     monkeypatch.setenv(SCHEMES_VARIABLE, "memory")
-    monkeypatch.setattr(OtherStore, "stat", stat)
+    monkeypatch.setattr(FsspecStore, "stat", stat)
     with pytest.raises(StorageError, match=said) as caught:
         storage.write_bytes("memory://lost/file", b"four")
     assert caught.value.transient

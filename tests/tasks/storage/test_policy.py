@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.storage.policy import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 REFUSED = {
-    "http": ("http://shop.example/a.jpg", "must not make our machines call an address"),
+    "http": ("http://shop.example/a.jpg", "must not send requests to other hosts"),
     "metadata": ("http://169.254.169.254/latest/meta-data", "not supported"),
     "other": ("gs://bucket/a.jpg", SCHEMES_VARIABLE),
     "chain": ("simplecache::s3://bucket/a.jpg", "chains schemes"),
@@ -113,7 +113,7 @@ def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
         "GET http://me:word@host/x?a=1&X-Amz-Signature=abc123&b=2 by AKIAABCDEFGHIJKLMNOP "
         "with planted/secret+key is short"
     )
-    assert redacted(text) == (
+    assert redact(text) == (
         "GET http://***@host/x?a=1&X-Amz-Signature=***&b=2 by *** with *** is short"
     )
     assert printable("ftp://me:word@host/\x1bx") == "ftp://***@host/\N{REPLACEMENT CHARACTER}x"

@@ -111,10 +111,10 @@ def test_access_points_are_buckets() -> None:
 
 
 def test_folders_of_keys_keep_what_tells_them_apart() -> None:
-    assert uris.folder("s3://bucket/a/") == uris.folder("s3://bucket/a") == "s3://bucket/a"
-    assert uris.folder("s3://bucket/") == "s3://bucket"
-    assert uris.folder("s3://bucket/a//") == "s3://bucket/a//"
-    assert uris.folder("/") == "/"
+    assert uris.folder_uri("s3://bucket/a/") == uris.folder_uri("s3://bucket/a") == "s3://bucket/a"
+    assert uris.folder_uri("s3://bucket/") == "s3://bucket"
+    assert uris.folder_uri("s3://bucket/a//") == "s3://bucket/a//"
+    assert uris.folder_uri("/") == "/"
     assert uris.parent("s3://bucket/in/c.parquet") == "s3://bucket/in"
     assert uris.parent("s3://bucket/c.parquet") == uris.parent("s3://bucket") == "s3://bucket"
     assert uris.parent("s3://bucket/a//c.parquet") == "s3://bucket/a//"
@@ -133,7 +133,7 @@ def test_every_key_comes_back_from_a_manifest(key: str, manifest: str) -> None:
 
 @given(NAMES)
 def test_every_local_name_comes_back_from_a_manifest(name: str) -> None:
-    uri = uris.of_local(f"/none/{name}")
+    uri = uris.local_uri(f"/none/{name}")
     assert uris.resolve(uris.shortener("/none/c.parquet")(uri), "/none/c.parquet") == uri
 
 
@@ -157,9 +157,9 @@ def test_names_are_taken_as_the_disk_spells_them(tmp_path: Path) -> None:
     ("uri", "words"),
     [
         ("/in/photos\\a.png", "write / between folders"),
-        ("/in/C:\\photos\\a.png", "a path of Windows"),
-        ("/in/C:/photos/a.png", "a path of Windows"),
-        ("/in/\\\\server\\share\\a.png", "a path of Windows"),
+        ("/in/C:\\photos\\a.png", "a Windows path"),
+        ("/in/C:/photos/a.png", "a Windows path"),
+        ("/in/\\\\server\\share\\a.png", "a Windows path"),
         ("s3://bucket/\u00e9.png", "NFC and NFD"),
         ("/in/a%20b.png", "not percent-encoded"),
         ("file:///in/caf%E9.png", ""),
