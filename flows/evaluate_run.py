@@ -2,7 +2,7 @@
 
 from prefect import flow, runtime
 
-from schemas.evaluation import Borrowed, EvaluationSummary
+from schemas.evaluation import EvaluationSummary, ExternalWeights
 from schemas.flows import EvaluateSpec
 from schemas.run import PoolSpec
 from tasks.evaluation import evaluate
@@ -22,7 +22,7 @@ def evaluate_run(spec: EvaluateSpec) -> EvaluationSummary:
         spec: Which run, and what its results are to keep.
     """
     pool = PoolSpec(ray_address=spec.ray_address)
-    nets = Borrowed(**spec.model_dump(include=set(Borrowed.model_fields)))
+    nets = ExternalWeights(**spec.model_dump(include=set(ExternalWeights.model_fields)))
     found = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, nets)
     build.build_report(spec.output, spec.run_id)
     return found

@@ -60,7 +60,7 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
                 open_run(job)
                 execute_plan(job)
                 summary = write_results(job)
-                if spec.judged:
+                if spec.needs_evaluation:
                     summary = evaluate_results(job, summary)
                 report = build_report(job)
                 close_run(job, summary)

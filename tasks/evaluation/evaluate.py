@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from schemas.arrow import from_table, to_table
 from schemas.evaluation import (
-    Borrowed,
     EvaluationSummary,
+    ExternalWeights,
     Gate,
     ItemEvaluation,
     check_measured,
@@ -22,7 +22,7 @@ from schemas.run import PoolSpec
 from schemas.text import one_line
 from schemas.work import WorkItem
 from stylegallery.metrics.inception import ArtInception
-from stylegallery.metrics.item import Judge
+from stylegallery.metrics.item import MetricSuite
 from tasks import storage
 from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout, connected
@@ -48,7 +48,7 @@ def evaluate(
     run_id: str,
     gates: Iterable[str] = (),
     pool: PoolSpec | None = None,
-    borrowed: Borrowed | None = None,
+    weights: ExternalWeights | None = None,
     on_measured: OnMeasured = lambda _done, _total: None,
 ) -> EvaluationSummary:
     """Evaluate the results of a run in Ray tasks and write the metrics next to the results.
@@ -58,7 +58,7 @@ def evaluate(
         run_id: A run with results.
         gates: Quality gates such as `ssim >= 0.5`; items that miss one are flagged.
         pool: Settings of the Ray cluster.
-        borrowed: Weight files of external networks, present on every machine.
+        weights: Weight files of external networks, present on every machine.
         on_measured: Called now and then, in this thread.
 
     Raises:
@@ -70,14 +70,14 @@ def evaluate(
         ValueError: a gate cannot be parsed, or its metric is not computed.
     """
     files = RunFiles(storage.absolute(output), run_id)
-    chosen, nets = list(gates), borrowed or Borrowed()
+    chosen, nets = list(gates), weights or ExternalWeights()
     check_measured(chosen, nets)
     wanted = [Gate.parse(text) for text in chosen]
     names = parquet.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
     totals, plan = Totals(files, chosen, nets), RunPlan(files)
-    Judge(nets)  # fails on wrong weight files before the work starts
+    MetricSuite(nets)  # fails on wrong weight files before the work starts
     if nets.inception:
         ArtInception(nets.inception)
     total = sum(len(results) for name in names for results, _ in _slices(files, plan, name))
@@ -124,7 +124,7 @@ def _evaluate_pairs(
     files: RunFiles,
     pairs: list[Pair],
     earlier: dict[ItemKey, ItemEvaluation],
-    nets: Borrowed,
+    nets: ExternalWeights,
     layout: Layout,
 ) -> list[ItemEvaluation]:
     """Return one row per pair: an earlier one if its asset is the same, else a new one."""
@@ -153,17 +153,17 @@ def _evaluate_pairs(
     return [row for row in rows if row is not None]
 
 
-def evaluate_items(task: tuple[str, Borrowed, list[Pair]]) -> list[ItemEvaluation]:
+def evaluate_items(task: tuple[str, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
     """Evaluate some items of an output, in a process that keeps its networks for later tasks."""
     output, nets, pairs = task
     return [_evaluator(output, nets).evaluate(result, item) for result, item in pairs]
 
 
 @lru_cache(1)
-def _evaluator(output: str, nets: Borrowed) -> ItemEvaluator:
+def _evaluator(output: str, nets: ExternalWeights) -> ItemEvaluator:
     return ItemEvaluator(output, nets)
 
 
 def _flagged(row: ItemEvaluation, gates: list[Gate]) -> ItemEvaluation:
-    flags = [complaint for gate in gates if (complaint := gate.complaint(row))]
+    flags = [violation for gate in gates if (violation := gate.violation(row))]
     return row.model_copy(update={"flags": flags})

@@ -6,14 +6,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from schemas.evaluation import Borrowed, ItemEvaluation, RegionFigures
+from schemas.evaluation import ExternalWeights, ItemEvaluation, RegionMetrics
 from schemas.result import ItemResult, MatchRow
 from schemas.text import one_line
 from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, InputError
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
-from stylegallery.metrics.item import Judge, Look, RegionPair
+from stylegallery.metrics.item import MetricSuite, ReferenceFeatures, RegionPair
 from stylegallery.regions import label_images
 from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
@@ -32,18 +32,18 @@ logger = logging.getLogger(__name__)
 class ItemEvaluator:
     """Evaluates items of one output; references and region maps are cached."""
 
-    def __init__(self, output: str, borrowed: Borrowed) -> None:
+    def __init__(self, output: str, weights: ExternalWeights) -> None:
         """Load the networks.
 
         Args:
             output: Absolute URI of the output root.
-            borrowed: Weight files of external networks.
+            weights: Weight files of external networks.
 
         Raises:
             ModelNotFound: a weight file is missing or of another network.
         """
-        self._output, self._metrics = output, Judge(borrowed)
-        self._measure = measure_of(borrowed)
+        self._output, self._metrics = output, MetricSuite(weights)
+        self._measure = measure_of(weights)
         self._references = lru_cache(_CACHED)(self._read_reference)
         self._labels = lru_cache(_CACHED)(self._read_labels)
 
@@ -68,11 +68,11 @@ class ItemEvaluator:
         protection = None
         if item.protect_uri:
             data = _read(item.protect_uri, item.protect_version)
-            protection = label_images.decode_grey(data, item.protect_uri)
+            protection = label_images.decode_protection(data, item.protect_uri)
         styles = {style.style_id: n for n, style in enumerate(item.styles)}
         pairs = [(match, self._pair(match, result, styles)) for match in result.matches]
         known = [(match, pair) for match, pair in pairs if pair is not None]
-        scores = self._metrics.judge(
+        scores = self._metrics.score(
             made.pixels,
             original.pixels,
             [self._references(style) for style in item.styles],
@@ -80,12 +80,12 @@ class ItemEvaluator:
             protection,
         )
         regions = [
-            RegionFigures.model_validate(
-                {**match.model_dump(include=set(RegionFigures.model_fields)), **figures}
+            RegionMetrics.model_validate(
+                {**match.model_dump(include=set(RegionMetrics.model_fields)), **figures}
             )
             for (match, _), figures in zip(known, scores.regions, strict=True)
         ]
-        return {**scores.figures, "regions": regions}
+        return {**scores.metrics, "regions": regions}
 
     def _pair(
         self, match: MatchRow, result: ItemResult, styles: dict[str, int]
@@ -100,17 +100,17 @@ class ItemEvaluator:
             return None
         return RegionPair(mask, styles[match.style_id], style_mask, match.area)
 
-    def _read_reference(self, style: StyleSource) -> Look:
+    def _read_reference(self, style: StyleSource) -> ReferenceFeatures:
         pixels = _picture(style.image_uri, style.image_version).pixels
-        return self._metrics.look(pixels, style.weight)
+        return self._metrics.reference_features(pixels, style.weight)
 
     def _read_labels(self, path: str) -> Tensor:
         return torch.from_numpy(decode_region_map(_read(storage.join(self._output, path))).copy())
 
 
-def measure_of(borrowed: Borrowed) -> str:
+def measure_of(weights: ExternalWeights) -> str:
     """Return the name of a set of metrics; rows with another name are computed again."""
-    given = [name for name in ("lpips", "csd") if getattr(borrowed, name)]
+    given = [name for name in ("lpips", "csd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 

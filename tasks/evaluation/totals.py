@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.evaluation import (
-    Borrowed,
+    ConfidenceInterval,
     EvaluationSummary,
-    GalleryFigures,
+    ExternalWeights,
+    GalleryMetrics,
     Gate,
     ItemEvaluation,
-    ItemFigures,
-    Span,
+    ItemMetrics,
 )
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from stylegallery.images import codec
 from stylegallery.metrics.inception import ArtInception
-from stylegallery.metrics.item import Judge
+from stylegallery.metrics.item import MetricSuite
 from stylegallery.metrics.sets import (
-    Interval,
     art_product,
     frechet_interval,
     mean_interval,
@@ -41,7 +40,7 @@ _SAMPLE, _TASK_IMAGES = 500, 16
 class Totals:
     """Accumulates metrics; keeps only numbers and paths."""
 
-    def __init__(self, files: RunFiles, gates: list[str], nets: Borrowed) -> None:
+    def __init__(self, files: RunFiles, gates: list[str], nets: ExternalWeights) -> None:
         """Start with no items.
 
         Args:
@@ -50,7 +49,7 @@ class Totals:
             nets: Weight files of external networks.
         """
         self._files, self._gates, self._nets = files, gates, nets
-        self._figures: dict[str, list[float]] = {name: [] for name in ItemFigures.model_fields}
+        self._figures: dict[str, list[float]] = {name: [] for name in ItemMetrics.model_fields}
         self._content: dict[str, list[float]] = defaultdict(list)
         self._lpips: dict[str, list[float]] = defaultdict(list)
         self._assets: dict[str, list[str]] = defaultdict(list)
@@ -65,7 +64,7 @@ class Totals:
             self.items += 1
             self._flagged += bool(row.flags)
             for text, gate in self._parsed.items():
-                self._missed[text] += bool(gate.complaint(row))
+                self._missed[text] += bool(gate.violation(row))
             if row.error:
                 self._unmeasured += 1
                 continue
@@ -93,14 +92,14 @@ class Totals:
             gates=self._gates,
             missed={text: self._missed[text] for text in self._gates},
             figures={
-                name: _span(mean_interval(np.array(values)))
+                name: mean_interval(np.array(values))
                 for name, values in self._figures.items()
                 if values
             },
             galleries={name: self._gallery(name, layout) for name in sorted(self._assets)},
         )
 
-    def _gallery(self, name: str, layout: Layout) -> GalleryFigures:
+    def _gallery(self, name: str, layout: Layout) -> GalleryMetrics:
         """Compare an even sample of a gallery's assets with its references, as sets."""
         assets = self._assets[name]
         count = min(_SAMPLE, len(assets))
@@ -108,10 +107,10 @@ class Totals:
         chosen = [storage.join(self._files.output, asset) for asset in sample]
         blocks = self._distance("", chosen, self._references[name], layout)
         if not blocks:
-            return GalleryFigures()
+            return GalleryMetrics()
         content = float(np.mean(self._content[name]))
-        found = GalleryFigures(
-            frechet_lite0=_span(blocks), art_product_lite0=art_product(content, blocks.value)
+        found = GalleryMetrics(
+            frechet_lite0=blocks, art_product_lite0=art_product(content, blocks.value)
         )
         weights = self._nets.inception
         fid = self._distance(weights, chosen, self._references[name], layout) if weights else None
@@ -119,11 +118,11 @@ class Totals:
             return found
         lpips = self._lpips[name]
         product = art_product(float(np.mean(lpips)), fid.value) if lpips else None
-        return found.model_copy(update={"fid_art": _span(fid), "art_fid": product})
+        return found.model_copy(update={"fid_art": fid, "art_fid": product})
 
     def _distance(
         self, weights: str, assets: list[str], references: list[str], layout: Layout
-    ) -> Interval | None:
+    ) -> ConfidenceInterval | None:
         """Return the Frechet distance of two sets of images.
 
         `weights` is a file of an Inception network, or empty for the blocks of Lite0.
@@ -155,7 +154,7 @@ def vectors(task: tuple[str, list[str]]) -> NDArray[np.float64]:
 
 @lru_cache(2)
 def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
-    return ArtInception(weights).describe if weights else Judge().vectors
+    return ArtInception(weights).describe if weights else MetricSuite().block_vectors
 
 
 def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
@@ -164,7 +163,3 @@ def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.fl
     arrays = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
     filled = [array for array in arrays if len(array)]
     return np.concatenate(filled) if filled else np.empty((0, 1, 1))
-
-
-def _span(interval: Interval) -> Span:
-    return Span(value=interval.value, low=interval.low, high=interval.high, count=interval.count)

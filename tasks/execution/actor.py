@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from schemas.result import ItemResult
-from stylegallery.models.threads import share_cores
+from stylegallery.models.threads import limit_spinning
 from tasks.execution.metrics import CacheMetrics
 from tasks.logs import configure_actor_logs
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
@@ -29,7 +29,7 @@ class StyleActor:
         Raises:
             StyleGalleryError: the model cannot be loaded; Ray does not try again.
         """
-        share_cores()
+        limit_spinning()
         import torch
 
         from stylegallery import StyleGallery

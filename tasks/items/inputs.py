@@ -14,6 +14,7 @@ from stylegallery.images.codec import check_format
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
+from stylegallery.regions.region_png import encode_region_map
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.items.context import ActorContext
@@ -87,7 +88,7 @@ def load_protection(context: ActorContext, item: WorkItem) -> Tensor | None:
     if not item.protect_uri:
         return None
     source = (item.protect_uri, item.protect_version, "protect_uri")
-    return _read_and_decode(context, *source, label_images.decode_grey)
+    return _read_and_decode(context, *source, label_images.decode_protection)
 
 
 def load_pins(context: ActorContext, item: WorkItem) -> list[Pin] | None:
@@ -133,7 +134,7 @@ def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: Prepare
     _check_format(source, picture)  # before the expensive preparation
     stored = load_prepared(context.output, key, picture, context.engine.models.device)
     image = stored or context.engine.prepare(picture, context.params, _labels_of(context, source))
-    map_png = label_images.encode_labels(image.regions)
+    map_png = encode_region_map(image.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in context.written:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from schemas.result import ItemResult
 from stylegallery.images import codec
-from stylegallery.types import Job, Sampled, Stylized
+from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
 from tasks import storage
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, load_pins, load_protection, load_style
@@ -76,8 +76,8 @@ class PendingItem:
         self._context, self._item = context, assignment.item
         self._recover, self._overwrite = assignment.recover, assignment.overwrite
         self.timer = StageTimer()
-        self.job: Job | None = None
-        self.latent: Sampled | None = None
+        self.job: StyleJob | None = None
+        self.latent: RestyledLatent | None = None
         self._result: ItemResult | None = None
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -121,7 +121,7 @@ class PendingItem:
             weights = [style.weight for style in item.styles]
             routing = context.engine.match(content, styles, context.params, weights, pins)
         timer.current = "stylize"
-        self.job = Job(content, styles, routing, item.seed, protect)
+        self.job = StyleJob(content, styles, routing, item.seed, protect)
 
     def _write(self) -> None:
         context, item, timer = self._context, self._item, self.timer
@@ -153,7 +153,7 @@ class PendingItem:
         self._result = success_result(item, metadata, data, timer)
 
     def _metadata(
-        self, restyled: Stylized, content: Prepared, styles: list[Prepared]
+        self, restyled: RestyledImage, content: Prepared, styles: list[Prepared]
     ) -> AssetMetadata:
         item, (height, width) = self._item, restyled.picture.size
         names = [style.style_id for style in item.styles]

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
 
-from schemas.evaluation import ItemEvaluation, ItemFigures, RegionFigures
+from schemas.evaluation import ItemEvaluation, ItemMetrics, RegionMetrics
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
 from schemas.work import WorkItem
 from stylegallery.palette import (
     NEUTRAL,
-    Colour,
+    Color,
     RegionKey,
-    content_colours,
-    gallery_colours,
+    content_colors,
+    gallery_colors,
 )
 from tasks import storage
 from tasks.records.item_key import ItemKey, key_of
@@ -26,7 +26,7 @@ _TOTAL = "total"
 _MAX_STACKED = 3
 _MIN_SHARE, _MAX_SHARE = 0.2, 0.55
 _CAPTION_FACTOR = 0.84
-Palettes = dict[str, dict[RegionKey, Colour]]
+Palettes = dict[str, dict[RegionKey, Color]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Match:
 
     row: MatchRow
     color: str
-    metrics: RegionFigures | None = None
+    metrics: RegionMetrics | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Card:
         """Display names and values of its metrics."""
         if self.evaluation is None:
             return []
-        named = ((name, getattr(self.evaluation, name)) for name in ItemFigures.model_fields)
+        named = ((name, getattr(self.evaluation, name)) for name in ItemMetrics.model_fields)
         return [(label(name), value) for name, value in named if value is not None]
 
     @property
@@ -166,7 +166,7 @@ def headline(summary: RunSummary) -> str:
 
 
 def match_table(
-    result: ItemResult, painted: dict[int, Colour], evaluation: ItemEvaluation | None = None
+    result: ItemResult, painted: dict[int, Color], evaluation: ItemEvaluation | None = None
 ) -> list[Match]:
     """Return the matches with their colors and metrics, largest region first."""
     rows = sorted(result.matches, key=lambda match: -match.area)
@@ -176,7 +176,7 @@ def match_table(
     ]
 
 
-def _css(color: Colour) -> str:
+def _css(color: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
@@ -221,7 +221,7 @@ def _palettes(
             key = (match.style_id, match.style_region)
             regions[key] = regions.get(key, 0.0) + match.area
     return {
-        gallery: gallery_colours(sorted(regions, key=lambda key: (-regions[key], key)))
+        gallery: gallery_colors(sorted(regions, key=lambda key: (-regions[key], key)))
         for gallery, regions in used_area.items()
     }
 
@@ -234,7 +234,7 @@ def _card(
     palettes: Palettes,
 ) -> Card:
     palette = palettes[result.gallery_id]
-    painted, kept = content_colours(result.matches, palette)
+    painted, kept = content_colors(result.matches, palette)
     labels = thumbnails.labels(result.regions_uri)
     return Card(
         result=result,
@@ -256,7 +256,7 @@ def _card(
 
 
 def _reference_overlay(
-    result: ItemResult, style_id: str, thumbnails: ThumbnailStore, palette: dict[RegionKey, Colour]
+    result: ItemResult, style_id: str, thumbnails: ThumbnailStore, palette: dict[RegionKey, Color]
 ) -> SharedImage | None:
     uri = result.style_regions.get(style_id)
     labels = thumbnails.labels(uri)

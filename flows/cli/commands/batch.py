@@ -70,7 +70,7 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         say("run the same command again for those that failed; the report says why")
     where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
     say(f"next: stylegallery verify {where}")
-    if not spec.judged:
+    if not spec.needs_evaluation:
         say(f"      stylegallery evaluate {where}")
     troubled = ended.summary.rejected + ended.summary.failed
     return EXIT_SOME_FAILED if troubled else EXIT_OK

@@ -8,7 +8,7 @@ from flows.cli.commands.inspect import Output, Run
 from flows.cli.console import bar, say
 from flows.cli.flags import field_help
 from flows.runtime.errors import UsageError
-from schemas.evaluation import BETTER, Borrowed, EvaluationSummary, Gate
+from schemas.evaluation import BETTER, EvaluationSummary, ExternalWeights, Gate
 from schemas.text import counted
 from tasks.records.newest_run import LATEST_RUN, find_run
 
@@ -27,9 +27,9 @@ def evaluate(
             "`stylegallery schema figures` names the figures.",
         ),
     ] = None,
-    lpips: Annotated[str, Parameter(help=field_help(Borrowed, "lpips"))] = "",
-    csd: Annotated[str, Parameter(help=field_help(Borrowed, "csd"))] = "",
-    inception: Annotated[str, Parameter(help=field_help(Borrowed, "inception"))] = "",
+    lpips: Annotated[str, Parameter(help=field_help(ExternalWeights, "lpips"))] = "",
+    csd: Annotated[str, Parameter(help=field_help(ExternalWeights, "csd"))] = "",
+    inception: Annotated[str, Parameter(help=field_help(ExternalWeights, "inception"))] = "",
     ray_address: Annotated[
         str, Parameter(help="`local` starts Ray here; `auto` or host:port joins a cluster.")
     ] = "local",
@@ -47,7 +47,7 @@ def evaluate(
     with bar("measuring") as tell:
         try:
             pool = PoolSpec(ray_address=ray_address)
-            nets = Borrowed(lpips=lpips, csd=csd, inception=inception)
+            nets = ExternalWeights(lpips=lpips, csd=csd, inception=inception)
             found = measure(output, run, gates or (), pool, nets, tell)
         except ValueError as error:
             raise UsageError(f"--gate: {error}") from error
@@ -73,7 +73,7 @@ def _say(found: EvaluationSummary) -> None:
 
 def _gate_result(text: str, found: EvaluationSummary) -> str:
     """Say on how many results a gate was measured, and how many of them miss it."""
-    figure = Gate.parse(text).figure
+    figure = Gate.parse(text).metric
     measured = found.figures[figure].count if figure in found.figures else 0
     if not measured:
         return f"not measured: no result has the figure {figure}"

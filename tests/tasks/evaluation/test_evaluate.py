@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from schemas.evaluation import Borrowed, Gate, ItemEvaluation, ItemFigures
+from schemas.evaluation import ExternalWeights, Gate, ItemEvaluation, ItemMetrics
 from schemas.run import RestyleSpec
 from stylegallery.errors import ModelNotFound
 from tasks.errors import FileMissing
@@ -51,7 +51,7 @@ def test_a_repeated_evaluation_computes_only_changed_items(
     assert [row.asset_sha256 for row in rows] == [row["asset_sha256"] for row in results]
     for row, result in zip(rows, results, strict=True):
         without = {"protected_ssim", "protected_difference", "ms_ssim", "lpips", "csd"}
-        assert {n for n in ItemFigures.model_fields if getattr(row, n) is None} <= without
+        assert {n for n in ItemMetrics.model_fields if getattr(row, n) is None} <= without
         assert row.flags == [f"ssim is {row.ssim:.4g}, below 1"]
         assert [r.region for r in row.regions] == [m["region"] for m in result["matches"]]
     assert found.figures["ssim"].value == pytest.approx(np.mean([row.ssim for row in rows]))
@@ -68,14 +68,14 @@ def test_a_repeated_evaluation_computes_only_changed_items(
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
 
     # The Inception network is used for sets only: the rows do not change.
-    nets = Borrowed(inception=str(write_inception(tmp_path / "art_inception.pth")))
-    judged = evaluate(spec.output, plan.run_id, borrowed=nets)
+    nets = ExternalWeights(inception=str(write_inception(tmp_path / "art_inception.pth")))
+    judged = evaluate(spec.output, plan.run_id, weights=nets)
     assert all(gallery.fid_art.value > 0 for gallery in judged.galleries.values())
     assert all(gallery.fid_art.count == 3 for gallery in judged.galleries.values())
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
     (tmp_path / "art_inception.pth").write_bytes(b"no weights")
     with pytest.raises(ModelNotFound, match="cannot be read as weights"):
-        evaluate(spec.output, plan.run_id, borrowed=nets)
+        evaluate(spec.output, plan.run_id, weights=nets)
 
 
 def test_protected_pixels_get_metrics_and_missing_files_an_error(
@@ -111,17 +111,17 @@ def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "violation"),
     [
         ("ssim", "is no gate; write it like `ssim >= 0.5`"),
         ("ssim > 0.5", "is no gate"),
         ("ssim >= high", "is no gate"),
-        ("sim >= 0.5", "'sim' is no figure; there are ssim, ms_ssim"),
+        ("sim >= 0.5", "'sim' is no metric; there are ssim, ms_ssim"),
         ("", "is no gate"),
     ],
 )
-def test_an_invalid_gate_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_an_invalid_gate_is_refused(text: str, violation: str) -> None:
+    with pytest.raises(ValueError, match=violation):
         Gate.parse(text)
 
 
@@ -134,10 +134,10 @@ def test_a_gate_on_a_metric_that_is_not_computed_is_refused(tmp_path: Path) -> N
 
 
 def test_gates_describe_the_violation() -> None:
-    figures = ItemFigures(ssim=0.4, gram_ratio=0.9)
-    assert Gate.parse("ssim>=0.5").complaint(figures) == "ssim is 0.4, below 0.5"
-    assert Gate.parse("ssim >= 0.4").complaint(figures) == ""
-    assert Gate.parse(" gram_ratio <= 0.85 ").complaint(figures) == "gram_ratio is 0.9, above 0.85"
+    figures = ItemMetrics(ssim=0.4, gram_ratio=0.9)
+    assert Gate.parse("ssim>=0.5").violation(figures) == "ssim is 0.4, below 0.5"
+    assert Gate.parse("ssim >= 0.4").violation(figures) == ""
+    assert Gate.parse(" gram_ratio <= 0.85 ").violation(figures) == "gram_ratio is 0.9, above 0.85"
     assert (
-        Gate.parse("protected_difference <= 0").complaint(figures) == ""
+        Gate.parse("protected_difference <= 0").violation(figures) == ""
     )  # the item has no protected area

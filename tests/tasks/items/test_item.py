@@ -15,7 +15,7 @@ from schemas.result import ItemResult
 from stylegallery import StyleGallery
 from stylegallery.errors import DidNotConverge
 from stylegallery.images import codec
-from stylegallery.types import Job, Sampled
+from stylegallery.types import RestyledLatent, StyleJob
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.items.context import ActorContext
@@ -314,7 +314,7 @@ def test_a_batch_that_fails_is_split(
     """One of four items fails every batch; after an out-of-memory error batches stay small."""
     real, sizes = StyleGallery.sample_batch, []
 
-    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Sampled]:
+    def spoilt(engine: StyleGallery, jobs: list[StyleJob], *rest: Any) -> list[RestyledLatent]:
         sizes.append(len(jobs))
         if any(job.seed == 2 for job in jobs):
             raise error
