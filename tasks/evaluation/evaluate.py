@@ -27,7 +27,7 @@ from tasks import storage
 from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout, connected
 from tasks.errors import FileMissing, RecordError
-from tasks.evaluation.item import ItemEvaluator, measure_of, unmeasured
+from tasks.evaluation.item import ItemEvaluator, failed_evaluation, measurement_name
 from tasks.evaluation.totals import Totals
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
@@ -83,7 +83,7 @@ def evaluate(
     total = sum(len(results) for name in names for results, _ in _slices(files, plan, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:
-            earlier, made = _earlier_rows(files, name, measure_of(nets)), list[pa.Table]()
+            earlier, made = _earlier_rows(files, name, measurement_name(nets)), list[pa.Table]()
             for results, items in _slices(files, plan, name):
                 pairs = list(zip(from_table(results, ItemResult), plan.items(items), strict=True))
                 rows = [
@@ -146,8 +146,8 @@ def _evaluate_pairs(
                 again += pieces[place]
             else:
                 result, message = pairs[pieces[place][0]][0], one_line(str(made), 300)
-                rows[pieces[place][0]] = unmeasured(
-                    result, measure_of(nets), f"its evaluation failed: {message}"
+                rows[pieces[place][0]] = failed_evaluation(
+                    result, measurement_name(nets), f"its evaluation failed: {message}"
                 )
         pieces = [[number] for number in sorted(again)]
     return [row for row in rows if row is not None]

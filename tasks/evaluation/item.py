@@ -43,7 +43,7 @@ class ItemEvaluator:
             ModelNotFound: a weight file is missing or of another network.
         """
         self._output, self._metrics = output, MetricSuite(weights)
-        self._measure = measure_of(weights)
+        self._measure = measurement_name(weights)
         self._references = lru_cache(_CACHED)(self._read_reference)
         self._labels = lru_cache(_CACHED)(self._read_labels)
 
@@ -58,12 +58,18 @@ class ItemEvaluator:
         except (InputError, StorageError) as error:
             if isinstance(error, StorageError) and error.transient:
                 raise
-            return unmeasured(result, self._measure, str(error))
+            return failed_evaluation(result, self._measure, str(error))
 
     def _score(self, result: ItemResult, item: WorkItem) -> dict[str, object]:
+        """Return the metrics of one item: fields of ItemEvaluation.
+
+        Raises:
+            InputError: a file cannot be used or has changed.
+            StorageError: a file cannot be read.
+        """
         original = _picture(item.image_uri, item.image_version)
-        made = _picture(storage.join(self._output, result.asset_uri or ""))
-        if made.size != original.size:
+        restyled = _picture(storage.join(self._output, result.asset_uri or ""))
+        if restyled.size != original.size:
             raise BadImage(f"{result.asset_uri} and {item.image_uri} differ in size")
         protection = None
         if item.protect_uri:
@@ -71,19 +77,19 @@ class ItemEvaluator:
             protection = label_images.decode_protection(data, item.protect_uri)
         styles = {style.style_id: n for n, style in enumerate(item.styles)}
         pairs = [(match, self._pair(match, result, styles)) for match in result.matches]
-        known = [(match, pair) for match, pair in pairs if pair is not None]
+        matched = [(match, pair) for match, pair in pairs if pair is not None]
         scores = self._metrics.score(
-            made.pixels,
+            restyled.pixels,
             original.pixels,
             [self._references(style) for style in item.styles],
-            [pair for _, pair in known],
+            [pair for _, pair in matched],
             protection,
         )
         regions = [
             RegionMetrics.model_validate(
-                {**match.model_dump(include=set(RegionMetrics.model_fields)), **figures}
+                {**match.model_dump(include=set(RegionMetrics.model_fields)), **metrics}
             )
-            for (match, _), figures in zip(known, scores.regions, strict=True)
+            for (match, _), metrics in zip(matched, scores.regions, strict=True)
         ]
         return {**scores.metrics, "regions": regions}
 
@@ -108,22 +114,22 @@ class ItemEvaluator:
         return torch.from_numpy(decode_region_map(_read(storage.join(self._output, path))).copy())
 
 
-def measure_of(weights: ExternalWeights) -> str:
+def measurement_name(weights: ExternalWeights) -> str:
     """Return the name of a set of metrics; rows with another name are computed again."""
     given = [name for name in ("lpips", "csd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 
-def unmeasured(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
+def failed_evaluation(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
     """Return the row of a result that cannot be evaluated."""
     message = one_line(redact(why), 600)
     logger.warning("%s cannot be evaluated: %s", result.item_id[:12], message)
     return _row(result, measure, {"error": message})
 
 
-def _row(result: ItemResult, measure: str, figures: dict[str, object]) -> ItemEvaluation:
+def _row(result: ItemResult, measure: str, metrics: dict[str, object]) -> ItemEvaluation:
     known = {name: getattr(result, name) for name in _KEYS}
-    return ItemEvaluation.model_validate({**known, "measure": measure, **figures})
+    return ItemEvaluation.model_validate({**known, "measure": measure, **metrics})
 
 
 def _picture(uri: str, version: str | None = None) -> Picture:
