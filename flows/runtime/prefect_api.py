@@ -24,7 +24,7 @@ from typing import IO, Final
 
 from flows.runtime.errors import UsageError
 from flows.runtime.prefect_logs import quiet_prefect
-from schemas.text import one_line
+from schemas.text import first_line, one_line
 from tasks.storage import scratch
 from tasks.storage.redaction import redact
 
@@ -96,8 +96,7 @@ def complaint(seconds: float = ANSWER_SECONDS) -> str:
         return ""
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code} {error.response.reason_phrase}"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return one_line(redact(text), 200)
+    return one_line(redact(first_line(error)), 200)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from schemas.result import ErrorInfo, ItemResult
 from schemas.run import PoolSpec
-from schemas.text import one_line
+from schemas.text import first_line, one_line
 from tasks.cluster.session import Layout, actor_capacity, live_nodes, wait
 from tasks.errors import PoolError
 from tasks.execution.actor import StyleActor
@@ -244,7 +244,7 @@ class Pool:
                 self._queue.retry(replace(suspect, alone=True))
             return
         late = f"it took longer than {self._spec.item_deadline:g} s"
-        reason = late if worker.overdue else _first_line(error)
+        reason = late if worker.overdue else first_line(error)[:300]
         result = crash_result(suspects[0], reason, type(error).__name__, self._setup)
         self._record(suspects[0], result)
 
@@ -314,7 +314,3 @@ def crash_result(assignment: Assignment, reason: str, kind: str, setup: ActorSet
             "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

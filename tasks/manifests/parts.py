@@ -1,4 +1,4 @@
-"""A folder of Parquet parts as one manifest, as Spark, Ray Data, Polars, dask and Hive write it."""
+"""Open a manifest: a file, a folder of images, or a folder of Parquet parts as Spark writes it."""
 
 import logging
 import posixpath
@@ -22,20 +22,20 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
-    """Open a manifest, or what one is made from, and check its columns as far as it is open now.
+    """Open a manifest, check its columns, and yield its rows.
 
-    That is a Parquet file or a folder of them; a CSV or JSON file; or a folder of images, whose
-    sub-folders are products or galleries.
+    A manifest is a Parquet file, a folder of Parquet files, a CSV or JSON file, or a folder of
+    images whose sub-folders are products or galleries.
 
-    The parts of a folder are opened one after the other, in the order of their names; what is in
-    folders called `name=value` becomes a column.
+    The parts of a folder are opened one by one, sorted by name; the columns of a part are checked
+    when it is opened. Folders named `name=value` (Hive partitions) become columns.
 
     Args:
         uri: Absolute URI of the file or folder.
-        model: What a row should be.
+        model: Model of a row.
 
     Raises:
-        ManifestError: it is missing, too large, no Parquet, or lacks a column.
+        ManifestError: it is missing, too large, not in a supported format, or lacks a column.
         StorageError: it cannot be read.
     """
     if is_text_file(uri):
@@ -45,7 +45,7 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
     except FileMissing as error:
         listed = storage.list_files(uri)
         if any(path.startswith("_delta_log/") for path in listed):
-            rule = "is a Delta table, whose folder also holds rows that were deleted; export it "
+            rule = "is a Delta table, whose files also contain deleted rows; export it "
             raise ManifestError(uri, None, None, f"{rule}as Parquet") from error
         parts = _parts(listed)
         if not parts:
@@ -78,7 +78,7 @@ def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
     try:
         return _batches(place, model, _partition(path))
     except FileMissing as error:
-        rule = "went away while the manifest was read; run the same command again"
+        rule = "was deleted while the manifest was read; run the same command again"
         raise ManifestError(place, None, None, rule) from error
     except FileTooLarge as error:
         raise _too_large(uri) from error
@@ -96,11 +96,11 @@ def _batches(
 
 
 def _parts(listed: dict[str, int]) -> list[str]:
-    """Return the data files of a folder: no marks, indexes or checksums that writers leave."""
+    """Return the data files of a folder, without markers, indexes and checksums of writers."""
     seen = [path for path in listed if not any(map(_is_metadata, path.split("/")))]
     named = [path for path in seen if path.lower().endswith(_ENDINGS)]
     if not named and not any("." in posixpath.basename(path) for path in seen):
-        named = seen  # Hive and Trino give no ending
+        named = seen  # Hive and Trino write names without suffix
     return sorted(named, key=_natural_key)
 
 
@@ -109,13 +109,13 @@ def _is_metadata(name: str) -> bool:
 
 
 def _natural_key(path: str) -> list[tuple[int, str]]:
-    """Sort part.2 before part.10."""
+    """Return a sort key that puts part.2 before part.10."""
     pieces = re.split(r"(\d+)", path)
     return [(int(piece[:18]) if piece.isdecimal() else 0, piece) for piece in pieces]
 
 
 def _partition(path: str) -> dict[str, str | None]:
-    """Return the columns that the folders of a part tell, as Hive writes them."""
+    """Return the columns of a part's Hive partition folders, `name=value`."""
     found: dict[str, str | None] = {}
     for folder in path.split("/")[:-1]:
         name, equals, value = folder.partition("=")
@@ -125,5 +125,5 @@ def _partition(path: str) -> dict[str, str | None]:
 
 
 def _too_large(uri: str) -> ManifestError:
-    rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several"
+    rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several files"
     return ManifestError(uri, None, None, rule)

@@ -1,4 +1,4 @@
-"""A few photos of a catalog as a catalog of their own: what a preview restyles."""
+"""Sample a few photos of a catalog for a preview."""
 
 import hashlib
 import random
@@ -18,13 +18,14 @@ from tasks.records import parquet
 
 
 def preview_spec(spec: PreviewSpec) -> RestyleSpec:
-    """Draw photos for each gallery, write them as a catalog below the output, and return its run.
+    """Sample photos for each gallery, write them as a catalog, and return the spec of its run.
 
-    The output is the same, so that the big run takes over what the preview has made.
+    Catalog and run go to the output of the preview, so a later run over the whole catalog reuses
+    the items.
 
     Raises:
         ManifestError: a manifest breaks a rule.
-        PlanError: no photo goes with any gallery asked for.
+        PlanError: no photo of the catalog is assigned to a selected gallery.
         StorageError: something cannot be read or written.
     """
     catalog = storage.absolute(spec.catalog)
@@ -38,7 +39,7 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
     dice = random.Random(spec.seed)
     for photo in photos:
         if photo.problem:
-            continue  # only the run over the whole catalog says so
+            continue  # reported by the run over the whole catalog
         for name in galleries:
             if photo.row.galleries is None or name in photo.row.galleries:
                 seen[name] += 1
@@ -64,7 +65,7 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
 def _sample_reservoir(
     kept: list[Photo], photo: Photo, seen: int, most: int, dice: random.Random
 ) -> None:
-    """Keep each of the photos seen with the same chance (Vitter's algorithm R)."""
+    """Keep each photo with equal probability (algorithm R, Vitter 1985)."""
     if len(kept) < most:
         kept.append(photo)
         return

@@ -1,4 +1,4 @@
-"""What a manifest is made from: a folder of images, a CSV or a JSON file, as a table."""
+"""Read the sources of manifests as tables: a folder of images, a CSV or a JSON file."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from tasks.manifests.photo_names import Ids, name_galleries_and_styles, name_pro
 from tasks.manifests.text import TEXT_ENDINGS, read_text
 
 Notify = Callable[[str], None]
-"""Takes a sentence on what a manifest leaves out, or on how it names something."""
+"""Receives a sentence about files that are left out or renamed."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of a manifest that is to be made.
+    """The rows of a future manifest.
 
     Attributes:
         uri: Absolute URI of the folder or file.
-        table: The rows, not checked yet.
-        numbers: Number of each row in the file, from 1; None counts them.
+        table: The unchecked rows.
+        numbers: Number of each row in the file, from 1; None if all rows are in the table.
     """
 
     uri: str
@@ -36,20 +36,20 @@ class Source:
 
 
 def is_text_file(uri: str) -> bool:
-    """Tell whether a URI names a CSV or JSON file by its ending."""
+    """Tell from its suffix whether a URI names a CSV or JSON file."""
     return uri.lower().endswith(TEXT_ENDINGS)
 
 
 def read_source(src: str, model: type[Row], notify: Notify) -> Source:
-    """Read a folder of images, a CSV or a JSON file; single rows are not checked.
+    """Read a folder of images, a CSV or a JSON file, without checking single rows.
 
     Args:
         src: The folder or file.
-        model: What a row should be: of a catalog or of galleries.
-        tell: Is told what is left out.
+        model: Model of a row: CatalogRow or GalleryRow.
+        notify: Receives a sentence for each thing left out or renamed.
 
     Raises:
-        ManifestError: nothing is there, or it is not of its format.
+        ManifestError: `src` does not exist, or is not of its format.
         StorageError: `src` cannot be read.
     """
     if is_text_file(src):
@@ -66,7 +66,7 @@ def read_source(src: str, model: type[Row], notify: Notify) -> Source:
 
 
 def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, str]) -> pa.Table:
-    """Return one row for each image: two ids and its URI, in order of path."""
+    """Return a table with two ids and the URI of each image, sorted by path."""
     records = [
         {**dict(zip(names, ids.by_path[path], strict=True)), "image_uri": uri}
         for path, uri in found.images.items()

@@ -137,7 +137,7 @@ def _rejection(photo: Photo, name: str, known: Galleries) -> _Rejected | None:
         return _Rejected(photo, name, item_id, str(problem))
     if flaw := known[name].problem:
         own = (photo.number, row.product_id, row.view, name)
-        item_id = rejected_item_id(*own, flaw.column, flaw.row, flaw.rule)
+        item_id = rejected_item_id(*own, flaw.column, flaw.row)
         sentence = f"a reference of its gallery cannot be used: {flaw}"
         return _Rejected(photo, name, item_id, sentence)
     return None

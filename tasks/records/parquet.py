@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from schemas.arrow import arrow_schema, from_table, to_table
 from schemas.base import Row
+from schemas.text import first_line
 from tasks import storage
 from tasks.errors import RecordError
 from tasks.storage.transient import read_and_decode
@@ -140,10 +141,8 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
     try:
         return from_table(table, model)
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise RecordError(
-            f"{uri} has rows that are not valid {model.__name__} ({reason}); {RERUN_REMEDY}"
-        ) from error
+        what = f"is not a valid {model.__name__} ({first_line(error)})"
+        raise RecordError(f"{uri}: a row {what}; {RERUN_REMEDY}") from error
 
 
 def keep_only(folder: str, names: set[str]) -> None:

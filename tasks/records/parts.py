@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.result import ItemResult
+from schemas.text import counted
 from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
@@ -150,9 +151,8 @@ class Parts(RowIndex):
                 return
             left = np.concatenate(gone)
             index = self._newer = index.refreshed()
-        raise FileMissing(
-            f"{self._folder}: {len(left)} rows are missing; run the same command again"
-        )
+        missing = counted(len(left), "row")
+        raise FileMissing(f"{self._folder}: cannot find {missing}; run the same command again")
 
 
 def next_number(names: Iterable[str], digits: int) -> int:

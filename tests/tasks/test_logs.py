@@ -1,4 +1,4 @@
-"""Lines for machines: JSON, one object a line, with the ids that it is about."""
+"""Structured logging: one JSON object a line, with the ids of its item."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ def line(formatter: JsonLines, text: str, **extra: str) -> dict[str, Any]:
     return json.loads(said)
 
 
-def test_a_line_says_what_it_is_about_and_the_record_itself_comes_first() -> None:
+def test_lines_have_context_fields_and_record_fields_take_precedence() -> None:
     formatter = JsonLines("%(message)s", None, "%", run_id="r1")
     plain = line(formatter, "two\nlines")
     assert plain.pop("timestamp").endswith("+00:00")

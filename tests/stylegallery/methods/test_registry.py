@@ -124,4 +124,4 @@ def test_the_order_of_references_does_not_matter(
     assert torch.allclose(*(one.picture.pixels for one in made), atol=2e-3)
     for first, other in zip(*(one.trace[:1] for one in made), strict=True):
         assert first.style_loss == pytest.approx(other.style_loss, abs=1e-5)
-        assert first.content_loss == pytest.approx(other.content_loss, abs=1e-5)
+        assert first.content_loss == pytest.approx(other.content_loss, rel=1e-4)

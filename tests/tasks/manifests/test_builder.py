@@ -1,4 +1,4 @@
-"""Folders, CSV and JSON Lines become manifests that the planner reads."""
+"""Building manifests from folders, CSV and JSON Lines."""
 
 import os
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
     assert (two.row.product_id, two.row.galleries, two.extra) == ("a,b", None, {})
 
 
-def test_a_csv_made_on_windows_names_the_files_that_are_there(tmp_path: Path) -> None:
+def test_paths_of_a_csv_from_windows_are_found(tmp_path: Path) -> None:
     home = touch(tmp_path, "photos/a.png", "b\\c.png")
     rows = "a,photos\\a.png\nb,.\\photos\\a.png\nc,b\\c.png\nd,red:1.png\n"
     (home / "c.csv").write_text(f"product_id,image_uri\n{rows}")
@@ -114,15 +114,19 @@ def test_json_lines_become_galleries(tmp_path: Path) -> None:
         ("c.csv", "product_id,image_uri\n", "has no rows"),
         ("c.csv", "product_id,image_uri\na,b,c\n", "row 1: has more cells"),
         ("c.csv", "product_id,image_uri\na,b\na,c\n", "row 2: 'a' / 'main' is already in row 1"),
-        ("c.csv", "product_id,image_uri,seed\na,b,x\n", "`seed`, row 1: 'x' is no whole number"),
+        (
+            "c.csv",
+            "product_id,image_uri,seed\na,b,x\n",
+            "row 1: 'x' is not a 64-bit integer",
+        ),
         ("c.csv", "product_id,image_uri\n..,b\n", "row 1: '..' becomes a folder"),
         ("c.csv", "product_id,image_uri\na,ftp://x\n", "`image_uri`, row 1: ftp://x starts with"),
-        ("c.jsonl", "{", "row 1: is no JSON"),
-        ("c.jsonl", "[1]", "row 1: is no JSON object"),
+        ("c.jsonl", "{", "row 1: is not valid JSON"),
+        ("c.jsonl", "[1]", "row 1: is not a JSON object"),
         ("c.jsonl", '{"product_id": "a", "image_uri": null}', "`image_uri`, row 1: is empty"),
     ],
 )
-def test_broken_lists_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_invalid_text_files_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ManifestError) as caught:
         builder.build_catalog(str(tmp_path / name), strict=True)
@@ -131,16 +135,14 @@ def test_broken_lists_are_refused(tmp_path: Path, name: str, text: str, words: s
 
 @pytest.mark.parametrize("make", [builder.build_catalog, builder.build_galleries])
 def test_a_folder_without_images_is_refused(tmp_path: Path, make: Any) -> None:
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="contains no images"):
         make(str(touch(tmp_path, "a.txt")))
     with pytest.raises(ManifestError, match="not found"):
         make(str(tmp_path / "none.csv"))
 
 
 @pytest.mark.parametrize("make", [builder.build_catalog, builder.build_galleries])
-def test_one_bad_name_refuses_no_folder_and_what_is_left_out_is_told(
-    tmp_path: Path, make: Any
-) -> None:
+def test_what_a_folder_leaves_out_is_reported(tmp_path: Path, make: Any) -> None:
     for name in (b"caf\xe9.png", b"a.jpg", b"a.png", b"b.heic"):
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"x")
     told: list[str] = []
@@ -150,11 +152,11 @@ def test_one_bad_name_refuses_no_folder_and_what_is_left_out_is_told(
         "get a suffix",
         "named by file:// URI: 1 image (caf%E9.png); the name is not UTF-8 text; rename the file "
         "if manifest and images are to be moved together",
-        "left out: 1 picture of a format that is not read (b.heic); export as JPEG or PNG",
+        "left out: 1 picture of an unsupported format (b.heic); export as JPEG or PNG",
     ]
 
 
-def test_odd_names_come_back_from_a_manifest_that_moves(tmp_path: Path) -> None:
+def test_unusual_names_survive_moving_the_manifest(tmp_path: Path) -> None:
     names = ("red:1.png", "dress::blue.png", "~a.png", "~/b.png", "s3:c.png", "file:/d.png")
     names += ("e%20f.png", "back\\slash.png", "e\u0301.png", "\u00e9.png", "http:/g.png")
     home = touch(tmp_path / "home", *names)
@@ -166,7 +168,9 @@ def test_odd_names_come_back_from_a_manifest_that_moves(tmp_path: Path) -> None:
     assert all(storage.exists(row.image_uri) for row in rows)
 
 
-def test_lists_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_files_above_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tasks.manifests.text.MAX_BYTES", 10)
     (tmp_path / "c.csv").write_text("product_id,image_uri\na,b\n")
     with pytest.raises(ManifestError, match="split it, or write Parquet"):
@@ -179,7 +183,7 @@ def test_lists_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("folder", ["shop/img", "shop//img/", "shop/img//"])
 def test_a_prefix_on_s3_becomes_a_catalog(moto_bucket: str, folder: str) -> None:
-    """Whatever the keys are, the catalog names just these, and never a local file."""
+    """The catalog has exactly the keys, and never a local file."""
     names = ["a.png", "b//c.png", "d/e.png", "~f.png", "../g.png", "h/./i.png", "j::k:l.png"]
     names += ["/rooted.png", "v?versionId=1.png", "50%25.png", "#1.png", "back\\slash.png"]
     place = f"{moto_bucket}/{folder}"

@@ -1,4 +1,4 @@
-"""Ids made from the paths of images."""
+"""Ids from the paths of images."""
 
 import os
 
@@ -36,14 +36,14 @@ def test_a_folder_is_a_product_and_its_photos_are_views(path: str, product: str,
     assert ids.renamed == []
 
 
-def test_a_second_view_changes_nothing_of_the_first() -> None:
+def test_a_second_view_keeps_the_id_of_the_first() -> None:
     one = name_products_and_views(["dress/front.png"]).by_path
     assert (
         one.items() < name_products_and_views(["dress/back.png", "dress/front.png"]).by_path.items()
     )
 
 
-def test_a_photo_beside_a_folder_of_its_name_is_a_view_of_it() -> None:
+def test_a_photo_next_to_a_folder_of_its_name_is_a_view_of_it() -> None:
     assert name_products_and_views(["dress.png", "dress/back.png"]).by_path == {
         "dress.png": ("dress", "main"),
         "dress/back.png": ("dress", "back"),
@@ -53,7 +53,7 @@ def test_a_photo_beside_a_folder_of_its_name_is_a_view_of_it() -> None:
     assert ids.renamed == ["dress/main.png"]
 
 
-def test_names_that_are_alike_are_kept_apart_and_told() -> None:
+def test_equal_stems_get_different_ids() -> None:
     paths = ["a-b.png", "a-b/x.png", "a/b/x.png", "c.jpg", "c.png", "d/v.JPG", "d/v.png", "e.png"]
     ids = name_products_and_views(paths)
     assert [ids.by_path[path] for path in paths] == [
@@ -69,11 +69,11 @@ def test_names_that_are_alike_are_kept_apart_and_told() -> None:
     assert ids.renamed == ["c.jpg", "c.png", "a/b/x.png", "d/v.JPG", "d/v.png"]
 
 
-def test_accents_encoded_in_two_ways_are_two_products() -> None:
+def test_nfc_and_nfd_names_are_two_products() -> None:
     assert len(set(name_products_and_views(["\u00e9.png", "e\u0301.png"]).by_path.values())) == 2
 
 
-def test_galleries_that_are_alike_are_kept_apart() -> None:
+def test_equal_gallery_names_get_different_ids() -> None:
     paths = ["kilim.png", "kilim/1.png", "a\\b/1.png", "a-b/1.png", "Monet/late/2.jpg"]
     ids = name_galleries_and_styles(paths, "kilim")
     assert ids.by_path == {

@@ -1,4 +1,4 @@
-"""One driver for one run: the second is refused while the first lives, and takes over after it."""
+"""One driver per run: a second one is refused while the first is alive, then takes over."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from tests.s3_server import S3Server
 HOLD = """
 import sys, time
 from tasks.records.layout import RunFiles
-from tasks.records.lock import holding
-with holding(RunFiles(sys.argv[1], "run-1")):
+from tasks.records.lock import hold_run
+with hold_run(RunFiles(sys.argv[1], "run-1")):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -41,10 +41,10 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> RunFiles:
     return RunFiles(server.uri(f"lock/{tmp_path.name}"), "run-1")
 
 
-def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
+def test_a_held_run_is_refused_until_it_is_released(files: RunFiles) -> None:
     with hold_run(files):
         with (
-            pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is at this run"),
+            pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is working on"),
             hold_run(files),
         ):
             pass
@@ -54,10 +54,10 @@ def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
         lock.check()
 
 
-def test_a_killed_holder_here_is_followed_at_once(
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(
     files: RunFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_lock.RunLock, "_wait_for", lambda *_: pytest.fail("waits"))
+    monkeypatch.setattr(run_lock.RunLock, "_await_heartbeat", lambda *_: pytest.fail("waits"))
     command = [sys.executable, "-c", HOLD, files.output]
     other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert other.stdout is not None
@@ -69,7 +69,7 @@ def test_a_killed_holder_here_is_followed_at_once(
         lock.check()
 
 
-def test_a_silent_holder_elsewhere_is_followed_after_some_beats(files: RunFiles) -> None:
+def test_a_silent_holder_on_another_machine_is_replaced_after_some_beats(files: RunFiles) -> None:
     with hold_run(files):
         words = json.loads(storage.read_bytes(files.lock))
     storage.write_bytes(files.lock, json.dumps({**words, "host": "elsewhere"}).encode())
@@ -77,7 +77,7 @@ def test_a_silent_holder_elsewhere_is_followed_after_some_beats(files: RunFiles)
         lock.check()
 
 
-def test_who_lost_the_run_is_told_and_leaves_the_lock(files: RunFiles) -> None:
+def test_a_driver_that_lost_the_run_keeps_the_new_lock(files: RunFiles) -> None:
     with hold_run(files) as lock:
         words = json.loads(storage.read_bytes(files.lock))
         theirs = json.dumps({**words, "token": "theirs"}).encode()
@@ -94,10 +94,10 @@ SPOILT = {"gone": b"", "emptied": b"", "words": b"mine", "no holder": b"[1]", "l
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_a_lock_that_is_gone_or_spoilt_is_lost(
+def test_a_missing_or_damaged_lock_is_lost(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever notices first: the heartbeat, or a look before something is written."""
+    """Noticed by the heartbeat, or by the check before a write."""
     files = RunFiles(str(tmp_path), "run-1")
     for beats in (0.05, 3600.0):
         monkeypatch.setattr(run_lock, "BEAT_SECONDS", beats)
@@ -116,7 +116,7 @@ def test_a_lock_that_is_gone_or_spoilt_is_lost(
         assert not storage.exists(files.lock)
 
 
-def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
+def test_an_unexpected_error_in_the_heartbeat_gives_up_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(_: object) -> None:
@@ -132,7 +132,7 @@ def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
 
 
 @pytest.mark.parametrize("kind", ["local", "rclone", "moto"])
-def test_only_a_store_that_knows_no_conditions_is_warned_of(
+def test_stores_without_conditional_writes_give_a_warning(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     output = str(tmp_path)
@@ -148,7 +148,9 @@ def test_only_a_store_that_knows_no_conditions_is_warned_of(
     assert len(said) == (kind == "rclone")
 
 
-def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_does_not_lose_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = RunFiles(str(tmp_path), "run-1")
     with hold_run(files) as lock:
         away = StorageError("away", transient=True)
@@ -158,7 +160,7 @@ def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.undo()
 
 
-def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
+def test_a_foreign_lock_file_is_reported(tmp_path: Path) -> None:
     files = RunFiles(str(tmp_path), "run-1")
     storage.write_bytes(files.lock, b"mine")
     with (
@@ -169,7 +171,7 @@ def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["a-file", "a-file/deeper", "folder-is-a-file/out"])
-def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -> None:
+def test_a_read_only_output_is_reported(tmp_path: Path, below: str) -> None:
     (tmp_path / "a-file").write_text("")
     (tmp_path / "folder-is-a-file").write_text("")
     output = str(tmp_path / below)

@@ -214,9 +214,7 @@ def test_a_damaged_or_foreign_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
         read_ledger(str(tmp_path), "run-1")
     pq.write_table(pa.table({"x": [1]}), folder / "part-2.parquet")
-    with pytest.raises(
-        RecordError, match=r"part-2.parquet is not a table .* lacks the columns .*item_id"
-    ):
+    with pytest.raises(RecordError, match=r"part-2.parquet .* lacks the columns .*item_id"):
         read_ledger(str(tmp_path), "run-1")
     (folder / "part-2.parquet").unlink()
     (tmp_path / "runs/run-2").mkdir()
