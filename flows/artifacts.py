@@ -8,11 +8,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from schemas.result import ItemResult
 from schemas.run import RunSummary
-from tasks.evaluation.reader import read_summary, worst
+from tasks.evaluation.reader import read_summary, worst_items
 from tasks.planning import Plan
 from tasks.report.cards import headline
 from tasks.report.charts import label
-from tasks.report.data import first_troubled
+from tasks.report.data import first_failed_or_rejected
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def publish(plan: Plan, summary: RunSummary, report: str) -> None:
     """Write the artifacts; a server that refuses them does not fail the run."""
     try:
         some = summary.rejected + summary.failed
-        troubled = first_troubled(plan.files, _MOST_FAILURES) if some else []
+        troubled = first_failed_or_rejected(plan.files, _MOST_FAILURES) if some else []
         create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         for key, uri, text in (
             ("report-link", report, "Report: before, references, after"),
@@ -82,7 +82,7 @@ def _figures(plan: Plan) -> list[str]:
     lines += ["", "## To look at first", "", "| product | gallery | why |", "|---|---|---|"]
     lines += [
         f"| {_cell(row.product_id)} | {_cell(row.gallery_id)} | {'; '.join(row.flags) or why} |"
-        for row, why in worst(plan.files, _MOST_WORST)
+        for row, why in worst_items(plan.files, _MOST_WORST)
     ]
     return lines
 

@@ -146,7 +146,7 @@ STARTER = (
     "from flows import prefect_api\n"
     "from tasks import descendants\n"
     "prefect_api.connect(verbose=False)\n"
-    "print(*descendants.children(), prefect_api.complaint(), flush=True)\n"
+    "print(*descendants.child_pids(), prefect_api.complaint(), flush=True)\n"
     "input()\n"
 )
 
