@@ -253,7 +253,7 @@ def test_wheel_holds_what_the_product_needs_at_run_time(wheel: zipfile.ZipFile) 
     for package in PACKAGES:
         for needed in (f"{package}/__init__.py", f"{package}/py.typed"):
             assert needed in names, f"the wheel has no {needed}"
-    for pattern in ("stylegallery/embedded/**/*.safetensors", "tasks/templates/**/*"):
+    for pattern in ("stylegallery/embedded/**/*.safetensors", "tasks/report/templates/**/*"):
         for path in ROOT.glob(pattern):
             if path.is_file():
                 assert name_of(path) in names, (

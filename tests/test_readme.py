@@ -104,5 +104,5 @@ def shell(command: str, folder: Path) -> str:
 def test_the_methods_tables_are_those_of_the_recorded_rows() -> None:
     rows = from_table(pq.read_table(ROOT / "tests/benchmarks/side_by_side.parquet"), BenchmarkRow)
     table = comparison_table(list(rows))
-    for name in ("README.md", "stylegallery/embedded/README.md"):
+    for name in ("tests/benchmarks/README.md", "stylegallery/embedded/README.md"):
         assert table in (ROOT / name).read_text()

@@ -26,7 +26,7 @@ def snippet(body: str) -> subprocess.CompletedProcess[str]:
     """Run some lines in a process that has the handlers."""
     head = (
         "import os, signal, sys, time\n"
-        "from flows import interrupts\n"
+        "from flows.runtime import interrupts\n"
         "from flows.runtime.interrupts import Interrupts, Stopped\n"
     )
     code = head + body

@@ -78,7 +78,7 @@ def test_a_profile_that_can_be_read_is_still_used(
     os.environ["HOME"] = str(tmp_path)
     (tmp_path / ".prefect").mkdir()
     (tmp_path / ".prefect" / "profiles.toml").write_text('active = "mine"')
-    monkeypatch.setattr(prefect_api.places, "problem", lambda _: "read-only file system")
+    monkeypatch.setattr(prefect_api.scratch, "problem", lambda _: "read-only file system")
     prefect_api.choose_home()
     assert os.environ["PREFECT_PROFILES_PATH"] == str(tmp_path / ".prefect" / "profiles.toml")
 
@@ -143,8 +143,8 @@ def test_a_dead_prefect_api_ends_a_run_with_2_and_one_sentence(scene: Path) -> N
 
 
 STARTER = (
-    "from flows import prefect_api\n"
-    "from tasks import descendants\n"
+    "from flows.runtime import prefect_api\n"
+    "from tasks.cluster import descendants\n"
     "prefect_api.connect(verbose=False)\n"
     "print(*descendants.children(), prefect_api.complaint(), flush=True)\n"
     "input()\n"
