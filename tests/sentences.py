@@ -8,7 +8,7 @@ MOST = 400
 _INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")
 
 
-def complaint(text: str, *places: str, most: int = MOST) -> str:
+def violation(text: str, *places: str, most: int = MOST) -> str:
     """Return what is wrong with a message, or empty text.
 
     Args:

@@ -198,11 +198,11 @@ def test_versions_are_those_of_the_lock() -> None:
 
 
 def test_the_dashboard_asks_for_figures_that_there_are() -> None:
-    told = (ROOT / "tasks" / "watch.py").read_text()
+    metrics = (ROOT / "tasks/execution/metrics.py").read_text()
     board = json.loads((DEPLOY / "grafana.json").read_text())
     queries = " ".join(one["expr"] for panel in board["panels"] for one in panel["targets"])
     asked = set(re.findall(r"ray_(stylegallery_\w+)", queries))
-    known = set(re.findall(r'"(stylegallery_\w+)"', told))
+    known = set(re.findall(r'"(stylegallery_\w+)"', metrics))
     assert {re.sub(r"_(sum|count)$", "", name) for name in asked} == known
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from prefect import runtime
 from prefect.utilities.callables import parameter_schema
 
-from flows.restyle import _name, restyle_catalog
+from flows.restyle import restyle_catalog
 from schemas.arrow import to_table
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.run import RestyleSpec, RunRecord
@@ -141,4 +141,6 @@ def test_the_form_has_every_parameter_described() -> None:
 def test_a_flow_run_is_named_after_what_it_restyles(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = {"catalog": "s3://b/spring.parquet", "galleries": ["g/ink.parquet"], "output": "o"}
     monkeypatch.setattr(runtime.flow_run, "parameters", {"spec": spec}, raising=False)
-    assert _name() == "spring in ink"
+    name = restyle_catalog.flow_run_name
+    assert callable(name)
+    assert name() == "spring in ink"

@@ -17,7 +17,7 @@ from tasks.manifests.parquet import batches_of
 from tasks.manifests.rows import Rows, rows_of
 from tasks.manifests.text import text_table
 from tests.fuzz import seeds
-from tests.sentences import MOST, complaint
+from tests.sentences import MOST, violation
 
 PLACE = "/data/m.parquet"
 MAX_SECONDS = 5.0
@@ -59,7 +59,7 @@ def check(target: Target, data: bytes) -> str:
         said = "ok"
     except target.refusals as error:
         said = str(error)
-        if wrong := complaint(said, most=MOST + MAX_URI_SHOWN):
+        if wrong := violation(said, most=MOST + MAX_URI_SHOWN):
             raise Finding(f"the message: {wrong}") from error
     except Exception as error:
         raise Finding(f"{type(error).__name__} came through: {error}") from error
@@ -114,7 +114,7 @@ def _photos(rows: Iterable[Rows]) -> Iterator[reader.Photo]:
 def _check(problems: Iterable[ManifestError | None]) -> None:
     """Look at the sentences of rows that cannot be used."""
     for problem in problems:
-        if problem and (wrong := complaint(str(problem), most=MOST + MAX_URI_SHOWN)):
+        if problem and (wrong := violation(str(problem), most=MOST + MAX_URI_SHOWN)):
             raise Finding(f"the message of a row: {wrong}")
 
 

@@ -19,7 +19,7 @@ def test_folders_that_ray_cannot_use_are_noted(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 20)
     deep.mkdir()
     os.environ["TMPDIR"] = str(deep)
-    ok, ray, note = doctor._places()
+    ok, ray, note = doctor._temporary_folders()
     assert (ok.text, ok.remedy, ray.remedy) == (str(deep), "", "")
     assert "is not used by Ray" in note.text
     assert "too long for Unix sockets" in note.remedy
@@ -29,7 +29,7 @@ def test_folders_that_ray_cannot_use_are_noted(tmp_path: Path) -> None:
 def test_no_folder_at_all_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     os.environ.pop("TMPDIR", None)
     monkeypatch.setattr(scratch, "_FALLBACKS", ("/proc/none",))
-    files, ray = doctor._places()
+    files, ray = doctor._temporary_folders()
     assert "set TMPDIR" in files.remedy
     assert "set RAY_TMPDIR" in ray.remedy
     assert files.fatal

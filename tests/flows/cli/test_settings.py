@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.flags import RunFlags, StyleFlags, field_help, with_new_names
+from flows.cli.flags import RunFlags, StyleFlags, field_help, replace_former_names
 from flows.cli.settings import (
     from_assignments,
     from_environment,
@@ -112,7 +112,7 @@ def test_former_names_still_work_and_the_new_one_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write(tmp_path, "max_failed = 0.5\n[pool]\nlease = 3\n")
-    words = with_new_names(["run", "--only", "a", "--lease=3", "--limit", "2"])
+    words = replace_former_names(["run", "--only", "a", "--lease=3", "--limit", "2"])
     assert words == ["run", "--gallery-ids", "a", "--chunk-size=3", "--limit", "2"]
     assert from_file(config) == {"max_failed_fraction": 0.5, "chunk_size": 3}
     assert from_environment({"STYLEGALLERY_ONLY": "a,b"}) == {"gallery_ids": ["a", "b"]}
@@ -154,7 +154,7 @@ def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
         ({"catalog": "c"}, "not given: galleries, output"),
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
         ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
-        ({**PLACES, "preset": "best"}, "preset .best. is none of"),
+        ({**PLACES, "preset": "best"}, "preset .best. does not exist"),
         ({**PLACES, "preset": "fast"}, "the embedded model takes neither"),
         ({**PLACES, "preset": "fast", "model": "a/b"}, "add it, for SD 1.5 with --lora"),
     ],

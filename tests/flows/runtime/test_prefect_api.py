@@ -41,7 +41,7 @@ def no_prefect() -> Iterator[str]:
 
 def complaint_at(url: str) -> str:
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(UsageError) as told:
-        prefect_api.check()
+        prefect_api.check_api()
     return str(told.value)
 
 
@@ -146,7 +146,7 @@ STARTER = (
     "from flows.runtime import prefect_api\n"
     "from tasks.cluster import descendants\n"
     "prefect_api.connect(verbose=False)\n"
-    "print(*descendants.children(), prefect_api.complaint(), flush=True)\n"
+    "print(*descendants.children(), prefect_api.health_error(), flush=True)\n"
     "input()\n"
 )
 
