@@ -39,7 +39,7 @@ def test_a_dead_server_is_fatal_and_a_lost_home_and_a_socks_proxy_are_noted() ->
     os.environ.update({"all_proxy": "socks5://127.0.0.1:9", "PREFECT_HOME": "/proc/none"})
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         home, proxies, server = doctor._prefect()
-    assert "A temporary folder is used" in home.remedy
+    assert "Runs use a temporary folder" in home.remedy
     assert "pip install socksio" in proxies.remedy
     assert "Connection refused" in server.remedy
     assert (home.fatal, proxies.fatal, server.fatal) == (False, False, True)

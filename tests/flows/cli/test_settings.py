@@ -141,7 +141,7 @@ def test_an_unknown_environment_variable_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("word", "complaint"),
-    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "no style")],
+    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "not a style")],
 )
 def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
