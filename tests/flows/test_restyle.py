@@ -119,7 +119,7 @@ def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bad_manifest_ends_the_run_with_2_and_one_sentence(house: Path) -> None:
-    done = run(house, "--only", "no-such-gallery")
+    done = run(house, "--gallery-ids", "no-such-gallery")
     assert done.returncode == 2
     assert "no-such-gallery" in done.stderr
     assert "Traceback" not in done.stderr
