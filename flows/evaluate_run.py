@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.run_names import named_by
-from schemas.evaluation import Borrowed, EvaluationSummary
+from schemas.evaluation import EvaluationSummary, ExternalWeights
 from schemas.flows import EvaluateSpec
 from schemas.run import PoolSpec
 from tasks.evaluation import evaluate
@@ -22,7 +22,7 @@ def evaluate_run(spec: EvaluateSpec) -> EvaluationSummary:
         spec: The run, its quality gates and optional metric weights.
     """
     pool = PoolSpec(ray_address=spec.ray_address)
-    weights = Borrowed(**spec.model_dump(include=set(Borrowed.model_fields)))
+    weights = ExternalWeights(**spec.model_dump(include=set(ExternalWeights.model_fields)))
     summary = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, weights)
     build.build_report(spec.output, spec.run_id)
     return summary

@@ -63,7 +63,7 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
                 open_run(job)
                 execute_plan(job)
                 summary = write_results(job)
-                if spec.judged:
+                if spec.needs_evaluation:
                     summary = evaluate_results(job, summary)
                 report = build_report(job)
                 close_run(job, summary)

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from schemas.evaluation import ItemFigures
+from schemas.evaluation import ItemMetrics
 from schemas.methods import Method
 from schemas.presets import Preset
 
 
-class BenchmarkRow(ItemFigures):
+class BenchmarkRow(ItemMetrics):
     """One content restyled by one method at one preset with some references."""
 
     pair: str = Field(description="Which content with which references.")

@@ -1,14 +1,15 @@
 """The schemas as documentation: `python -m schemas.document > schemas/README.md`."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
 from schemas.engine import EngineSpec
-from schemas.evaluation import ItemFigures
+from schemas.evaluation import ItemMetrics
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.methods import METHOD_DEFAULTS
+from schemas.methods import METHODS
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.result import ItemResult, MatchRow
@@ -25,7 +26,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "item": WorkItem,
     "result": ItemResult,
     "match": MatchRow,
-    "figures": ItemFigures,
+    "figures": ItemMetrics,
     "record": RunRecord,
 }
 """Every documented schema, by the name that `stylegallery schema` takes."""
@@ -116,10 +117,11 @@ def _presets() -> str:
 
 
 def _methods() -> str:
-    return "\n".join(f"- `{name}`: {_settings(values)}" for name, values in METHOD_DEFAULTS.items())
+    published = {name: info.defaults for name, info in METHODS.items() if info.defaults}
+    return "\n".join(f"- `{name}`: {_settings(values)}" for name, values in published.items())
 
 
-def _settings(values: dict[str, Any]) -> str:
+def _settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults"
 
 

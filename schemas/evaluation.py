@@ -1,4 +1,4 @@
-"""How results are judged: the figures of each item, and the gates that a run sets to them."""
+"""Evaluation of results: metrics of items and galleries, and gates on metrics."""
 
 import re
 from dataclasses import dataclass
@@ -11,76 +11,76 @@ from schemas.base import Frozen, Row
 _GATE = re.compile(r"\s*([a-z_]+)\s*(>=|<=)\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", re.ASCII)
 
 
-class ItemFigures(Row):
-    """Figures of one result. Distances are 0 for alike; similarities are 1 for alike.
+class ItemMetrics(Row):
+    """Metrics of one result. Distances are 0, and similarities 1, for equal pictures.
 
-    All are measured at a short side of 320 px, but for protected pixels. Texture, blocks and
-    structure are compared over EfficientNet-Lite0 (ImageNet weights), so they are no VGG, LPIPS or
-    FID figures and comparable to those of no paper; `lpips` and `csd` are there when their weights
-    are given.
+    All are measured at a short side of 320 px, except those of protected pixels. Texture, blocks
+    and structure are compared on EfficientNet-Lite0 (ImageNet weights), so they are not comparable
+    with published VGG, LPIPS or FID values. `lpips` and `csd` need weights from the user.
     """
 
     ssim: float | None = Field(
         None, description="Structural similarity of luminance, result to original (-1 to 1)."
     )
     ms_ssim: float | None = Field(
-        None, description="The same over several scales (0 to 1); null for tiny pictures."
+        None,
+        description="Multi-scale `ssim` (0 to 1); null for tiny pictures.",
     )
     edge_agreement: float | None = Field(
-        None, description="Correlation of outlines, result to original (-1 to 1)."
+        None, description="Correlation of edges, result to original (-1 to 1)."
     )
     structure_distance: float | None = Field(
         None, description="Difference of the self-similarity of semantic features (0 to 4)."
     )
     protected_ssim: float | None = Field(
-        None, description="Structural similarity of the protected area; null where there is none."
+        None, description="Structural similarity of the protected area; null without one."
     )
     protected_difference: float | None = Field(
-        None, description="Largest change of a protected pixel in steps of 8 bits (0 to 255)."
+        None, description="Largest change of a protected pixel, in steps of 8 bits (0 to 255)."
     )
     gram_distance: float | None = Field(
-        None, description="Distance of textures (Gram matrices) to the references (from 0)."
+        None, description="Distance of textures (Gram matrices) to the references, from 0."
     )
     gram_ratio: float | None = Field(
-        None, description="The same over that of the untouched original: below 1 is closer."
+        None, description="`gram_distance` divided by that of the original; below 1 is closer."
     )
     patch_distance: float | None = Field(
-        None, description="Distance of best partners among 4 x 4 blocks to the references (0 to 2)."
+        None, description="Mean distance of best-matching 4 x 4 blocks to the references (0 to 2)."
     )
     colour_distance: float | None = Field(
-        None, description="Distance of colour histograms to the references (0 to 1)."
+        None, description="Distance of color histograms to the references (0 to 1)."
     )
     regional_gram_distance: float | None = Field(
-        None, description="Distance of textures, each region to its match, by area."
+        None, description="`gram_distance` of each region to its match, weighted by area."
     )
     regional_gram_ratio: float | None = Field(
-        None, description="The same over that of the untouched original."
+        None, description="`regional_gram_distance` divided by that of the original."
     )
     regional_patch_distance: float | None = Field(
-        None, description="Distance of blocks, each region to its match, by area."
+        None, description="`patch_distance` of each region to its match, weighted by area."
     )
     regional_colour_distance: float | None = Field(
-        None, description="Distance of colours, each region to its match, by area."
+        None, description="`colour_distance` of each region to its match, weighted by area."
     )
     lpips: float | None = Field(
-        None, description="LPIPS (AlexNet, 0.1), result to original, from 0; needs its weights."
+        None, description="LPIPS (AlexNet, version 0.1), result to original, from 0; needs weights."
     )
     csd: float | None = Field(
         None,
-        description="Cosine of contrastive style descriptors, result to references (-1 to 1); "
-        "needs its weights.",
+        description="Cosine similarity of contrastive style descriptors, result to references "
+        "(-1 to 1); needs weights.",
     )
 
 
 BETTER: Final[dict[str, Literal["↑", "↓"]]] = {
     name: "↓" if "distance" in name or "ratio" in name or "difference" in name else "↑"
-    for name in ItemFigures.model_fields
+    for name in ItemMetrics.model_fields
 } | {"lpips": "↓"}
-"""Whether a higher (↑) or a lower (↓) value of a figure is better."""
+"""Whether higher (↑) or lower (↓) values of a metric are better."""
 
 
-class Borrowed(Frozen):
-    """Files of networks that the user has, for figures that need them."""
+class ExternalWeights(Frozen):
+    """Weight files of external networks, which some metrics need and the user provides."""
 
     lpips: str = Field(
         "",
@@ -102,14 +102,14 @@ class Borrowed(Frozen):
     )
 
 
-def check_measured(gates: list[str], borrowed: Borrowed) -> None:
-    """Refuse gates on figures that will not be there, which every result would pass unseen.
+def check_measured(gates: list[str], weights: ExternalWeights) -> None:
+    """Refuse gates on metrics that will not be computed, because every result would pass them.
 
     Raises:
-        ValueError: a gate is none, or its figure needs weights that are not given.
+        ValueError: a gate is invalid, or its metric needs weights that are not given.
     """
-    for name in (Gate.parse(text).figure for text in gates):
-        if name in Borrowed.model_fields and not getattr(borrowed, name):
+    for name in (Gate.parse(text).metric for text in gates):
+        if name in ExternalWeights.model_fields and not getattr(weights, name):
             raise ValueError(
                 f"a gate on `{name}` needs its weights; give them to `stylegallery evaluate "
                 f"--{name} FILE` once the run is over"
@@ -119,45 +119,45 @@ def check_measured(gates: list[str], borrowed: Borrowed) -> None:
 _GATES_SCHEMA: dict[str, Any] = {
     "items": {
         "type": "string",
-        "pattern": rf"^\s*({'|'.join(ItemFigures.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
+        "pattern": rf"^\s*({'|'.join(ItemMetrics.model_fields)})\s*(>=|<=)\s*-?\d+(\.\d+)?\s*$",
     }
 }
-"""JSON Schema of a list of gates, so that a form refuses what is none."""
+"""JSON Schema of a list of gates, so that a form refuses invalid ones."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a figure must not be: below `bound` for `>=`, above it for `<=`."""
+    """A bound on a metric: a lower one for `>=`, an upper one for `<=`."""
 
-    figure: str
+    metric: str
     relation: str
     bound: float
 
     @classmethod
     def parse(cls, text: str) -> "Gate":
-        """Read a gate such as `ssim >= 0.5`.
+        """Parse a gate such as `ssim >= 0.5`.
 
         Raises:
-            ValueError: it is none, or names no figure; the message says what to write.
+            ValueError: the text is no gate or names no metric; the message says what to write.
         """
         found = _GATE.fullmatch(text)
         if not found:
             raise ValueError(f"{text[:80]!r} is no gate; write it like `ssim >= 0.5`")
-        figure, relation, bound = found.groups()
-        if figure not in ItemFigures.model_fields:
-            known = ", ".join(ItemFigures.model_fields)
-            raise ValueError(f"{figure[:80]!r} is no figure; there are {known}")
-        return cls(figure, relation, float(bound))
+        metric, relation, bound = found.groups()
+        if metric not in ItemMetrics.model_fields:
+            known = ", ".join(ItemMetrics.model_fields)
+            raise ValueError(f"{metric[:80]!r} is no metric; there are {known}")
+        return cls(metric, relation, float(bound))
 
-    def complaint(self, figures: ItemFigures) -> str:
-        """Return how a result breaks the gate, empty where it does not or has no such figure."""
-        value = getattr(figures, self.figure)
+    def violation(self, metrics: ItemMetrics) -> str:
+        """Return how a result misses the gate; empty if it does not, or has no such metric."""
+        value = getattr(metrics, self.metric)
         if value is None:
             return ""
         below = self.relation == ">="
         if value >= self.bound if below else value <= self.bound:
             return ""
-        return f"{self.figure} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
+        return f"{self.metric} is {value:.4g}, {'below' if below else 'above'} {self.bound:g}"
 
 
 def _parsed(gates: list[str]) -> list[str]:
@@ -177,83 +177,86 @@ Gates = Annotated[
         json_schema_extra=_GATES_SCHEMA,
     ),
 ]
-"""What results are to keep, as a form and the command line take it."""
+"""Gates as a form and the command line take them."""
 
 
-class RegionFigures(Row):
-    """How close one content region is to the reference region that it took its style from."""
+class RegionMetrics(Row):
+    """Style distances of one content region to the reference region that it is matched with."""
 
     region: int = Field(description="Index of the content region, from 0.")
     style_id: str = Field(description="Id of the reference.")
     style_region: int = Field(description="Index of the region within that reference, from 0.")
     area: float = Field(description="Share of the image that the region covers, 0 to 1.")
-    gram_distance: float | None = Field(None, description="Distance of textures.")
+    gram_distance: float | None = Field(None, description="Distance of textures (Gram matrices).")
     patch_distance: float | None = Field(
-        None, description="Distance of blocks; null where a region fills a quarter of no block."
+        None, description="Distance of blocks; null if a region covers a quarter of no block."
     )
-    colour_distance: float | None = Field(None, description="Distance of colour histograms.")
+    colour_distance: float | None = Field(None, description="Distance of color histograms.")
 
 
-class ItemEvaluation(ItemFigures):
-    """One row per item that has an asset: its figures, and what is outside the gates."""
+class ItemEvaluation(ItemMetrics):
+    """One row per item with an asset: its metrics and the gates that it misses."""
 
     item_id: str = Field(description="The item.")
     product_id: str = Field(description="Id of the product.")
     view: str = Field(description="Which photo of the product.")
     gallery_id: str = Field(description="Gallery whose style it takes.")
-    asset_sha256: str = Field(description="Of the asset that was measured.")
-    measure: str = Field(description="Version of the measurement: of figures and encoder.")
-    regions: list[RegionFigures] = Field(
+    asset_sha256: str = Field(description="SHA-256 of the measured asset.")
+    measure: str = Field(description="Version of the measurement: metrics and networks.")
+    regions: list[RegionMetrics] = Field(
         default_factory=list, description="One entry per content region."
     )
     flags: list[str] = Field(
-        default_factory=list, description="A sentence for each gate that is not kept."
+        default_factory=list, description="A sentence for each gate that the item misses."
     )
-    error: str = Field("", description="Why there are no figures, in a sentence.")
+    error: str = Field("", description="Why the item could not be measured, in a sentence.")
 
 
-class Span(Frozen):
-    """A mean with its interval of confidence (95 %)."""
+class ConfidenceInterval(Frozen):
+    """A value with its 95 % confidence interval."""
 
-    value: float = Field(description="The figure.")
+    value: float = Field(description="The mean, or the distance of a set.")
     low: float = Field(description="Lower end of the interval.")
     high: float = Field(description="Upper end of the interval.")
-    count: int = Field(description="How many items it is of.")
+    count: int = Field(description="Number of items.")
 
 
-class GalleryFigures(Frozen):
-    """All items of one gallery together."""
+class GalleryMetrics(Frozen):
+    """Metrics of all items of one gallery as a set."""
 
-    frechet_lite0: Span | None = Field(
+    frechet_lite0: ConfidenceInterval | None = Field(
         None,
-        description="Frechet distance to the references' blocks over EfficientNet-Lite0; no FID.",
+        description="Fréchet distance to the references' blocks on EfficientNet-Lite0; not FID.",
     )
     art_product_lite0: float | None = Field(
         None,
-        description="(1 + structure distance) (1 + that): the form of ArtFID, not its networks.",
+        description="(1 + mean structure_distance) (1 + frechet_lite0): ArtFID's formula on "
+        "other networks.",
     )
-    fid_art: Span | None = Field(
+    fid_art: ConfidenceInterval | None = Field(
         None,
-        description="FID over the Inception network that was given; large for few pictures.",
+        description="FID of the given Inception network; large for few pictures.",
     )
     art_fid: float | None = Field(
-        None, description="(1 + mean of `lpips`) (1 + `fid_art`), where both were given."
+        None, description="(1 + mean `lpips`) (1 + `fid_art`), if both have weights."
     )
 
 
 class EvaluationSummary(Frozen):
-    """evaluation/summary.json: what the figures of a run come to."""
+    """Summary of a run's evaluation, `evaluation/summary.json`."""
 
     items: int = Field(0, description="Items with an asset.")
-    measured: int = Field(0, description="Items with figures.")
-    flagged: int = Field(0, description="Items outside a gate.")
-    unmeasured: int = Field(0, description="Items whose pictures could not be compared.")
-    gates: list[str] = Field(default_factory=list, description="Gates that the run sets.")
+    measured: int = Field(0, description="Items that were measured.")
+    flagged: int = Field(0, description="Items that miss a gate.")
+    unmeasured: int = Field(0, description="Items that could not be measured.")
+    gates: list[str] = Field(default_factory=list, description="Gates of the run.")
     missed: dict[str, int] = Field(
         default_factory=dict, description="Number of measured items that miss each gate."
     )
-    encoder: str = Field("efficientnet-lite0", description="Network behind the figures.")
-    figures: dict[str, Span] = Field(default_factory=dict, description="Means over all items.")
-    galleries: dict[str, GalleryFigures] = Field(
-        default_factory=dict, description="Figures of each gallery's pictures as a set."
+    encoder: str = Field("efficientnet-lite0", description="Network of the metrics.")
+    figures: dict[str, ConfidenceInterval] = Field(
+        default_factory=dict, description="Means of all metrics over all items."
+    )
+    galleries: dict[str, GalleryMetrics] = Field(
+        default_factory=dict, description="Metrics of each gallery's pictures as a set."
     )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import Settings
 from schemas.engine import EngineSpec
-from schemas.evaluation import Borrowed, Gates
+from schemas.evaluation import ExternalWeights, Gates
 from schemas.params import StyleParams
 from schemas.run import URI_PATTERN, GalleryIds, GalleryUris, PoolSpec, RestyleSpec
 
@@ -46,7 +46,7 @@ class PrepareSpec(Settings):
     pool: PoolSpec = Field(PoolSpec(), title="Pool", description="Engines and their resources.")
 
 
-class EvaluateSpec(Borrowed):
+class EvaluateSpec(ExternalWeights):
     """A finished run to measure."""
 
     output: str = Field(

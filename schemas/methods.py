@@ -1,85 +1,132 @@
-"""The algorithms that may restyle an image, and the settings that each was published with."""
+"""The registry of methods: their names, samplers and published settings."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["stylegallery", "stylegallery-paper", "attention-distillation", "styleid"]
+Method = Literal[
+    "stylegallery",
+    "stylegallery-paper",
+    "attention-distillation",
+    "styleid",
+]
+"""Names of the methods. `stylegallery.methods.registry` finds the class of each by its name."""
+
 Sampler = Literal["optimise", "guided"]
 Schedule = Literal["ddim", "lcm", "hyper"]
 
 LCM_STEPS: Final = 50
 """Timesteps that latent consistency models are distilled on (arXiv 2310.04378)."""
 
-METHOD_DEFAULTS: Final[dict[Method, dict[str, Any]]] = {
-    "stylegallery-paper": {
-        "sampler": "optimise",
-        "anchors": 0,
-        "match_tone": False,
-        "detail": 0.0,
-        "settle_timestep": 0,
-        "steps": 150,
-        "learning_rate": 0.05,
-        "content_weight": 0.26,
-        "attention_scale": 1.5,
-        "inversion_steps": 15,
-        "max_regions": 10,
-        "merge_threshold": 0.85,
-        "min_region_fraction": 20 / 4096,
-        "semantic_weight": 1.0,
-        "statistical_weight": 0.25,
-        "geometric_weight": 0.125,
-    },
-    "attention-distillation": {
-        "sampler": "optimise",
-        "anchors": 0,
-        "match_tone": False,
-        "detail": 0.0,
-        "settle_timestep": 0,
-        "start_noise": 0.0,
-        "steps": 200,
-        "learning_rate": 0.05,
-        "content_weight": 0.25,
-    },
-    "styleid": {
-        "sampler": "optimise",
-        "steps": 50,
-        "attention_scale": 1.5,
-        "match_tone": False,
-        "detail": 0.0,
-    },
-}
-"""The published settings of a method, if it was published with any (METHOD 1.1-1.3, 3.1, 3.2).
 
-They stand in for the defaults of :class:`schemas.params.StyleParams`; a preset or a user's value
-beats them.
-"""
+@dataclass(frozen=True)
+class MethodInfo:
+    """What the parameters need to know of a method, without loading it.
+
+    Attributes:
+        summary: What the method does, in the words that follow its name in the help.
+        defaults: Published settings. They replace the defaults of
+            :class:`schemas.params.StyleParams`; presets and the user's values override them.
+        samplers: The samplers that the method offers.
+        uses_schedule: Whether its sampler `optimise` follows `schedule` and `repeats`.
+    """
+
+    summary: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    samplers: tuple[Sampler, ...] = ("optimise", "guided")
+    uses_schedule: bool = True
+
+
+METHODS: Final[Mapping[Method, MethodInfo]] = {
+    "stylegallery": MethodInfo("matches regions to regions"),
+    "stylegallery-paper": MethodInfo(
+        "reproduces the published code with its own defaults (arXiv 2603.10354)",
+        {
+            "sampler": "optimise",
+            "anchors": 0,
+            "match_tone": False,
+            "detail": 0.0,
+            "settle_timestep": 0,
+            "steps": 150,
+            "learning_rate": 0.05,
+            "content_weight": 0.26,
+            "attention_scale": 1.5,
+            "inversion_steps": 15,
+            "max_regions": 10,
+            "merge_threshold": 0.85,
+            "min_region_fraction": 20 / 4096,
+            "semantic_weight": 1.0,
+            "statistical_weight": 0.25,
+            "geometric_weight": 0.125,
+        },
+    ),
+    "attention-distillation": MethodInfo(
+        "treats each image as one region and uses all references at once (arXiv 2502.20235)",
+        {
+            "sampler": "optimise",
+            "anchors": 0,
+            "match_tone": False,
+            "detail": 0.0,
+            "settle_timestep": 0,
+            "start_noise": 0.0,
+            "steps": 200,
+            "learning_rate": 0.05,
+            "content_weight": 0.25,
+        },
+    ),
+    "styleid": MethodInfo(
+        "does the same without optimization, by sampling with the references' keys and values "
+        "(arXiv 2312.09008)",
+        {
+            "sampler": "optimise",
+            "steps": 50,
+            "attention_scale": 1.5,
+            "match_tone": False,
+            "detail": 0.0,
+        },
+        samplers=("optimise",),
+        uses_schedule=False,
+    ),
+}
+"""Entries of methods that do not use the defaults of :class:`MethodInfo`."""
+
+
+def method_info(name: object) -> MethodInfo:
+    """Return the entry of a method, or the defaults for a name without one."""
+    return next((info for method, info in METHODS.items() if method == name), MethodInfo())
+
+
+def summaries(names: tuple[Method, ...]) -> str:
+    """Return one sentence per method for the help, such as "`styleid` does ... `x`."."""
+    return " ".join(f"`{name}` {method_info(name).summary}".strip() + "." for name in names)
 
 
 def check_sampler(method: Method, sampler: Sampler) -> None:
-    """Refuse a sampler that the method does not have.
+    """Refuse a sampler that the method does not offer.
 
     Raises:
         ValueError: there is no such combination.
     """
-    if method == "styleid" and sampler == "guided":
+    if sampler not in method_info(method).samplers:
         raise ValueError(
-            "styleid optimises no energy that could guide; leave out sampler, or choose "
-            "another method for sampler `guided`."
+            f"method {method} has no sampler `{sampler}`; leave out sampler, or choose another "
+            "method."
         )
 
 
 def check_schedule(
     method: Method, sampler: Sampler, schedule: Schedule, steps: int, repeats: int
 ) -> None:
-    """Refuse a schedule where it would not be used, and one with too many steps.
+    """Refuse a schedule that would not be used, or one with too many steps.
 
     Raises:
         ValueError: the settings do not go together.
     """
-    denoises = sampler == "guided" or method == "styleid"
-    if denoises and (schedule, repeats) != ("ddim", 1):
+    used = sampler == "optimise" and method_info(method).uses_schedule
+    if not used and (schedule, repeats) != ("ddim", 1):
         raise ValueError(
-            "schedule and repeats belong to sampler `optimise`; set sampler=optimise, or leave "
-            "them out for sampler `guided` and method `styleid`, which denoise by DDIM."
+            "schedule and repeats belong to sampler `optimise` of methods that minimize an "
+            f"energy; leave them out for method {method} with sampler `{sampler}`."
         )
     if schedule == "lcm" and steps > LCM_STEPS:
         raise ValueError(

@@ -1,22 +1,28 @@
 """Style parameters: every setting of the method that can change the pixels of a result."""
 
-from typing import Any, Literal, Self
+import warnings
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
 from schemas.base import Frozen
 from schemas.methods import (
-    METHOD_DEFAULTS,
     Method,
     Sampler,
     Schedule,
     check_sampler,
     check_schedule,
+    method_info,
+    summaries,
 )
 
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
 Color = Literal["full", "keep-chroma", "match-histogram"]
+
+RETIRED: Final = {"flat_loss": 0.0}
+"""Parameters that no longer exist, at the value that had no effect. They are still accepted, and
+ids are still hashed with them, so that finished items are recognized."""
 
 
 class StyleParams(Frozen):
@@ -27,10 +33,7 @@ class StyleParams(Frozen):
     method: Method = Field(
         "stylegallery",
         title="Method",
-        description="The method. `stylegallery` matches regions to regions. `stylegallery-paper` "
-        "reproduces the published code with its own defaults. `attention-distillation` treats "
-        "each image as one region and uses all references at once. `styleid` does the same "
-        "without optimization, by sampling with the references' keys and values.",
+        description=f"The method. {summaries(get_args(Method))}",
     )
     sampler: Sampler = Field(
         "guided",
@@ -64,14 +67,6 @@ class StyleParams(Frozen):
     )
     repeats: int = Field(
         1, ge=1, le=100, title="Repeats", description="Optimization steps per timestep."
-    )
-    flat_loss: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        title="Flat loss",
-        description="For sampler `optimise`: stop when ten steps lower the loss by less than this "
-        "fraction. 0 runs all steps.",
     )
     schedule: Schedule = Field(
         "ddim",
@@ -252,14 +247,21 @@ class StyleParams(Frozen):
         "shorter side. The edge lies outside the protected area, whose pixels stay exact.",
     )
 
+    def hashed(self) -> dict[str, Any]:
+        """Return the values that ids of items and runs are hashed from."""
+        return {**self.model_dump(mode="json"), **RETIRED}
+
     @model_validator(mode="before")
     @classmethod
     def _published_settings(cls, given: Any) -> Any:
-        """Use the method's published defaults for settings that are not given."""
+        """Drop retired parameters; fill in the method's published settings."""
         if not isinstance(given, dict):
             return given
-        own = [v for method, v in METHOD_DEFAULTS.items() if method == given.get("method")]
-        return {**own[0], **given} if own else given
+        for name in RETIRED.keys() & given.keys():
+            if given[name] not in (RETIRED[name], str(RETIRED[name]), "0"):
+                warnings.warn(f"{name} no longer exists and has no effect", stacklevel=2)
+        kept = {name: value for name, value in given.items() if name not in RETIRED}
+        return {**method_info(kept.get("method")).defaults, **kept}
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

@@ -21,8 +21,9 @@ PRESETS: Final[dict[Preset, dict[str, Any]]] = {
 }
 """What each preset changes against the defaults of :class:`StyleParams`.
 
-`fast` is as published for SD 1.5 with the LCM LoRA (METHOD 1.3), which the engine has to be given;
-for Hyper-SD's the published settings are schedule hyper, learning_rate 0.15, content_weight 0.38.
+`fast` has the settings of StyleGallery's authors (arXiv 2603.10354) for SD 1.5 with the LCM LoRA,
+which the engine must be given; for Hyper-SD's LoRA they use schedule hyper, learning_rate 0.15 and
+content_weight 0.38.
 """
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from schemas.base import Frozen, Settings
 from schemas.engine import EngineSpec
-from schemas.evaluation import Borrowed, Gates, check_measured
+from schemas.evaluation import ExternalWeights, Gates, check_measured
 from schemas.params import StyleParams
 
 URI_PATTERN = (
@@ -187,11 +187,11 @@ class RestyleSpec(Settings):
     @field_validator("gates")
     @classmethod
     def _can_be_measured(cls, gates: list[str]) -> list[str]:
-        check_measured(gates, Borrowed())
+        check_measured(gates, ExternalWeights())
         return gates
 
     @property
-    def judged(self) -> bool:
+    def needs_evaluation(self) -> bool:
         """True when results are to be measured."""
         return self.evaluate or bool(self.gates)
 

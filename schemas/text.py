@@ -49,6 +49,3 @@ def short_repr(value: Any, most: int = 80) -> str:
     except (ValueError, RecursionError):  # a number of too many digits, lists too deep
         return f"a {type(value).__name__} too large to show"
     return text if len(text) <= most + 5 else f"{text[:most]}..."
-
-
-shown = short_repr  # until merged

@@ -129,7 +129,7 @@ class ItemIds:
         shared = {
             "schema": SCHEMA_VERSION,
             "styles": [[s.style_id, s.image_version, s.weight, s.mask_version] for s in styles],
-            "params": params.model_dump(mode="json"),
+            "params": params.hashed(),
             "engine": engine_fingerprint,
             "format": image_format,
             "quality": quality,

@@ -8,7 +8,7 @@
     routing = engine.match(content, styles)
     engine.stylize(content, styles, routing).picture
 
-Names load on first use, so that importing the package does not import torch.
+Names are imported on first use, so importing the package does not import torch.
 """
 
 import os
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stylegallery.images.picture import Picture
     from stylegallery.pipeline import StyleGallery
-    from stylegallery.types import Job, PreparedImage, Step, Stylized
+    from stylegallery.types import PreparedImage, RestyledImage, Step, StyleJob
 
-# MKL picks its kernels by how memory happens to be aligned, so equal calls differ in the last bit
-# unless this stands before its first call; the same seed has to give the same bytes.
+# MKL chooses kernels by memory alignment, so equal calls can differ in the last bit. With this
+# setting, which must precede MKL's first call, equal seeds give equal bytes.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __version__ = "0.1.0"
-__all__ = ["Job", "Picture", "PreparedImage", "Step", "StyleGallery", "Stylized"]
+__all__ = ["Picture", "PreparedImage", "RestyledImage", "Step", "StyleGallery", "StyleJob"]
 
 _HOMES = {"StyleGallery": "stylegallery.pipeline"}
 

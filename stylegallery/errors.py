@@ -1,37 +1,37 @@
-"""What can go wrong in the engine. Each message is one sentence that names the remedy."""
+"""Errors of the engine. Each message is one sentence that names the remedy."""
 
 
 class StyleGalleryError(Exception):
-    """Base of all errors that the engine raises on purpose."""
+    """Base class of the engine's errors."""
 
 
 class InputError(StyleGalleryError):
-    """What the user handed in is at fault; trying again cannot help."""
+    """The user's input is at fault; a retry cannot help."""
 
 
 class BadImage(InputError):
-    """An image cannot be used: unreadable, too small, too large, animated."""
+    """An image is unreadable, too small, too large or animated."""
 
 
 class BadMask(InputError):
-    """A label or protection image does not fit its photo."""
+    """A label or protection image is unreadable or does not fit its photo."""
 
 
 class BadRouting(InputError):
-    """A routing is unreadable, names what does not exist or was made for other images."""
+    """A routing is unreadable, names unknown regions or references, or belongs to other images."""
 
 
 class BadReferences(InputError):
-    """There are no references, or their weights cannot be used."""
+    """There are no references, or their weights are invalid."""
 
 
 class ModelNotFound(StyleGalleryError):
-    """A model folder or hub id cannot be loaded."""
+    """A model, LoRA or device is not available."""
 
 
 class UnsupportedModel(StyleGalleryError):
-    """A model loads, but its kind is not one the engine knows."""
+    """A model is of a kind that the engine does not support."""
 
 
 class DidNotConverge(StyleGalleryError):
-    """The optimisation produced numbers that are not finite."""
+    """A loss is not finite."""

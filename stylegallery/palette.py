@@ -1,4 +1,4 @@
-"""The colours of regions, and label maps enlarged for the eye. Imports no torch."""
+"""Colors of regions, and enlarged label maps for display; imports no torch."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,17 +9,17 @@ from PIL import Image
 
 from schemas.result import MatchRow
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 Labels = NDArray[np.uint8]
 """(H, W) region numbers."""
 RegionKey = tuple[str, int]
 """style_id and number of a region of that reference."""
 
-NEUTRAL: Final[Colour] = (150, 150, 150)
-"""For regions without a match of their own."""
+NEUTRAL: Final[Color] = (150, 150, 150)
+"""Color of regions without a match of their own."""
 
-_HUES: Final[tuple[Colour, ...]] = (
+_HUES: Final[tuple[Color, ...]] = (
     (230, 159, 0),
     (0, 114, 178),
     (0, 158, 115),
@@ -31,50 +31,50 @@ _HUES: Final[tuple[Colour, ...]] = (
     (136, 34, 85),
     (153, 153, 51),
 )
-"""Okabe and Ito's colours, which the colour-blind tell apart, then three of Paul Tol's."""
+"""Okabe and Ito's color-blind safe palette, then three colors of Paul Tol's."""
 _GOLDEN = 0.61803398875
 
 
-def region_colour(index: int) -> Colour:
-    """Return the colour of region 0 to 255: all differ, and none is black or grey.
+def region_color(index: int) -> Color:
+    """Return the color of a region from 0 to 255; all are distinct, and none is black or gray.
 
-    The first ten are safe for the colour-blind; those after them are lighter and darker ones.
+    The first ten are color-blind safe; the others are lighter and darker shades of them.
     """
     turn, hue = divmod(index, len(_HUES))
-    shade = ((0.5 + turn * _GOLDEN) % 1 - 0.5) * 1.1  # 0 on the first turn; below 0 is darker
+    shade = ((0.5 + turn * _GOLDEN) % 1 - 0.5) * 1.1  # 0 for the first ten; negative is darker
     towards = 255 if shade > 0 else 20
     red, green, blue = (round(c + (towards - c) * abs(shade)) for c in _HUES[hue])
     return red, green, blue
 
 
-def gallery_colours(regions: Sequence[RegionKey]) -> dict[RegionKey, Colour]:
-    """Give every reference region of a gallery its colour; name the most important first."""
-    return {region: region_colour(index) for index, region in enumerate(regions)}
+def gallery_colors(regions: Sequence[RegionKey]) -> dict[RegionKey, Color]:
+    """Return the color of each reference region; give the most important regions first."""
+    return {region: region_color(index) for index, region in enumerate(regions)}
 
 
-def content_colours(
-    matches: Iterable[MatchRow], colours: dict[RegionKey, Colour]
-) -> tuple[dict[int, Colour], frozenset[int]]:
-    """Colour each content region like the reference region that it took its style from.
+def content_colors(
+    matches: Iterable[MatchRow], colors: dict[RegionKey, Color]
+) -> tuple[dict[int, Color], frozenset[int]]:
+    """Return for each content region the color of the style region that it was matched to.
 
     Returns:
-        Colours by content region, and the regions that kept the original.
+        Colors by content region, and the regions that keep the original.
     """
-    painted: dict[int, Colour] = {}
+    painted: dict[int, Color] = {}
     kept = set()
     for match in matches:
         if match.fallback == "content":
             kept.add(match.region)
         own = match.fallback == "none"
         key = (match.style_id, match.style_region)
-        painted[match.region] = colours.get(key, NEUTRAL) if own else NEUTRAL
+        painted[match.region] = colors.get(key, NEUTRAL) if own else NEUTRAL
     return painted, frozenset(kept)
 
 
 def enlarge(labels: Labels, size: tuple[int, int]) -> Labels:
-    """Enlarge a coarse label map to (H, W), its borders rounded.
+    """Enlarge a coarse label map to (H, W) with smooth borders.
 
-    Each region is blown up on its own; the one of largest weight wins a pixel.
+    Each region's mask is resized bicubically; the largest value wins a pixel.
     """
     best = np.full(size, -1, dtype=np.int16)
     winner = np.zeros(size, dtype=np.uint8)
@@ -87,7 +87,7 @@ def enlarge(labels: Labels, size: tuple[int, int]) -> Labels:
 
 
 def edges(labels: Labels) -> NDArray[np.bool_]:
-    """Mark the pixels (H, W) whose left or upper neighbour is of another region."""
+    """Return a mask (H, W) of the pixels whose left or upper neighbor is in another region."""
     marked = np.zeros(labels.shape, dtype=np.bool_)
     marked[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     marked[1:] |= labels[1:] != labels[:-1]

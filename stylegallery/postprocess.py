@@ -1,4 +1,4 @@
-"""From the optimised latent to a picture of the original's size."""
+"""From decoded pixels to a picture of the original's size."""
 
 import math
 
@@ -8,39 +8,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schemas.params import StyleParams
-from stylegallery.color.lab import keep_chroma, luminance, match_histogram
+from stylegallery.color.histogram import match_histogram
+from stylegallery.color.lab import keep_chroma, luminance
 from stylegallery.images.codec import resize
 from stylegallery.images.picture import Picture
-from stylegallery.matching.correspondence import Correspondence
-from stylegallery.types import PreparedImage
+from stylegallery.types import StyleJob
 
-_WHITE = 0.98  # a mask saved as JPEG is not quite white where its painter meant white
-_FINE = 1 / 128  # of the shorter side: deviation of the blur that parts fine from coarse
-_GRID = 256  # shorter side at which that blur is worked out: it holds nothing finer
+_WHITE = 0.98  # JPEG stores the white of a mask with small errors
+_BLUR = 1 / 128  # standard deviation of the blur, as a share of the shorter side
+_GRID = 256  # shorter side at which the blur is computed; enough for its bandwidth
 
 
-def finish(
-    pixels: Tensor,
-    content: PreparedImage,
-    styles: list[PreparedImage],
-    routing: Correspondence,
-    params: StyleParams,
-    protect: Tensor | None = None,
-) -> Picture:
-    """Restore colours as asked for, size, detail, protected pixels and alpha.
+def postprocess(pixels: Tensor, job: StyleJob, params: StyleParams) -> Picture:
+    """Restore the original's size, detail, protected pixels and alpha, and adjust colors.
 
     Args:
         pixels: (1, 3, h, w) decoded result in [0, 1] at working size.
-        content: The image that was restyled.
-        styles: The references that `routing` was made for, in the same order.
-        routing: What each region took its style from.
+        job: The job that was restyled. Where `protect` is white, the original pixel is kept
+            exactly; values between blend. See :func:`feathered`.
         params: `color`, `detail` and `protect_feather` are used.
-        protect: (1, 1, H, W) in [0, 1] of the original's size: white keeps the original pixel
-            exactly, values between blend. See :func:`check_protection`, :func:`feathered`.
+
+    Returns:
+        The picture, at the original's size (H, W).
     """
-    original = content.picture
+    original, protect = job.content.picture, job.protect
     if params.color == "match-histogram":
-        pixels = match_histogram(pixels, content, styles, routing)
+        pixels = match_histogram(pixels, job.content, job.styles, job.routing)
     restyled = keep_detail(resize(pixels, original.size), original.pixels, params.detail)
     if params.color == "keep-chroma":
         restyled = keep_chroma(restyled, original.pixels)
@@ -53,14 +46,14 @@ def finish(
 
 
 def feathered(protect: Tensor, width: float) -> Tensor:
-    """Grow a soft edge outward from the white of a protection image; inside stays 1 exactly.
+    """Add a soft edge outside the white area of a protection image.
 
     Args:
         protect: (1, 1, H, W) in [0, 1].
-        width: Of the edge, as a share of the shorter side.
+        width: Width of the edge, as a share of the shorter side.
 
     Returns:
-        (1, 1, H, W) in [0, 1], nowhere below `protect`.
+        (1, 1, H, W) in [0, 1], exactly 1 in the white area and nowhere below `protect`.
     """
     white = protect[0, 0] >= _WHITE
     kept = protect.clone()
@@ -68,7 +61,7 @@ def feathered(protect: Tensor, width: float) -> Tensor:
     reach = width * min(protect.shape[-2:])
     if reach <= 0 or not white.any():
         return kept
-    # Distances are only measured around the white: most of a large photo is far from its logo.
+    # Distances are computed around the white area only; most of a large photo is far from it.
     margin = math.ceil(reach)
     rows, columns = (white.any(dim=axis).nonzero() for axis in (1, 0))
     near = tuple(
@@ -77,24 +70,23 @@ def feathered(protect: Tensor, width: float) -> Tensor:
     )
     distance = torch.from_numpy(distance_transform_edt(~white[near].numpy())).float()
     ramp = (1 - distance / (reach + 1)).clamp(0, 1)
-    smooth = ramp.square() * (3 - 2 * ramp)  # no crease where the edge begins and ends
+    smooth = ramp.square() * (3 - 2 * ramp)  # smoothstep: no visible start and end
     kept[0, 0][near] = torch.maximum(kept[0, 0][near], smooth)
     return kept
 
 
 def keep_detail(restyled: Tensor, content: Tensor, share: float) -> Tensor:
-    """Let a share of the fine light and shade be the photo's own.
+    """Take a share of the fine luminance detail from the content.
 
-    The engine works at a few hundred pixels and its autoencoder rounds off what is small: seams,
-    lettering, eyes, the edge of a thing. Strokes and palette live above that scale. What it costs
-    in style stands in the README's tables. All three channels move alike.
-
-    The published methods do nothing of the kind.
+    The engine works at a few hundred pixels, and its autoencoder loses seams, lettering, eyes and
+    edges. Strokes and palette are coarser than that. The published methods have no such step.
+    Fine detail is what a Gaussian blur of 1/128 of the shorter side removes; all three channels
+    change by the same amount.
 
     Args:
         restyled: (1, 3, H, W) in [0, 1].
-        content: The photo, of the same shape and range.
-        share: 0 leaves `restyled` as it is, 1 takes all detail from the photo.
+        content: The original, of the same shape and range.
+        share: From 0, no change, to 1, all detail from the content.
 
     Returns:
         (1, 3, H, W) in [0, 1].
@@ -106,10 +98,10 @@ def keep_detail(restyled: Tensor, content: Tensor, share: float) -> Tensor:
 
 
 def _coarse(gap: Tensor) -> Tensor:
-    """Blur (H, W), at a smaller size where it is large."""
+    """Blur (H, W); large images are blurred at reduced size."""
     size = (int(gap.shape[0]), int(gap.shape[1]))
     scale = min(1.0, _GRID / min(size))
     grid = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     small = F.interpolate(gap[None, None], grid, mode="area")[0, 0]
-    blurred = torch.from_numpy(gaussian_filter(small.numpy(), _FINE * min(grid)))
+    blurred = torch.from_numpy(gaussian_filter(small.numpy(), _BLUR * min(grid)))
     return F.interpolate(blurred[None, None], size, mode="bicubic")[0, 0]

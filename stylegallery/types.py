@@ -1,4 +1,4 @@
-"""The values that pass from stage to stage. Tensors stay on the engine's device."""
+"""Values passed between the stages of the engine. Tensors stay on the engine's device."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from stylegallery.regions.region_map import RegionMap
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """Everything computed once per image.
+    """An image with everything that is computed of it once.
 
     Attributes:
         picture: The decoded original.
         latent: (1, C, h, w) clean latent at working size, UNet scale, float32.
         regions: Region map on the latent grid.
-        descriptors: What matching knows of each region.
+        descriptors: Descriptors of the regions, for matching.
     """
 
     picture: Picture
@@ -28,7 +28,7 @@ class PreparedImage:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all tensors held, for cache budgets."""
+        """Bytes of all tensors, for cache budgets."""
         tensors = [self.picture.pixels, self.latent, self.regions.labels]
         tensors += [t for t in vars(self.descriptors).values() if isinstance(t, Tensor)]
         if self.picture.alpha is not None:
@@ -37,14 +37,14 @@ class PreparedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One picture to make.
+class StyleJob:
+    """One picture to restyle.
 
     Attributes:
         content: The image to restyle.
         styles: One or more references.
-        routing: What `match` found for these, in this order.
-        seed: The same seed gives the same pixels on the same hardware and versions.
+        routing: The correspondence of these images, with the references in this order.
+        seed: Seed of the noise; equal seeds give equal pixels on equal hardware and versions.
         protect: (1, 1, H, W) in [0, 1] of the content's size; 1 keeps the original pixel.
     """
 
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimisation step, for progress bars and traces.
+    """One step of a sampler, for progress bars and traces.
 
     Attributes:
         index: From 0.
@@ -75,23 +75,23 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
-    """What the sampler made of a job: a picture once it is decoded.
+class RestyledLatent:
+    """The result of sampling a job, still to be decoded.
 
     Attributes:
-        job: What was asked for.
+        job: The job.
         latent: (1, C, h, w) float32, on the engine's device.
-        trace: The losses on the way.
+        trace: Losses of every step; empty for methods without an energy.
     """
 
-    job: Job
+    job: StyleJob
     latent: Tensor
     trace: tuple[Step, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Stylized:
-    """A restyled picture of the original's size, how it was routed, and the losses on the way."""
+class RestyledImage:
+    """A restyled picture of the original's size, its routing and the losses of every step."""
 
     picture: Picture
     routing: Correspondence

@@ -1,4 +1,4 @@
-"""What the engine is handed: refused before the work, with a sentence, when it cannot be used."""
+"""Validate the engine's inputs before any computation."""
 
 import math
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.types import PreparedImage
 
-_HAIR = 0.01
+_OVERSHOOT = 0.01
 
 
 def check_picture(picture: Picture) -> None:
-    """Refuse a picture, made by hand, that is not like those that are decoded from files.
+    """Refuse a picture that the user built with invalid tensors.
 
     Raises:
-        BadImage: its shape, its numbers or its sides cannot be used.
+        BadImage: shape, values or sides are invalid.
     """
     pixels, alpha = picture.pixels, picture.alpha
     if pixels.ndim != 4 or tuple(pixels.shape[:2]) != (1, 3):
         raise BadImage(
             f"the picture's pixels have the shape {tuple(pixels.shape)}; give one RGB image as "
-            "(1, 3, height, width), with its transparency apart in Picture.alpha."
+            "(1, 3, height, width), and its transparency in Picture.alpha."
         )
     if alpha is not None and tuple(alpha.shape) != (1, 1, *picture.size):
         raise BadImage(
@@ -39,14 +39,14 @@ def check_picture(picture: Picture) -> None:
 
 
 def check_references(styles: int, weights: Sequence[float] | None) -> None:
-    """Refuse a gallery of no references, or weights that do not belong to them.
+    """Refuse an empty gallery, or weights that do not match it.
 
     Args:
         styles: Number of references.
         weights: Weight of each, or None.
 
     Raises:
-        BadReferences: there is none, or not one positive weight for each.
+        BadReferences: there is no reference, or not one positive weight for each.
     """
     if not styles:
         raise BadReferences("there is no reference; give at least one reference image.")
@@ -54,11 +54,11 @@ def check_references(styles: int, weights: Sequence[float] | None) -> None:
         return
     if len(weights) != styles:
         raise BadReferences(
-            f"the number of weights is {len(weights)}, that of references {styles}; give one "
-            "weight for each, or none at all."
+            f"the number of weights ({len(weights)}) is not that of the references ({styles}); "
+            "give one weight for each, or no weights."
         )
     for place, weight in enumerate(weights):
-        if not 0 < weight < math.inf:  # so is NaN refused
+        if not 0 < weight < math.inf:  # refuses NaN too
             raise BadReferences(
                 f"the weight of reference {place} (from 0) is {weight}; give a number above 0, or "
                 "leave the reference out."
@@ -68,35 +68,35 @@ def check_references(styles: int, weights: Sequence[float] | None) -> None:
 def check_routing(
     routing: Correspondence, content: PreparedImage, styles: Sequence[PreparedImage]
 ) -> None:
-    """Refuse a routing that was made for other images, as far as the numbers of regions tell.
+    """Refuse a routing whose numbers of regions differ from those of the images.
 
     Raises:
-        BadRouting: its content or a reference has another number of regions than these.
+        BadRouting: content or a reference has another number of regions.
     """
     made_for, given = len(routing.best), content.regions.count
     if made_for != given:
         raise BadRouting(
             f"the routing was made for a content of {made_for} regions, but this one has {given}; "
-            "match these images anew."
+            "match these images again."
         )
     counts = tuple(style.regions.count for style in styles)
     if routing.style_regions != counts:
         raise BadRouting(
             f"the routing was made for references of {_listed(routing.style_regions)} regions, "
-            f"but those given have {_listed(counts)}; give the same ones in the same order, or "
-            "match anew."
+            f"but those given have {_listed(counts)}; give the same references in the same order, "
+            "or match again."
         )
 
 
 def _check_numbers(values: Tensor, what: str) -> None:
-    """Refuse what is not float32 in [0, 1]; the hair beyond that resizing may leave is let be."""
+    """Refuse values other than float32 in [0, 1]; overshoot up to 0.01 from resizing is allowed."""
     if values.dtype != torch.float32:
         raise BadImage(
-            f"the picture's {what} are of {values.dtype}; give torch.float32 in [0, 1], bytes "
+            f"the picture's {what} are {values.dtype}; give torch.float32 in [0, 1], such as bytes "
             "divided by 255."
         )
     low, high = (float(bound) for bound in values.aminmax())
-    if not -_HAIR <= low <= high <= 1 + _HAIR:  # so is NaN refused
+    if not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:  # refuses NaN too
         raise BadImage(
             f"the picture's {what} run from {low:.4g} to {high:.4g}; give finite numbers in [0, 1]."
         )
@@ -110,7 +110,7 @@ def check_protection(protect: Tensor, original: Picture) -> None:
     """Refuse a protection image (1, 1, H, W) that does not fit the original.
 
     Raises:
-        BadMask: it has another size.
+        BadMask: the sizes differ.
     """
     if tuple(protect.shape[-2:]) != original.size:
         raise BadMask(

@@ -1,4 +1,4 @@
-"""Pictures that explain: regions on their image, what was matched with what, contact sheets."""
+"""Pictures of regions and matches, and contact sheets."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from stylegallery.images.codec import to_bytes
 from stylegallery.images.picture import Picture
 from stylegallery.palette import (
     NEUTRAL,
-    Colour,
-    content_colours,
+    Color,
+    content_colors,
     edges,
     enlarge,
-    gallery_colours,
-    region_colour,
+    gallery_colors,
+    region_color,
 )
-from stylegallery.regions.region_map import RegionMap, _labels
+from stylegallery.regions.region_map import RegionMap
 from stylegallery.types import PreparedImage
 
 _SIDE = 640  # longer side of an overlay
@@ -32,13 +32,13 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 _TINT, _FADE = 0.5, 0.7
 
 Cell = tuple[str, Image.Image]
-"""A caption and the picture above it."""
+"""A caption and its picture."""
 
 
 def region_overlay(image: PreparedImage) -> Image.Image:
-    """Draw an image's regions over it, with their numbers; RGB, 640 pixels on the longer side."""
-    colours = {region: region_colour(region) for region in range(image.regions.count)}
-    return _overlay(image, colours, {region: str(region) for region in colours})
+    """Draw the regions of an image with their numbers; RGB, 640 pixels on the longer side."""
+    colors = {region: region_color(region) for region in range(image.regions.count)}
+    return _overlay(image, colors, {region: str(region) for region in colors})
 
 
 class Mapped(Protocol):
@@ -51,24 +51,24 @@ class Mapped(Protocol):
 
     @property
     def regions(self) -> RegionMap:
-        """Where its regions are."""
+        """The region map."""
         ...
 
 
 def match_panel(
     content: Mapped, styles: Sequence[Mapped], rows: Sequence[MatchRow], style_ids: Sequence[str]
 ) -> Image.Image:
-    """Draw the content beside its references, each region in the colour of what it is matched to.
+    """Draw content and references, with matched regions in the same color.
 
-    Below stands a line for every content region, the largest first: where its style comes from
-    and how similar the two are. Grey regions of a reference lend nothing as a main match; a grey
-    region of the content takes the whole gallery's style, one without a tint stays as it was.
+    A line for every content region follows, the largest first: the source of its style and the
+    similarity. Gray regions of a reference are no region's main match; a gray region of the
+    content takes the style of the whole gallery, and one without a tint keeps the original.
 
     Args:
         content: The image to restyle.
         styles: Its references.
         rows: The matches, from `Correspondence.rows` or a run's tables.
-        style_ids: Names of the references in their order, as the rows have them.
+        style_ids: Ids of the references in order, as in the rows.
 
     Returns:
         RGB.
@@ -79,14 +79,14 @@ def match_panel(
     for row in rows:
         if row.fallback == "none":
             lent[row.style_id, row.style_region] += row.area
-    colours = gallery_colours(sorted(lent, key=lambda key: (-lent[key], key)))
-    painted, kept = content_colours(rows, colours)
+    colors = gallery_colors(sorted(lent, key=lambda key: (-lent[key], key)))
+    painted, kept = content_colors(rows, colors)
     numbers = {region: str(region) for region in painted}
-    shown = {region: colour for region, colour in painted.items() if region not in kept}
+    shown = {region: color for region, color in painted.items() if region not in kept}
     cells = [("content", _overlay(content, shown, numbers))]
     for (name, letter), style in zip(letters.items(), styles, strict=True):
         every = range(style.regions.count)
-        own = {region: colours.get((name, region), NEUTRAL) for region in every}
+        own = {region: colors.get((name, region), NEUTRAL) for region in every}
         drawn = _overlay(style, own, {region: f"{letter}{region}" for region in every})
         cells.append((f"{letter}  {name}", drawn))
     sheet = contact_sheet([cells[k : k + _ACROSS] for k in range(0, len(cells), _ACROSS)])
@@ -94,7 +94,7 @@ def match_panel(
 
 
 def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
-    """Lay pictures out in rows of one height, each with its caption below; RGB on white."""
+    """Arrange pictures in rows of equal height with captions below; RGB on white."""
     font = ImageFont.load_default(_TEXT)
     scaled = [[(text, _at_height(picture, _ROW)) for text, picture in row] for row in rows]
     widths = [sum(p.width + _GAP for _, p in row) + _GAP for row in scaled]
@@ -112,25 +112,25 @@ def contact_sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     return sheet
 
 
-def _overlay(image: Mapped, colours: Mapping[int, Colour], names: Mapping[int, str]) -> Image.Image:
-    """Tint the regions that have a colour, outline all of them and write their names."""
+def _overlay(image: Mapped, colors: Mapping[int, Color], names: Mapping[int, str]) -> Image.Image:
+    """Tint the regions that have a color, outline all of them and write their names."""
     base = photo(image.picture)
     scale = _SIDE / max(base.size)
     size = (max(1, round(base.width * scale)), max(1, round(base.height * scale)))
     pixels = np.asarray(base.resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    coarse = _labels(image.regions)
+    coarse = image.regions.to_array()
     fine = enlarge(coarse, (size[1], size[0]))
     palette = np.zeros((image.regions.count, 3), dtype=np.float32)
     tint = np.zeros((image.regions.count, 1), dtype=np.float32)
-    for region, colour in colours.items():
-        palette[region], tint[region] = colour, _TINT
-    # Under a tint the photo loses most of its own colours, which would turn the tint's.
-    grey = pixels.mean(axis=2, keepdims=True)
-    faded = pixels + (grey - pixels) * _FADE * (tint[fine] > 0)
+    for region, color in colors.items():
+        palette[region], tint[region] = color, _TINT
+    # Tinted areas are desaturated first, so that the photo's colors do not change the tint.
+    gray = pixels.mean(axis=2, keepdims=True)
+    faded = pixels + (gray - pixels) * _FADE * (tint[fine] > 0)
     drawn = faded + (palette[fine] - faded) * tint[fine]
     outline = Image.fromarray(edges(fine))
     canvas = Image.fromarray(drawn.round().astype(np.uint8))
-    # A white line with a dark one beside it shows on any picture.
+    # A white line beside a dark one is visible on any picture.
     canvas.paste(_INK, (1, 1), outline)
     canvas.paste(_PAPER, (0, 0), outline)
     pen = ImageDraw.Draw(canvas)
@@ -143,24 +143,24 @@ def _overlay(image: Mapped, colours: Mapping[int, Colour], names: Mapping[int, s
 
 
 def _middle(mask: np.ndarray) -> tuple[float, float]:
-    """Return the point (x, y), 0 to 1, that lies deepest inside a region."""
+    """Return the point (x, y) in [0, 1] that is farthest from a region's border."""
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    # Of equally deep points, the one nearest to the region's centre.
+    # Ties are broken by the distance to the region's center.
     deepest = np.argwhere(depth == depth.max())
-    centre = np.argwhere(mask).mean(axis=0)
-    row, column = deepest[np.square(deepest - centre).sum(axis=1).argmin()]
+    center = np.argwhere(mask).mean(axis=0)
+    row, column = deepest[np.square(deepest - center).sum(axis=1).argmin()]
     return (column + 0.5) / mask.shape[1], (row + 0.5) / mask.shape[0]
 
 
-def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
+def _with_legend(sheet: Image.Image, lines: Sequence[tuple[str, Color]]) -> Image.Image:
     font = ImageFont.load_default(_TEXT)
     width = max([sheet.width, *(int(font.getlength(text)) + 4 * _GAP for text, _ in lines)])
     panel = Image.new("RGB", (width, sheet.height + len(lines) * _LINE + _GAP), _PAPER)
     panel.paste(sheet, (0, 0))
     pen = ImageDraw.Draw(panel)
-    for index, (text, colour) in enumerate(lines):
+    for index, (text, color) in enumerate(lines):
         top = sheet.height + index * _LINE
-        pen.rectangle((_GAP, top + 2, _GAP + 22, top + 18), fill=colour, outline=_INK)
+        pen.rectangle((_GAP, top + 2, _GAP + 22, top + 18), fill=color, outline=_INK)
         pen.text((_GAP + 34, top), text, _INK, font)
     return panel
 

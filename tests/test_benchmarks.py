@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from schemas.methods import Method
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
-from stylegallery.methods.registry import METHODS
+from stylegallery.methods.registry import method_class
 from tests.benchmarks import ablations, catalog_profile, pipeline, scale, speed
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
@@ -24,15 +25,16 @@ def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
         "optimise, 1 anchor",
         "2 references",
     ]
-    before = dict(METHODS)
+    classes = [method_class(name) for name in get_args(Method)]
+    before = [dict(of.samplers) for of in classes]
     out = tmp_path / "out"
     words = ["--out", str(out), "--model", str(model), "--pairs", "1", "--preset", "preview"]
     ablations.main([*words, "--dtype", "float32", "--variants", *names])
-    assert before == METHODS
+    assert before == [dict(of.samplers) for of in classes]
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [row["variant"] for row in rows] == names
-    # of a single region nothing is outside, so masks by zero give what the default gives, where
-    # the UNet's numbers are of the type that masks by zero are always computed in
+    # With a single region nothing lies outside, so masks that multiply by zero give the default's
+    # result, if the UNet computes in float32 like those masks.
     assert rows[0]["gram"] == rows[1]["gram"]
     assert len({row["gram"] for row in rows}) == len(names) - 1
     table = (out / "table.md").read_text().splitlines()
@@ -46,15 +48,15 @@ def test_ablations_write_a_table_and_a_sheet(tmp_path: Path) -> None:
 def test_the_published_procedure_costs_what_it_costs(
     tmp_path: Path, references: int, calls: int
 ) -> None:
-    """METHOD 1.3: 150 (1 + S) + 450 + 15 (1 + S), here with 5 of the 150 steps."""
+    """The published code takes 150 (1 + S) + 450 + 15 (1 + S) passes; here 5 of its 150 steps."""
     model = write_tiny_model(tmp_path / "tiny")
     out = tmp_path / "out"
     words = ["--out", str(out), "--model", str(model), "--size", "64", "--shrink", "30"]
     words += ["--references", str(references), "--rounds", "2", "--matrix", "64"]
-    speed.main([*words, "--ways", PUBLISHED, "balanced", "--batches", "1", "2"])
+    speed.main([*words, "--procedures", PUBLISHED, "balanced", "--batches", "1", "2"])
     rows = [json.loads(line) for line in (out / "speed.jsonl").read_text().splitlines()]
     names = [PUBLISHED, "balanced, batch 1", "balanced, batch 2"]
-    assert [row["way"] for row in rows] == 2 * names
+    assert [row["procedure"] for row in rows] == 2 * names
     inversions = 15 * (1 + references)
     assert rows[0]["UNet calls"] == rows[3]["UNet calls"] == (calls - inversions) / 30 + inversions
     _, first, shared, _, later, together = (row["UNet calls"] for row in rows)
@@ -62,21 +64,23 @@ def test_the_published_procedure_costs_what_it_costs(
     assert later == together < shared < first
     assert all(row["of peak"] > 0 for row in rows)
     table = (out / "speed.md").read_text().splitlines()
-    assert table[0] == "| way | " + " | ".join(speed.COLUMNS) + " |"
+    assert table[0] == "| procedure | " + " | ".join(speed.COLUMNS) + " |"
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in names]
 
 
 def test_every_preset_is_timed_against_the_published_procedure() -> None:
-    ways = speed.ways([1, 4], shrink=1)
+    procedures = speed.procedures([1, 4], shrink=1)
     paper = StyleParams(method="stylegallery-paper")
-    assert next(iter(ways)) == PUBLISHED
-    assert [way.faithful for way in ways.values()] == [True] + [False] * (len(ways) - 1)
+    assert next(iter(procedures)) == PUBLISHED
+    assert [procedure.faithful for procedure in procedures.values()] == [True] + [False] * (
+        len(procedures) - 1
+    )
     for batch in (1, 4):
         for name in get_args(Preset):
-            way = ways[f"{name}, batch {batch}"]
-            assert (way.params, way.batch) == (preset_params(name), batch)
-        same = ways[f"{speed.SAME}, batch {batch}"].params
-        assert same.model_copy(update={"anchors": 0}) == ways[PUBLISHED].params == paper
+            procedure = procedures[f"{name}, batch {batch}"]
+            assert (procedure.params, procedure.batch) == (preset_params(name), batch)
+        same = procedures[f"{speed.SAME}, batch {batch}"].params
+        assert same.model_copy(update={"anchors": 0}) == procedures[PUBLISHED].params == paper
 
 
 @pytest.mark.slow

@@ -44,7 +44,15 @@ def test_every_command_is_typed_by_a_test() -> None:
     assert all(text in ci for text in rest if text.startswith("make "))
 
 
-@pytest.mark.parametrize("command", sorted({t for t in typed() if t.startswith(LONG)}))
+@pytest.mark.parametrize(
+    "command",
+    sorted(
+        command.text
+        for document in ("README.md", "tests/benchmarks/README.md")
+        for command in set(commands(document))
+        if command.text.startswith(LONG)
+    ),
+)
 def test_a_long_command_has_the_options_that_are_named(command: str) -> None:
     words = command.split(" --")[0].replace("python", sys.executable).split()
     done = shell(" ".join([*words, "--help"]), ROOT)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from flows.cli.console import print_stderr
 from flows.runtime.errors import UsageError, did_you_mean, validation_message
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
+from schemas.params import RETIRED, StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
 from schemas.text import one_line, short_repr
@@ -46,7 +46,8 @@ Layer = dict[str, Any]
 
 def section_of(name: str) -> str | None:
     """Return the section that owns field `name`, or None for a top-level one."""
-    return next((s for s, model in SECTIONS.items() if name in model.model_fields), None)
+    retired = "params" if name in RETIRED else None
+    return next((s for s, model in SECTIONS.items() if name in model.model_fields), retired)
 
 
 def known_names() -> list[str]:
@@ -69,7 +70,7 @@ def from_file(path: Path) -> Layer:
             fields = SECTIONS[key].model_fields
             for name, inner in value.items():
                 current = _current(name, f"{path}: `{key}.")
-                _check(current, fields, f"{path}: unknown key `{key}.{_short(name)}`")
+                _check(current, [*fields, *RETIRED], f"{path}: unknown key `{key}.{_short(name)}`")
                 layer[current] = inner
         else:
             key = _current(key, f"{path}: `")
@@ -143,7 +144,7 @@ def from_assignments(assignments: list[str]) -> Layer:
             example = "write it as name=value, for example --set steps=40"
             raise UsageError(f"--set {_short(word)}: {example}")
         message = f"--set {_short(word)}: `{_short(name)}` is not a style parameter"
-        _check(name, StyleParams.model_fields, message)
+        _check(name, [*StyleParams.model_fields, *RETIRED], message)
         layer[name] = _plain(text)
     return layer
 

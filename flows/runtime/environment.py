@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from stylegallery.models.threads import share_cores
+from stylegallery.models.threads import limit_spinning
 from tasks.errors import PlanError
 from tasks.storage import scratch
 
@@ -19,7 +19,7 @@ def set_defaults() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    share_cores()
+    limit_spinning()
     _exempt_loopback_from_proxies()
     _set_writable_tmpdir()
 

@@ -1,1 +1,1 @@
-"""Compare methods on the same pairs, model and machine."""
+"""Compare methods on the same pairs of photo and style, on one model and one machine."""

@@ -1,4 +1,4 @@
-"""Methods side by side: the same pairs, model and machine, and the same figures for all."""
+"""Restyle the same pairs by several methods on one engine, and compute the same metrics for all."""
 
 import math
 import time
@@ -15,23 +15,23 @@ from stylegallery.images.codec import open_picture
 from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.metrics.item import Judge, RegionPair
+from stylegallery.metrics.item import MetricSuite, RegionPair
 from stylegallery.pipeline import StyleGallery
-from stylegallery.types import Job, PreparedImage
+from stylegallery.types import PreparedImage, StyleJob
 
 
 class BadFolder(InputError):
-    """A benchmark folder is not laid out as it must be."""
+    """A benchmark's input folder has the wrong layout."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A content and a family of references.
+    """A content image and references of one style family.
 
     Attributes:
         content: Image file.
-        family: Name of the folder of the references.
-        references: Image files, as many as are used at most.
+        family: Name of the family's folder.
+        references: Image files, as many as a variant uses at most.
     """
 
     content: Path
@@ -40,13 +40,13 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name in tables and files."""
         return f"{self.content.stem}-{self.family}-{self.references[0].stem}"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line of the table: a method at a preset with so many references."""
+class BenchmarkVariant:
+    """A row of the table: a method at a preset with a number of references."""
 
     method: Method
     preset: Preset
@@ -54,28 +54,28 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name in tables and files."""
         preset = "" if self.preset == "balanced" else f" {self.preset}"
         return f"{self.method}{preset}, {self.references}"
 
     @property
     def params(self) -> StyleParams:
-        """Its parameters: the preset's over the method's own."""
+        """Parameters: those of the method, overridden by the preset."""
         return preset_params(self.preset, method=self.method)
 
 
-def pairs_of(contents: Path, styles: Path, count: int, references: int) -> list[Pair]:
-    """Return `count` pairs; fewer are the first of more, so that a benchmark can grow.
+def make_pairs(contents: Path, styles: Path, count: int, references: int) -> list[Pair]:
+    """Return `count` pairs; a larger count only appends pairs, so that a benchmark can grow.
 
     Args:
         contents: Folder of images.
-        styles: Folder of families, each a folder of images.
-        count: How many. Contents and families take turns far apart in the order of names, so that
-            any number of pairs is spread over all; then the references of a family do.
-        references: Most references of a pair; families with fewer are left out.
+        styles: Folder of style families, each a folder of images.
+        count: Number of pairs. Successive pairs take contents and families far apart in the order
+            of names, so that few pairs cover all of them, and then other references of a family.
+        references: Number of references of a pair; families with fewer are skipped.
 
     Raises:
-        BadFolder: there are no such images.
+        BadFolder: a folder has no such images.
     """
     photos = _images(contents)
     folders = sorted(path for path in styles.iterdir() if path.is_dir()) if styles.is_dir() else []
@@ -90,84 +90,86 @@ def pairs_of(contents: Path, styles: Path, count: int, references: int) -> list[
         )
     pairs = []
     for number in range(count):
-        name, members = families[_turn(number, len(families))]
+        name, members = families[_spread_index(number, len(families))]
         first = number // len(families)
         chosen = tuple(members[(first + k) % len(members)] for k in range(references))
-        pairs.append(Pair(photos[_turn(number, len(photos))], name, chosen))
+        pairs.append(Pair(photos[_spread_index(number, len(photos))], name, chosen))
     return pairs
 
 
-class Bench:
-    """Restyles pairs in several ways on one engine, and judges each by the same regions."""
+class BenchmarkRunner:
+    """Restyles pairs by several variants on one engine, and measures all on the same regions."""
 
     def __init__(self, engine: StyleGallery) -> None:
-        """Take an engine; its memory of references is not used, so that none has an advantage."""
-        self._engine, self._judge = engine, Judge()
+        """Take an engine; its caches are not used, so that no variant has an advantage."""
+        self._engine, self._suite = engine, MetricSuite()
 
     def run(
-        self, pairs: Sequence[Pair], entries: Sequence[Entry]
-    ) -> Iterator[tuple[Pair, Entry, BenchmarkRow, Picture]]:
-        """Yield each way's row and picture of each pair; the pairs share UNet calls.
+        self, pairs: Sequence[Pair], variants: Sequence[BenchmarkVariant]
+    ) -> Iterator[tuple[Pair, BenchmarkVariant, BenchmarkRow, Picture]]:
+        """Yield the row and picture of each variant and pair; the pairs share UNet calls.
 
         Raises:
             InputError: an image cannot be used.
         """
-        ready = [_PreparedPair(self._engine, self._judge, pair) for pair in pairs]
-        for entry in entries:
-            params = entry.params
-            prepared = [one.images(entry, params) for one in ready]
-            engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
+        ready = [_PreparedPair(self._engine, self._suite, pair) for pair in pairs]
+        for variant in variants:
+            params = variant.params
+            prepared = [one.images(variant, params) for one in ready]
+            engine = StyleGallery(self._engine.models, self._engine.encoder)  # with empty caches
             begin = time.monotonic()
             jobs = [
-                Job(images[0], images[1:], engine.match(images[0], images[1:], params))
+                StyleJob(images[0], images[1:], engine.match(images[0], images[1:], params))
                 for images in prepared
             ]
             made = engine.stylize_batch(jobs, params)
             seconds = (time.monotonic() - begin) / len(pairs)
             for one, stylized in zip(ready, made, strict=True):
-                row = one.row(entry, stylized.picture, seconds)
-                yield one.pair, entry, row, stylized.picture
+                row = one.row(variant, stylized.picture, seconds)
+                yield one.pair, variant, row, stylized.picture
 
 
 class _PreparedPair:
-    """One pair: its pictures, prepared once for each method, and the figures of its results."""
+    """One pair: its pictures, prepared once per method, and the metrics of its results."""
 
-    def __init__(self, engine: StyleGallery, judge: Judge, pair: Pair) -> None:
+    def __init__(self, engine: StyleGallery, suite: MetricSuite, pair: Pair) -> None:
         self.pair = pair
-        self._engine, self._judge = engine, judge
+        self._engine, self._suite = engine, suite
         self._pictures = [open_picture(path) for path in (pair.content, *pair.references)]
-        self._looks = [judge.look(picture.pixels) for picture in self._pictures[1:]]
+        self._references = [
+            suite.reference_features(picture.pixels) for picture in self._pictures[1:]
+        ]
         self._prepared: dict[str, list[PreparedImage]] = {}
 
-    def images(self, entry: Entry, params: StyleParams) -> list[PreparedImage]:
-        """Return the content and as many references as `entry` uses."""
-        pictures = self._pictures[: 1 + entry.references]
+    def images(self, variant: BenchmarkVariant, params: StyleParams) -> list[PreparedImage]:
+        """Return the prepared content and references of a variant."""
+        pictures = self._pictures[: 1 + variant.references]
         found = self._prepared.setdefault(params.method, [])
         found += [self._engine.prepare(picture, params) for picture in pictures[len(found) :]]
         return found[: len(pictures)]
 
-    def row(self, entry: Entry, made: Picture, seconds: float) -> BenchmarkRow:
-        """Return the figures of a result, over the default method's regions for all."""
-        content, *styles = self.images(entry, StyleParams())
+    def row(self, variant: BenchmarkVariant, made: Picture, seconds: float) -> BenchmarkRow:
+        """Return the row of a result; regional metrics use the default method's regions for all."""
+        content, *styles = self.images(variant, StyleParams())
         regions = region_pairs(content, styles, self._engine.match(content, styles))
-        looks = self._looks[: entry.references]
-        judged = self._judge.judge(made.pixels, self._pictures[0].pixels, looks, regions)
+        references = self._references[: variant.references]
+        scores = self._suite.score(made.pixels, self._pictures[0].pixels, references, regions)
         return BenchmarkRow(
             pair=self.pair.name,
             content=self.pair.content.stem,
             family=self.pair.family,
-            method=entry.method,
-            preset=entry.preset,
-            references=entry.references,
+            method=variant.method,
+            preset=variant.preset,
+            references=variant.references,
             seconds=seconds,
-            **judged.figures,
+            **scores.metrics,
         )
 
 
 def region_pairs(
     content: PreparedImage, styles: Sequence[PreparedImage], routing: Correspondence
 ) -> list[RegionPair]:
-    """Return each content region with the reference region that it was matched to."""
+    """Return each content region with the reference region that it is matched with."""
     pairs = []
     for region, index in enumerate(routing.best.tolist()):
         style, other = routing.locate(index)
@@ -182,8 +184,9 @@ def region_pairs(
     return pairs
 
 
-def _turn(number: int, size: int) -> int:
-    """Return whose turn it is: each once in a round, neighbours far apart (golden section)."""
+def _spread_index(number: int, size: int) -> int:
+    """Return the number-th index below `size` in an order that puts neighbors far apart."""
+    # A step near the golden section and coprime to the size visits all indices before it repeats.
     steps = [step for step in range(1, size + 1) if math.gcd(step, size) == 1]
     return number * min(steps, key=lambda step: abs(step - 0.618 * size)) % size
 

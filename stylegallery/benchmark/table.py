@@ -1,12 +1,13 @@
-"""What a benchmark comes to: means with intervals, and where one method is ahead of another."""
+"""Markdown tables of a benchmark: means per variant, and differences between methods."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from schemas.benchmark import BenchmarkRow
-from stylegallery.benchmark.runner import Entry
-from stylegallery.metrics.sets import Interval, mean_interval
+from schemas.evaluation import ConfidenceInterval
+from stylegallery.benchmark.runner import BenchmarkVariant
+from stylegallery.metrics.sets import mean_interval
 
 LOWER = (
     "gram_ratio",
@@ -15,44 +16,43 @@ LOWER = (
     "colour_distance",
     "structure_distance",
 )
+"""Metrics for which lower values are better."""
 HIGHER = ("ssim", "edge_agreement")
-"""Figures of the table, by which way is better; those of style first."""
+"""Metrics for which higher values are better."""
+_MIN_PAIRS = 8
+"""Number of pairs from which differences are marked; intervals of fewer pairs are too narrow."""
 
 
-_FEWEST = 8
-"""Pairs from which a difference is called one: intervals of fewer are too narrow."""
-
-
-def summary_table(rows: Sequence[BenchmarkRow], frechet: dict[str, Interval]) -> str:
-    """Return a Markdown table: a line for each way, each figure with half its 95 % interval.
+def summary_table(rows: Sequence[BenchmarkRow], frechet: dict[str, ConfidenceInterval]) -> str:
+    """Return a Markdown table of means, one row per variant, ± half the 95 % interval.
 
     Args:
-        rows: Of all pairs.
-        frechet: By name of a way, the distance of its pictures to their references.
+        rows: Rows of all pairs.
+        frechet: Fréchet distance of each variant's pictures to their references, by its name.
     """
     names = [*LOWER, *HIGHER]
-    head = ["way", "references", "pairs", *(n.replace("_", " ") for n in names)]
+    head = ["variant", "references", "pairs", *(n.replace("_", " ") for n in names)]
     lines = [_line([*head, "frechet lite0", "seconds"]), "|---" * (len(head) + 2) + "|"]
-    for way, mine in _by_way(rows):
-        cells = [way.rpartition(", ")[0], str(mine[0].references), str(len(mine))]
+    for variant, mine in _by_variant(rows):
+        cells = [variant.rpartition(", ")[0], str(mine[0].references), str(len(mine))]
         cells += [_mean(mine, name) for name in names]
-        span = frechet.get(way)
-        cells.append(f"{span.value:.3f} ± {(span.high - span.low) / 2:.3f}" if span else "")
+        interval = frechet.get(variant)
+        cells.append(_cell(interval) if interval else "")
         cells.append(f"{np.median([row.seconds for row in mine]):.1f}")
         lines.append(_line(cells))
     return "\n".join(lines)
 
 
 def comparison_table(rows: Sequence[BenchmarkRow], ours: str = "stylegallery") -> str:
-    """Return a Markdown table of what a method gains over each other way, pair by pair.
+    """Return a Markdown table of the differences between one method and each other variant.
 
-    A cell is the mean of the differences on the same pairs with half its 95 % interval, counted so
-    that above 0 is better; with eight pairs or more it is bold where the interval is all on the
-    good side, and marked `behind` where it is all on the bad side.
+    A cell is the mean difference over the pairs that both have, ± half its 95 % interval; values
+    above 0 are better. With eight pairs or more, a cell is bold if the whole interval is better,
+    and marked `behind` if the whole interval is worse.
 
     Args:
-        rows: Of all pairs.
-        ours: The method that is compared to the others, with as many references.
+        rows: Rows of all pairs.
+        ours: Method compared with the others, at the preset `balanced`.
     """
     names = [*LOWER, *HIGHER]
     head = [f"{ours} against", "references", "pairs", *(n.replace("_", " ") for n in names)]
@@ -62,7 +62,7 @@ def comparison_table(rows: Sequence[BenchmarkRow], ours: str = "stylegallery") -
         for row in rows
         if row.method == ours and row.preset == "balanced"
     }
-    for way, theirs in _by_way(rows):
+    for variant, theirs in _by_variant(rows):
         both = [
             (mine[key], row)
             for row in theirs
@@ -70,15 +70,17 @@ def comparison_table(rows: Sequence[BenchmarkRow], ours: str = "stylegallery") -
         ]
         if not both:
             continue
-        cells = [way.rpartition(", ")[0], str(both[0][1].references), str(len(both))]
+        cells = [variant.rpartition(", ")[0], str(both[0][1].references), str(len(both))]
         lines.append(_line([*cells, *(_gain(both, name) for name in names)]))
     return "\n".join(lines)
 
 
-def _by_way(rows: Iterable[BenchmarkRow]) -> list[tuple[str, list[BenchmarkRow]]]:
+def _by_variant(rows: Iterable[BenchmarkRow]) -> list[tuple[str, list[BenchmarkRow]]]:
     found: dict[str, list[BenchmarkRow]] = {}
     for row in rows:
-        found.setdefault(Entry(row.method, row.preset, row.references).name, []).append(row)
+        found.setdefault(BenchmarkVariant(row.method, row.preset, row.references).name, []).append(
+            row
+        )
     return sorted(found.items(), key=lambda item: item[1][0].references)
 
 
@@ -86,8 +88,7 @@ def _mean(rows: list[BenchmarkRow], name: str) -> str:
     values = [value for row in rows if (value := getattr(row, name)) is not None]
     if not values:
         return ""
-    span = mean_interval(np.array(values))
-    return f"{span.value:.3f} ± {(span.high - span.low) / 2:.3f}"
+    return _cell(mean_interval(np.array(values)))
 
 
 def _gain(both: list[tuple[BenchmarkRow, BenchmarkRow]], name: str) -> str:
@@ -96,13 +97,17 @@ def _gain(both: list[tuple[BenchmarkRow, BenchmarkRow]], name: str) -> str:
     gains = [sign * (one - other) for one, other in pairs if one is not None and other is not None]
     if not gains:
         return ""
-    span = mean_interval(np.array(gains))
-    text = f"{span.value:+.3f} ± {(span.high - span.low) / 2:.3f}"
-    if len(gains) < _FEWEST:
+    interval = mean_interval(np.array(gains))
+    text = _cell(interval, "+")
+    if len(gains) < _MIN_PAIRS:
         return text
-    if span.low > 0:
+    if interval.low > 0:
         return f"**{text}**"
-    return f"{text} behind" if span.high < 0 else text
+    return f"{text} behind" if interval.high < 0 else text
+
+
+def _cell(interval: ConfidenceInterval, sign: str = "") -> str:
+    return f"{interval.value:{sign}.3f} ± {(interval.high - interval.low) / 2:.3f}"
 
 
 def _line(cells: Iterable[str]) -> str:

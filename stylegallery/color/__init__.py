@@ -1,1 +1,1 @@
-"""Colors: CIE Lab, histograms, and color transfer by region."""
+"""Color: CIE Lab, histogram matching and color transfer by region."""

@@ -1,1 +1,1 @@
-"""The energies that guide sampling, and the attention features they compare."""
+"""Energies on self-attention features that guide a latent towards its references."""

@@ -1,4 +1,4 @@
-"""What attention layers see of images that stay as they are, kept for the items to come."""
+"""Cache of the references' attention keys and values, limited in bytes."""
 
 from weakref import WeakKeyDictionary
 
@@ -6,51 +6,53 @@ from torch import Tensor
 
 from stylegallery.types import PreparedImage
 
-Kept = dict[str, tuple[Tensor, ...]]
-"""Layer name to what is kept of its query, key, value and output, (1, heads, N, d) each."""
+KeyValues = dict[str, tuple[Tensor, ...]]
+"""Layer name to key and value, (1, heads, M, d) each."""
 
-View = tuple[int, int]
-"""A timestep, and the steps of the schedule that the image was inverted by, 0 where it is clean."""
+LatentKey = tuple[int, int]
+"""A timestep, and the number of steps of the inversion that the latent comes from; 0 if clean."""
 
 BUDGET = 1 << 30
 
 
-class AttentionBank:
-    """Keys and values of references as they are shown, the image used longest ago thrown out first.
+class AttentionCache:
+    """Keys and values of references; the least recently used image is evicted first.
 
-    In a catalog the same references serve thousands of products (METHOD 1.5, S1). Images are told
-    apart by identity: an entry lives as long as its image, and while the budget lasts.
+    The same references serve all products of a catalog. Images are compared by identity, and an
+    entry is dropped with its image.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
         """Keep at most `budget` bytes."""
         self._budget, self.nbytes = budget, 0
-        self._kept: WeakKeyDictionary[PreparedImage, dict[View, Kept]] = WeakKeyDictionary()
+        self._entries: WeakKeyDictionary[PreparedImage, dict[LatentKey, KeyValues]] = (
+            WeakKeyDictionary()
+        )
 
-    def get(self, image: PreparedImage, view: View) -> Kept | None:
-        """Return what was put for the image shown so, or None."""
-        found = self._kept.pop(image, None)
+    def get(self, image: PreparedImage, key: LatentKey) -> KeyValues | None:
+        """Return the entry of an image's latent, or None."""
+        found = self._entries.pop(image, None)
         if found is None:
             return None
-        self._kept[image] = found  # the last is the one used last
-        return found.get(view)
+        self._entries[image] = found  # the last entry is the most recently used
+        return found.get(key)
 
-    def put(self, image: PreparedImage, view: View, kept: Kept) -> None:
-        """Keep it, at the cost of images used longer ago, unless this image alone is too large."""
-        self._kept.setdefault(image, {})[view] = kept
-        for other in list(self._kept):
+    def put(self, image: PreparedImage, key: LatentKey, entry: KeyValues) -> None:
+        """Store an entry and evict other images, unless this image alone exceeds the budget."""
+        self._entries.setdefault(image, {})[key] = entry
+        for other in list(self._entries):
             if self._measure() <= self._budget:
                 return
             if other is not image:
-                del self._kept[other]
-        if self._measure() > self._budget:  # one after the other would only drive each other out
-            del self._kept[image][view]
+                del self._entries[other]
+        if self._measure() > self._budget:  # oversized entries would evict each other
+            del self._entries[image][key]
             self._measure()
 
     def _measure(self) -> int:
-        self.nbytes = sum(_nbytes(kept) for of in self._kept.values() for kept in of.values())
+        self.nbytes = sum(_nbytes(entry) for of in self._entries.values() for entry in of.values())
         return self.nbytes
 
 
-def _nbytes(kept: Kept) -> int:
-    return sum(t.element_size() * t.nelement() for parts in kept.values() for t in parts)
+def _nbytes(entry: KeyValues) -> int:
+    return sum(t.element_size() * t.nelement() for parts in entry.values() for t in parts)

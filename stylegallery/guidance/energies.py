@@ -1,4 +1,4 @@
-"""The two energies of the method, layer by layer (METHOD 1.3 and 3.0)."""
+"""The style and content energies of one attention layer, and the region attention they use."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 from stylegallery.models.attention import attend
 
-Places = Tensor | slice
-"""Indices (n,) into queries or keys; a slice where they lie evenly, which copies none of them."""
+Indices = Tensor | slice
+"""Indices (n,) into queries or keys; a slice where they are evenly spaced, to avoid a copy."""
 
 _ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
 class RegionAttention:
-    """Which queries of one grid attend to which keys, worked out once per image.
+    """Which queries of one layer attend to which keys.
 
     Attributes:
-        groups: For each content region that has keys, or those whose rows of the table are the
-            same: its queries, the keys that they may see, and the bias (m,) on the logits of
-            those m keys or None when it is the same for all.
+        groups: For each set of content regions with equal rows in the routing table: the indices
+            of its queries, the indices of the keys they may attend to, and the bias (m,) on the
+            logits of those m keys, or None if it is the same for all.
     """
 
-    groups: tuple[tuple[Places, Places, Tensor | None], ...]
+    groups: tuple[tuple[Indices, Indices, Tensor | None], ...]
 
     @classmethod
     def build(cls, table: Tensor, queries: Tensor, keys: Tensor) -> "RegionAttention":
@@ -36,53 +36,53 @@ class RegionAttention:
         """
         groups = []
         for region, row in enumerate(table):
-            alike = (table == row).all(dim=1)  # one attention for regions that may see the same
+            alike = (table == row).all(dim=1)  # regions with equal rows share one attention call
             if alike[:region].any():
                 continue
-            asking = alike[queries].nonzero()[:, 0]
+            rows = alike[queries].nonzero()[:, 0]
             bias = row[keys]
-            seen = bias.isfinite().nonzero()[:, 0]
-            if len(asking) and len(seen):
-                chosen = bias[seen]
-                flat = bool((chosen == chosen[0]).all())
-                places = (
-                    _ALL if len(asking) == len(queries) else asking,
-                    _ALL if len(seen) == len(keys) else seen,
+            columns = bias.isfinite().nonzero()[:, 0]
+            if len(rows) and len(columns):
+                chosen = bias[columns]
+                constant = bool((chosen == chosen[0]).all())
+                indices = (
+                    _ALL if len(rows) == len(queries) else rows,
+                    _ALL if len(columns) == len(keys) else columns,
                 )
-                groups.append((*places, None if flat else chosen))
+                groups.append((*indices, None if constant else chosen))
         return cls(tuple(groups))
 
-    def in_turn(self, step: int, keys: int, most: int) -> "RegionAttention":
-        """Return the same with at most `most` keys to a group, evenly strewn over all of them.
+    def rotated(self, step: int, keys: int, limit: int) -> "RegionAttention":
+        """Return the groups with at most `limit` evenly spaced keys each, others at each step.
 
-        As many steps on, every key has had its turn. So a step costs the same however many
-        references there are.
+        After `turns` steps every key was used, where `turns` is the number of keys over `limit`,
+        rounded up. The cost of a step then does not depend on the number of references.
 
         Args:
-            step: Number of the sampler's step, from 0.
-            keys: How many there are in all, for groups that may see all.
-            most: Keys that a group may see at once, at least 1.
+            step: Index of the step, from 0.
+            keys: Number M of all keys, for groups that may attend to all.
+            limit: Most keys of a group in one step, at least 1.
         """
         groups = []
-        for asking, seen, bias in self.groups:
-            turns = -(-(keys if isinstance(seen, slice) else len(seen)) // most)
+        for rows, columns, bias in self.groups:
+            turns = -(-(keys if isinstance(columns, slice) else len(columns)) // limit)
             if turns > 1:
                 turn = slice(step % turns, None, turns)
-                seen = turn if isinstance(seen, slice) else seen[turn]
+                columns = turn if isinstance(columns, slice) else columns[turn]
                 bias = None if bias is None else bias[turn]
-            groups.append((asking, seen, bias))
+            groups.append((rows, columns, bias))
         return RegionAttention(tuple(groups))
 
     def to(self, device: torch.device) -> "RegionAttention":
         """Return the same groups on `device`."""
 
-        def there(places: Places) -> Places:
-            return places if isinstance(places, slice) else places.to(device)
+        def moved(indices: Indices) -> Indices:
+            return indices if isinstance(indices, slice) else indices.to(device)
 
         return RegionAttention(
             tuple(
-                (there(q), there(k), None if bias is None else bias.to(device))
-                for q, k, bias in self.groups
+                (moved(rows), moved(columns), None if bias is None else bias.to(device))
+                for rows, columns, bias in self.groups
             )
         )
 
@@ -91,32 +91,39 @@ class RegionAttention:
 def style_target(
     query: Tensor, key: Tensor, value: Tensor, own: Tensor, routing: RegionAttention, scale: float
 ) -> Tensor:
-    """Return what a layer's output should be: each region's queries on its matched keys alone.
+    """Return the target (B, heads, N, d) of a layer's output.
 
-    The published code multiplies queries, keys and values by 0/1 masks, which leaves every
-    foreign key with logit 0 in the softmax and washes small regions out (METHOD 1.5, W1). Here
-    the keys are gathered, which is an exact mask.
+    Each region's queries attend to the keys of its matched style regions alone. Keys are
+    gathered by index, which is an exact mask. The authors' code multiplies queries, keys and
+    values by 0/1 masks instead; a zeroed key keeps logit 0 in the softmax, which weakens the
+    target of small regions.
 
     Args:
-        query: (B, heads, N, d) of the latent being optimised.
+        query: (B, heads, N, d) of the latent that is optimized.
         key: (B, heads, M, d) of all references, concatenated.
-        value: Likewise.
-        own: (B, heads, N, d) output for queries whose region has no keys: the content's own.
+        value: (B, heads, M, d), likewise.
+        own: (B, heads, N, d) output for the content, the target of regions without keys.
         routing: Query and key indices of every region.
-        scale: Factor on the queries; above 1 sharpens the attention.
+        scale: Factor on the queries; values above 1 sharpen the attention.
     """
     target = own.clone()
-    for asking, seen, bias in routing.groups:
-        keys, values = key[:, :, seen], value[:, :, seen]
-        target[:, :, asking] = attend(query[:, :, asking] * scale, keys, values, bias)
+    for rows, columns, bias in routing.groups:
+        keys, values = key[:, :, columns], value[:, :, columns]
+        target[:, :, rows] = attend(query[:, :, rows] * scale, keys, values, bias)
     return target
 
 
 def style_energy(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of a layer's output to its target: regions weigh by area."""
+    """Return the mean absolute difference () of a layer's output to its target.
+
+    Attention distillation loss, arXiv 2502.20235. Regions count by their area.
+    """
     return (output - target).abs().mean()
 
 
 def content_energy(query: Tensor, content_query: Tensor) -> Tensor:
-    """Mean absolute difference of a layer's queries to the content image's own."""
+    """Return the mean absolute difference () of a layer's queries to those of the content.
+
+    Content preservation loss, arXiv 2502.20235.
+    """
     return (query - content_query).abs().mean()

@@ -1,236 +1,245 @@
-"""What pulls a latent towards its references: the energies that every sampler descends."""
+"""Guidance of a batch: style and content energies between a latent and its images.
 
-from collections.abc import Iterator, Sequence
+Attention distillation (arXiv 2502.20235), with the keys of each query chosen by a routing table.
+"""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
+from stylegallery.guidance.attention_cache import AttentionCache, KeyValues
 from stylegallery.guidance.energies import content_energy, style_energy, style_target
-from stylegallery.guidance.region_attention import Router, won
+from stylegallery.guidance.region_attention import Router, drop_unused
 from stylegallery.models.attention import (
     AttentionRecord,
     LayerRecord,
-    look,
+    capture_layers,
     record_attention,
     style_layers,
 )
 from stylegallery.models.diffusion import Models
-from stylegallery.types import Job, PreparedImage
-
-Seen = Sequence[tuple[Tensor, ...]]
-"""Key and value (1, heads, M, d) of each reference in one layer."""
-
-Known = tuple[int, dict[str, LayerRecord], list[Kept]]
-"""A job's number, and what the layers see of its content and of its references."""
+from stylegallery.types import PreparedImage, StyleJob
 
 
-class Shown(Protocol):
-    """How contents and references are shown to the UNet, to see what a latent is to become.
+class LatentSource(Protocol):
+    """Latents of contents and references whose features a latent is compared with.
 
     Attributes:
-        timesteps: Those that the sampler visits, from noisy to clean.
-        steps: Of the schedule that the images are inverted by; 0 where they are shown clean.
-        in_turns: Whether a step sees as many keys as the largest reference has, not all of them.
+        timesteps: The timesteps of the sampler, from noisy to clean.
+        inversion_steps: Steps of the inversion that the latents come from; 0 if they are clean.
+        rotate_keys: Whether a step uses as many keys as the largest reference has instead of all.
     """
 
     timesteps: list[int]
-    steps: int
-    in_turns: bool
+    inversion_steps: int
+    rotate_keys: bool
 
-    def content(self, index: int, timestep: int) -> Tensor:
-        """Return the latent (1, C, h, w) that a job's content is shown as at a timestep."""
+    def content(self, job: int, timestep: int) -> Tensor:
+        """Return the latent (1, C, h, w) of a job's content at a timestep."""
         ...
 
     def style(self, image: PreparedImage, timestep: int) -> Tensor:
-        """Return the latent (1, C, h, w) that a reference is shown as at a timestep."""
+        """Return the latent (1, C, h, w) of a reference at a timestep."""
         ...
 
 
-class Clean:
-    """Images as they are, at all timesteps, as published (METHOD 1.3)."""
+class CleanLatents:
+    """The clean latents at every timestep, as in attention distillation."""
 
-    steps, in_turns = 0, False
+    inversion_steps, rotate_keys = 0, False
 
-    def __init__(self, jobs: list[Job], timesteps: list[int]) -> None:
+    def __init__(self, jobs: list[StyleJob], timesteps: list[int]) -> None:
         self._jobs, self.timesteps = jobs, timesteps
 
-    def content(self, index: int, timestep: int) -> Tensor:
-        """Return the content's own latent (1, C, h, w)."""
-        return self._jobs[index].content.latent
+    def content(self, job: int, timestep: int) -> Tensor:
+        """Return the clean latent (1, C, h, w) of a job's content."""
+        return self._jobs[job].content.latent
 
     def style(self, image: PreparedImage, timestep: int) -> Tensor:
-        """Return the reference's own latent (1, C, h, w)."""
+        """Return the clean latent (1, C, h, w) of a reference."""
         return image.latent
 
 
+@dataclass(frozen=True, eq=False)
+class LayerTargets:
+    """Features that the latent of one job is compared with.
+
+    Attributes:
+        router: Says which queries attend to which keys.
+        content: Layer name to the content's features.
+        styles: Keys and values of each reference that is used.
+    """
+
+    router: Router
+    content: dict[str, LayerRecord]
+    styles: list[KeyValues]
+
+
+@dataclass(frozen=True, eq=False)
+class GuidanceStep:
+    """One timestep, and the targets of each job at it."""
+
+    timestep: int
+    targets: list[LayerTargets]
+
+
 class Guidance:
-    """The style and content energies of a batch of jobs; from :func:`guide`."""
+    """The style and content energies of a batch of jobs; made by :meth:`recording`."""
 
     def __init__(
         self,
         models: Models,
-        jobs: list[Job],
+        jobs: list[StyleJob],
         params: StyleParams,
+        cache: AttentionCache,
+        source: LatentSource,
         record: AttentionRecord,
-        bank: AttentionBank,
-        shown: Shown,
     ) -> None:
         """Use `record`, which must be recording the style layers of the models' UNet."""
         self.params = params
-        self._timestep = -1
-        self.routers = self._led = [self.route(job, models.device) for job in jobs]
-        opened = [replace(job, routing=job.routing.opened()) for job in jobs]
-        self._opened = [self.route(job, models.device) for job in opened]
-        self._leading = shown.timesteps[: round(params.routing_share * len(shown.timesteps))]
-        self._models, self._record, self._bank, self._shown = models, record, bank, shown
-        self._anchors = anchors(shown.timesteps, params.anchors)
-        self._contents: tuple[int, dict[int, dict[str, LayerRecord]]] = (-1, {})
+        self._models, self._cache, self._source, self._record = models, cache, source, record
+        self._routed = [self.route(job) for job in jobs]
+        unrouted = [replace(job, routing=job.routing.unrouted()) for job in jobs]
+        self._unrouted = [self.route(job) for job in unrouted]
+        routed_steps = round(params.routing_share * len(source.timesteps))
+        self._routed_timesteps = source.timesteps[:routed_steps]
+        self._anchors = anchor_timesteps(source.timesteps, params.anchors)
+        self._contents: tuple[int, list[dict[str, LayerRecord]]] = (-1, [])
 
-    def route(self, job: Job, device: torch.device) -> Router:
-        """Return what says which of a job's queries see which keys."""
-        return Router(won(job), device)
+    @classmethod
+    @contextmanager
+    def recording(
+        cls,
+        models: Models,
+        jobs: list[StyleJob],
+        params: StyleParams,
+        cache: AttentionCache,
+        source: LatentSource | None = None,
+    ) -> Iterator[Self]:
+        """Record the UNet's style layers inside the block and yield their energies.
 
-    def energies(
-        self, latent: Tensor, timestep: int, items: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the style and the content energies of latents.
+        Without `source`, clean latents are used, at the timesteps of the parameters' schedule.
+        """
+        if source is None:
+            source = CleanLatents(jobs, models.timesteps(params.steps, params.schedule))
+        with record_attention(models.unet, style_layers(models.unet)) as record:
+            yield cls(models, jobs, params, cache, source, record)
 
-        Contents and references are looked at as they are shown at the nearest of the anchors,
-        contents once for all steps that share it, references once for all items.
+    def route(self, job: StyleJob) -> Router:
+        """Return the router of a job; a method with other masks overrides this."""
+        return Router(drop_unused(job), self._models.device)
+
+    def energies(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
+        """Return the style and content energies (B,) of the jobs' latents, summed over layers.
+
+        The UNet call ends after the last style layer.
 
         Args:
-            latent: (B, C, h, w) float32 on the models' device; gradients flow back to it.
+            latent: (B, C, h, w) float32 on the models' device, one latent per job; gradients
+                flow back to it.
             timestep: Training timestep, 0 to 999.
-            items: The B jobs that the latents belong to, by number; all of them when None.
-
-        Returns:
-            Both energies (B,), summed over the layers.
         """
-        known = self._known(timestep, range(len(self.routers)) if items is None else items)
-        return self._compared(self._seen(latent, timestep), known)
+        step = self._step(timestep)
+        return self._compare(self._capture(latent, timestep), step)
 
-    def predicted(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the UNet predicts for the latents of all jobs, and their energies.
-
-        It goes through the whole UNet, where :meth:`energies` alone needs only a part.
-
-        Args:
-            latent: (B, C, h, w) float32, one of each job, on the models' device.
-            timestep: Training timestep, 0 to 999.
-
-        Returns:
-            The prediction (B, C, h, w), and the style and content energies (B,).
-        """
-        known = self._known(timestep, range(len(self.routers)))
+    def predict(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the UNet's prediction (B, C, h, w) and the energies as :meth:`energies` does."""
+        step = self._step(timestep)
         prediction = self._models.denoise(latent, timestep)
-        return prediction, *self._compared(dict(self._record.layers), known)
+        return prediction, *self._compare(dict(self._record.layers), step)
 
-    def _known(self, timestep: int, items: Sequence[int]) -> list[Known]:
-        """What the layers see of the images that stay as they are, for each item.
-
-        Where things go is settled while there is noise. From then on a region whose matches still
-        led would miss the strokes of the rest of the reference.
-        """
-        self.routers = self._led if timestep in self._leading else self._opened
-        self._timestep = timestep
-        anchor = nearest(self._anchors, timestep)
-        contents = self._own(anchor, items)
-        return [
-            (i, contents[i], [self._reference(s, anchor) for s in self.routers[i].job.styles])
-            for i in items
-        ]
-
-    def _compared(self, now: dict[str, LayerRecord], known: list[Known]) -> tuple[Tensor, Tensor]:
-        style_terms, content_terms = [], []
-        for place, (index, content, styles) in enumerate(known):
-            for name, layers in now.items():
-                layer, own = layers.of(place), content[name]
-                seen = [reference[name] for reference in styles]
-                style_terms.append(self.style_energy(index, layer, own.output, seen))
-                content_terms.append(content_energy(layer.query.float(), own.query.float()))
-        energies = torch.stack([torch.stack(style_terms), torch.stack(content_terms)])
-        style, kept = energies.unflatten(1, (len(known), -1)).sum(dim=2)
-        return style, kept
-
-    def style_energy(self, index: int, layer: LayerRecord, own: Tensor, styles: Seen) -> Tensor:
-        """Return one job's style energy () in one layer: what another method reads otherwise.
+    def style_energy(
+        self, step: GuidanceStep, targets: LayerTargets, name: str, layer: LayerRecord
+    ) -> Tensor:
+        """Return one job's style energy () in one layer; a method with another one overrides this.
 
         Args:
-            index: Which job.
-            layer: What the layer sees of the latent that is pulled.
-            own: (1, heads, N, d) its output for the content.
-            styles: Keys and values (1, heads, M, d) of each reference that has won a region.
+            step: The current step.
+            targets: The job's targets.
+            name: Name of the layer.
+            layer: The layer's features for the latent, (1, heads, N, d) each.
         """
-        keys, values = zip(*styles, strict=True)
-        routing = self.routers[index].at(layer.query.shape[2], [k.shape[2] for k in keys])
+        keys, values = zip(*(style[name] for style in targets.styles), strict=True)
+        routing = targets.router.at(layer.query.shape[2], [k.shape[2] for k in keys])
         key, value = torch.cat(keys, dim=2), torch.cat(values, dim=2)
-        if self._shown.in_turns:
-            step, most = self._shown.timesteps.index(self._timestep), max(k.shape[2] for k in keys)
-            routing = routing.in_turn(step, key.shape[2], most)
-        scale = self.params.attention_scale
+        if self._source.rotate_keys:
+            index = self._source.timesteps.index(step.timestep)
+            routing = routing.rotated(index, key.shape[2], max(k.shape[2] for k in keys))
+        own, scale = targets.content[name].output, self.params.attention_scale
         target = style_target(layer.query.detach(), key, value, own, routing, scale)
         return style_energy(layer.output.float(), target.float())
 
+    def _step(self, timestep: int) -> GuidanceStep:
+        """Return the targets at a timestep, from the features at the nearest anchor.
+
+        Layout forms at high noise; after that, routing is opened so that regions may use the
+        strokes of the whole reference.
+        """
+        routers = self._routed if timestep in self._routed_timesteps else self._unrouted
+        anchor = nearest_anchor(self._anchors, timestep)
+        contents = self._content_features(anchor)
+        targets = [
+            LayerTargets(
+                router, content, [self._style_features(s, anchor) for s in router.job.styles]
+            )
+            for router, content in zip(routers, contents, strict=True)
+        ]
+        return GuidanceStep(timestep, targets)
+
+    def _compare(self, layers: dict[str, LayerRecord], step: GuidanceStep) -> tuple[Tensor, Tensor]:
+        style_terms, content_terms = [], []
+        for index, targets in enumerate(step.targets):
+            for name, batch in layers.items():
+                layer = batch.item(index)
+                style_terms.append(self.style_energy(step, targets, name, layer))
+                own = targets.content[name].query
+                content_terms.append(content_energy(layer.query.float(), own.float()))
+        energies = torch.stack([torch.stack(style_terms), torch.stack(content_terms)])
+        style, content = energies.unflatten(1, (len(step.targets), -1)).sum(dim=2)
+        return style, content
+
     @torch.no_grad()
-    def _own(self, anchor: int, items: Sequence[int]) -> dict[int, dict[str, LayerRecord]]:
-        """What the layers see of the contents, by job."""
+    def _content_features(self, anchor: int) -> list[dict[str, LayerRecord]]:
+        """Return the features of each job's content; steps of one anchor share them."""
         if self._contents[0] != anchor:
-            shown = torch.cat([self._shown.content(i, anchor) for i in items])
-            layers = self._seen(shown.to(self._models.device), anchor)
-            of = {i: {n: at.of(k) for n, at in layers.items()} for k, i in enumerate(items)}
-            self._contents = (anchor, of)
+            jobs = range(len(self._routed))
+            latent = torch.cat([self._source.content(job, anchor) for job in jobs])
+            layers = self._capture(latent.to(self._models.device), anchor)
+            features = [{name: layer.item(job) for name, layer in layers.items()} for job in jobs]
+            self._contents = (anchor, features)
         return self._contents[1]
 
     @torch.no_grad()
-    def _reference(self, style: PreparedImage, anchor: int) -> Kept:
-        """What the layers see of a reference: what is kept of it, or a new look."""
-        view = (anchor, self._shown.steps)
-        kept = self._bank.get(style, view)
-        if kept is None:  # alone, so that its numbers do not depend on what it would stand beside
-            latent = self._shown.style(style, anchor).to(self._models.device)
-            layers = self._seen(latent, anchor)
-            kept = {name: (layer.key, layer.value) for name, layer in layers.items()}
-            self._bank.put(style, view, kept)
-        return kept
+    def _style_features(self, style: PreparedImage, anchor: int) -> KeyValues:
+        """Return a reference's keys and values, cached over all jobs."""
+        key = (anchor, self._source.inversion_steps)
+        features = self._cache.get(style, key)
+        if features is None:  # one image per call: batch size changes rounding
+            latent = self._source.style(style, anchor).to(self._models.device)
+            layers = self._capture(latent, anchor)
+            features = {name: (layer.key, layer.value) for name, layer in layers.items()}
+            self._cache.put(style, key, features)
+        return features
 
-    def _seen(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
-        return look(self._record, lambda: self._models.denoise(latent, timestep))
-
-
-@contextmanager
-def guide(
-    models: Models,
-    jobs: list[Job],
-    params: StyleParams,
-    bank: AttentionBank,
-    kind: type[Guidance] = Guidance,
-    shown: Shown | None = None,
-) -> Iterator[Guidance]:
-    """Record the UNet's style layers inside the block and yield the energies read from them.
-
-    Without `shown` images are shown clean, at the timesteps of the parameters' schedule.
-    """
-    if shown is None:
-        shown = Clean(jobs, models.timesteps(params.steps, params.schedule))
-    with record_attention(models.unet, style_layers(models.unet)) as record:
-        yield kind(models, jobs, params, record, bank, shown)
+    def _capture(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
+        return capture_layers(self._record, lambda: self._models.denoise(latent, timestep))
 
 
-def anchors(timesteps: list[int], count: int) -> list[int]:
-    """Return `count` of the timesteps at even distances, or none when all are to be exact.
+def anchor_timesteps(timesteps: list[int], count: int) -> list[int]:
+    """Return `count` evenly spaced timesteps, or none if all timesteps are to be exact.
 
-    Features change slowly with the timestep, so few of them serve all steps (METHOD 1.5, S1).
+    Features change slowly with the timestep, so a few anchors serve all steps.
     """
     if not 0 < count < len(timesteps):
         return []
     return [timesteps[(2 * k + 1) * len(timesteps) // (2 * count)] for k in range(count)]
 
 
-def nearest(anchors: list[int], timestep: int) -> int:
-    """Return the anchor that is nearest; of two the less noisy one, or of none the timestep."""
+def nearest_anchor(anchors: list[int], timestep: int) -> int:
+    """Return the nearest anchor, of two the less noisy one; without anchors the timestep."""
     return min(anchors or [timestep], key=lambda anchor: (abs(anchor - timestep), anchor))

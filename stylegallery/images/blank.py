@@ -1,4 +1,4 @@
-"""References that show nothing: transparent, black, white or of one colour."""
+"""Detect blank references: transparent, black, white or of one color."""
 
 import math
 
@@ -6,15 +6,15 @@ from torch import Tensor
 
 from stylegallery.images.picture import Picture
 
-_MOST = 0.995
+_BLANK_SHARE = 0.995  # of the pixels
 _DARK, _NOISE = 10 / 255, 3 / 255
-_VISIBLE = 0.02
-_SAMPLED = 250_000
+_VISIBLE = 0.02  # alpha
+_SAMPLED = 250_000  # pixels, of larger pictures
 _CLEAR = "fully transparent"
 
 
 def blankness(picture: Picture) -> str:
-    """Say how blank a picture is, such as "nearly white"; empty text when it shows something."""
+    """Return why a picture is blank, such as "nearly white", or empty text if it is not blank."""
     what = _what(picture)
     if what and picture.alpha is not None and what != _CLEAR:
         return f"{what} (its transparent parts count as white)"
@@ -22,11 +22,11 @@ def blankness(picture: Picture) -> str:
 
 
 def blank_warning(name: str, what: str) -> str:
-    """Return a sentence on a blank reference; a plain colour may be meant, so people decide.
+    """Return a warning about a blank reference; it is no error, as a plain color may be intended.
 
     Args:
-        name: What to call the reference.
-        what: From :func:`blankness`.
+        name: Name of the reference in the message.
+        what: Result of :func:`blankness`.
     """
     return f"{name} is {what}, so it has hardly any style to give; replace it unless that is meant"
 
@@ -41,8 +41,8 @@ def _what(picture: Picture) -> str:
     if _nearly_all(pixels.amin(dim=0) >= 1 - _DARK):
         return "nearly white"
     usual = pixels.flatten(1).median(dim=1).values[:, None, None]
-    return "of one colour" if _nearly_all(((pixels - usual).abs() <= _NOISE).all(dim=0)) else ""
+    return "of one color" if _nearly_all(((pixels - usual).abs() <= _NOISE).all(dim=0)) else ""
 
 
 def _nearly_all(true: Tensor) -> bool:
-    return bool(true.float().mean() >= _MOST)
+    return bool(true.float().mean() >= _BLANK_SHARE)

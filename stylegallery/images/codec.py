@@ -1,9 +1,10 @@
-"""Files to pictures and back: what is read and what is written."""
+"""Decode image files to pictures and encode pictures to files."""
 
+import hashlib
 import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,62 +13,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegallery.errors import BadImage
+from stylegallery.images.color_spaces import srgb_profile
+from stylegallery.images.headers import add_to_info
 from stylegallery.images.metadata import xmp_packet
-from stylegallery.images.opening import check_still, open_image
 from stylegallery.images.picture import Picture
-from stylegallery.images.reading import read_srgb
-from stylegallery.images.spaces import srgb_profile
+from stylegallery.images.reading import as_bad_image, draft_size, read_srgb
 
+FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 80_000_000
 MIN_SIDE = 16
-MAX_ASPECT = 16  # encoder and latent keep the aspect: a thread of pixels would fill the memory
+MAX_ASPECT = 16  # encoder and latent keep the aspect ratio, so extreme ones would fill the memory
 _MOST_SIDE = {"png": math.inf, "webp": 16_383, "jpg": 65_500}
-"""Longest side in pixels that the encoders write; JPEG files might hold 35 more."""
+"""Longest side in pixels that the encoders write."""
 _NOTE_KEY = "stylegallery"
 _JPEG_NOTE = 65_000
-
-
-def check_sides(size: tuple[int, int], name: str) -> None:
-    """Refuse an image whose (height, width) in pixels is too small or too narrow.
-
-    Args:
-        size: Height and width.
-        name: What to call the image in the message.
-
-    Raises:
-        BadImage: a side is below 16 px, or one is more than 16 times the other.
-    """
-    height, width = size
-    if min(size) < MIN_SIDE:
-        raise BadImage(
-            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
-        )
-    if max(size) > MAX_ASPECT * min(size):
-        raise BadImage(
-            f"{name} is {width}x{height} px; use one whose longer side is at most {MAX_ASPECT} "
-            "times the shorter one."
-        )
-
-
-def check_format(size: tuple[int, int], image_format: str, name: str) -> None:
-    """Refuse an image whose result would not fit into its file format.
-
-    Args:
-        size: Height and width in pixels.
-        image_format: `png`, `webp` or `jpg`.
-        name: What to call the image in the message.
-
-    Raises:
-        BadImage: a side is longer than the format allows.
-    """
-    height, width = size
-    if max(size) <= _MOST_SIDE[image_format]:
-        return
-    fitting = " or ".join(name for name, most in _MOST_SIDE.items() if max(size) <= most)
-    raise BadImage(
-        f"{name} is {width}x{height} px, and {image_format} holds at most "
-        f"{_MOST_SIDE[image_format]} px a side; choose {fitting} as the format of the results, or "
-        "make the picture smaller."
-    )
+_EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+_ROWS = 256
+_PROBE = b"\x5a" * 64
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_picture(path: str | Path) -> Picture:
@@ -85,21 +48,21 @@ def open_picture(path: str | Path) -> Picture:
 def decode(data: bytes, name: str) -> Picture:
     """Decode an image file to an upright sRGB picture.
 
-    EXIF rotation is applied, colours of every profile and mode are converted to sRGB, grey of 16
-    and 32 bits keeps its fine steps, transparency is kept apart and laid over white.
+    EXIF rotation is applied and every color space is converted to sRGB. Gray of 16 and 32 bits
+    keeps its precision. Transparent pixels are composited over white, and alpha is kept.
 
     Args:
         data: The file's bytes.
-        name: What to call the file in messages.
+        name: Name of the file in messages.
 
     Raises:
-        BadImage: not an image, cut short, animated, too small, too large or too narrow.
+        BadImage: the file is not an image, truncated, animated, too small, too large or too narrow.
     """
     image = open_image(data, name)
     check_still(image, name)
     check_sides(image.size[::-1], name)
     planes = read_srgb(image, name)
-    pixels = _to_float(planes.colour)
+    pixels = _to_float(planes.color)
     alpha = _to_float(planes.alpha) if planes.alpha else None
     if alpha is not None:
         pixels.mul_(alpha).add_(1 - alpha)
@@ -112,14 +75,14 @@ def encode(
     """Encode a picture with the sRGB profile; the same arguments always give the same bytes.
 
     Args:
-        picture: Written in 8 bits; alpha is kept by png and webp, laid over white by jpg. A
-            picture that was decoded from 8 bits comes out with the values it had, alpha or not.
+        picture: Written in 8 bits; png and webp keep alpha, jpg composites over white. A picture
+            decoded from 8 bits keeps its values, with or without alpha.
         image_format: `png`, `webp` or `jpg`.
         note: ASCII text on how the picture was made, for :func:`read_note`. With a note, the
-            file also says in XMP that it was made with AI. jpg has room for 64 kB; a longer note
-            is left out.
-        rights: Licences and credits, for XMP.
-        quality: 1 to 100 for jpg and lossy webp; 0 is a lossless webp and a jpg of 95.
+            file also says in XMP that it was made with AI. jpg holds 64 kB; a longer note is
+            omitted.
+        rights: Licenses and credits, for XMP.
+        quality: 1 to 100 for jpg and lossy webp; 0 means lossless webp, or jpg of quality 95.
     """
     out = io.BytesIO()
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
@@ -145,7 +108,7 @@ def encode(
 
 
 def read_note(data: bytes) -> str:
-    """Return the note that :func:`encode` stored, or empty text when there is none."""
+    """Return the note that :func:`encode` stored, or empty text if there is none."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "JPEG")) as image:
             text = image.info.get(_NOTE_KEY) or image.getexif().get(
@@ -153,9 +116,113 @@ def read_note(data: bytes) -> str:
             )
     except MemoryError:
         raise
-    except Exception:  # parsers of broken files raise whatever they stumble over
+    except Exception:  # parsers raise any exception on broken data
         return ""
     return str(text)
+
+
+def open_image(data: bytes, name: str) -> Image.Image:
+    """Open an image file of a known format within the size limit, without reading its pixels.
+
+    A JPEG that lacks only its end marker gets one.
+
+    Raises:
+        BadImage: the file is not an image or has too many pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(_too_large(name)) from error
+    except Exception as error:  # parsers raise any exception on broken data
+        raise BadImage(_unknown(data, name)) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(_too_large(name, f" ({width}x{height})"))
+    if image.format in ("JPEG", "MPO") and not data.endswith(_EOI):
+        scan = data.removesuffix(_EOI[:1])
+        if _lacks_only_its_end(scan):
+            image = Image.open(io.BytesIO(scan + _EOI), formats=FORMATS)
+    add_to_info(image, data)
+    return image
+
+
+def pixels_to_hold(data: bytes, side: int) -> int:
+    """Return how many pixels memory holds at once while an image file is shrunk.
+
+    Reads only the header; returns 0 for a file that is no image.
+
+    Args:
+        data: The file's bytes.
+        side: Longer side in pixels to which the image is shrunk.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
+    except Exception:  # decoding the file says what is wrong with it
+        return 0
+    # A progressive JPEG, or one without its end marker, is decoded at full size.
+    if data.endswith(_EOI) and "progressive" not in image.info:
+        draft_size(image, side)
+    return image.width * image.height
+
+
+def check_still(image: Image.Image, name: str) -> None:
+    """Refuse an animated image.
+
+    Raises:
+        BadImage: the image is animated.
+    """
+    with as_bad_image(name):
+        animated = getattr(image, "is_animated", False)  # n_frames would read the whole file
+    if animated and image.format not in ("MPO", "TIFF"):  # MPO: a JPEG variant of some phones
+        raise BadImage(f"{name} is animated; save one frame as a still image.")
+
+
+def check_sides(size: tuple[int, int], name: str) -> None:
+    """Refuse an image that is too small or too narrow.
+
+    Args:
+        size: Height and width in pixels.
+        name: Name of the image in the message.
+
+    Raises:
+        BadImage: a side is below 16 px, or one side is more than 16 times the other.
+    """
+    height, width = size
+    if min(size) < MIN_SIDE:
+        raise BadImage(
+            f"{name} is {width}x{height} px; use one whose shorter side is at least {MIN_SIDE} px."
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise BadImage(
+            f"{name} is {width}x{height} px; use one whose longer side is at most {MAX_ASPECT} "
+            "times the shorter one."
+        )
+
+
+def check_format(size: tuple[int, int], image_format: str, name: str) -> None:
+    """Refuse an image whose result would be too large for its file format.
+
+    Args:
+        size: Height and width in pixels.
+        image_format: `png`, `webp` or `jpg`.
+        name: Name of the image in the message.
+
+    Raises:
+        BadImage: a side is longer than the format allows.
+    """
+    height, width = size
+    if max(size) <= _MOST_SIDE[image_format]:
+        return
+    fitting = " or ".join(name for name, most in _MOST_SIDE.items() if max(size) <= most)
+    raise BadImage(
+        f"{name} is {width}x{height} px, and {image_format} holds at most "
+        f"{_MOST_SIDE[image_format]} px a side; choose {fitting} as the format of the results, or "
+        "make the picture smaller."
+    )
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -166,44 +233,90 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def to_short_side(pixels: Tensor, side: int) -> Tensor:
-    """Bring pixels (B, 3, H, W) in [0, 1] to a shorter side of `side` pixels, same aspect."""
+    """Resize (B, 3, H, W) in [0, 1] to a shorter side of `side` pixels; the aspect stays."""
     scale = side / min(pixels.shape[-2:])
     height, width = (round(length * scale) for length in pixels.shape[-2:])
     return resize(pixels, (height, width))
 
 
+def to_bytes(pixels: Tensor) -> Tensor:
+    """Convert the first picture of (B, C, H, W) in [0, 1] to (C, H, W) uint8 on the CPU."""
+    return (pixels[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
 def _over_white(picture: Picture) -> Tensor:
-    """Return the pixels (1, 3, H, W) as they can be seen over white with the picture's alpha."""
+    """Clamp the pixels (1, 3, H, W) to what alpha over white can show."""
     if picture.alpha is None:
         return picture.pixels
     return torch.maximum(picture.pixels, 1 - picture.alpha)
 
 
 def _to_image(picture: Picture) -> Image.Image:
-    """Return 8-bit RGB, or RGBA whose colours give the picture's pixels when laid over white."""
+    """Return 8-bit RGB, or RGBA that gives the picture's pixels when composited over white."""
     pixels = _over_white(picture)
     if picture.alpha is None:
         return Image.fromarray(to_bytes(pixels).permute(1, 2, 0).numpy())
     white = torch.ones_like(pixels)
     lent = (pixels - (1 - picture.alpha)) / picture.alpha.clamp(min=1e-6)
-    colours = torch.where(picture.alpha > 0, lent, white)
-    rgba = torch.cat([to_bytes(colours), to_bytes(picture.alpha)])
+    colors = torch.where(picture.alpha > 0, lent, white)
+    rgba = torch.cat([to_bytes(colors), to_bytes(picture.alpha)])
     return Image.fromarray(rgba.permute(1, 2, 0).numpy())
 
 
 def _to_float(image: Image.Image) -> Tensor:
-    """Return (1, C, H, W) in [0, 1]; grey of mode F, which is in that range, as three channels."""
+    """Return (1, C, H, W) in [0, 1]; gray of mode F, already in that range, gets three channels."""
     if image.mode == "F":
         array = np.array(image)
         return torch.from_numpy(array).expand(1, 3, *array.shape).contiguous()
     bands = image.getbands()
     planes = np.empty((1, len(bands), image.height, image.width), np.float32)
-    for place, band in enumerate(bands):  # one at a time: all as floats, twice, take gigabytes
+    for place, band in enumerate(
+        bands
+    ):  # one at a time: all bands as floats twice would take gigabytes
         plane = np.asarray(image.getchannel(band))
         np.divide(plane, np.float32(255), out=planes[0, place])
     return torch.from_numpy(planes)
 
 
-def to_bytes(pixels: Tensor) -> Tensor:
-    """Return the first of pixels (B, C, H, W) in [0, 1] as (C, H, W) uint8 on the CPU."""
-    return (pixels[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Whether a JPEG has all its pixels but no end marker.
+
+    Decoders fill missing pixels from whatever follows. If none is missing, the decoded pixels do
+    not depend on the bytes appended to the file.
+    """
+    if data.rfind(_EOI) > data.rfind(_SOS):
+        return False
+    try:
+        first, other = (_hash_of_pixels(data + more + _EOI) for more in (b"", _PROBE))
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise any exception on broken data
+        return False
+    return first == other
+
+
+def _hash_of_pixels(data: bytes) -> bytes:
+    """Hash the pixels of a JPEG in bands of rows, so that memory holds them only once."""
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    digest = hashlib.sha256()
+    for top in range(0, image.height, _ROWS):
+        band = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        digest.update(band.tobytes())
+    return digest.digest()
+
+
+def _unknown(data: bytes, name: str) -> str:
+    if data.startswith(_TIFF_STARTS):
+        return (
+            f"{name} is a TIFF that is damaged or of a kind that cannot be read (such as colors "
+            "in floating point, or 16-bit gray with transparency); save it as RGB of 8 bits a "
+            "channel."
+        )
+    return (
+        f"{name} is not an image that can be read (known: {', '.join(FORMATS)}); export it as one "
+        "of these."
+    )
+
+
+def _too_large(name: str, what: str = "") -> str:
+    return f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels{what}; make it smaller."

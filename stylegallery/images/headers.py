@@ -1,4 +1,4 @@
-"""What a file's header says of its colours and Pillow leaves out."""
+"""Read color information from file headers that Pillow does not read or reads wrongly."""
 
 import struct
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _AVIF_HEADER = 1 << 16
 
 
 class Cicp(NamedTuple):
-    """Colours by the code points of ITU-T H.273, as in the PNG chunk cICP and in AVIF."""
+    """A color space by the code points of ITU-T H.273, as in the PNG chunk cICP and in AVIF."""
 
     primaries: int
     transfer: int
@@ -19,11 +19,11 @@ class Cicp(NamedTuple):
 
 
 def add_to_info(image: Image.Image, data: bytes) -> None:
-    """Add to `image.info` what Pillow leaves out: `cicp`, and `transparency` in 8 bits.
+    """Add `cicp` to `image.info`, and scale `transparency` to 8 bits.
 
     Args:
-        image: Just opened.
-        data: Its file.
+        image: A newly opened image.
+        data: Bytes of its file.
     """
     if image.format == "AVIF":
         image.info["cicp"] = _avif_cicp(data)
@@ -36,7 +36,7 @@ def add_to_info(image: Image.Image, data: bytes) -> None:
         elif kind == b"cICP" and len(content) == 4 and content[2] == 0:  # RGB, not YCbCr
             image.info["cicp"] = Cicp(content[0], content[1], content[3] == 1)
     clear = image.info.get("transparency")
-    # The chunk tRNS has the values of the file, and Pillow brings the pixels alone to 8 bits.
+    # Pillow scales the pixels to 8 bits, but not the value of the chunk tRNS.
     if image.mode == "L" and isinstance(clear, int):
         image.info["transparency"] = clear * 255 // ((1 << depth) - 1)
     elif image.mode == "RGB" and isinstance(clear, tuple) and depth == 16:
@@ -44,7 +44,7 @@ def add_to_info(image: Image.Image, data: bytes) -> None:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield kind and content of the chunks before the pixels."""
+    """Yield the type and content of each chunk before the pixels."""
     at = _PNG_START
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -55,9 +55,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _avif_cicp(data: bytes) -> Cicp | None:
-    """Return what the first colour box (ISO/IEC 14496-12, 12.1.5) of kind `nclx` says."""
+    """Return the code points of the first `nclx` color box (ISO/IEC 14496-12, 12.1.5)."""
     at = data.find(b"colrnclx", 0, _AVIF_HEADER)
     if at < 0 or at + 15 > len(data):
         return None
     primaries, transfer = struct.unpack_from(">HH", data, at + 8)
-    return Cicp(primaries, transfer, True)  # the decoder brings video range to full range
+    return Cicp(primaries, transfer, True)  # the decoder expands video range to full range

@@ -1,4 +1,4 @@
-"""What a written file says of itself to any viewer: made with AI, of what, under which terms."""
+"""XMP metadata of written files: creator tool, "made with AI" mark and rights."""
 
 from typing import Final
 from xml.sax.saxutils import escape
@@ -25,10 +25,10 @@ _RIGHTS: Final = """
 
 
 def xmp_packet(rights: str) -> bytes:
-    """Return XMP metadata (UTF-8) for a restyled picture; equal rights give equal bytes.
+    """Return an XMP packet (UTF-8) for a restyled picture; equal rights give equal bytes.
 
-    It names the tool and the IPTC digital source type of pictures that a trained model made,
-    which shops and search engines ask for, and, where there is any, the text of the rights.
+    It holds the tool's name, the rights (if any) and the IPTC digital source type for output of
+    trained models, which shops and search engines require.
     """
     shown = _RIGHTS.format(text=escape(one_line(rights, _MOST_RIGHTS))) if rights else ""
     return _PACKET.format(source=_MADE_WITH_AI, rights=shown).encode()

@@ -1,4 +1,4 @@
-"""Pictures: decoded images."""
+"""Decoded images."""
 
 from dataclasses import dataclass
 

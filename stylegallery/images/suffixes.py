@@ -1,4 +1,4 @@
-"""File name endings: which image files the engine opens, and which it knows but cannot."""
+"""Suffixes of image files: those the engine opens, and those it knows but cannot open."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ IMAGE_SUFFIXES: Final = (
     ".tiff",
     ".webp",
 )
-"""Lower-case endings of the formats in :data:`stylegallery.images.opening.FORMATS`."""
+"""Lower-case suffixes of the formats in :data:`stylegallery.images.codec.FORMATS`."""
 
 UNREAD_SUFFIXES: Final = frozenset({
     ".ai", ".apng", ".eps", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif", ".ico", ".j2k",
@@ -26,4 +26,4 @@ UNREAD_SUFFIXES: Final = frozenset({
     ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw",
     ".rw2", ".srw",
 })  # fmt: skip
-"""Lower-case endings of pictures that it does not open: other formats, raw files of cameras."""
+"""Lower-case suffixes of image files it cannot open: other formats and camera raw files."""

@@ -1,1 +1,1 @@
-"""Match content regions to reference regions."""
+"""Which content region takes its style from which reference regions."""

@@ -1,4 +1,4 @@
-"""Correspondence: which content region takes its style from which reference regions."""
+"""Correspondence: the routing of one content over all references, and its JSON form."""
 
 import json
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from schemas.result import FallbackUsed, MatchRow
-from schemas.text import one_line, shown
+from schemas.text import one_line, short_repr
 from stylegallery.errors import BadRouting
 
 FORMAT_VERSION = 1
 MAX_BYTES = 2**20
-"""Largest routing file that is read."""
+"""Largest routing file accepted."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """The user's word that a content region takes its style from one reference region.
+    """The user's decision that a content region takes its style from one reference region.
 
     Attributes:
         region: Content region.
@@ -40,14 +40,14 @@ class Correspondence:
         log_weights: (R, S) added to the attention logits of keys of style region s for queries
             of content region r; 0 is neutral, -inf forbids. S runs over all regions of all
             references in order.
-        log_prior: (S,) log weight of the reference that each style region is part of: all that is
-            left of `log_weights` where regions do not lead.
+        log_prior: (S,) log weight of the reference that each style region is part of; the
+            `log_weights` of regions without a preference.
         style_regions: Number of regions of each reference; they sum to S.
         best: (R,) int64, the main match of each content region, an index into S.
         scores: (R, 4) semantic, statistical, geometric and total similarity of the best match.
-        fallback: What each region got instead of its match, or `none`.
-        pinned: (R,) bool, True where the user decided.
-        area: (R,) share of the image.
+        fallback: What each region takes instead of its match, or `none`.
+        pinned: (R,) bool, True for regions that the user pinned.
+        area: (R,) shares of the image.
         centroid: (R, 2) x and y, 0 to 1.
     """
 
@@ -69,8 +69,8 @@ class Correspondence:
             index -= count
         raise IndexError(f"style region {index} past the end")
 
-    def opened(self) -> "Correspondence":
-        """Return the same with all that a region may take open to it, and no match preferred."""
+    def unrouted(self) -> "Correspondence":
+        """Return a correspondence that prefers no match; what is forbidden stays forbidden."""
         table = torch.where(self.log_weights.isfinite(), self.log_prior, -torch.inf)
         return replace(self, log_weights=table)
 
@@ -99,12 +99,12 @@ class Correspondence:
         return rows
 
     def to_json(self, style_ids: list[str]) -> str:
-        """Return the routing as text that :func:`parse_pins` reads back."""
+        """Return the routing as JSON text, to read back by :func:`parse_pins`."""
         return routing_json(self.rows(style_ids))
 
 
 def routing_json(rows: Sequence[MatchRow]) -> str:
-    """Return matches as text that can be edited and that :func:`parse_pins` reads back."""
+    """Return matches as JSON text, to edit and to read back by :func:`parse_pins`."""
     matches = [row.model_dump(mode="json") for row in rows]
     return json.dumps({"version": FORMAT_VERSION, "matches": matches}, indent=2) + "\n"
 
@@ -112,11 +112,14 @@ def routing_json(rows: Sequence[MatchRow]) -> str:
 def parse_pins(data: bytes | str, style_ids: list[str]) -> list[Pin]:
     """Read pins from JSON in the format of :meth:`Correspondence.to_json`.
 
-    Only `region`, `style_id` and `style_region` of each match are needed; further keys are
-    ignored, so that a written routing can be cut down and edited.
+    Of each match only `region`, `style_id` and `style_region` are read; other keys are ignored.
+
+    Args:
+        data: The content of the file.
+        style_ids: Ids of the references, in order.
 
     Raises:
-        BadRouting: not such a file, or it names a reference that is not in the gallery.
+        BadRouting: the text is no such JSON, or names a reference that the gallery lacks.
     """
     if len(data) > MAX_BYTES:
         raise BadRouting(
@@ -136,17 +139,17 @@ def parse_pins(data: bytes | str, style_ids: list[str]) -> list[Pin]:
 
 
 def _pin(place: int, match: Any, style_ids: list[str]) -> Pin:
-    """Read the entry that stands at `place`, from 0."""
+    """Read entry number `place` (from 0) of `matches`."""
     if not isinstance(match, dict):
-        raise _unreadable(f"entry {place} of `matches` (from 0) is no object")
+        raise _unreadable(f"entry {place} of `matches` (from 0) is not an object")
     for name, kind in (("region", int), ("style_id", str), ("style_region", int)):
         value = match.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
-            what = f"{name} is {shown(value, 40)}" if name in match else f"{name} is missing"
+            what = f"{name} is {short_repr(value, 40)}" if name in match else f"{name} is missing"
             raise _unreadable(f"in entry {place} of `matches` (from 0) {what}")
     if match["style_id"] not in style_ids:
         raise BadRouting(
-            f"the routing file names reference {shown(match['style_id'])}, which the gallery "
+            f"the routing file names reference {short_repr(match['style_id'])}, which the gallery "
             f"lacks; it has {one_line(', '.join(sorted(style_ids)), 150)}."
         )
     return Pin(match["region"], style_ids.index(match["style_id"]), match["style_region"])
@@ -154,22 +157,22 @@ def _pin(place: int, match: Any, style_ids: list[str]) -> Pin:
 
 def _unreadable(reason: str) -> BadRouting:
     return BadRouting(
-        "the routing file is not understood; it holds JSON such as "
+        "the routing file is not valid; write JSON such as "
         '{"matches": [{"region": 0, "style_id": "a", "style_region": 1}]} '
         f"({reason})."
     )
 
 
 def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
-    """Return the index into S that a pin means.
+    """Return the index into S of a pin's style region.
 
     Raises:
         BadRouting: the pin names a content region, reference or style region that does not exist.
     """
     if not 0 <= pin.region < regions:
         raise BadRouting(
-            f"the routing file pins content region {shown(pin.region)}, but the image has regions "
-            f"0 to {regions - 1}; its region map shows which is where."
+            f"the routing file pins content region {short_repr(pin.region)}, but the image has "
+            f"regions 0 to {regions - 1}; its region map shows where they are."
         )
     if not 0 <= pin.style < len(style_regions):
         raise BadRouting(
@@ -178,15 +181,15 @@ def pinned_index(pin: Pin, regions: int, style_regions: tuple[int, ...]) -> int:
         )
     if not 0 <= pin.style_region < style_regions[pin.style]:
         raise BadRouting(
-            f"the routing file names region {shown(pin.style_region)} of reference {pin.style} "
-            f"(from 0), which has regions 0 to {style_regions[pin.style] - 1}; its region map "
-            "shows which is where."
+            f"the routing file names region {short_repr(pin.style_region)} of reference "
+            f"{pin.style} (from 0), which has regions 0 to {style_regions[pin.style] - 1}; its "
+            "region map shows where they are."
         )
     return sum(style_regions[: pin.style]) + pin.style_region
 
 
 def hard_log_weights(best: Tensor, total: int) -> Tensor:
-    """Return the (R, S) table that allows exactly one style region for each content region."""
+    """Return the (R, S) log weights that allow one style region for each content region."""
     table = torch.full((len(best), total), -torch.inf)
     table[torch.arange(len(best)), best] = 0.0
     return table

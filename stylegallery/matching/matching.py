@@ -1,6 +1,6 @@
-"""Like goes to like: match content regions to regions of several references."""
+"""Match content regions to similar regions of several references."""
 
-from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +12,22 @@ from stylegallery.matching.correspondence import Correspondence, Pin, hard_log_w
 from stylegallery.regions.descriptors import Descriptors, circle_iou
 
 TEMPERATURE = 0.3
-_ROUNDS = 200
-Similarities = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Semantic, statistical, geometric and total similarity, each (R, S)."""
+_ITERATIONS = 200
+
+
+class Similarity(NamedTuple):
+    """Similarity (R, S) of content regions to style regions: three terms and their sum."""
+
+    semantic: Tensor
+    statistical: Tensor
+    geometric: Tensor
+    total: Tensor
 
 
 def transport_plan(similarity: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the entropic transport plan between two sets of shares (Sinkhorn).
+    """Return the entropic optimal transport plan between two distributions.
+
+    Sinkhorn iterations in the log domain (Cuturi, arXiv 1306.0895).
 
     Args:
         similarity: (R, S) gain of moving a unit from r to s.
@@ -31,7 +40,7 @@ def transport_plan(similarity: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     kernel = similarity.double() / TEMPERATURE
     log_rows, log_columns = rows.double().log(), columns.double().log()
     left, right = torch.zeros_like(log_rows), torch.zeros_like(log_columns)
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         left = log_rows - (kernel + right).logsumexp(dim=1)
         right = log_columns - (kernel + left[:, None]).logsumexp(dim=0)
     return (kernel + left[:, None] + right).exp().float()
@@ -42,10 +51,16 @@ def transport_log_weights(
 ) -> tuple[Tensor, Tensor]:
     """Return attention biases (R, S) and the main match (R,) of every content region.
 
-    Every style region is used in proportion to its area, so that the regions cannot all
-    collapse on one (METHOD 3.0b). The bias is `strength` times the log of the plan's density
-    ratio P / (a b): 0 where the plan has no preference; strength 0 is attention distillation,
-    a large one the hard region method.
+    The plan uses every style region in proportion to its share, so regions cannot all choose the
+    same one. The bias is `strength` times the log of the plan's density ratio P / (a b), which is
+    0 where the plan has no preference. Strength 0 is attention distillation; a large strength
+    approaches hard routing.
+
+    Args:
+        similarity: (R, S).
+        rows: (R,) shares a of the content regions, summing to 1.
+        columns: (S,) shares b of the style regions, summing to 1.
+        strength: Factor on the biases, from 0.
     """
     plan = transport_plan(similarity, rows, columns)
     density = plan.clamp(min=1e-12) / (rows[:, None] * columns[None])
@@ -59,24 +74,24 @@ def match(
     weights: list[float] | None = None,
     pins: list[Pin] | None = None,
 ) -> Correspondence:
-    """Find for every content region the regions of the references that it takes style from.
+    """Return for every content region the style regions that it takes its style from.
 
-    Similarity is the published sum of a semantic, a statistical and a geometric term, on
-    features centred within each side (the mean of uncentred tokens is alike everywhere, METHOD
-    1.5 W6), less a penalty for mixing figure and ground (METHOD 3.0b).
+    Similarity is StyleGallery's sum of a semantic, a statistical and a geometric term (arXiv
+    2603.10354), less a penalty for mixing figure and ground. Features are centered within each
+    side, because the mean features of any two regions are similar otherwise.
 
     Args:
         content: Descriptors of the content's R regions.
         styles: Descriptors of each reference, in order; S regions in all.
-        params: Weights of the terms, the gate, the fallback and the kind of routing.
+        params: Weights of the terms, gate, fallback and kind of routing.
         weights: Weight of each reference; equal when None.
-        pins: The user's decisions, which win over all else.
+        pins: The user's decisions, which override everything else.
 
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    parts = _similarities(content, styles, params)
-    total, prior = parts[-1], log_prior(styles, weights)
+    similarity, prior = _similarity(content, styles, params), log_prior(styles, weights)
+    total = similarity.total
     if params.routing == "hard":
         best = total.argmax(dim=1)
         table = hard_log_weights(best, total.shape[1])
@@ -86,8 +101,16 @@ def match(
             total, content.area, share / share.sum(), params.routing_strength
         )
         table = table + prior
-    found = routed(content, styles, parts, table, prior, best, pins)
-    return replace(found, fallback=_apply_gate(found, params))
+    best, pinned = pin_regions(best, styles, pins)
+    poor = ~(_scores(total, best).double() >= params.min_similarity)  # NaN is poor as well
+    fallback: tuple[FallbackUsed, ...] = tuple(
+        params.fallback if gated else "none" for gated in (poor & ~pinned).tolist()
+    )
+    instead = prior if params.fallback == "global" else torch.full_like(prior, -torch.inf)
+    table = torch.where(poor[:, None], instead, table)
+    return build_correspondence(
+        content, styles, similarity, table, prior, best=best, pinned=pinned, fallback=fallback
+    )
 
 
 def match_whole(
@@ -97,56 +120,69 @@ def match_whole(
     weights: list[float] | None = None,
     pins: list[Pin] | None = None,
 ) -> Correspondence:
-    """Let every content region take style from all references at once, in their weights.
+    """Let every content region take style from all references, by their weights.
 
-    The arguments are those of :func:`match`; similarity is only reported.
-
-    Raises:
-        BadRouting: a pin names a region that does not exist.
-    """
-    parts = _similarities(content, styles, params)
-    prior = log_prior(styles, weights)
-    table = prior.expand(len(content.area), -1).clone()
-    found = routed(content, styles, parts, table, prior, parts[-1].argmax(dim=1), pins)
-    return replace(found, fallback=tuple("global" for _ in content.area))
-
-
-def routed(
-    content: Descriptors,
-    styles: list[Descriptors],
-    parts: Similarities,
-    table: Tensor,
-    prior: Tensor,
-    best: Tensor,
-    pins: list[Pin] | None,
-) -> Correspondence:
-    """Put a correspondence together; pins overwrite `table` and `best` in place.
-
-    Args:
-        content: Descriptors of the content's R regions.
-        styles: Descriptors of each reference, S regions in all.
-        parts: Semantic, statistical, geometric and total similarity.
-        table: (R, S) log weights.
-        prior: (S,) log weight of the reference of each style region.
-        best: (R,) main match of each region.
-        pins: The user's decisions.
+    The arguments are those of :func:`match`; the similarity is only reported.
 
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    counts = tuple(len(style.area) for style in styles)
-    pinned = torch.zeros(len(best), dtype=torch.bool)
+    similarity, prior = _similarity(content, styles, params), log_prior(styles, weights)
+    best, pinned = pin_regions(similarity.total.argmax(dim=1), styles, pins)
+    table = prior.expand(len(best), -1)
+    fallback: tuple[FallbackUsed, ...] = tuple("global" for _ in best)
+    return build_correspondence(
+        content, styles, similarity, table, prior, best=best, pinned=pinned, fallback=fallback
+    )
+
+
+def pin_regions(
+    best: Tensor, styles: list[Descriptors], pins: list[Pin] | None
+) -> tuple[Tensor, Tensor]:
+    """Return the main matches (R,) with the user's pins, and which regions are pinned (R,) bool.
+
+    Raises:
+        BadRouting: a pin names a region that does not exist.
+    """
+    best, pinned = best.clone(), torch.zeros(len(best), dtype=torch.bool)
+    counts = _region_counts(styles)
     for pin in pins or []:
         index = pinned_index(pin, len(best), counts)
         best[pin.region], pinned[pin.region] = index, True
-        table[pin.region] = hard_log_weights(torch.tensor([index]), table.shape[1])[0]
+    return best, pinned
+
+
+def build_correspondence(
+    content: Descriptors,
+    styles: list[Descriptors],
+    similarity: Similarity,
+    table: Tensor,
+    prior: Tensor,
+    *,
+    best: Tensor,
+    pinned: Tensor,
+    fallback: tuple[FallbackUsed, ...],
+) -> Correspondence:
+    """Build a correspondence; pinned regions are routed to their main match alone.
+
+    Args:
+        content: Descriptors of the content's R regions.
+        styles: Descriptors of each reference; S regions in all.
+        similarity: Of the regions.
+        table: (R, S) log weights.
+        prior: (S,) log weight of the reference of each style region.
+        best: (R,) main match of each region.
+        pinned: (R,) bool, from :func:`pin_regions`.
+        fallback: What each region takes instead of its match, or `none`.
+    """
+    hard = hard_log_weights(best, table.shape[1])
     return Correspondence(
-        log_weights=table,
+        log_weights=torch.where(pinned[:, None], hard, table),
         log_prior=prior,
-        style_regions=counts,
+        style_regions=_region_counts(styles),
         best=best,
-        scores=torch.stack([part.gather(1, best[:, None])[:, 0] for part in parts], dim=1),
-        fallback=tuple("none" for _ in best),
+        scores=torch.stack([_scores(term, best) for term in similarity], dim=1),
+        fallback=fallback,
         pinned=pinned,
         area=content.area,
         centroid=content.circle[:, :2],
@@ -154,24 +190,30 @@ def routed(
 
 
 def log_prior(styles: list[Descriptors], weights: list[float] | None) -> Tensor:
-    """Return for every style region (S,) the log weight of its reference; 0 when None."""
+    """Return for every style region (S,) the log weight of its reference; 0 without weights."""
     factors = torch.tensor(weights or [1.0] * len(styles))
-    return factors.log().repeat_interleave(torch.tensor([len(style.area) for style in styles]))
+    return factors.log().repeat_interleave(torch.tensor(_region_counts(styles)))
+
+
+def _region_counts(styles: list[Descriptors]) -> tuple[int, ...]:
+    return tuple(len(style.area) for style in styles)
 
 
 def _areas(styles: list[Descriptors]) -> Tensor:
     return torch.cat([style.area for style in styles])
 
 
-def _similarities(
-    content: Descriptors, styles: list[Descriptors], params: StyleParams
-) -> Similarities:
-    """Return semantic, statistical, geometric and total similarity, each (R, S)."""
+def _scores(term: Tensor, best: Tensor) -> Tensor:
+    """Return a term of the similarity (R, S) at the main matches, (R,)."""
+    return term.gather(1, best[:, None])[:, 0]
+
+
+def _similarity(content: Descriptors, styles: list[Descriptors], params: StyleParams) -> Similarity:
     area = _areas(styles)
-    semantic = _centred_cosine(
+    semantic = _centered_cosine(
         content.semantic, content.area, torch.cat([s.semantic for s in styles]), area
     )
-    statistical = _centred_cosine(
+    statistical = _centered_cosine(
         content.statistical, content.area, torch.cat([s.statistical for s in styles]), area
     )
     geometric = circle_iou(content.circle, torch.cat([s.circle for s in styles]))
@@ -182,27 +224,15 @@ def _similarities(
         + params.geometric_weight * geometric
         - params.ground_weight * (content.contact[:, None] - contact[None]).abs()
     )
-    return semantic, statistical, geometric, total
+    return Similarity(semantic, statistical, geometric, total)
 
 
-def _centred_cosine(first: Tensor, area: Tensor, second: Tensor, other_area: Tensor) -> Tensor:
-    """Cosine (R, S) after taking the area-weighted mean of each side away from it.
+def _centered_cosine(first: Tensor, area: Tensor, second: Tensor, other_area: Tensor) -> Tensor:
+    """Return the cosine (R, S) after subtracting each side's area-weighted mean.
 
-    The two sides differ as a whole (a photo against a painting); what matters is how a region
-    differs from the rest of its own side.
+    A photo and a painting differ as a whole; what matters is how a region differs from the rest
+    of its own image.
     """
     one = first - (area / area.sum()) @ first
     two = second - (other_area / other_area.sum()) @ second
     return F.normalize(one, dim=1, eps=1e-6) @ F.normalize(two, dim=1, eps=1e-6).T
-
-
-def _apply_gate(found: Correspondence, params: StyleParams) -> tuple[FallbackUsed, ...]:
-    """Overwrite the rows of the table whose best match is too poor; say what each row got."""
-    used: list[FallbackUsed] = []
-    for region, score in enumerate(found.scores[:, -1].tolist()):
-        if found.pinned[region] or score >= params.min_similarity:
-            used.append("none")
-            continue
-        found.log_weights[region] = found.log_prior if params.fallback == "global" else -torch.inf
-        used.append(params.fallback)
-    return tuple(used)

@@ -1,1 +1,1 @@
-"""The methods, one file each, and the registry that lists them."""
+"""The style transfer methods: one file each, named like the method; see `registry`."""

@@ -1,11 +1,10 @@
-"""The published behaviour in one readable place, to compare the corrected method against.
+"""Single steps of the authors' code of StyleGallery (arXiv 2603.10354), flaws included.
 
-Each function does what the authors' code does, flaws included (METHOD 1.1 to 1.5); where the
-corrected method does the same, its function is used. :mod:`stylegallery.methods.published` puts
-them end to end.
+:mod:`stylegallery.methods.stylegallery_paper` combines them. Where the corrected method does the
+same, its function is used; stylegallery/README.md lists the differences.
 
-`labels` are integers, (h, w) or flat (N,) (a square map where neighbours matter); what comes back
-is int64 of the same shape. `depth` is (h, w) or (N,), stretched to [0, 1] by the caller.
+`labels` are integers, (h, w) or flat (N,), then taken as a square map where neighbors matter;
+returned labels are int64 of the same shape. `depth` is (h, w) or (N,) in [0, 1].
 """
 
 import math
@@ -21,38 +20,40 @@ from torch import Tensor
 
 from stylegallery.guidance.energies import content_energy, style_energy
 from stylegallery.models.attention import attend, grid_size
-from stylegallery.models.inversion import timestep_weights as timestep_weights  # public here too
+from stylegallery.models.inversion import (
+    timestep_weights as timestep_weights,  # part of this module's interface
+)
 from stylegallery.regions import descriptors
 from stylegallery.regions.clustering import merge_regions as merge_regions
 from stylegallery.regions.clustering import split_by_depth as split_by_depth
 from stylegallery.regions.region_map import RegionMap
 
-_Centre = Tensor | Sequence[float]
+_Center = Tensor | Sequence[float]
 
 
 def region_circle(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the centroid (2,) of points (n, 2), n > 0, and their largest distance () from it.
+    """Return the centroid (2,) of points (n, 2), n > 0, and the largest distance () from it.
 
-    METHOD 1.2; the paper says the smallest enclosing circle. Unit and dtype are the points';
+    The paper describes the smallest enclosing circle instead. Unit and dtype are the points';
     integers give float32.
     """
     exact = points.double()
-    centre = exact.mean(dim=0)
-    radius = (exact - centre).norm(dim=1).max()
+    center = exact.mean(dim=0)
+    radius = (exact - center).norm(dim=1).max()
     dtype = points.dtype if points.is_floating_point() else torch.float32
-    return centre.to(dtype), radius.to(dtype)
+    return center.to(dtype), radius.to(dtype)
 
 
 def circle_iou(
-    centre1: _Centre, radius1: Tensor | float, centre2: _Centre, radius2: Tensor | float
+    center1: _Center, radius1: Tensor | float, center2: _Center, radius2: Tensor | float
 ) -> Tensor:
-    """Return the intersection over union () of two circles, float32 in [0, 1] (METHOD 1.2).
+    """Return the intersection over union () of two circles, float32 in [0, 1].
 
-    Centres are (2,). Circles that only touch, and two of radius 0, have 0.
+    Centers are (2,). It is 0 for circles that only touch and for two circles of radius 0.
     """
     first, second = (
         torch.cat([torch.as_tensor(part, dtype=torch.float64).flatten() for part in circle])
-        for circle in ((centre1, radius1), (centre2, radius2))
+        for circle in ((center1, radius1), (center2, radius2))
     )
     return descriptors.circle_iou(first[None], second[None])[0, 0].float()
 
@@ -66,18 +67,20 @@ def style_loss(
     style_mask: Tensor,
     scale: float,
 ) -> Tensor:
-    """Return one region's style loss () in one layer, with masks that multiply (METHOD 1.3).
+    """Return one region's style loss () in one layer, with masks that multiply.
 
-    A masked key stays in the softmax with logit and value 0, a masked query spreads evenly over
-    all keys (W1, W2), and the mean runs over the whole map. `energy.style_target` masks exactly.
+    A masked key stays in the softmax with logit and value 0, a masked query attends evenly to all
+    keys, and the mean runs over the whole map. :func:`stylegallery.guidance.energies.style_target`
+    masks exactly instead.
 
     Args:
-        query: (B, heads, N, d) of the latent being optimised, as is `output`, which alone gets
-            a gradient.
-        key: (B, heads, M, d) of the reference, as is `value`.
-        content_mask: 0 and 1, (h, w) or (N,); a finer grid is resized by nearest neighbour.
+        query: (B, heads, N, d) of the latent that is optimized.
+        key: (B, heads, M, d) of the reference.
+        value: (B, heads, M, d) of the reference.
+        output: (B, heads, N, d) of the latent; the only argument with a gradient.
+        content_mask: 0 and 1, (h, w) or (N,); a finer grid is resized by nearest neighbor.
         style_mask: Likewise, on the reference's M cells.
-        scale: Factor on the queries; 1.5.
+        scale: Factor on the queries; published as 1.5.
     """
     asking = _per_token(content_mask, query.shape[-2])
     seen = _per_token(style_mask, key.shape[-2])
@@ -87,25 +90,25 @@ def style_loss(
 
 
 def content_loss(query: Tensor, content_query: Tensor) -> Tensor:
-    """Return one layer's mean |Q - Q_content| () of queries (B, heads, N, d) (METHOD 1.3)."""
+    """Return one layer's mean |Q - Q_content| () of queries (B, heads, N, d)."""
     return content_energy(query, content_query)
 
 
 def remove_style(latent: Tensor) -> Tensor:
-    """Normalise a latent (..., C, h, w) over the channels, cell by cell (METHOD 1.3).
+    """Normalize each cell of a latent (..., C, h, w) over its channels.
 
     The standard deviation is the unbiased one; a cell whose channels are all equal becomes 0.
     """
-    centred = latent - latent.mean(dim=-3, keepdim=True)
-    return centred / (latent.std(dim=-3, keepdim=True) + 1e-8)
+    centered = latent - latent.mean(dim=-3, keepdim=True)
+    return centered / (latent.std(dim=-3, keepdim=True) + 1e-8)
 
 
 def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
-    """Give 4-connected pieces below `min_cells` (20) the majority label of their ring.
+    """Give 4-connected pieces below `min_cells` (published as 20) the majority label around them.
 
-    METHOD 1.1: one pass in which every piece sees the map as it was, so small neighbours may
-    swap labels. The ring is the 4-neighbours; of equally frequent labels the smallest wins. A
-    piece without a ring, the whole map, stays.
+    One pass in which every piece sees the original map, so small neighbors may swap labels. The
+    4-neighbors of a piece vote; of equally frequent labels the smallest wins. A piece that covers
+    the whole map stays.
     """
     grid = _grid(labels).long().numpy()
     cleaned = grid.copy()
@@ -120,16 +123,17 @@ def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
 
 
 def apply_user_mask(labels: Tensor, user_mask: Tensor) -> Tensor:
-    """Let each label of the user overwrite the automatic ones as a new region (METHOD 1.1).
+    """Let each label of the user overwrite the automatic ones as a new region.
 
-    `user_mask` holds integers (H, W), positive where assigned, or colours (H, W, 3), each one a
-    label in order of first appearance and black free. Nearest neighbour brings it to the size of
-    `labels`, where thin ones can vanish. New regions count on from the largest label.
+    `user_mask` holds integers (H, W), positive where assigned, or colors (H, W, 3), each a label
+    in order of first appearance, with black for unassigned. It is resized to the size of `labels`
+    by nearest neighbor, where thin labels can vanish. New regions are numbered from the largest
+    label on.
     """
     grid = _grid(labels).long()
     if user_mask.ndim == 3 and user_mask.shape[-1] == 3:
-        colours = user_mask.flatten(0, 1).unique(dim=0, return_inverse=True)[1]
-        numbers = RegionMap.numbered(colours.reshape(user_mask.shape[:2])).labels + 1
+        colors = user_mask.flatten(0, 1).unique(dim=0, return_inverse=True)[1]
+        numbers = RegionMap.numbered(colors.reshape(user_mask.shape[:2])).labels + 1
         user_mask = numbers * user_mask.bool().any(dim=-1)
     wanted = nearest(_grid(user_mask).long(), (grid.shape[0], grid.shape[1]))
     present = wanted[wanted > 0].unique()
@@ -141,15 +145,17 @@ def apply_user_mask(labels: Tensor, user_mask: Tensor) -> Tensor:
 def invert(
     latent: Tensor, noise_model: Callable[[Tensor, Tensor], Tensor], scheduler: Any, steps: int
 ) -> Tensor:
-    """Invert a clean latent (B, C, h, w) by DDIM; every step's result (steps, B, C, h, w).
+    """Invert a clean latent (B, C, h, w) by DDIM; return all steps (steps, B, C, h, w).
 
-    METHOD 1.1: the noise is taken at the timestep that a step leads to, from the latent before
-    it. Nothing is clipped and the first step starts from the schedule's first alpha, whatever
-    the scheduler's settings for sampling say.
+    Each step predicts the noise at the timestep it leads to, from the latent before it. Nothing
+    is clipped, and the first step starts from the schedule's first alpha, regardless of the
+    scheduler's settings for sampling.
 
     Args:
+        latent: (B, C, h, w).
         noise_model: Maps a latent and its timestep () int64 to the noise in it.
-        scheduler: A DDIM scheduler, sampling or inverse, or its config: betas and timesteps.
+        scheduler: A DDIM scheduler, sampling or inverse, or its config.
+        steps: Number of steps.
     """
     published = {"clip_sample": False, "set_alpha_to_one": False, "prediction_type": "epsilon"}
     config = getattr(scheduler, "config", scheduler)
@@ -168,9 +174,9 @@ def _grid(labels: Tensor) -> Tensor:
 
 
 def nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring values (h, w) to another grid (h', w') as torch's nearest neighbour does.
+    """Resize values (h, w) to another grid (h', w') as torch's nearest neighbor does.
 
-    From 64 to 32 only even rows and columns survive (METHOD 1.5, W3).
+    From 64 to 32 only even rows and columns remain, so thin regions can vanish.
     """
     rows, columns = (torch.arange(n) * m // n for n, m in zip(size, values.shape, strict=True))
     return values[rows][:, columns]

@@ -1,29 +1,27 @@
-"""The method `styleid`: denoise the content with the references' keys and values (METHOD 3.2).
+"""The method `styleid`: StyleID (CVPR 2024, arXiv 2312.09008).
 
-StyleID (arXiv 2312.09008) optimises nothing. Each image is inverted once, what its self-attentions
-saw on the way is kept, and sampling plays it back: the content's queries hold the structure, the
-references' keys and values bring the style.
+Nothing is optimized. Each image is inverted once, and the features of its self-attentions are
+kept. Sampling denoises the content with its own queries, which hold the structure, and the
+references' keys and values, which carry the style.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
 from stylegallery.guidance.energies import style_target
-from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.guidance.region_attention import Router
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.models.attention import (
-    AttentionRecord,
-    attend,
-    record_attention,
-    style_layers,
-)
-from stylegallery.models.diffusion import Models
-from stylegallery.models.inversion import inversion
-from stylegallery.sampling.optimise import Restyled
-from stylegallery.types import Job, PreparedImage, Step
+from stylegallery.methods.base import Samplers, WholeImageMethod
+from stylegallery.models.attention import AttentionRecord, attend, record_attention, style_layers
+from stylegallery.models.inversion import ddim_inversion
+from stylegallery.sampling.base import LatentSampler
+from stylegallery.types import PreparedImage, RestyledLatent, Step, StyleJob
+
+_LayerFeatures = dict[str, tuple[Tensor, ...]]
+"""Layer name to the features that are kept of it, (1, heads, N, d) each."""
 
 
 def adain(
@@ -33,19 +31,20 @@ def adain(
     styles: list[PreparedImage],
     routing: Correspondence,
 ) -> Tensor:
-    """Give each region of a latent mean and deviation of what it is routed to.
+    """Give each region of a latent the channel means and deviations of its style regions.
 
-    StyleID does so with the whole inverted latent (METHOD 3.2); with one region this is the same.
+    Adaptive instance normalization (arXiv 1703.06868). StyleID applies it to the whole inverted
+    latent; with one region this is the same.
 
     Args:
-        latent: (1, C, h, w), the content as noisy as the references.
+        latent: (1, C, h, w), the content at the noise of the references.
         references: Noisy latent (1, C, h', w') of each of `styles`, on the device of `latent`.
         content: Gives the regions.
         styles: Give the regions of the references.
-        routing: How much of which style region goes into which content region.
+        routing: Weights of the style regions for each content region.
 
     Returns:
-        (1, C, h, w). Regions without a reference stay as they are.
+        (1, C, h, w). Regions without a reference are unchanged.
     """
     values = torch.cat([reference[0].flatten(1) for reference in references], dim=1)
     labels, offset = [], 0
@@ -58,106 +57,98 @@ def adain(
         if not weights.any():
             continue
         cells = (content.regions.labels == region).to(latent.device)
-        inside = latent[0][:, cells]
-        own_mean, own = (
-            inside.mean(dim=1, keepdim=True),
-            inside.std(dim=1, keepdim=True, correction=0),
-        )
-        mean, deviation = _moments(values, weights / weights.sum())
-        result[0][:, cells] = (inside - own_mean) / own.clamp(min=1e-4) * deviation + mean
+        own = latent[0][:, cells]
+        own_mean = own.mean(dim=1, keepdim=True)
+        own_deviation = own.std(dim=1, keepdim=True, correction=0)
+        mean, deviation = _weighted_statistics(values, weights / weights.sum())
+        result[0][:, cells] = (own - own_mean) / own_deviation.clamp(min=1e-4) * deviation + mean
     return result
 
 
-def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and deviation, (C, 1) each, of values (C, N)."""
+def _weighted_statistics(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted mean and standard deviation, (C, 1) each, of values (C, N)."""
     mean = (values @ weights)[:, None]
     return mean, ((values - mean).square() @ weights)[:, None].sqrt()
 
 
-@torch.no_grad()
-def sample(
-    models: Models,
-    jobs: list[Job],
-    params: StyleParams,
-    bank: AttentionBank,
-    on_step: OnStep | None = None,
-) -> Restyled:
-    """Denoise the inverted contents in the references' statistics, keys and values.
+class InjectionSampler(LatentSampler):
+    """Denoises the inverted contents with the references' keys and values.
 
-    Several references, which StyleID does not know, stand side by side: their keys and values are
-    concatenated, with the logarithm of a reference's weight on its logits, and the start takes
-    the statistics of all their cells, weighted alike. As published, the first step stays as it
-    is. Jobs are taken one after the other, as what is kept of each is large: at 512 px on SD 1.5,
-    50 steps and half precision, 0.6 GB for the photo and 1.2 GB for each reference.
+    Uses `steps`, `query_preservation` (gamma of the paper) and `attention_scale` (tau). As in
+    the authors' code, nothing is injected in the first step. Nothing is random, so seeds have no
+    effect, and traces are empty because there is no energy.
 
-    Args:
-        models: The diffusion model.
-        jobs: Contents of one latent size; routings are those of
-            :func:`stylegallery.matching.matching.match_whole`. Nothing is random: seeds are not
-            used.
-        params: `steps`, `query_preservation` (gamma) and `attention_scale` (tau) are used.
-        bank: Not used.
-        on_step: Called after every step, with losses of 0.
+    The paper takes one reference. Of several, the keys and values are concatenated, with the
+    logarithm of a reference's weight on its logits, and the start takes the statistics of all
+    their cells.
 
-    Returns:
-        The latents (B, C, h, w) float32, and empty traces, as no energy is measured.
+    Jobs run one after the other because the kept features are large: at 512 px on SD 1.5 with 50
+    steps in half precision, 0.6 GB for the content and 1.2 GB for each reference.
     """
-    return torch.cat([_denoised(models, job, params, on_step) for job in jobs]), [() for _ in jobs]
 
+    @torch.no_grad()
+    def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
+        """Denoise each job's content."""
+        return [RestyledLatent(job, self._denoise(job), ()) for job in jobs]
 
-def _denoised(models: Models, job: Job, params: StyleParams, on_step: OnStep | None) -> Tensor:
-    schedule = models.schedule(params.steps)
-    router = Router(job, models.device)
-    with record_attention(models.unet, style_layers(models.unet)) as record:
-        start, queries = _inverted(models, job.content, params.steps, record, ("query",))
-        kept = [_inverted(models, s, params.steps, record, ("key", "value")) for s in job.styles]
-        noisy = [latent for latent, _ in kept]
-        latent = adain(start, noisy, job.content, job.styles, job.routing)
-        for index, timestep in enumerate(schedule.timesteps.tolist()):
-            if index > 0:
-                back = -1 - index  # the inversion ran from clean to noisy
-                seen = [features[back] for _, features in kept]
-                record.attend = _Injection(queries[back], seen, router, params)
-            prediction = models.denoise(latent, timestep).float()
-            latent = schedule.step(prediction, timestep, latent).prev_sample
-            if on_step is not None:
-                on_step(Step(index, params.steps, timestep, 0.0, 0.0, 0.0))
-    return latent
+    def _denoise(self, job: StyleJob) -> Tensor:
+        models, params = self.models, self.params
+        schedule = models.schedule(params.steps)
+        router = Router(job, models.device)
+        with record_attention(models.unet, style_layers(models.unet)) as record:
+            start, queries = self._invert(job.content, record, ("query",))
+            inverted = [self._invert(style, record, ("key", "value")) for style in job.styles]
+            noisy = [latent for latent, _ in inverted]
+            latent = adain(start, noisy, job.content, job.styles, job.routing)
+            for index, timestep in enumerate(schedule.timesteps.tolist()):
+                if index > 0:
+                    place = -1 - index  # inversion runs from clean to noisy
+                    styles = [features[place] for _, features in inverted]
+                    record.attend = _Injection(queries[place], styles, router, params)
+                prediction = models.denoise(latent, timestep).float()
+                latent = schedule.step(prediction, timestep, latent).prev_sample
+                if self.on_step is not None:
+                    self.on_step(Step(index, params.steps, timestep, 0.0, 0.0, 0.0))
+        return latent
+
+    def _invert(
+        self, image: PreparedImage, record: AttentionRecord, parts: tuple[str, ...]
+    ) -> tuple[Tensor, list[_LayerFeatures]]:
+        """Return an image's noisy latent, and its layers' features at each step, clean to noisy."""
+        features: list[_LayerFeatures] = []
+        noisy = image.latent.to(self.models.device)
+        for _, latent in ddim_inversion(self.models, noisy, self.params.steps):
+            noisy = latent
+            layers = record.layers.items()
+            features.append({name: tuple(getattr(r, p) for p in parts) for name, r in layers})
+        return noisy, features
 
 
 class _Injection:
-    """Attention with the content's queries mixed in, on the references' keys and values."""
+    """Attention of mixed queries to the references' keys and values (arXiv 2312.09008, sec. 3)."""
 
     def __init__(
-        self, queries: Kept, styles: list[Kept], router: Router, params: StyleParams
+        self,
+        queries: _LayerFeatures,
+        styles: list[_LayerFeatures],
+        router: Router,
+        params: StyleParams,
     ) -> None:
         self._queries, self._styles, self._router = queries, styles, router
         self._gamma, self._tau = params.query_preservation, params.attention_scale
 
     def __call__(self, name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        (held,) = self._queries[name]
-        mixed = self._gamma * held + (1 - self._gamma) * query
+        (content_query,) = self._queries[name]
+        mixed = self._gamma * content_query + (1 - self._gamma) * query
         keys, values = zip(*(style[name] for style in self._styles), strict=True)
         routing = self._router.at(query.shape[2], [k.shape[2] for k in keys])
-        own = attend(query, key, value)  # for what has no reference
+        own = attend(query, key, value)  # output of regions without a reference
         return style_target(
             mixed, torch.cat(keys, dim=2), torch.cat(values, dim=2), own, routing, self._tau
         )
 
 
-def _inverted(
-    models: Models,
-    image: PreparedImage,
-    steps: int,
-    record: AttentionRecord,
-    wanted: tuple[str, ...],
-) -> tuple[Tensor, list[Kept]]:
-    """Return the image's noisy latent, and what each layer saw at each step, clean to noisy."""
-    features: list[Kept] = []
-    noisy = image.latent.to(models.device)
-    for _, there in inversion(models, noisy, steps):
-        noisy = there
-        features.append(
-            {name: tuple(getattr(r, part) for part in wanted) for name, r in record.layers.items()}
-        )
-    return noisy, features
+class StyleID(WholeImageMethod):
+    """Attention injection; the sampler `optimise` is the method's own sampling."""
+
+    samplers: ClassVar[Samplers] = {"optimise": InjectionSampler}

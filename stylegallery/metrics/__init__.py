@@ -1,9 +1,9 @@
-"""Figures that judge a result: how much of its content it keeps, how close to its style it is.
+"""Metrics of results: how much of the content they keep, and how close they are in style.
 
-Read :mod:`~stylegallery.metrics.item` first: it is what one item gets. The others hold the
-metrics themselves: `content` of one picture against its original, `style` against its references,
-`sets` of many pictures at once, with intervals.
+Start with :mod:`~stylegallery.metrics.item`, which computes all metrics of one item: `content`
+compares a result with its original, `style` with its references. `sets` compares sets of pictures
+and computes confidence intervals.
 
-Every figure here is computed on the packaged EfficientNet-Lite0 or on plain pixels, and says so by
-its name. Figures that need a network of the user's own stand in `borrowed`.
+Metrics use plain pixels or the packaged EfficientNet-Lite0. Those in `external` and `inception` use
+networks whose weights the user provides.
 """

@@ -1,4 +1,4 @@
-"""How much of its original a result keeps: luminance, outlines, structure, protected pixels."""
+"""Content metrics: how much a result keeps of its original."""
 
 import math
 
@@ -14,36 +14,39 @@ from torch.nn import functional as F
 from stylegallery.color.lab import luminance
 
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Weights of MS-SSIM's scales, as published."""
 _MS_WINDOW = 11
 _WINDOW = 7
-"""Side of the window that one value of SSIM's map depends on, scikit-image's own."""
+"""Side of SSIM's window, scikit-image's default."""
 
 
 def luminance_ssim(image: Tensor, content: Tensor) -> float:
-    """Return the structural similarity of two pictures' luminance, at most 1.
+    """Return the structural similarity (SSIM) of two pictures' luminance, at most 1.
 
-    Wang et al., IEEE TIP 13(4), 2004, by scikit-image.
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
+    TIP 13(4), 2004; computed by scikit-image.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
-        content: The same shape.
+        content: Same shape and range.
     """
     one, two = (_luminance(picture) for picture in (image, content))
     return float(structural_similarity(one, two, data_range=1.0))
 
 
 def luminance_ms_ssim(image: Tensor, content: Tensor) -> float:
-    """Return the multi-scale structural similarity of two pictures' luminance, at most 1.
+    """Return the multi-scale structural similarity (MS-SSIM) of luminance, at most 1.
 
-    Wang et al., Asilomar 2003, by torchmetrics, over the published five scales. A picture whose
-    short side is below 176 pixels has room for fewer; their weights then keep their proportions.
+    Wang et al., "Multiscale structural similarity for image quality assessment", Asilomar 2003;
+    computed by torchmetrics on the published five scales. Fewer scales fit into pictures whose
+    short side is below 176 px; the weights of those that fit are rescaled to sum to 1.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
-        content: The same shape.
+        content: Same shape and range.
 
     Returns:
-        The figure; NaN where there is no room for a single window.
+        The similarity; NaN if the picture is smaller than one window.
     """
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
@@ -65,29 +68,29 @@ def luminance_ms_ssim(image: Tensor, content: Tensor) -> float:
 
 
 def edge_agreement(image: Tensor, content: Tensor) -> float:
-    """Return how well the outlines of two pictures lie on each other, in [-1, 1].
+    """Return how well the edges of two pictures coincide, in [-1, 1].
 
-    The correlation of the Sobel magnitudes of their luminance, smoothed by a pixel, so that
-    outlines count and grain does not. A shift of a few pixels shows.
+    The correlation of the Sobel magnitudes of luminance, after a Gaussian blur of one pixel that
+    removes grain. It drops when edges move by a few pixels.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
-        content: The same shape.
+        content: Same shape and range.
     """
     edges = [sobel(gaussian(_luminance(picture), sigma=1)) for picture in (image, content)]
     return float(np.corrcoef(edges[0].ravel(), edges[1].ravel())[0, 1])
 
 
 def structure_distance(features: Tensor, content_features: Tensor) -> float:
-    """Return how differently two pictures are built, from 0 for alike to 4.
+    """Return how much the structure of two pictures differs, from 0 (equal) to 4.
 
-    The mean squared difference of the self-similarities of their semantic features (Splice,
-    Tumanyan et al., arXiv 2201.00424, over another encoder): which parts belong together counts,
-    their colours hardly do.
+    The mean squared difference of the self-similarity matrices of their semantic features (Splice,
+    Tumanyan et al., arXiv 2201.00424, with another encoder). It depends on which parts belong
+    together, and hardly on their colors.
 
     Args:
         features: (1, D, h, w) of a :class:`stylegallery.models.semantic.SemanticEncoder`.
-        content_features: The same shape.
+        content_features: Same shape.
     """
     similarities = []
     for one in (features, content_features):
@@ -97,15 +100,15 @@ def structure_distance(features: Tensor, content_features: Tensor) -> float:
 
 
 def protected_difference(image: Tensor, content: Tensor, protection: Tensor) -> float | None:
-    """Return the largest change among protected pixels, in steps of 8 bits; 0 when none changed.
+    """Return the largest change of a protected pixel, in steps of 8 bits.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
-        content: The same shape.
+        content: Same shape and range.
         protection: (1, 1, H, W) in [0, 1]; only pixels of exactly 1 are protected.
 
     Returns:
-        The figure, 0 to 255; None where nothing is fully protected.
+        The change, 0 to 255; None if no pixel is fully protected.
     """
     inside = (protection[0, 0] == 1).expand_as(image[0])
     if not inside.any():
@@ -115,17 +118,17 @@ def protected_difference(image: Tensor, content: Tensor, protection: Tensor) -> 
 
 
 def protected_ssim(image: Tensor, content: Tensor, protection: Tensor) -> float | None:
-    """Return the structural similarity of luminance in the protected area, at most 1.
+    """Return the structural similarity (SSIM) of luminance in the protected area, at most 1.
 
-    The mean over those pixels whose whole window of comparison is protected.
+    The mean over all pixels whose SSIM window lies in the protected area.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
-        content: The same shape.
+        content: Same shape and range.
         protection: (1, 1, H, W) in [0, 1]; only pixels of exactly 1 are protected.
 
     Returns:
-        The figure; None where the protected area holds no whole window.
+        The similarity; None if the protected area contains no whole window.
     """
     inside = binary_erosion((protection[0, 0] == 1).numpy(), np.ones((_WINDOW, _WINDOW)))
     if not inside.any():
@@ -136,13 +139,13 @@ def protected_ssim(image: Tensor, content: Tensor, protection: Tensor) -> float 
 
 
 def psnr(image: Tensor, target: Tensor) -> float:
-    """Return the peak signal-to-noise ratio in dB of pictures of one shape in [0, 1]."""
+    """Return the peak signal-to-noise ratio in dB of two tensors of one shape in [0, 1]."""
     error = (image - target).square().mean().clamp(min=1e-10)
     return float(-10 * error.log10())
 
 
 def _scales_within(side: int) -> int:
-    """Return how many scales fit, each halving the side; torchmetrics asks for more at four."""
+    """Return how many scales fit into a side; each halves it, and torchmetrics limits it more."""
     fits = (
         n
         for n in range(len(_SCALES), 0, -1)

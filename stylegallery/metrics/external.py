@@ -1,6 +1,6 @@
-"""Figures over networks that are not ours to ship: LPIPS and CSD, from files that the user has.
+"""LPIPS and CSD: metrics of networks that cannot be shipped, from weight files of the user.
 
-Only tensors are read from such a file (`weights_only`), never objects.
+Weight files are read with `weights_only`: tensors are loaded, never objects.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from stylegallery.images.codec import to_short_side
 from stylegallery.models.hub import hub_file
 
 _STAGES = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
-"""AlexNet's convolutions: number among its layers, stride, padding."""
+"""AlexNet's convolutions: layer index, stride, padding."""
 _POOLED_BEFORE = (3, 6)
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -30,16 +30,16 @@ _BLOCK_NAMES = {
 
 
 class Lpips:
-    """Learned perceptual distance over AlexNet (Zhang et al., arXiv 1801.03924, version 0.1)."""
+    """LPIPS on AlexNet (Zhang et al., arXiv 1801.03924, version 0.1)."""
 
     def __init__(self, weights: str | Path) -> None:
-        """Load AlexNet; the linear heads ship with torchmetrics.
+        """Load AlexNet, and the linear heads that ship with torchmetrics.
 
         Args:
-            weights: torchvision's file of AlexNet, such as `alexnet-owt-7be5be79.pth`.
+            weights: torchvision's weights of AlexNet, `alexnet-owt-7be5be79.pth`.
 
         Raises:
-            ModelNotFound: it is not there or not of AlexNet.
+            ModelNotFound: the file is missing or not AlexNet.
         """
         import torchmetrics.functional.image as package
 
@@ -58,7 +58,7 @@ class Lpips:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, content: Tensor) -> float:
-        """Return the distance of two pictures (1, 3, H, W) in [0, 1], from 0 for the same."""
+        """Return the distance of two pictures (1, 3, H, W) in [0, 1]; 0 if they are equal."""
         total = 0.0
         pairs = zip(self._depths(image), self._depths(content), self._heads, strict=True)
         for one, two, head in pairs:
@@ -87,7 +87,7 @@ class StyleDescriptors:
             weights: The authors' checkpoint, in the layout of OpenAI's CLIP.
 
         Raises:
-            ModelNotFound: it is not there or not of CSD.
+            ModelNotFound: the file is missing or not CSD.
         """
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
@@ -117,7 +117,7 @@ class StyleDescriptors:
 
     @torch.no_grad()
     def describe(self, pixels: Tensor) -> Tensor:
-        """Return (1, D) of unit length for a picture (1, 3, H, W) in [0, 1]: its middle square."""
+        """Return the (1, D) unit descriptor of the center square of (1, 3, H, W) in [0, 1]."""
         whole = to_short_side(pixels, _CLIP_SIDE)
         top, left = ((length - _CLIP_SIDE) // 2 for length in whole.shape[-2:])
         square = whole[..., top : top + _CLIP_SIDE, left : left + _CLIP_SIDE]
@@ -126,14 +126,14 @@ class StyleDescriptors:
 
 
 def clip_state(found: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Return CLIP's vision weights under the names of transformers.
+    """Convert the weights of CLIP's vision model to the names of transformers.
 
     Args:
-        found: Under OpenAI's names, each with `backbone.` before it.
+        found: Weights under OpenAI's names, prefixed by `backbone.`.
         layers: Number of transformer blocks.
 
     Raises:
-        KeyError: one is missing.
+        KeyError: a weight is missing.
     """
     state = {
         "embeddings.class_embedding": found["backbone.class_embedding"],
@@ -155,7 +155,7 @@ def clip_state(found: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 
 
 def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load weights whatever prefix this version of transformers puts before their names."""
+    """Load weights; the name prefix depends on the version of transformers."""
     own = net.state_dict()
     prefix = next(iter(own)).partition("embeddings.")[0]
     named = {f"{prefix}{name}": tensor for name, tensor in state.items()}
@@ -166,15 +166,15 @@ def _load(net: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def read_weights(weights: str | Path, what: str, which: str) -> dict[str, Tensor]:
-    """Return the tensors of a file by name.
+    """Read the tensors of a weight file, by name.
 
     Args:
-        weights: The file, here or as `OWNER/REPO/FILE` on the hub.
-        what: Of which figure.
-        which: What the file is called where one finds it.
+        weights: A local file, or `OWNER/REPO/FILE` on the Hugging Face hub.
+        what: Name of the network in messages.
+        which: Name of the published file in messages.
 
     Raises:
-        ModelNotFound: it is not there, or holds more than tensors.
+        ModelNotFound: the file is missing, or holds more than tensors.
     """
     try:
         place = Path(weights) if Path(weights).is_file() else hub_file(str(weights))
@@ -185,7 +185,7 @@ def read_weights(weights: str | Path, what: str, which: str) -> dict[str, Tensor
         ) from error
     try:
         found: Any = torch.load(place, weights_only=True, map_location="cpu")
-    except Exception as error:  # the unpickler raises whatever it stumbles over
+    except Exception as error:  # unpickling raises any exception on broken data
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelNotFound(f"{weights} cannot be read as weights ({reason}).") from error
     found = found.get("model_state_dict", found) if isinstance(found, dict) else {}

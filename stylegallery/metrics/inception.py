@@ -1,7 +1,7 @@
-"""Inception v3 trained on art, the encoder of FID in ArtFID, from a file that the user has.
+"""Inception v3 trained on art, the encoder of ArtFID, from a weight file of the user.
 
-Szegedy et al. (arXiv 1512.00567) under torchvision's names, as the weights of Wright and Ommer
-(arXiv 2207.12280) have them. Batch norm stands in for its running means.
+The network of Szegedy et al. (arXiv 1512.00567) with the weights of Wright and Ommer (ArtFID, arXiv
+2207.12280) under torchvision's names. It is written out here because torchvision is no dependency.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from stylegallery.images.codec import to_short_side
 from stylegallery.metrics.external import read_weights
 
 SIDE = 512
-"""Short side of pictures, that of the figures published with these weights."""
+"""Short side of pictures in pixels, as in the results published with these weights."""
 
 _EPSILON = 1e-3
 _POOL, _MAX = "pool", "max"
@@ -42,20 +42,20 @@ _BLOCKS = {
     "Mixed_7a": _D,
     **{f"Mixed_7{letter}": _E for letter in "bc"},
 }
-"""Branches of each block. `/` takes every second place and pads nothing, `|` is side by side."""
+"""Branches of each block. `/` means stride 2 without padding; `|` joins parallel convolutions."""
 
 
 class ArtInception:
-    """The network up to its last pooling."""
+    """The network up to its last pooling layer."""
 
     def __init__(self, weights: str | Path) -> None:
-        """Load it.
+        """Load the network.
 
         Args:
             weights: The authors' art_inception.pth, or any Inception v3 under torchvision's names.
 
         Raises:
-            ModelNotFound: it is not there or no Inception v3.
+            ModelNotFound: the file is missing or not Inception v3.
         """
         self._weights = read_weights(weights, "FID over art", "ArtFID's art_inception.pth")
         try:
@@ -67,7 +67,7 @@ class ArtInception:
 
     @torch.no_grad()
     def describe(self, pixels: Tensor) -> Tensor:
-        """Return (1, 2048) for a picture (1, 3, H, W) in [0, 1]; no other normalisation is made."""
+        """Return the (1, 2048) features of (1, 3, H, W) in [0, 1], not normalized further."""
         return self._features(to_short_side(pixels, SIDE))
 
     def _features(self, hidden: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class ArtInception:
         return hidden
 
     def _convolve(self, name: str, hidden: Tensor) -> Tensor:
-        """Convolve, normalise, clip at 0; `/` behind a name is stride 2, `/` and `.` no padding."""
+        """Convolve, batch-normalize, ReLU; suffix `/` means stride 2, `/` and `.` no padding."""
         halved, bare = name.endswith("/"), name.endswith(("/", "."))
         name = name.rstrip("/.")
         kernel = self._weights[f"{name}.conv.weight"]

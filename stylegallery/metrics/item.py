@@ -1,11 +1,11 @@
-"""All figures of one result: against its original, its references, and region by region."""
+"""All metrics of one result: against its original, its references, and region by region."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from schemas.evaluation import Borrowed
+from schemas.evaluation import ExternalWeights
 from stylegallery.images.codec import to_short_side
 from stylegallery.metrics.content import (
     edge_agreement,
@@ -19,7 +19,7 @@ from stylegallery.metrics.external import Lpips, StyleDescriptors
 from stylegallery.metrics.sets import block_vectors
 from stylegallery.metrics.style import (
     StyleFeatures,
-    colour_distance,
+    color_distance,
     gram_distance,
     patch_distance,
     style_features,
@@ -28,24 +28,24 @@ from stylegallery.models.lite0 import load_lite0
 from stylegallery.models.semantic import Lite0Encoder
 
 SHORT_SIDE = 320
-"""Pixels to which pictures are brought before they are compared, so that textures have one scale;
-protected pixels alone are compared as they are."""
+"""Short side in pixels to which pictures are resized, so that textures have one scale. Only
+protected pixels are compared at full size."""
 
 STYLE_DISTANCES = {
     "gram_distance": gram_distance,
     "patch_distance": patch_distance,
-    "colour_distance": colour_distance,
+    "colour_distance": color_distance,
 }
 
 
 @dataclass(frozen=True)
-class Look:
-    """A reference as it is compared: made once, used for many results.
+class ReferenceFeatures:
+    """Features of a reference, computed once and compared with many results.
 
     Attributes:
-        features: At the scale of comparison.
-        weight: Of the reference in its gallery.
-        style: (1, D) contrastive style descriptor, where its network was given.
+        features: Style features at the scale of comparison.
+        weight: Weight of the reference in its gallery.
+        style: (1, D) contrastive style descriptor; None without its network.
     """
 
     features: StyleFeatures
@@ -55,13 +55,13 @@ class Look:
 
 @dataclass(frozen=True)
 class RegionPair:
-    """A region of the content and the one that it took its style from.
+    """A region of the content and the reference region that it is matched with.
 
     Attributes:
-        mask: (h, w) bool, the region of the content, at any size.
+        mask: (h, w) bool, the content region, at any size.
         style: Index of the reference.
-        style_mask: (h, w) bool, the region of that reference, at any size.
-        area: Share of the picture that the region covers, 0 to 1.
+        style_mask: (h, w) bool, the reference region, at any size.
+        area: Share of the content that the region covers, 0 to 1.
     """
 
     mask: Tensor
@@ -71,110 +71,112 @@ class RegionPair:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What is measured of one result.
+class Scores:
+    """The metrics of one result.
 
     Attributes:
-        figures: By name, those of the whole picture; the names are fields of
-            :class:`schemas.evaluation.ItemFigures`, where each is described.
-        regions: For each pair, the style distances by name.
+        metrics: Metrics of the whole picture by name; :class:`schemas.evaluation.ItemMetrics`
+            describes each.
+        regions: Style distances by name, for each pair of regions.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     regions: list[dict[str, float]]
 
 
 def at_scale(pixels: Tensor) -> Tensor:
-    """Bring pixels (1, 3, H, W) to the scale of comparison."""
+    """Resize pixels (1, 3, H, W) to the scale of comparison."""
     return to_short_side(pixels, SHORT_SIDE)
 
 
-class Judge:
-    """Holds the networks that the figures are made with."""
+class MetricSuite:
+    """Computes all metrics of results, and holds the networks for them."""
 
-    def __init__(self, borrowed: Borrowed | None = None) -> None:
-        """Load EfficientNet-Lite0, once for texture and once for meaning, and what is borrowed.
+    def __init__(self, weights: ExternalWeights | None = None) -> None:
+        """Load EfficientNet-Lite0 and, where given, external networks.
 
         Args:
-            borrowed: Files of further networks.
+            weights: Weight files of external networks.
 
         Raises:
-            ModelNotFound: one of them is not there, or not what it should be.
+            ModelNotFound: a file is missing or holds another network.
         """
         self._net = load_lite0("cpu")
         self._encode = Lite0Encoder(torch.device("cpu"))
-        self._lpips = Lpips(borrowed.lpips) if borrowed and borrowed.lpips else None
-        self._csd = StyleDescriptors(borrowed.csd) if borrowed and borrowed.csd else None
+        self._lpips = Lpips(weights.lpips) if weights and weights.lpips else None
+        self._csd = StyleDescriptors(weights.csd) if weights and weights.csd else None
 
-    def look(self, pixels: Tensor, weight: float = 1.0) -> Look:
-        """Look at a reference.
+    def reference_features(self, pixels: Tensor, weight: float = 1.0) -> ReferenceFeatures:
+        """Compute the features of a reference.
 
         Args:
             pixels: (1, 3, H, W) in [0, 1].
-            weight: Of the reference in its gallery, above 0.
+            weight: Weight of the reference in its gallery, above 0.
         """
         style = self._csd.describe(pixels) if self._csd else None
-        return Look(style_features(self._net, at_scale(pixels)), weight, style)
+        return ReferenceFeatures(style_features(self._net, at_scale(pixels)), weight, style)
 
-    def vectors(self, pixels: Tensor) -> Tensor:
-        """Return a picture's (16, 192) vectors for the Frechet distance of sets.
+    def block_vectors(self, pixels: Tensor) -> Tensor:
+        """Return the (16, 192) vectors of a picture for the Fréchet distance of sets.
 
         Args:
             pixels: (1, 3, H, W) in [0, 1].
         """
         return block_vectors(self._net, at_scale(pixels))
 
-    def judge(
+    def score(
         self,
         result: Tensor,
         original: Tensor,
-        styles: list[Look],
+        styles: list[ReferenceFeatures],
         pairs: list[RegionPair],
         protection: Tensor | None = None,
-    ) -> Judgement:
-        """Measure one result.
+    ) -> Scores:
+        """Compute all metrics of one result; a metric that does not apply is left out.
 
         Args:
             result: (1, 3, H, W) in [0, 1].
-            original: The same shape.
+            original: Same shape and range.
             styles: The gallery's references, at least one.
-            pairs: Which region took its style from where.
-            protection: (1, 1, H, W) in [0, 1], 1 where pixels must stay.
+            pairs: Matched regions.
+            protection: (1, 1, H, W) in [0, 1]; 1 marks pixels that must not change.
         """
         after, before = at_scale(result), at_scale(original)
         features = style_features(self._net, after)
         plain = style_features(self._net, before)
-        figures: dict[str, float | None] = {
+        metrics: dict[str, float | None] = {
             "ssim": luminance_ssim(after, before),
             "ms_ssim": luminance_ms_ssim(after, before),
             "edge_agreement": edge_agreement(after, before),
             "structure_distance": structure_distance(self._encode(after), self._encode(before)),
         }
         if protection is not None:
-            figures["protected_ssim"] = protected_ssim(result, original, protection)
-            figures["protected_difference"] = protected_difference(result, original, protection)
+            metrics["protected_ssim"] = protected_ssim(result, original, protection)
+            metrics["protected_difference"] = protected_difference(result, original, protection)
         if self._lpips:
-            figures["lpips"] = self._lpips(after, before)
+            metrics["lpips"] = self._lpips(after, before)
         if self._csd:
-            figures["csd"] = _closeness(self._csd.describe(result), styles)
-        figures |= _to_references(features, styles)
-        untouched = _to_references(plain, styles)["gram_distance"]
-        figures["gram_ratio"] = _ratio(figures["gram_distance"], untouched)
-        regions = [_to_region(features, styles, pair) for pair in pairs]
+            metrics["csd"] = _descriptor_similarity(self._csd.describe(result), styles)
+        metrics |= _style_distances(features, styles)
+        untouched = _style_distances(plain, styles)["gram_distance"]
+        metrics["gram_ratio"] = _ratio(metrics["gram_distance"], untouched)
+        regions = [_region_distances(features, styles, pair) for pair in pairs]
         if pairs:
             areas = [pair.area for pair in pairs]
-            figures |= {f"regional_{k}": v for k, v in _by_area(regions, areas).items()}
+            metrics |= {f"regional_{k}": v for k, v in _by_area(regions, areas).items()}
             former = [
                 gram_distance(plain, styles[p.style].features, p.mask, p.style_mask) for p in pairs
             ]
             untouched = sum(a * d for a, d in zip(areas, former, strict=True)) / sum(areas)
-            figures["regional_gram_ratio"] = _ratio(figures["regional_gram_distance"], untouched)
-        known = {name: value for name, value in figures.items() if value is not None}
-        return Judgement({k: v for k, v in known.items() if v == v}, regions)
+            metrics["regional_gram_ratio"] = _ratio(metrics["regional_gram_distance"], untouched)
+        known = {name: value for name, value in metrics.items() if value is not None}
+        return Scores({k: v for k, v in known.items() if v == v}, regions)
 
 
-def _to_references(features: StyleFeatures, styles: list[Look]) -> dict[str, float | None]:
-    """Return the distances to all references, their means by weight."""
+def _style_distances(
+    features: StyleFeatures, styles: list[ReferenceFeatures]
+) -> dict[str, float | None]:
+    """Return each style distance to the references, averaged by weight."""
     whole = sum(style.weight for style in styles)
     found: dict[str, float | None] = {}
     for name, distance in STYLE_DISTANCES.items():
@@ -183,15 +185,17 @@ def _to_references(features: StyleFeatures, styles: list[Look]) -> dict[str, flo
     return found
 
 
-def _closeness(style: Tensor, styles: list[Look]) -> float:
-    """Return the cosine of a style descriptor with those of all references, by weight."""
+def _descriptor_similarity(style: Tensor, styles: list[ReferenceFeatures]) -> float:
+    """Return the cosine similarity of style descriptors to the references, averaged by weight."""
     parts = [
         (one.weight, float((style * one.style).sum())) for one in styles if one.style is not None
     ]
     return sum(weight * value for weight, value in parts) / sum(weight for weight, _ in parts)
 
 
-def _to_region(features: StyleFeatures, styles: list[Look], pair: RegionPair) -> dict[str, float]:
+def _region_distances(
+    features: StyleFeatures, styles: list[ReferenceFeatures], pair: RegionPair
+) -> dict[str, float]:
     reference = styles[pair.style].features
     found = {
         name: distance(features, reference, pair.mask, pair.style_mask)

@@ -1,6 +1,6 @@
-"""How close a result is to its references in style: textures, blocks, colours.
+"""Style metrics: distances of textures, blocks and colors between a result and its references.
 
-Each distance takes masks, so that it may look at one region of either picture alone.
+Each distance takes masks, to compare single regions.
 """
 
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from stylegallery.models.lite0 import STRIDES, lite0_features
 
 _BLOCKS = 4
 _LEAST_SHARE = 0.25
-"""Share of a block that a region must cover, for the block to speak for it."""
+"""Share of a block that a mask must cover for the block to count."""
 _HISTOGRAM_SIDE, _BINS, _REACH, _FALL_OFF = 150, 64, 3.0, 0.02
-"""As published: pixels of the short side, bins, largest log chroma, fall-off."""
+"""As published: short side in pixels, number of bins, largest log chroma, fall-off."""
 _EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
 class StyleFeatures:
-    """What the style distances compare of one picture.
+    """Features of one picture that the style distances compare.
 
     Attributes:
-        colours: (1, 3, H, W) in [0, 1], small, for histograms.
-        depths: (1, C, h, w) each: four depths of EfficientNet-Lite0, at strides 4, 8, 16 and 32.
+        colors: (1, 3, H, W) in [0, 1], a small copy for histograms.
+        depths: (1, C, h, w) each: features of EfficientNet-Lite0 at strides 4, 8, 16 and 32.
     """
 
-    colours: Tensor
+    colors: Tensor
     depths: list[Tensor]
 
 
 @torch.no_grad()
 def style_features(net: nn.Module, pixels: Tensor) -> StyleFeatures:
-    """Look at a picture once, for any number of comparisons.
+    """Compute the style features of a picture, for any number of comparisons.
 
     Args:
-        net: From :func:`stylegallery.models.lite0.load_lite0`.
+        net: Result of :func:`stylegallery.models.lite0.load_lite0`.
         pixels: (1, 3, H, W) in [0, 1].
     """
     scale = min(1.0, _HISTOGRAM_SIDE / min(pixels.shape[-2:]))
@@ -54,16 +54,16 @@ def gram_distance(
     mask: Tensor | None = None,
     reference_mask: Tensor | None = None,
 ) -> float:
-    """Return how far two pictures' Gram matrices lie apart, 0 for the same texture.
+    """Return the distance of two pictures' Gram matrices; 0 for equal textures.
 
-    The mean over four depths of EfficientNet-Lite0 of ``||G - G_ref|| / ||G_ref||`` (Frobenius),
-    G the mean over all cells of the outer product of features (Gatys et al., arXiv 1508.06576).
-    Not comparable to Gram distances over VGG.
+    The mean over four depths of EfficientNet-Lite0 of ``||G - G_ref|| / ||G_ref||`` (Frobenius
+    norm), where G is the mean over all cells of the outer product of features (Gatys et al., arXiv
+    1508.06576). Not comparable with Gram distances on VGG.
 
     Args:
-        image: Of the picture.
-        reference: Of another, at the same scale of pixels.
-        mask: (h, w) bool at any size, cells of the image to look at; None for all.
+        image: Features of a picture.
+        reference: Features of a reference of the same scale.
+        mask: (h, w) bool at any size, the part of the picture to compare; None for all.
         reference_mask: The same for the reference.
     """
     pairs = zip(_grams(image, mask), _grams(reference, reference_mask), strict=True)
@@ -76,21 +76,22 @@ def patch_distance(
     mask: Tensor | None = None,
     reference_mask: Tensor | None = None,
 ) -> float | None:
-    """Return how far blocks of two pictures lie apart when each has its own partner, in [0, 2].
+    """Return the mean distance of blocks of two pictures under the best assignment, in [0, 2].
 
-    As StyleGallery's "Style" (arXiv 2603.10354, section 4.1) over another network: 4 x 4 blocks,
-    each the mean of its features at each depth; cosine similarity of blocks, the best assignment
-    (Hungarian), and one minus the mean similarity of partners.
+    The metric "Style" of StyleGallery (arXiv 2603.10354, section 4.1) on another network: features
+    are averaged in 4 x 4 blocks at each depth, and blocks are compared by cosine similarity and
+    assigned by the Hungarian algorithm. The distance is one minus the mean similarity of the
+    assigned blocks.
 
     Args:
-        image: Of the picture.
-        reference: Of another, at the same scale of pixels.
-        mask: (h, w) bool at any size, what to look at: blocks of which it covers a quarter, and of
-            them the cells inside. None for all.
+        image: Features of a picture.
+        reference: Features of a reference of the same scale.
+        mask: (h, w) bool at any size, the part of the picture to compare; None for all. A block
+            counts if the mask covers a quarter of it.
         reference_mask: The same for the reference.
 
     Returns:
-        The distance; None when a mask covers a quarter of no block.
+        The distance; None if a mask covers a quarter of no block.
     """
     one, two = _block_means(image, mask), _block_means(reference, reference_mask)
     if not len(one) or not len(two):
@@ -100,25 +101,25 @@ def patch_distance(
     return float(1 - similarity[partners].mean())
 
 
-def colour_distance(
+def color_distance(
     image: StyleFeatures,
     reference: StyleFeatures,
     mask: Tensor | None = None,
     reference_mask: Tensor | None = None,
 ) -> float:
-    """Return how far two pictures' colours lie apart: 0 for the same shares, 1 for none shared.
+    """Return the Hellinger distance of two pictures' color histograms, from 0 (equal) to 1.
 
-    Hellinger distance of RGB-uv histograms (HistoGAN, Afifi et al., arXiv 2011.11731, eqs. 1 to 4:
-    log chroma, 64 bins, inverse quadratic fall-off of 0.02, weighted by intensity).
+    Histograms are RGB-uv histograms (HistoGAN, Afifi et al., arXiv 2011.11731, equations 1 to 4):
+    log chroma in 64 bins with an inverse quadratic fall-off of 0.02, weighted by intensity.
 
     Args:
-        image: Of the picture.
-        reference: Of another.
-        mask: (h, w) bool at any size, pixels of the image to look at; None for all.
+        image: Features of a picture.
+        reference: Features of a reference.
+        mask: (h, w) bool at any size, the part of the picture to compare; None for all.
         reference_mask: The same for the reference.
     """
-    one = _uv_histogram(image.colours, mask)
-    two = _uv_histogram(reference.colours, reference_mask)
+    one = _uv_histogram(image.colors, mask)
+    two = _uv_histogram(reference.colors, reference_mask)
     return float((one.sqrt() - two.sqrt()).norm() / 2**0.5)
 
 
@@ -133,7 +134,7 @@ def _grams(features: StyleFeatures, mask: Tensor | None) -> list[Tensor]:
 
 
 def _block_means(features: StyleFeatures, mask: Tensor | None) -> Tensor:
-    """Return (n, D) descriptors of unit length of the blocks that the mask covers well enough."""
+    """Return (n, D) features, of unit length, of the blocks that the mask covers by a quarter."""
     parts = []
     for depth in features.depths:
         share = _shares(mask, depth.shape[-2:])[None, None]
@@ -145,16 +146,16 @@ def _block_means(features: StyleFeatures, mask: Tensor | None) -> Tensor:
 
 
 def _uv_histogram(pixels: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (3, 64, 64) shares that sum to 1."""
+    """Return a (3, 64, 64) histogram whose sum is 1."""
     share = _shares(mask, pixels.shape[-2:]).flatten()
-    colours, share = pixels[0].flatten(1)[:, share > 0], share[share > 0]
-    weights = colours.square().sum(0).sqrt() * share
-    logs = (colours + _EPSILON).log()
-    centres = torch.linspace(-_REACH, _REACH, _BINS)
+    colors, share = pixels[0].flatten(1)[:, share > 0], share[share > 0]
+    weights = colors.square().sum(0).sqrt() * share
+    logs = (colors + _EPSILON).log()
+    centers = torch.linspace(-_REACH, _REACH, _BINS)
     planes = []
     for channel, (first, second) in enumerate(((1, 2), (0, 2), (0, 1))):
         falls = [
-            1 / (1 + ((logs[channel] - logs[other])[:, None] - centres).square() / _FALL_OFF**2)
+            1 / (1 + ((logs[channel] - logs[other])[:, None] - centers).square() / _FALL_OFF**2)
             for other in (first, second)
         ]
         planes.append((falls[0] * weights[:, None]).T @ falls[1])
@@ -163,7 +164,7 @@ def _uv_histogram(pixels: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _shares(mask: Tensor | None, size: tuple[int, ...]) -> Tensor:
-    """Return (h, w) shares of each cell of a grid that a mask covers."""
+    """Return the (h, w) share of each cell of a grid that a mask covers."""
     if mask is None:
         return torch.ones(size)
     return F.interpolate(mask[None, None].float(), size, mode="area")[0, 0]

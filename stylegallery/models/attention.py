@@ -1,4 +1,4 @@
-"""Record what the self-attentions see, through diffusers' attention-processor interface."""
+"""Record features of self-attention layers through diffusers' attention processors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,39 +27,39 @@ class LayerRecord:
     value: Tensor
     output: Tensor
 
-    def of(self, item: int) -> "LayerRecord":
-        """Return what it saw of one item of the batch, (1, heads, N, d) each."""
+    def item(self, index: int) -> "LayerRecord":
+        """Return the features of one item of the batch, (1, heads, N, d) each."""
         parts = (self.query, self.key, self.value, self.output)
-        return LayerRecord(*(part[item : item + 1] for part in parts))
+        return LayerRecord(*(part[index : index + 1] for part in parts))
 
 
 Attend = Callable[[str, Tensor, Tensor, Tensor], Tensor]
-"""A layer's name, query, key and value (B, heads, N, d) to its output (B, heads, N, d)."""
+"""Maps a layer's name, query, key and value (B, heads, N, d) to its output (B, heads, N, d)."""
 
 
 @dataclass
 class AttentionRecord:
-    """What the recorded layers saw, and whether they attend in another way.
+    """Features of the recorded layers, and how these layers attend.
 
     Attributes:
         names: The recorded layers.
-        layers: Layer name to what it saw in the last UNet call, in order of execution.
-        attend: Takes the place of the recorded layers' own attention while it is set.
-        leaving: UNet calls end, by an exception, when all of them have been seen.
+        layers: Layer name to its features in the last UNet call, in order of execution.
+        attend: Replaces the recorded layers' own attention while it is set.
+        stop_early: End UNet calls, by an exception, after the last recorded layer.
     """
 
     names: list[str]
     layers: dict[str, LayerRecord] = field(default_factory=dict)
     attend: Attend | None = None
-    leaving: bool = False
+    stop_early: bool = False
 
 
-class _AllSeen(Exception):
-    """Ends a UNet call that is made for what its layers see alone."""
+class _AllRecorded(Exception):
+    """Ends a UNet call after the last recorded layer."""
 
 
 class _RecordingProcessor:
-    """Self-attention as diffusers computes it, keeping q, k, v and the output."""
+    """Self-attention as diffusers computes it; keeps query, key, value and output."""
 
     def __init__(self, name: str, record: AttentionRecord) -> None:
         self._name, self._record = name, record
@@ -84,8 +84,8 @@ class _RecordingProcessor:
         else:
             output = self._record.attend(self._name, query, key, value)
         self._record.layers[self._name] = LayerRecord(query, key, value, output)
-        if self._record.leaving and len(self._record.layers) == len(self._record.names):
-            raise _AllSeen
+        if self._record.stop_early and len(self._record.layers) == len(self._record.names):
+            raise _AllRecorded
         merged = output.transpose(1, 2).reshape(batch, tokens, -1)
         hidden_states = attn.to_out[1](attn.to_out[0](merged))
         if attn.residual_connection:
@@ -95,13 +95,14 @@ class _RecordingProcessor:
 
 
 def style_layers(unet: Any) -> list[str]:
-    """Return the last six self-attentions of the up blocks, as executed, from two blocks at most.
+    """Return the names of the last six self-attentions, from the last two up blocks that have any.
 
-    In SD 1.x and 2.x these are those of up_blocks.2 and up_blocks.3, in SDXL, whose last up block
-    holds none, those of up_blocks.1: where the published methods look (METHOD 1.3 and 3.1).
+    In SD 1.x and 2.x these are in up_blocks.2 and up_blocks.3, in SDXL, whose last up block has
+    none, in up_blocks.1: the layers of attention distillation (arXiv 2502.20235) and StyleGallery
+    (arXiv 2603.10354).
 
     Raises:
-        UnsupportedModel: no up block holds self-attention.
+        UnsupportedModel: no up block has self-attention.
     """
     blocks = [
         [
@@ -114,8 +115,8 @@ def style_layers(unet: Any) -> list[str]:
     holding = [names for names in blocks if names]
     if not holding:
         raise UnsupportedModel(
-            "the UNet's up blocks hold no self-attention, where style is read; use a model of the "
-            "SD 1.x, SD 2.x or SDXL kind."
+            "the UNet's up blocks have no self-attention, which carries the style; use an SD 1.x, "
+            "SD 2.x or SDXL model."
         )
     return [name for names in holding[-2:] for name in names][-_STYLE_LAYERS:]
 
@@ -124,8 +125,8 @@ def style_layers(unet: Any) -> list[str]:
 def record_attention(unet: Any, layers: list[str]) -> Iterator[AttentionRecord]:
     """Record the named self-attentions of every UNet call made inside the block.
 
-    The processors found before are put back at the end, whatever happens. Recording alone does
-    not change the UNet's output beyond rounding.
+    The previous processors are restored at the end, also after an error. Recording changes the
+    UNet's output by no more than rounding.
 
     Raises:
         UnsupportedModel: the UNet has no attention layer of one of the names.
@@ -152,30 +153,30 @@ def record_attention(unet: Any, layers: list[str]) -> Iterator[AttentionRecord]:
         unet.set_attn_processor(before)
 
 
-def look(record: AttentionRecord, call: Callable[[], object]) -> dict[str, LayerRecord]:
-    """Return what the recorded layers see in a UNet call, which ends behind the last of them.
+def capture_layers(record: AttentionRecord, call: Callable[[], object]) -> dict[str, LayerRecord]:
+    """Return the features of the recorded layers in a UNet call that ends after the last of them.
 
-    What a UNet computes after that tells nothing of them, and no gradient comes from there: a few
-    hundredths of the work in SD 1.x, all of the last up block in SDXL.
+    The rest of the UNet affects neither features nor gradients. Skipping it saves a few percent
+    of the work in SD 1.x, and the whole last up block in SDXL.
 
     Args:
-        record: Of :func:`record_attention`, whose block the call is made in.
-        call: Calls the UNet once; its result is not asked for.
+        record: From :func:`record_attention`, inside whose block the call is made.
+        call: Calls the UNet once; its result is not used.
     """
     record.layers.clear()
-    record.leaving = True
+    record.stop_early = True
     try:
-        with suppress(_AllSeen):
+        with suppress(_AllRecorded):
             call()
     finally:
-        record.leaving = False
+        record.stop_early = False
     return dict(record.layers)
 
 
 def grid_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
-    """Return the (h, w) grid of a layer with so many tokens, for a latent of (h, w) cells.
+    """Return the grid (h, w) of a layer with `tokens` tokens, for a latent of (h, w) cells.
 
-    Each UNet level halves the sides, rounding up.
+    Each UNet level halves the sides and rounds up.
 
     Raises:
         ValueError: no level of the UNet has that many tokens.
@@ -189,6 +190,6 @@ def grid_size(tokens: int, latent: tuple[int, int]) -> tuple[int, int]:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Softmax attention over (B, heads, N, d) with an optional bias (Nk,) added to the logits."""
+    """Return softmax attention (B, heads, N, d); a bias (M,) is added to the logits of M keys."""
     mask = None if bias is None else bias.to(query.dtype).expand(query.shape[-2], -1)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)

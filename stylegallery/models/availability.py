@@ -1,4 +1,4 @@
-"""Check, without torch, that the models a run names can be found: before any work begins."""
+"""Check before a run, without torch, that the models it names are available."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-"""OWNER/NAME of the Hugging Face hub, or a bare name of its early days."""
+"""OWNER/NAME of the Hugging Face hub, or a legacy name without an owner."""
 _URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LAYOUT: Final = (
     "it must be in diffusers layout with safetensors weights: unet/, vae/, scheduler/ and either "
@@ -24,13 +24,13 @@ _CONFIGS: Final = ("unet/config.json", "vae/config.json", "scheduler/scheduler_c
 
 
 def check_available(spec: EngineSpec) -> None:
-    """Refuse an engine whose model, LoRA, encoder, depth model or SAM is not to be found here.
+    """Refuse an engine whose model, LoRA, encoder, depth model or SAM is not available.
 
-    Weights are not read, and the network is not asked: a hub id passes unless the hub is switched
-    off (HF_HUB_OFFLINE) and the local cache does not hold it.
+    Neither weights nor the network are read: a hub id passes unless the hub is disabled
+    (HF_HUB_OFFLINE) and the local cache lacks it.
 
     Raises:
-        ModelNotFound: one of them is not there; the message says which and what to do.
+        ModelNotFound: one of them is not available.
     """
     if spec.model != "embedded":
         _check("model", spec.model, _CONFIGS[0], spec.revision)
@@ -46,31 +46,31 @@ def check_available(spec: EngineSpec) -> None:
 
 
 def folder_advice(place: Path, reason: str) -> str:
-    """Return what is wrong with a model folder and what it must hold, as one sentence."""
+    """Return an error message on a model folder: the reason and the required layout."""
     return f"model folder {place} cannot be loaded ({reason}); {_LAYOUT}."
 
 
 def object_store_advice(kind: str, uri: str) -> str:
-    """Return what to do about a model that lies on an object store, as one sentence."""
+    """Return an error message on a model that is on an object store."""
     copy = f"aws s3 cp --recursive {uri} FOLDER" if uri.startswith("s3://") else f"copy {uri}"
     return (
-        f"{kind} {uri} lies on an object store, and the engine reads local folders; copy it to "
+        f"{kind} {uri} is on an object store, but the engine reads local folders; copy it to "
         f"each machine that runs an engine (`{copy}`) and name that folder."
     )
 
 
 def hub_advice(kind: str, name: str, reason: str) -> str:
-    """Return what to do about a model that neither a folder nor the hub has, as one sentence."""
+    """Return an error message on a model that is neither a local folder nor on the hub."""
     remedy = "HF_HUB_OFFLINE is set: unset it" if is_offline() else "check the id and the network"
     instead = _WITHOUT_HUB.get(kind, "")
     return (
-        f"{kind} {name!r} is neither a folder here nor loadable from the hub ({reason}); {remedy}, "
+        f"{kind} {name!r} is neither a local folder nor on the hub ({reason}); {remedy}, "
         f"or download it once with `hf download {name}`{instead}."
     )
 
 
 def is_offline() -> bool:
-    """Tell whether the operator has switched the hub off."""
+    """Return whether the hub is disabled by HF_HUB_OFFLINE."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
@@ -82,9 +82,9 @@ def _check(kind: str, name: str, file: str = "", revision: str = "") -> None:
         return
     owner_repo = "/".join(name.split("/")[:2])
     if name.startswith(("/", ".", "~")) or "\\" in name or not _HUB_ID.fullmatch(owner_repo):
-        raise ModelNotFound(f"{kind} {name} is not there; check the path.")
+        raise ModelNotFound(f"{kind} {name} does not exist; check the path.")
     if name.endswith(".safetensors") and name.count("/") < 2:
-        raise ModelNotFound(f"{kind} {name} is not a file here; check the path.")
+        raise ModelNotFound(f"{kind} {name} is not a local file; check the path.")
     if is_offline() and file and not _is_cached(owner_repo, file, revision):
         raise ModelNotFound(hub_advice(kind, name, "it is not in the local cache"))
 
@@ -96,11 +96,11 @@ def _is_cached(repo: str, file: str, revision: str) -> bool:
 
 
 def _check_layout(folder: Path) -> None:
-    lacking = [name for name in _CONFIGS if not (folder / name).is_file()]
+    missing = [name for name in _CONFIGS if not (folder / name).is_file()]
     if (folder / "transformer").is_dir():
-        return  # the loader says that it is of a kind that is not known
-    if lacking:
-        raise ModelNotFound(folder_advice(folder, f"it lacks {', '.join(lacking)}"))
+        return  # the loader reports the unknown kind
+    if missing:
+        raise ModelNotFound(folder_advice(folder, f"it lacks {', '.join(missing)}"))
     for part in ("unet", "vae"):
         if not any((folder / part).glob("*.safetensors")):
             raise ModelNotFound(folder_advice(folder, f"{part}/ has no .safetensors file"))

@@ -1,4 +1,4 @@
-"""Depth of a picture through any depth-estimation model of transformers, such as Depth Anything."""
+"""Depth estimation by any such model of transformers, such as Depth Anything."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from stylegallery.images.codec import to_bytes
 
 
 class DepthEstimator:
-    """Relative depth, for telling regions apart that look alike but lie apart (METHOD 1.1)."""
+    """Relative depth, to separate regions that look alike but lie at different depths."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         """Load a model by hub id or folder, such as `depth-anything/Depth-Anything-V2-Small-hf`.
 
         Raises:
-            ModelNotFound: it is neither a folder here nor loadable from the hub, or it does not
+            ModelNotFound: it is neither a local folder nor on the hub, or it does not
                 estimate depth.
         """
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
@@ -40,13 +40,12 @@ class DepthEstimator:
     def __call__(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """Estimate the depth of pixels (1, 3, H, W) in [0, 1] on a grid of (h, w) cells.
 
-        The whole frame is covered; size and colour scale are what the model's own image
-        processor asks for.
+        The model's own image processor sets size and normalization. The whole image is covered.
 
         Returns:
-            (h, w) float32 in [0, 1] on the CPU, stretched to that range; all 0 where the model
-            sees no difference. Which end is near is the model's: for Depth Anything and DPT,
-            which predict inverse depth, 1 is nearest.
+            (h, w) float32 in [0, 1] on the CPU, stretched to that range; all 0 if the depth is
+            constant. Models that predict inverse depth, such as Depth Anything and DPT, give 1
+            to the nearest point.
         """
         image = to_bytes(pixels).permute(1, 2, 0).numpy()
         inputs = self._processor(images=image, return_tensors="pt").to(self._device)

@@ -1,4 +1,4 @@
-"""Load a model's parts from a folder in diffusers layout, or from the hub in the same layout."""
+"""Load the parts of a model from a folder in diffusers layout, or from the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.availability import folder_advice, hub_advice, object_store_advice
-from stylegallery.models.empty_prompt import NullCondition, null_condition
+from stylegallery.models.empty_prompt import EmptyPromptEmbedding, load_empty_prompt
 
 UNET_CLASSES = ("UNet2DConditionModel",)
 VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
@@ -19,30 +19,35 @@ VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a model consists of, as loaded: on the CPU, not frozen yet.
+    """The parts of a model as loaded: on the CPU and trainable.
 
     Attributes:
-        unet: In the number type asked for.
+        unet: In the requested dtype.
         vae: float32, because SDXL's overflows in float16.
         scheduler: DDIM with the model's noise schedule and prediction type.
-        null: Condition of the empty prompt, float32.
+        null: Embedding of the empty prompt, float32.
     """
 
     unet: Any
     vae: Any
     scheduler: DDIMScheduler
-    null: NullCondition
+    null: EmptyPromptEmbedding
 
 
 def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Parts:
-    """Load from a folder or hub id; no weights but safetensors are read.
+    """Load from a folder or hub id; weights must be safetensors.
+
+    Args:
+        spec: The engine's model and revision.
+        place: The folder or hub id.
+        dtype: Of the UNet.
 
     Raises:
-        ModelNotFound: it cannot be loaded; the message says what to do.
-        UnsupportedModel: it is of a kind that the engine does not know.
+        ModelNotFound: the model cannot be loaded.
+        UnsupportedModel: the model is of an unknown kind.
     """
     options: dict[str, Any] = {"revision": spec.revision} if spec.revision else {}
-    # without low_cpu_mem_usage, accelerate is not needed
+    # low_cpu_mem_usage would need accelerate
     weights = {**options, "use_safetensors": True, "low_cpu_mem_usage": False}
 
     def load_text(kind: Any, subfolder: str) -> Any:
@@ -59,17 +64,17 @@ def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Part
             place, subfolder="vae", torch_dtype=torch.float32, **weights
         )
         scheduler = load_scheduler(place, options)
-        null = null_condition(place, unet, index, options, load_text)
+        null = load_empty_prompt(place, unet, index, options, load_text)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
     return Parts(unet, vae, scheduler, null)
 
 
 def read_index(model: str, place: str | Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of model_index.json, empty when there is none.
+    """Return the content of model_index.json, empty if there is none.
 
     Raises:
-        UnsupportedModel: it tells of a model without a UNet, or of an SDXL refiner.
+        UnsupportedModel: the model has no UNet or is an SDXL refiner.
     """
     index: dict[str, Any]
     try:
@@ -81,8 +86,8 @@ def read_index(model: str, place: str | Path, options: dict[str, Any]) -> dict[s
         parts |= {path.name for path in place.iterdir() if path.is_dir()}
     if "transformer" in parts and "unet" not in parts:
         raise UnsupportedModel(
-            f"{model} holds a transformer instead of a UNet, as SD 3 and Flux do; use a model of "
-            "the SD 1.x, SD 2.x or SDXL kind."
+            f"{model} has a transformer instead of a UNet, as SD 3 and Flux do; use an SD 1.x, "
+            "SD 2.x or SDXL model."
         )
     if index.get("requires_aesthetics_score"):
         raise UnsupportedModel(f"{model} is an SDXL refiner; use the SDXL base model.")
@@ -95,26 +100,30 @@ def refuse_class(
     """Return the class that a part's config.json names.
 
     Args:
-        known: What the engine can use; the first one where the config names none.
-        reader: Any class of diffusers: it finds the file.
+        known: Classes that the engine supports; the first is the default.
+        reader: Any class of diffusers, to find the file.
+        place: The folder or hub id.
+        part: Subfolder of the part.
+        options: Options for the reader.
 
     Raises:
-        UnsupportedModel: it is none of `known`.
+        UnsupportedModel: the class is none of `known`.
     """
     config = reader.load_config(place, subfolder=part, **options)
     name = str(config.get("_class_name", known[0]))
     if name not in known:
         raise UnsupportedModel(
-            f"{part}/ of {place} is a {name}, which is not known; use one of {', '.join(known)}."
+            f"{part}/ of {place} is a {name}, which is not supported; use one of "
+            f"{', '.join(known)}."
         )
     return name
 
 
 def load_scheduler(place: str | Path, options: dict[str, Any]) -> DDIMScheduler:
-    """Return DDIM with the betas and prediction type of whatever scheduler the folder names.
+    """Return DDIM with the betas and prediction type of the folder's scheduler, of any class.
 
-    A folder may name any sampler. What only pixel models want (clipping to [-1, 1], the default
-    of DDIM) or DDIM's inverse lacks (`linspace`, the default of Euler's) is not taken over.
+    Two defaults are overridden: clipping to [-1, 1] (DDIM), which is meant for pixel models, and
+    `linspace` spacing (Euler), which the inverse DDIM scheduler lacks.
     """
     config = {
         "clip_sample": False,
@@ -126,7 +135,7 @@ def load_scheduler(place: str | Path, options: dict[str, Any]) -> DDIMScheduler:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of an error's text."""
+    """Return the first line of an error's message, or its class name."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""A latent diffusion model, whatever it was loaded from: folder, hub or single file."""
+"""A latent diffusion model, loaded from a folder, the hub or a single file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +14,20 @@ from stylegallery.models.diffusers_folder import Parts, load_folder
 from stylegallery.models.empty_prompt import SDXL_EMBEDDING
 from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
-from stylegallery.models.patches import call_processors_directly, mend_narrow_convolutions
+from stylegallery.models.patches import fix_onednn_bf16, skip_signature_check
 from stylegallery.models.single_file import is_checkpoint, load_checkpoint
 
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """The parts of a latent diffusion model that the engine uses, frozen and on one device.
+    """The parts of a latent diffusion model, frozen and on one device.
 
     Attributes:
-        unet: Predicts noise or velocity; its weights are of `dtype`.
+        unet: Predicts noise or velocity; has dtype `dtype`.
         vae: Encodes and decodes; float32.
         scheduler: Noise schedule and prediction type.
         null_embedding: (1, n, d) embedding of the empty prompt, of `dtype`.
-        null_pooled: (1, p) its pooled embedding, of `dtype`; None unless the UNet is SDXL's.
+        null_pooled: (1, p) pooled embedding of the empty prompt, of `dtype`; SDXL only.
     """
 
     unet: Any
@@ -43,37 +43,37 @@ class Models:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number type of the UNet."""
+        """Dtype of the UNet."""
         return self.null_embedding.dtype
 
     @property
     def vae_factor(self) -> int:
-        """Pixels a side of one latent cell."""
-        config = self.vae.config  # AutoencoderDC may have another decoder, so it names both
+        """Pixels per latent cell and side."""
+        config = self.vae.config  # AutoencoderDC names encoder and decoder channels apart
         stages = config.get("encoder_block_out_channels") or config.block_out_channels
         return int(2 ** (len(stages) - 1))
 
     @property
     def native_size(self) -> int:
-        """Short side in pixels that the model was trained at."""
+        """Short side in pixels of the model's training images."""
         size = self.unet.config.sample_size
         return int(min(size) if isinstance(size, list | tuple) else size) * self.vae_factor
 
     def schedule(self, steps: int) -> DDIMScheduler:
-        """Return a DDIM schedule of its own with so many timesteps, from noisy to clean."""
+        """Return a new DDIM schedule of `steps` timesteps, from noisy to clean."""
         schedule = DDIMScheduler.from_config(self.scheduler.config)
         schedule.set_timesteps(steps)
         return schedule
 
     def timesteps(self, steps: int, schedule: Schedule = "ddim") -> list[int]:
-        """Return so many training timesteps, from noisy to clean, of a schedule by name."""
+        """Return `steps` training timesteps of a schedule, from noisy to clean."""
         if schedule == "ddim":
             found = self.schedule(steps).timesteps
         elif schedule == "lcm":
             consistent = LCMScheduler.from_config(self.scheduler.config)
             consistent.set_timesteps(steps, original_inference_steps=LCM_STEPS)
             found = consistent.timesteps
-        else:  # Hyper-SD's few-step LoRAs end at the last timestep (arXiv 2404.13686)
+        else:  # Hyper-SD's few-step LoRAs start at the last timestep (arXiv 2404.13686)
             trailing = {"timestep_spacing": "trailing"}
             spaced = DDIMScheduler.from_config(self.scheduler.config, **trailing)
             spaced.set_timesteps(steps)
@@ -82,9 +82,9 @@ class Models:
         return timesteps
 
     def denoise(self, latent: Tensor, timestep: int) -> Tensor:
-        """Return the UNet's prediction for latents (B, C, h, w) at a timestep 0 to 999.
+        """Return the UNet's prediction (B, C, h, w) for latents at a timestep from 0 to 999.
 
-        What it predicts, noise or velocity, `scheduler.config.prediction_type` says.
+        `scheduler.config.prediction_type` says whether it is noise or velocity.
         """
         batch = latent.shape[0]
         prediction: Tensor = self.unet(
@@ -97,7 +97,7 @@ class Models:
         return prediction
 
     def _sizes_and_pooled(self, latent: Tensor) -> dict[str, Tensor] | None:
-        """Return SDXL's further conditions: an uncropped image of the working size."""
+        """Return SDXL's extra conditions for an uncropped image of the working size."""
         if self.null_pooled is None:
             return None
         batch = latent.shape[0]
@@ -110,11 +110,11 @@ class Models:
 
 
 def load_models(spec: EngineSpec) -> Models:
-    """Load UNet, autoencoder, schedule and the empty prompt's condition, and freeze them.
+    """Load and freeze UNet, autoencoder, schedule and the empty prompt's embedding.
 
     Raises:
-        ModelNotFound: a folder, file or hub id cannot be loaded; the message says what to do.
-        UnsupportedModel: the model or a LoRA is of a kind that the engine does not know.
+        ModelNotFound: a folder, file or hub id cannot be loaded.
+        UnsupportedModel: the model or a LoRA is of an unknown kind.
     """
     device = pick_device(spec.device)
     dtype = pick_dtype(spec.dtype, device)
@@ -126,8 +126,8 @@ def load_models(spec: EngineSpec) -> Models:
     for lora in spec.loras:
         fuse_lora(parts.unet, lora)
     if device.type == "cpu" and dtype is torch.bfloat16:
-        mend_narrow_convolutions(parts.unet)
-    call_processors_directly(parts.unet)
+        fix_onednn_bf16(parts.unet)
+    skip_signature_check(parts.unet)
     layout = torch.channels_last
     pooled = parts.null.pooled
     return Models(
@@ -140,28 +140,29 @@ def load_models(spec: EngineSpec) -> Models:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `mps` stands for.
+    """Return the device of a name; `auto` is CUDA if available, else the CPU.
 
     Raises:
-        ModelNotFound: a device is asked for by name that is not there.
+        ModelNotFound: the named device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(name, True):
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name, True):
         raise ModelNotFound(f"device {name} is not available here; use --device auto or cpu.")
     return torch.device(name)
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the number type that `auto`, `float32`, `bfloat16` or `float16` stands for.
+    """Return the dtype of a name.
 
-    On a CPU, bfloat16 is taken where the processor multiplies in it (several times faster).
+    `auto` is float16 on a GPU, bfloat16 on a CPU with native bfloat16 products (several times
+    faster), else float32.
     """
     if name == "auto":
         if device.type != "cpu":
             return torch.float16
-        # torch 2.11 has no such function
+        # torch 2.11 lacks get_capabilities
         able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         native = able.get("amx_bf16") or able.get("avx512_bf16")
         return torch.bfloat16 if native else torch.float32
@@ -173,12 +174,12 @@ def _refuse_other_kinds(name: str, parts: Parts) -> None:
     extra = parts.unet.config.addition_embed_type
     if extra not in (None, SDXL_EMBEDDING):
         raise UnsupportedModel(
-            f"{name} takes extra conditions ({extra}) that are not known; use a model of the "
-            "SD 1.x, SD 2.x or SDXL kind."
+            f"{name} needs extra conditions ({extra}) that are not supported; use an SD 1.x, "
+            "SD 2.x or SDXL model."
         )
     taken, given = parts.unet.config.in_channels, parts.vae.config.latent_channels
     if taken != given:
         raise UnsupportedModel(
-            f"the UNet of {name} takes {taken} channels where its autoencoder gives {given}, as "
-            "models for inpainting do; use the plain model."
+            f"the UNet of {name} takes {taken} channels, but its autoencoder gives {given}, as in "
+            "inpainting models; use the base model."
         )

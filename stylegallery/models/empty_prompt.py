@@ -1,4 +1,4 @@
-"""What the UNet is told when it is told nothing: the condition of the empty prompt."""
+"""The text embedding of the empty prompt, the only prompt of the engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,63 +12,63 @@ from torch import Tensor
 
 NULL_EMBEDDING_FILE = "null_embedding.safetensors"
 SDXL_EMBEDDING = "text_time"
-"""`addition_embed_type` of a UNet that also takes a pooled embedding and sizes, as SDXL's does."""
+"""`addition_embed_type` of UNets that also take a pooled embedding and sizes: SDXL."""
 
 TIME_IDS = 6
-"""SDXL's sizes: original height and width, crop top and left, target height and width."""
+"""Number of SDXL's sizes: original height and width, crop top and left, target height and width."""
 
 LoadText = Callable[[Any, str], Any]
-"""Takes a text encoder's class and its subfolder, returns it with its weights."""
+"""Loads a text encoder, given its class and subfolder."""
 
 
 @dataclass(frozen=True, eq=False)
-class NullCondition:
+class EmptyPromptEmbedding:
     """Embedding of the empty prompt.
 
     Attributes:
-        embedding: (1, n, d), what the cross-attentions look at.
-        pooled: (1, p), SDXL's second condition; None for UNets that take none.
+        embedding: (1, n, d) input of the cross-attentions.
+        pooled: (1, p) pooled embedding; SDXL only.
     """
 
     embedding: Tensor
     pooled: Tensor | None = None
 
 
-def null_condition(
+def load_empty_prompt(
     place: str | Path,
     unet: Any,
     index: dict[str, Any],
     options: dict[str, Any],
     load_text: LoadText,
-) -> NullCondition:
-    """Read the stored condition of the empty prompt, or make it as diffusers' pipelines do.
+) -> EmptyPromptEmbedding:
+    """Read the stored embedding of the empty prompt, or compute it as diffusers' pipelines do.
 
-    SDXL was trained with zeros for "no prompt", which `force_zeros_for_empty_prompt` in
-    model_index.json says; no text encoder is needed then.
+    SDXL uses zeros for the empty prompt if model_index.json sets `force_zeros_for_empty_prompt`;
+    it then needs no text encoder.
 
     Args:
         place: Folder or hub id with tokenizers, and perhaps `null_embedding.safetensors` (key
             `null_embedding`, for SDXL also `pooled`).
-        unet: Its config says which kind of condition it takes.
-        index: The content of model_index.json; empty when there is none.
-        options: For the tokenizers' `from_pretrained`.
-        load_text: Where text encoders come from.
+        unet: The UNet, whose config says which embeddings it takes.
+        index: The content of model_index.json; empty if there is none.
+        options: Options of the tokenizers' `from_pretrained`.
+        load_text: Loads text encoders.
 
     Raises:
-        OSError: a text encoder or tokenizer is needed and not there.
-        ValueError: the stored condition cannot be used.
+        OSError: a text encoder or tokenizer is needed and missing.
+        ValueError: the stored embedding is invalid.
     """
     sdxl = unet.config.addition_embed_type == SDXL_EMBEDDING
     if isinstance(place, Path) and (place / NULL_EMBEDDING_FILE).is_file():
         stored = _stored(place / NULL_EMBEDDING_FILE)
-        nothing = torch.zeros(1, pooled_size(unet)) if sdxl else None
-        return NullCondition(stored["null_embedding"], stored.get("pooled", nothing))
+        zeros = torch.zeros(1, pooled_size(unet)) if sdxl else None
+        return EmptyPromptEmbedding(stored["null_embedding"], stored.get("pooled", zeros))
     if not sdxl:
         return _encode_sd(place, options, load_text)
     if index.get("force_zeros_for_empty_prompt", True):
-        # equal keys weigh the same however many there are: one zero token stands for all 77
+        # attention to one zero token equals attention to 77 of them
         width = int(unet.config.cross_attention_dim)
-        return NullCondition(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
+        return EmptyPromptEmbedding(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
     return _encode_sdxl(place, options, load_text)
 
 
@@ -88,16 +88,20 @@ def pooled_size(unet: Any) -> int:
     return int(unet.config.projection_class_embeddings_input_dim) - sizes
 
 
-def _encode_sd(place: str | Path, options: dict[str, Any], load_text: LoadText) -> NullCondition:
+def _encode_sd(
+    place: str | Path, options: dict[str, Any], load_text: LoadText
+) -> EmptyPromptEmbedding:
     from transformers import CLIPTextModel
 
     encoder = load_text(CLIPTextModel, "text_encoder")
     with torch.no_grad():
-        return NullCondition(encoder(_tokens(place, "tokenizer", options)).last_hidden_state)
+        return EmptyPromptEmbedding(encoder(_tokens(place, "tokenizer", options)).last_hidden_state)
 
 
-def _encode_sdxl(place: str | Path, options: dict[str, Any], load_text: LoadText) -> NullCondition:
-    """Join the last but one hidden states of both encoders; the second one gives the pooled."""
+def _encode_sdxl(
+    place: str | Path, options: dict[str, Any], load_text: LoadText
+) -> EmptyPromptEmbedding:
+    """Concatenate the penultimate hidden states of both encoders; the second gives `pooled`."""
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     first = load_text(CLIPTextModel, "text_encoder")
@@ -106,7 +110,7 @@ def _encode_sdxl(place: str | Path, options: dict[str, Any], load_text: LoadText
         left = first(_tokens(place, "tokenizer", options), output_hidden_states=True)
         right = second(_tokens(place, "tokenizer_2", options), output_hidden_states=True)
     joined = torch.cat([left.hidden_states[-2], right.hidden_states[-2]], dim=-1)
-    return NullCondition(joined, right.text_embeds)
+    return EmptyPromptEmbedding(joined, right.text_embeds)
 
 
 def _tokens(place: str | Path, subfolder: str, options: dict[str, Any]) -> Tensor:

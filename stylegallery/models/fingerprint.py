@@ -1,4 +1,4 @@
-"""A short name for everything about the engine that may change pixels. Imports no torch."""
+"""Fingerprint of everything about the engine that can change pixels; imports no torch."""
 
 import hashlib
 from importlib.metadata import version
@@ -7,16 +7,16 @@ from pathlib import Path
 from schemas.engine import EngineSpec, LoraSpec
 
 METHOD_VERSION = 8
-"""Raised whenever a change of the code changes pixels for the same parameters."""
+"""Incremented when a code change changes pixels for equal parameters."""
 
 
 def embedded_folder() -> Path:
     """Return the folder of the model that ships with the package."""
-    return Path(__file__).parent / "embedded"
+    return Path(__file__).parents[1] / "embedded"
 
 
 def model_location(model: str) -> str | Path:
-    """Return the folder or file that `model` names, or the hub id as it stands."""
+    """Return the local folder or file of a model, or its hub id."""
     if model == "embedded":
         return embedded_folder()
     place = Path(model).expanduser()
@@ -24,25 +24,25 @@ def model_location(model: str) -> str | Path:
 
 
 def lora_location(weights: str) -> str | Path:
-    """Return the file that `weights` names, or the hub id as it stands."""
+    """Return the local file of LoRA weights, or their hub id."""
     file = Path(weights).expanduser()
     return file if file.is_file() else weights
 
 
 def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
-    """Name models, LoRAs, precision, device class and the versions that decide pixels.
+    """Return models, LoRAs, dtype, device class and versions as one string.
 
-    Folders and files are named by their content. Of a hub id only the revision is known without
-    the network: give one where its default branch may move.
+    Folders and files are identified by a hash of their content, hub ids by their revision, since
+    the network is not used: set a revision if the default branch may change.
 
     Args:
-        spec: The engine asked for.
+        spec: The engine.
         device_class: `cpu`, `cuda` or `mps`; CPU and GPU pixels differ.
 
     Returns:
         Text such as `embedded:1f3a…/efficientnet-lite0/cpu-auto/torch-2.13.0/method-1`, with
-        `config:…` and `lora:…` after the model, `depth:…` and `sam:…` after the encoder, where
-        there are any.
+        `config:…` and `lora:…` after the model, and `depth:…` and `sam:…` after the encoder, if
+        set.
     """
     place = model_location(spec.model)
     content = _content_hash(place) if isinstance(place, Path) else spec.revision or "default"
@@ -52,7 +52,7 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
             *_config_names(spec),
             *(f"lora:{_lora_name(lora)}" for lora in spec.loras),
             _by_content(spec.encoder),
-            *_hint_names(spec),
+            *_prior_names(spec),
             f"{device_class}-{spec.dtype}",
             f"torch-{version('torch').split('+')[0]}",
             f"method-{METHOD_VERSION}",
@@ -61,7 +61,7 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
 
 
 def _config_names(spec: EngineSpec) -> list[str]:
-    """Name the layout of a single file; of its folder the weights themselves are not read."""
+    """Return the hash of a single file's configuration folder, without its weights, if any."""
     folder = Path(spec.config_folder).expanduser()
     if not spec.config_folder or not folder.is_dir():
         return []
@@ -74,18 +74,18 @@ def _lora_name(lora: LoraSpec) -> str:
     return f"{content}@{lora.scale}"
 
 
-def _hint_names(spec: EngineSpec) -> list[str]:
+def _prior_names(spec: EngineSpec) -> list[str]:
     names = {"depth": spec.depth, "sam": spec.sam}
     return [f"{kind}:{_by_content(name)}" for kind, name in names.items() if name]
 
 
 def _by_content(name: str) -> str:
-    """Return a folder's hash, or the hub id as it stands."""
+    """Return a folder's hash, or the hub id."""
     return _content_hash(Path(name)) if Path(name).is_dir() else name
 
 
 def _content_hash(place: Path, *patterns: str) -> str:
-    """Hash a file, or those of a folder's files that match; all weights and configs if not told."""
+    """Hash a file, or the files of a folder that match; by default all weights and configs."""
     digest = hashlib.sha256()
     patterns = patterns or ("*.safetensors", "*.json")
     found = {path for pattern in patterns for path in place.rglob(pattern) if path.is_file()}

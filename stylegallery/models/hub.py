@@ -1,18 +1,18 @@
-"""Files of the model hub, from its local cache or, where that is allowed, from the network."""
+"""Files of the Hugging Face hub, from the local cache or the network."""
 
 from pathlib import Path
 
 
 def hub_file(name: str, file: str = "") -> Path:
-    """Return a file of a repository.
+    """Return the local path of a repository's file.
 
     Args:
         name: `OWNER/REPO/FILE`, or `OWNER/REPO`.
-        file: Which, where `name` does not say.
+        file: The file, if `name` does not say.
 
     Raises:
-        OSError: it is neither in the cache nor to be had.
-        ValueError: the name is none.
+        OSError: the file is neither cached nor downloadable.
+        ValueError: the name is invalid.
     """
     from huggingface_hub import hf_hub_download
 

@@ -1,4 +1,4 @@
-"""DDIM inversion and the timestep-weighted UNet features on which regions are found."""
+"""DDIM inversion (arXiv 2010.02502), and the timestep-weighted UNet features for regions."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,10 +11,10 @@ from stylegallery.models.diffusion import Models
 
 
 def timestep_weights(steps: int, decay: float = 5.0, knee: float = 0.7) -> Tensor:
-    """Return the normalised weights (steps,) of the inversion steps, first step first.
+    """Return the normalized weights (steps,) of the inversion steps, first step first.
 
-    d(i) = 1 / (1 + exp(5 (i/T - 0.7))), divided by its sum (METHOD 1.1): nearly flat over the
-    low-noise steps, falling off after 0.7 T.
+    d(i) = 1 / (1 + exp(5 (i/T - 0.7))), divided by its sum (StyleGallery, arXiv 2603.10354):
+    nearly constant over the low-noise steps, decreasing after 0.7 T.
     """
     index = torch.arange(steps, dtype=torch.float64)
     weights = torch.sigmoid(-decay * (index / steps - knee))
@@ -22,20 +22,20 @@ def timestep_weights(steps: int, decay: float = 5.0, knee: float = 0.7) -> Tenso
 
 
 @torch.no_grad()
-def inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
+def ddim_inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
     """Invert a clean latent by DDIM, step by step.
 
-    The library's inverse scheduler gives the published trajectory; it reads from the model's
-    schedule whether the UNet predicts noise or velocity. At each yield the UNet has just been
-    called for that step, so hooks and records hold what it saw.
+    diffusers' inverse scheduler gives the trajectory of the authors' code; the model's schedule
+    says whether the UNet predicts noise or velocity. At each yield, hooks and records hold the
+    features of that step's UNet call.
 
     Args:
         models: The diffusion model.
-        latent: (1, C, h, w) clean latent.
+        latent: (B, C, h, w) clean latent.
         steps: Inversion steps T.
 
     Yields:
-        A timestep, from clean to noisy, and the latent (1, C, h, w) float32 that belongs to it.
+        A timestep, from clean to noisy, and the latent (B, C, h, w) float32 at it.
     """
     scheduler = DDIMInverseScheduler.from_config(models.scheduler.config)
     scheduler.set_timesteps(steps)
@@ -45,18 +45,20 @@ def inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple[int,
         yield timestep, latent
 
 
-def inverted(models: Models, latent: Tensor, steps: int, taken: int | None = None) -> list[Tensor]:
-    """Return the latents (1, C, h, w) of :func:`inversion`, clean to noisy.
+def inverted_latents(
+    models: Models, latent: Tensor, steps: int, taken: int | None = None
+) -> list[Tensor]:
+    """Return the latents (B, C, h, w) after all T steps of the inversion, or the first `taken`.
 
-    They are those of all T steps, or of the first `taken`.
+    From clean to noisy; see :func:`ddim_inversion`.
     """
-    return [there for _, there in islice(inversion(models, latent, steps), taken)]
+    return [noisy for _, noisy in islice(ddim_inversion(models, latent, steps), taken)]
 
 
 def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:
-    """Invert a clean latent by DDIM and fuse the features seen on the way.
+    """Return the weighted sum of UNet features over a DDIM inversion.
 
-    The features are the output of the last but one up block, which lies on the latent's grid.
+    The features are the output of the last but one up block, on the grid of the latent.
 
     Args:
         models: The diffusion model.
@@ -67,13 +69,13 @@ def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:
         F_mix, (1, C', h, w) float32.
     """
     fused: list[Tensor] = []
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
     block = models.unet.up_blocks[-2]
-    hook = block.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-    walk = inversion(models, latent, steps)
+    hook = block.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    steps_taken = ddim_inversion(models, latent, steps)
     try:
-        for weight, _ in zip(timestep_weights(steps).tolist(), walk, strict=True):
-            fused.append(seen.pop().float() * weight)
+        for weight, _ in zip(timestep_weights(steps).tolist(), steps_taken, strict=True):
+            fused.append(outputs.pop().float() * weight)
     finally:
         hook.remove()
     return torch.stack(fused).sum(dim=0)

@@ -1,6 +1,6 @@
-"""Names that a UNet's layers have in the original (LDM, later sgm) code.
+"""Names of a UNet's layers in the original LDM and sgm code.
 
-SDXL LoRAs from kohya's trainer use them, single-file checkpoints too.
+Single-file checkpoints and SDXL LoRAs from kohya's trainer use them.
 """
 
 import re
@@ -32,10 +32,10 @@ def ldm_name(name: str, layers_per_block: int, attention_blocks: frozenset[int])
     """Return the original name of a layer of a diffusers UNet.
 
     Args:
-        name: Such as `up_blocks.1.attentions.0.proj_in`.
+        name: Name in diffusers, such as `up_blocks.1.attentions.0.proj_in`.
         layers_per_block: From the UNet's config.
-        attention_blocks: Numbers of the up blocks that hold attention: there the upsampler
-            comes third in its output block, else second.
+        attention_blocks: Numbers of the up blocks with attention; their upsampler is the third
+            part of its output block, else the second.
     """
     if name in _FIXED:
         return _FIXED[name]

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDES = {2: 4, 4: 8, 10: 16, 14: 32}  # block: pixels a side of one of its cells
+STRIDES = {2: 4, 4: 8, 10: 16, 14: 32}
+"""Block number to the stride of its output in pixels."""
 
 
 def load_lite0(device: torch.device | str) -> nn.Module:
@@ -19,11 +20,11 @@ def load_lite0(device: torch.device | str) -> nn.Module:
 
 
 def lite0_features(net: nn.Module, pixels: Tensor, blocks: tuple[int, ...]) -> list[Tensor]:
-    """Return the outputs of some blocks, keeping the gradient to the pixels.
+    """Return the outputs of some blocks; gradients flow back to the pixels.
 
     Args:
         pixels: (B, 3, H, W) in [0, 1].
-        blocks: numbers of blocks, ascending; see `STRIDES`.
+        blocks: Numbers of blocks, ascending; see `STRIDES`.
 
     Returns:
         (B, C, H / stride, W / stride) each, sides rounded up.

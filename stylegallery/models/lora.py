@@ -1,6 +1,6 @@
-"""Add LoRA weights to a UNet, once and for good: no adapter stays behind that would cost time.
+"""Fuse LoRA weights into a UNet: W += scale · alpha/rank · up · down (arXiv 2106.09685).
 
-diffusers' own way needs peft; all it comes to is W += scale · alpha/rank · up · down.
+diffusers' own loader needs peft. Fused weights cost no time at inference.
 """
 
 import json
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from schemas.engine import LoraSpec
-from schemas.text import shown
+from schemas.text import short_repr
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.diffusers_folder import reason
 from stylegallery.models.fingerprint import lora_location
@@ -22,11 +22,11 @@ from stylegallery.models.hub import hub_file
 from stylegallery.models.ldm_names import ldm_name
 
 _HUB_FILE = "pytorch_lora_weights.safetensors"
-# The engine's only prompt is the empty one, so what a LoRA does to prompts is left out.
+# The engine uses the empty prompt only, so LoRA weights of text encoders are ignored.
 _TEXT_PREFIXES = ("lora_te_", "lora_te1_", "lora_te2_", "text_encoder.", "text_encoder_2.")
 _UNET_PREFIX = re.compile(r"^(lora_unet_|base_model\.model\.|unet\.)+")
-# kohya `.lora_down.`, peft `.lora_A.` (or `.lora_A.default.`), diffusers `.lora.down.` and, of
-# old, `.processor.to_q_lora.down.`
+# kohya `.lora_down.`, peft `.lora_A.` (or `.lora_A.default.`), diffusers `.lora.down.` and, in
+# old files, `.processor.to_q_lora.down.`
 _WEIGHT = re.compile(
     r"(?P<layer>.+?)[._]lora[._](?P<part>down|up|A|B)(\.default)?\.weight", re.ASCII
 )
@@ -35,7 +35,7 @@ _PARTS = {"down": "down", "A": "down", "up": "up", "B": "up"}
 
 @dataclass
 class _Pair:
-    """The two factors of one layer's change, as they are read."""
+    """The factors and alpha of one layer."""
 
     factors: dict[str, Tensor] = field(default_factory=dict)
     alpha: float | None = None
@@ -45,13 +45,13 @@ class _Pair:
 def fuse_lora(unet: Any, spec: LoraSpec) -> None:
     """Add the weights of one LoRA file to the UNet's linear and convolution layers, in place.
 
-    Reads kohya's names (also the original code's, as for SDXL), peft's and diffusers'. Without
-    an alpha, alpha is the rank. The sum is made in float32.
+    Accepts the names of kohya (with LDM or diffusers layer names), peft and diffusers. Alpha
+    defaults to the rank. The sum is computed in float32.
 
     Raises:
-        ModelNotFound: the file cannot be loaded; the message says what to do.
-        UnsupportedModel: it holds something else, or was trained for another model; the message
-            names the keys at fault.
+        ModelNotFound: the file cannot be loaded.
+        UnsupportedModel: the file is no LoRA, or was trained for another model; the message
+            names the unknown keys.
     """
     tensors, common_alpha = _read(spec.weights)
     pairs, unknown = _pairs(tensors, _layer_names(unet))
@@ -66,7 +66,7 @@ def fuse_lora(unet: Any, spec: LoraSpec) -> None:
 def _pairs(
     tensors: dict[str, Tensor], layers: dict[str, str]
 ) -> tuple[dict[str, _Pair], list[str]]:
-    """Sort a file's tensors by the UNet's layers; also return the keys that fit nothing."""
+    """Group a file's tensors by layer; also return the keys that match no layer."""
     pairs: dict[str, _Pair] = {}
     unknown: list[str] = []
     for key, tensor in tensors.items():
@@ -89,8 +89,8 @@ def _change(
 ) -> Tensor:
     """Return alpha/rank · up · down in the shape of the layer's weight, float32.
 
-    A convolution's down factor carries the kernel, its up factor is 1x1, so that flattened they
-    multiply like a linear layer's.
+    A convolution's down factor has the kernel and its up factor is 1x1, so that the flattened
+    factors multiply like those of a linear layer.
     """
     if set(pair.factors) != {"down", "up"}:
         raise UnsupportedModel(
@@ -110,7 +110,7 @@ def _change(
 
 
 def _layer_names(unet: Any) -> dict[str, str]:
-    """Map every name that a layer goes by in LoRA files, dots as underscores, to the UNet's."""
+    """Map every name of a layer in LoRA files, with underscores for dots, to the UNet's name."""
     attended = frozenset(
         number for number, block in enumerate(unet.up_blocks) if hasattr(block, "attentions")
     )
@@ -129,7 +129,7 @@ def _layer_names(unet: Any) -> dict[str, str]:
 
 
 def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
-    """Return a file's tensors, and the alpha that holds for all of them where it says one."""
+    """Return a file's tensors, and the alpha in its metadata, if any."""
     place = lora_location(weights)
     try:
         path = place if isinstance(place, Path) else hub_file(place, _HUB_FILE)
@@ -138,45 +138,45 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelNotFound(
-            f"LoRA {weights} cannot be loaded ({reason(error)}); give a .safetensors file here, "
+            f"LoRA {weights} cannot be loaded ({reason(error)}); give a local .safetensors file, "
             "or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
             "`hf download`."
         ) from error
     adapter = _adapter(weights, notes.get("lora_adapter_metadata", "{}"))
     if any(adapter.get(f"unet.{key}") for key in ("use_rslora", "alpha_pattern")):
         raise UnsupportedModel(
-            f"LoRA {weights} scales its layers one by one (use_rslora or alpha_pattern), which is "
-            "not known; save it with one alpha, or fuse it with peft."
+            f"LoRA {weights} has a scale per layer (use_rslora or alpha_pattern), which is not "
+            "supported; save it with one alpha, or fuse it with peft."
         )
     alpha = adapter.get("unet.lora_alpha")
     if not isinstance(alpha, int | float | None):
-        raise _spoilt(weights, f"unet.lora_alpha is {shown(alpha, 40)}")
+        raise _bad_metadata(weights, f"unet.lora_alpha is {short_repr(alpha, 40)}")
     return tensors, None if alpha is None else float(alpha)
 
 
 def _adapter(weights: str, text: str) -> dict[str, Any]:
-    """Return what diffusers wrote into a LoRA's header."""
+    """Return the metadata that diffusers writes into a LoRA file."""
     try:
         adapter = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _spoilt(weights, "lora_adapter_metadata is no JSON") from error
+        raise _bad_metadata(weights, "lora_adapter_metadata is not JSON") from error
     if not isinstance(adapter, dict):
-        raise _spoilt(weights, "lora_adapter_metadata is no JSON object")
+        raise _bad_metadata(weights, "lora_adapter_metadata is not a JSON object")
     return adapter
 
 
-def _spoilt(weights: str, what: str) -> UnsupportedModel:
+def _bad_metadata(weights: str, what: str) -> UnsupportedModel:
     return UnsupportedModel(
-        f"the metadata of LoRA {weights} cannot be used ({what}); download it again, or save it "
+        f"the metadata of LoRA {weights} is invalid ({what}); download it again, or save it "
         "without metadata."
     )
 
 
 def _mismatch(spec: LoraSpec, unknown: list[str]) -> str:
     if not unknown:
-        return f"LoRA {spec.weights} holds no weights for a UNet; use one trained for this model."
+        return f"LoRA {spec.weights} has no weights for a UNet; use one trained for this model."
     shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     return (
-        f"LoRA {spec.weights} does not fit this UNet: nothing takes {shown}; use a plain LoRA "
+        f"LoRA {spec.weights} does not fit this UNet: no layer matches {shown}; use a plain LoRA "
         "(no LoHa, LoKr or DoRA) that was trained for this model."
     )

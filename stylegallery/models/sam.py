@@ -1,8 +1,8 @@
-"""Automatic masks of SAM through transformers: points on a grid in, a label map out.
+"""Automatic masks of Segment Anything (arXiv 2304.02643): a grid of points to a label map.
 
-transformers' own `mask-generation` pipeline needs torchvision, which this project does without.
-What it does around the model is here, on SAM's low-resolution masks: four pixels of its input to
-a cell, far finer than the latent grid that regions live on.
+The `mask-generation` pipeline of transformers needs torchvision, which this project does not
+depend on. Its post-processing is done here, on SAM's low-resolution masks of one cell per four
+input pixels, which is far finer than the latent grid of the regions.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ _POINTS_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class Proposals:
-    """What SAM answers to N questions.
+    """N masks as SAM predicts them.
 
     Attributes:
         logits: (N, h, w) float32 on the CPU; positive inside a mask.
-        scores: (N,) the IoU with the true mask that SAM expects, about 0 to 1.
+        scores: (N,) predicted IoU with the true mask, about 0 to 1.
     """
 
     logits: Tensor
@@ -36,13 +36,13 @@ class Proposals:
 
 
 class SamSegmenter:
-    """Segment Anything: everything that stands out, without saying what it is (METHOD 1.1)."""
+    """Segments of an image, without classes."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         """Load a SAM model by hub id or folder, such as `facebook/sam-vit-base`.
 
         Raises:
-            ModelNotFound: it is neither a folder here nor loadable from the hub.
+            ModelNotFound: it is neither a local folder nor on the hub.
             UnsupportedModel: it is another kind of model.
         """
         from transformers import AutoConfig, SamModel
@@ -62,7 +62,7 @@ class SamSegmenter:
             ) from error
         self._net = net.eval().requires_grad_(False).to(device)
         self._side = int(config.vision_config.image_size)
-        # every SAM was trained with ImageNet's statistics, black below and right of the image
+        # All SAM models use ImageNet statistics and zero padding below and right of the image.
         self._mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(1, 3, 1, 1)
         self._std = torch.tensor([0.229, 0.224, 0.225], device=device).view(1, 3, 1, 1)
 
@@ -70,15 +70,15 @@ class SamSegmenter:
         """Segment pixels (1, 3, H, W) in [0, 1].
 
         Returns:
-            (h, w) int64 on the CPU, at the frame's aspect, the long side a quarter of SAM's
-            input (256 as published). Labels count from 1, largest mask first; 0 where no mask
-            is, as in a user's label image, so that it can serve as one.
+            (h, w) int64 on the CPU, with the image's aspect and a long side of a quarter of
+            SAM's input (256 as published). Labels count from 1, largest mask first; 0 is no
+            mask, as in a user's label image.
         """
         return paint_masks(keep_masks(self.propose(pixels)))
 
     @torch.no_grad()
     def propose(self, pixels: Tensor) -> Proposals:
-        """Ask for three masks at each point of a grid over pixels (1, 3, H, W) in [0, 1]."""
+        """Predict three masks at each point of a grid over pixels (1, 3, H, W) in [0, 1]."""
         height, width = pixels.shape[-2:]
         scale = self._side / max(height, width)
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -100,10 +100,10 @@ class SamSegmenter:
 
 
 def keep_masks(proposals: Proposals) -> Tensor:
-    """Return the masks (M, h, w) bool that are sure, stable, large enough and not twice there.
+    """Return the masks (M, h, w) bool with high score, stability and area, without duplicates.
 
-    Stability is the IoU of the masks at logit +1 and -1. Of two masks whose boxes overlap by more
-    than 0.7, the one with the lower score goes.
+    Stability is the IoU of the masks at logit +1 and -1. Of two masks whose boxes have an IoU
+    above 0.7, the one with the lower score is dropped.
     """
     logits, scores = proposals.logits, proposals.scores
     inner = (logits > 1).sum(dim=(1, 2))
@@ -124,10 +124,10 @@ def keep_masks(proposals: Proposals) -> Tensor:
 
 
 def paint_masks(masks: Tensor) -> Tensor:
-    """Paint masks (M, h, w) bool over each other, largest first, to (h, w) int64 labels.
+    """Paint masks (M, h, w) bool over each other, largest first, into labels (h, w) int64.
 
-    Labels count from 1 in that order, so that what lies within another stays visible; 0 where no
-    mask is. Numbers of masks that are painted over entirely do not occur.
+    Labels count from 1 in that order, so small masks stay visible inside large ones; 0 is no
+    mask. The label of a mask that is fully covered does not occur.
     """
     labels = torch.zeros(masks.shape[-2:], dtype=torch.int64)
     order = masks.sum(dim=(1, 2)).argsort(descending=True, stable=True)
@@ -137,7 +137,7 @@ def paint_masks(masks: Tensor) -> Tensor:
 
 
 def _point_grid(size: tuple[int, int], per_side: int) -> Tensor:
-    """Return (per_side², 2) points (x, y) in pixels, at the centres of equal cells."""
+    """Return (per_side², 2) points (x, y) in pixels, at the centers of equal cells."""
     steps = (torch.arange(per_side) + 0.5) / per_side
     rows, columns = torch.meshgrid(steps * size[0], steps * size[1], indexing="ij")
     return torch.stack([columns.flatten(), rows.flatten()], dim=1)

@@ -1,4 +1,4 @@
-"""Semantic encoders: dense features that tell what is shown, for matching regions."""
+"""Semantic encoders: dense features of image content, for segmentation and matching."""
 
 from typing import Protocol
 
@@ -20,8 +20,8 @@ class SemanticEncoder(Protocol):
     def __call__(self, pixels: Tensor) -> Tensor:
         """Encode pixels (1, 3, H, W) in [0, 1] to features (1, D, h, w), any h and w.
 
-        The whole frame is covered at its own aspect: no crop, so that a region's mask and its
-        features lie on each other (METHOD 1.5, W5).
+        The whole image is encoded at its own aspect, without a crop, so that features align with
+        region masks.
         """
         ...
 
@@ -36,7 +36,7 @@ def load_encoder(name: str, device: torch.device) -> SemanticEncoder:
 
 
 class Lite0Encoder:
-    """EfficientNet-Lite0, ImageNet weights from a package: three depths, strides 8, 16 and 32."""
+    """EfficientNet-Lite0 with packaged ImageNet weights: features at strides 8, 16 and 32."""
 
     _BLOCKS = (4, 10, 14)
     _SHORT_SIDE = 320
@@ -48,7 +48,7 @@ class Lite0Encoder:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Encode; the three depths are brought to unit length each and stacked at stride 16."""
+        """Encode; features of each stride are normalized and concatenated at stride 16."""
         size = _fit(pixels, self._SHORT_SIDE, 32)
         taps = lite0_features(self._net, resize(pixels.to(self._device), size), self._BLOCKS)
         grid = taps[1].shape[-2:]
@@ -57,7 +57,7 @@ class Lite0Encoder:
 
 
 class DinoEncoder:
-    """DINOv2 patch tokens, the published choice, through transformers."""
+    """DINOv2 patch tokens (arXiv 2304.07193), the encoder of the authors, by transformers."""
 
     _SHORT_SIDE = 448
 
@@ -65,7 +65,7 @@ class DinoEncoder:
         """Load a DINOv2 model by hub id or folder.
 
         Raises:
-            ModelNotFound: it is neither a folder here nor loadable from the hub.
+            ModelNotFound: it is neither a local folder nor on the hub.
         """
         from transformers import AutoModel
 
@@ -80,7 +80,7 @@ class DinoEncoder:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Encode at a short side of about 448 px; one feature a patch."""
+        """Encode at a short side of about 448 px; one feature per patch."""
         size = _fit(pixels, self._SHORT_SIDE, self._patch)
         inputs = (resize(pixels.to(self._mean.device), size) - self._mean) / self._std
         tokens: Tensor = self._net(pixel_values=inputs).last_hidden_state[:, 1:]

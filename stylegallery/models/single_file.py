@@ -1,4 +1,4 @@
-"""Load a model's parts from a single-file checkpoint in the original (LDM) layout."""
+"""Load the parts of a model from a single-file checkpoint in the original LDM layout."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index, reason
-from stylegallery.models.empty_prompt import null_condition
+from stylegallery.models.empty_prompt import load_empty_prompt
 
 SUFFIX = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -22,10 +22,10 @@ _FIRST_LAYER = f"{_UNET_PREFIX}input_blocks.0.0.weight"
 
 
 def is_checkpoint(model: str) -> bool:
-    """Tell a single file from a folder or hub id.
+    """Return whether a model is a single file, not a folder or hub id.
 
     Raises:
-        UnsupportedModel: it is a pickle, which runs code when it is opened.
+        UnsupportedModel: the file is a pickle, which can run code when opened.
     """
     if model.lower().endswith(PICKLES) and not Path(model).is_dir():
         raise UnsupportedModel(
@@ -36,15 +36,15 @@ def is_checkpoint(model: str) -> bool:
 
 
 def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
-    """Load the file that `spec.model` names.
+    """Load the file `spec.model`.
 
-    The file holds weights alone. Their layout, the noise schedule and the tokenizer come from
-    `spec.config_folder`, or else from the hub repository that diffusers takes for files of this
-    kind, which needs a network or a filled cache.
+    The file contains weights only. Layout, noise schedule and tokenizer come from
+    `spec.config_folder`, or from the hub repository that diffusers uses for such files, which
+    needs the network or a filled cache.
 
     Raises:
-        ModelNotFound: the file or its configuration is not there; the message says what to do.
-        UnsupportedModel: not an SD checkpoint, or not of the kind that the configuration says.
+        ModelNotFound: the file or its configuration is not available.
+        UnsupportedModel: the file is no SD checkpoint, or does not match the configuration.
     """
     state = _read(Path(spec.model).expanduser())
     place = _config_place(spec, state)
@@ -61,11 +61,11 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
         unet = _part(UNet2DConditionModel, state, _UNET_PREFIX, place, "unet", dtype)
         vae = _part(AutoencoderKL, state, _VAE_PREFIX, place, "vae", torch.float32)
         scheduler = load_scheduler(place, {})
-        null = null_condition(place, unet, index, {}, load_text)
+        null = load_empty_prompt(place, unet, index, {}, load_text)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
     except (RuntimeError, KeyError, AttributeError) as error:
-        # diffusers' converter checks nothing: a wrong layout ends in whatever it trips over
+        # diffusers' converter does not validate: a wrong layout can raise any of these
         raise UnsupportedModel(
             f"{spec.model} does not have the layout that {place} describes ({reason(error)}); "
             "set config_folder to a diffusers folder of the same kind (SD 1.x, SD 2.x or SDXL)."
@@ -83,8 +83,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
     if _FIRST_LAYER not in state:
         raise UnsupportedModel(
-            f"{path} is no SD 1.x, SD 2.x or SDXL checkpoint (it has no {_FIRST_LAYER}); a LoRA "
-            "belongs under `loras`, weights in diffusers layout into their folder."
+            f"{path} is no SD 1.x, SD 2.x or SDXL checkpoint (it has no {_FIRST_LAYER}); list a "
+            "LoRA under `loras`, and put weights in diffusers layout into their folder."
         )
     return state
 
@@ -105,7 +105,7 @@ def _part(
     subfolder: str,
     dtype: torch.dtype,
 ) -> Any:
-    """Convert one part, and see to it that no weight stayed at its random start."""
+    """Convert one part, and check that the file has all of its weights."""
     part = kind.from_single_file(
         dict(state),
         config=str(place),
@@ -113,10 +113,10 @@ def _part(
         torch_dtype=dtype,
         low_cpu_mem_usage=False,
     )
-    there = sum(name.startswith(prefix) for name in state)
+    found = sum(name.startswith(prefix) for name in state)
     needed = len(part.state_dict())
-    if there < needed:
-        raise KeyError(f"{there} tensors under {prefix}* where {needed} are needed")
+    if found < needed:
+        raise KeyError(f"{found} tensors under {prefix}*, but {needed} are needed")
     return part
 
 
@@ -124,13 +124,13 @@ def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     if spec.config_folder:
         return (
             f"config_folder {place} cannot be used for {spec.model} ({reason(error)}); it must be "
-            "a diffusers folder of the same kind, of which the json and txt files suffice: unet/, "
+            "a diffusers folder of the same kind, with at least its json and txt files: unet/, "
             "vae/, scheduler/ and either null_embedding.safetensors or text_encoder/ and "
             "tokenizer/."
         )
     return (
-        f"{spec.model} holds weights alone, and its layout cannot be fetched from {place} "
-        f"({reason(error)}); set config_folder to a diffusers folder of the same kind, got once "
+        f"{spec.model} contains only weights, and its layout cannot be fetched from {place} "
+        f"({reason(error)}); set config_folder to a diffusers folder of the same kind, downloaded "
         f"with `hf download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
         "or convert the file with diffusers' from_single_file and save_pretrained."
     )

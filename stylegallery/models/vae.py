@@ -1,4 +1,4 @@
-"""Pictures to latents and back: the only module that knows [-1, 1] and the VAE's scale."""
+"""Encode pixels to latents and back; only this module uses [-1, 1] and the VAE's scale."""
 
 import torch
 from torch import Tensor
@@ -11,20 +11,25 @@ _MIN_CELLS = 2
 
 
 def working_size(size: tuple[int, int], short_side: int, factor: int) -> tuple[int, int]:
-    """Return (height, width) in pixels at which an image is worked on.
+    """Return the working size (height, width) of an image in pixels.
 
-    The short side becomes `short_side`, the aspect is kept, and both sides are rounded to the
-    nearest multiple of `factor`, so that the aspect changes by less than one latent cell.
+    The short side becomes `short_side` and the aspect is kept; both sides are rounded to the
+    nearest multiple of `factor`.
+
+    Args:
+        size: (H, W) of the image.
+        short_side: Wanted short side.
+        factor: Pixels per latent cell and side.
 
     Raises:
-        BadImage: the short side would be a single cell, of which no statistics can be taken.
+        BadImage: the short side would have a single cell, which has no statistics.
     """
     scale = short_side / min(size)
     height, width = (round(side * scale / factor) * factor for side in size)
     if min(height, width) < _MIN_CELLS * factor:
         raise BadImage(
-            f"the picture would be worked on at {width}x{height} px, where this model needs "
-            f"{_MIN_CELLS * factor} px a side; raise image_size, or set it to 0 for the model's "
+            f"the working size of the picture would be {width}x{height} px, but this model needs "
+            f"{_MIN_CELLS * factor} px per side; raise image_size, or set it to 0 for the model's "
             "own size."
         )
     return height, width
@@ -34,10 +39,10 @@ def working_size(size: tuple[int, int], short_side: int, factor: int) -> tuple[i
 def encode(models: Models, pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Encode pixels (B, 3, H, W) in [0, 1], resized to `size`, to latents (B, C, h, w) float32.
 
-    The posterior's mean is taken, so the same pixels always give the same latent.
+    Returns the posterior's mean, so encoding is deterministic.
     """
     signed = resize(pixels.to(models.device), size) * 2 - 1
-    # AutoencoderKL gives (a posterior,), AutoencoderTiny and AutoencoderDC (the latent,)
+    # AutoencoderKL returns a posterior, AutoencoderTiny and AutoencoderDC the latent
     encoded = models.vae.encode(signed, return_dict=False)[0]
     latent = encoded if isinstance(encoded, Tensor) else encoded.mean
     scaled: Tensor = (latent - _shift(models)) * models.vae.config.scaling_factor

@@ -1,1 +1,1 @@
-"""Find semantic regions, describe them, and read region maps from images."""
+"""Find semantic regions, describe them, and read and write region maps as images."""

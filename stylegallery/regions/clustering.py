@@ -1,8 +1,7 @@
-"""Cluster feature tokens into regions, merge regions that look alike, split those at two depths.
+"""Cluster feature tokens into regions, merge similar regions, and split regions by depth.
 
-The silhouette score chooses how many clusters there are. `labels` are integers, (h, w) or flat
-(N,); what comes back is int64 of the same shape. `depth` is (h, w) or (N,) in [0, 1], as
-:mod:`stylegallery.models.depth` gives it.
+`labels` are integers of shape (h, w) or (N,); returned labels are int64 of the same shape. `depth`
+is (h, w) or (N,) in [0, 1], from :mod:`stylegallery.models.depth`.
 """
 
 import numpy as np
@@ -16,18 +15,18 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 COMPONENTS = 60
+DEPTH_SPAN, DEPTH_LOCK = 0.75, 0.3
+"""As published: a region whose depths span `DEPTH_SPAN` is split, and two regions whose mean depths
+differ by `DEPTH_LOCK` do not merge."""
 _RESTARTS = 4
 _SILHOUETTE_SAMPLE = 1500
 _SEED = 42
-DEPTH_SPAN, DEPTH_LOCK = 0.75, 0.3
-"""As published: a region that spans the first is split, and two that lie the second apart do not
-merge with each other."""
 _FEWEST_CELLS_TO_SPLIT = 20
 _ROUNDS, _TOLERANCE = 64, 1e-4
 
 
 def principal_components(tokens: Tensor, components: int = COMPONENTS) -> Tensor:
-    """Standardise tokens (N, C) channel by channel and project them on their main directions.
+    """Standardize tokens (N, C) per channel and project them on their principal components.
 
     Returns:
         (N, min(C, N, components)) float32.
@@ -39,9 +38,9 @@ def principal_components(tokens: Tensor, components: int = COMPONENTS) -> Tensor
 
 
 def cluster(tokens: Tensor, max_clusters: int) -> Tensor:
-    """Cluster tokens (N, D) by k-means; k from 2 to `max_clusters` by best silhouette.
+    """Cluster tokens (N, D) by k-means; the silhouette score chooses k from 2 to `max_clusters`.
 
-    One thread and fixed seeds, so the same tokens always give the same labels.
+    One thread and a fixed seed make the labels reproducible.
 
     Returns:
         (N,) int64 labels.
@@ -51,7 +50,7 @@ def cluster(tokens: Tensor, max_clusters: int) -> Tensor:
     best: tuple[float, NDArray[np.int32]] | None = None
     sample = np.random.RandomState(_SEED).permutation(len(points))[:_SILHOUETTE_SAMPLE]
     with threadpool_limits(1):
-        distances = euclidean_distances(points[sample])  # once for all numbers of clusters
+        distances = euclidean_distances(points[sample])  # the same for every k
         for count in range(2, most + 1):
             model = KMeans(count, n_init=_RESTARTS, max_iter=64, tol=1e-4, random_state=_SEED)
             labels = model.fit_predict(points)
@@ -72,13 +71,18 @@ def merge_regions(
     depth: Tensor | None = None,
     depth_threshold: float | None = None,
 ) -> Tensor:
-    """Merge regions whose mean latents lie closer than the threshold, transitively (METHOD 1.1).
+    """Merge, transitively, regions whose mean latents lie closer than the threshold.
+
+    A step of StyleGallery's segmentation (arXiv 2603.10354).
 
     Args:
+        labels: Labels of all cells.
         latents: (N, C) tokens, or (C, h, w) or (1, C, h, w).
-        threshold: Euclidean distance below which a pair merges; 0.85, with depth 0.35.
-        depth_threshold: The depth lock, 0.3: a pair merges only if its mean depths differ by
-            less. Without it the latent alone decides.
+        threshold: Euclidean distance below which two regions merge; published: 0.85, with depth
+            0.35.
+        depth: Depth of all cells.
+        depth_threshold: Two regions merge only if their mean depths differ by less; published: 0.3.
+            None ignores depth.
 
     Returns:
         Labels from 0 without gaps, in the order of each merged region's smallest label.
@@ -95,10 +99,15 @@ def merge_regions(
 
 
 def split_by_depth(labels: Tensor, depth: Tensor, threshold: float) -> Tensor:
-    """Split every region of 20 cells or more that spans too much depth in two (METHOD 1.1).
+    """Split every region of at least 20 cells that spans too much depth, by 2-means of its depths.
 
-    It does when its depths from the 5th to the 95th percentile, interpolated linearly, span at
-    least the threshold (0.75). One part keeps its label, the other gets the next above all.
+    A step of StyleGallery's segmentation with depth, in its published code. The span is that from
+    the 5th to the 95th percentile. One part keeps the label, the other gets the next free one.
+
+    Args:
+        labels: Labels of all cells.
+        depth: Depth of all cells.
+        threshold: Smallest span that is split; published: 0.75.
     """
     split, heights = labels.flatten().long().clone(), depth.flatten().double()
     for value in labels.unique():
@@ -118,17 +127,17 @@ def _distances(tokens: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _second_of_two_means(values: Tensor) -> Tensor:
-    # One start, a pair drawn with seed 42, as the published figures show: not always the best.
+    # A single start, drawn with seed 42, as in the published code; more starts change the result.
     generator = torch.Generator().manual_seed(_SEED)
-    centres = values[torch.randperm(len(values), generator=generator)[:2]]
+    centers = values[torch.randperm(len(values), generator=generator)[:2]]
     for _ in range(_ROUNDS):
-        away = (values[:, None] - centres).abs()
+        away = (values[:, None] - centers).abs()
         second = away[:, 1] < away[:, 0]
-        if not second.any():  # a pair of equal values: take the farthest for the second
-            centres = torch.stack([centres[0], values[away[:, 0].argmax()]])
+        if not second.any():  # equal centers: move the second to the farthest value
+            centers = torch.stack([centers[0], values[away[:, 0].argmax()]])
             continue
         moved = torch.stack([values[~second].mean(), values[second].mean()])
-        shift, centres = (moved - centres).abs().max(), moved
+        shift, centers = (moved - centers).abs().max(), moved
         if shift < _TOLERANCE:
             break
     return second

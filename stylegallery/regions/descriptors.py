@@ -1,4 +1,4 @@
-"""What matching knows of each region: what it shows, how it looks, where it lies."""
+"""Descriptors of regions, which matching compares: semantics, texture statistics, geometry."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,20 @@ from torch.nn import functional as F
 
 from stylegallery.regions.region_map import RegionMap
 
+_CONTACT_CAP = 2.0
+
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
-    """What matching knows of the R regions of one image.
+    """Descriptors of the R regions of one image.
 
     Attributes:
-        semantic: (R, D) mean semantic feature of each region, not centred.
+        semantic: (R, D) mean semantic features, not centered.
         statistical: (R, 2C) mean and standard deviation of the UNet features.
-        circle: (R, 3) centre x, centre y and radius in units of the image's sides, 0 to 1.
-        area: (R,) shares of the image, summing to 1.
-        contact: (R,) share of the image border that the region holds over its area share,
-            capped at 2: high for grounds, near 0 for figures.
+        circle: (R, 3) center x, center y and radius in units of the image's sides, 0 to 1.
+        area: (R,) share of the image; the sum is 1.
+        contact: (R,) share of the region at the image border over its share of the image, capped
+            at 2: high for ground, near 0 for figure.
     """
 
     semantic: Tensor
@@ -29,15 +31,12 @@ class Descriptors:
     contact: Tensor
 
 
-_CONTACT_CAP = 2.0
-
-
 def describe(regions: RegionMap, semantic: Tensor, features: Tensor) -> Descriptors:
-    """Describe every region of one image.
+    """Describe all regions of one image.
 
     Args:
         regions: R regions on the latent grid (h, w).
-        semantic: (1, D, h', w') semantic features at any grid.
+        semantic: (1, D, h', w') semantic features on any grid.
         features: (1, C', h, w) timestep-weighted UNet features.
     """
     masks = regions.one_hot
@@ -53,16 +52,17 @@ def describe(regions: RegionMap, semantic: Tensor, features: Tensor) -> Descript
 
 
 def region_circle(mask: Tensor) -> Tensor:
-    """Return (3,) centre x, centre y and radius of a mask (h, w), in units of its sides.
+    """Return (3,) center x, center y and radius of a mask (h, w), in units of its sides.
 
-    As published: centroid and largest distance from it, not the smallest enclosing circle.
+    As in the published code: centroid and largest distance from it. The paper (StyleGallery, arXiv
+    2603.10354) takes the smallest enclosing circle.
     """
     height, width = mask.shape
     rows, columns = mask.nonzero(as_tuple=True)
     points = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=1)
-    centre = points.mean(dim=0)
-    radius = (points - centre).norm(dim=1).max()
-    return torch.cat([centre, radius[None]])
+    center = points.mean(dim=0)
+    radius = (points - center).norm(dim=1).max()
+    return torch.cat([center, radius[None]])
 
 
 def circle_iou(first: Tensor, second: Tensor) -> Tensor:

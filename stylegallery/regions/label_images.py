@@ -1,6 +1,5 @@
-"""Label and protection images: the user's masks in, region maps out."""
+"""Decode label images and protection masks, which users draw."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,34 +10,30 @@ from PIL import Image
 from torch import Tensor
 
 from stylegallery.errors import BadImage, BadMask
-from stylegallery.images.opening import check_still, damage_named, open_image
-from stylegallery.images.ranges import DEEP_MODES
-from stylegallery.images.reading import Planes, read_numbers, to_eight_bit, upright
-from stylegallery.palette import (
-    region_colour,
-)
-from stylegallery.regions.region_map import RegionMap, _labels
+from stylegallery.images.codec import check_still, open_image
+from stylegallery.images.deep_gray import DEEP_MODES
+from stylegallery.images.reading import Planes, as_bad_image, read_values, to_eight_bit, upright
 
 MAX_LABELS = 224
-"""With the 32 regions that the engine finds at most, a region map still fits into bytes."""
+"""Together with at most 32 automatic regions, a region map fits into 8 bits."""
 
 
 def decode_labels(data: bytes, name: str) -> Tensor:
-    """Decode a label image: every colour one label, black (or transparent) free.
+    """Decode a label image: each color is a label; black or transparent pixels are free.
 
     Returns:
-        (H, W) int64; 0 is free, labels count from 1 in order of first appearance.
+        (H, W) int64; 0 is free, and labels count from 1 in order of first appearance.
 
     Raises:
-        BadMask: not a readable image, or more than 224 colours.
+        BadMask: the image cannot be read or has more than 224 colors.
     """
-    with _opened(data, name) as image:
+    with _open_mask(data, name) as image:
         codes = _codes(image, name)
     values, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [i for i in np.argsort(first) if values[i] != 0]
     if len(order) > MAX_LABELS:
         raise BadMask(
-            f"{name} has {len(order)} colours; a label image holds at most {MAX_LABELS} (save it "
+            f"{name} has {len(order)} colors; a label image holds at most {MAX_LABELS} (save it "
             "without smoothing, as PNG)."
         )
     number = np.zeros(len(values), dtype=np.int64)
@@ -46,32 +41,25 @@ def decode_labels(data: bytes, name: str) -> Tensor:
     return torch.from_numpy(number[inverse].reshape(codes.shape))
 
 
-def decode_grey(data: bytes, name: str) -> Tensor:
-    """Decode a grey image to (1, 1, H, W) float32 in [0, 1]; what is clear is 0.
+def decode_protection(data: bytes, name: str) -> Tensor:
+    """Decode a protection mask to (1, 1, H, W) float32 in [0, 1]; transparent pixels are 0.
 
     Raises:
-        BadMask: not a readable image, or its numbers do not tell what is white.
+        BadMask: the image cannot be read, or its white cannot be told.
     """
-    with _opened(data, name) as image:
-        planes = read_numbers(image, name, missing=0.0)
-    grey = planes.colour
-    eight_bit = to_eight_bit(grey) if grey.mode == "F" else grey.convert("L")
+    with _open_mask(data, name) as image:
+        planes = read_values(image, name, missing=0.0)
+    gray = planes.color
+    eight_bit = to_eight_bit(gray) if gray.mode == "F" else gray.convert("L")
     values = np.asarray(eight_bit, dtype=np.float32) / 255.0
     if planes.alpha is not None:
         values = np.where(np.asarray(planes.alpha), values, np.float32(0))
     return torch.from_numpy(values)[None, None]
 
 
-def encode_labels(regions: RegionMap) -> bytes:
-    """Encode a region map as an indexed PNG on its own grid, with one colour a region."""
-    out = io.BytesIO()
-    region_labels_image(regions).save(out, "PNG", compress_level=9)
-    return out.getvalue()
-
-
 @contextmanager
-def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
-    """Open a mask, and say of what is wrong with it that it is the mask's."""
+def _open_mask(data: bytes, name: str) -> Iterator[Image.Image]:
+    """Open a mask; raise what is wrong with it, here or in the block, as BadMask."""
     try:
         image = open_image(data, name)
         check_still(image, name)
@@ -81,27 +69,12 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def _codes(image: Image.Image, name: str) -> NDArray[np.generic]:
-    """Return (H, W) numbers, equal where the colours are; clear and black are 0."""
-    if image.mode in DEEP_MODES:  # each number is a label, however small it is
-        with damage_named(name):
-            stored = np.nan_to_num(np.asarray(upright(image, Planes(image)).colour))
+    """Return (H, W) numbers, one per color; transparent and black pixels are 0."""
+    if image.mode in DEEP_MODES:  # each stored value is a label, however small
+        with as_bad_image(name):
+            stored = np.nan_to_num(np.asarray(upright(image, Planes(image)).color))
         return np.where(stored == image.info.get("transparency"), 0, stored)
-    planes = read_numbers(image, name)
-    rgb = np.asarray(planes.colour.convert("RGB"), dtype=np.int64)
+    planes = read_values(image, name)
+    rgb = np.asarray(planes.color.convert("RGB"), dtype=np.int64)
     codes = (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2]
     return codes if planes.alpha is None else np.where(np.asarray(planes.alpha), codes, 0)
-
-
-def region_labels_image(regions: RegionMap) -> Image.Image:
-    """Return a region map as an indexed image ("P") on its own grid, whose values are the labels.
-
-    Its colours all differ and none is black, so that it also reads as a label image.
-
-    Raises:
-        ValueError: there are more than 256 regions.
-    """
-    if regions.count > 256:
-        raise ValueError(f"an indexed image holds 256 regions, not {regions.count}; fix fewer")
-    image = Image.fromarray(_labels(regions))
-    image.putpalette([value for index in range(256) for value in region_colour(index)])
-    return image

@@ -1,4 +1,4 @@
-"""What helps to find an image's regions beside its features; each of it may be missing."""
+"""Optional inputs of segmentation beside an image's features: user labels, depth, segments."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Hints:
-    """What is known of one image before its regions are looked for.
+class SegmentationPriors:
+    """What is known of an image before segmentation; each part may be None.
 
     Attributes:
-        labels: (H, W) int64 at any size; positive numbers are regions that the user fixes, which
-            win over all else.
-        depth: (h, w) float32 in [0, 1] on the latent grid, as :mod:`stylegallery.models.depth`
-        gives it.
-        segments: (H', W') int64 at any size, as :mod:`stylegallery.models.sam` gives them; from 1,
-            and 0 where no mask is.
+        labels: (H, W) int64 at any size; positive numbers are regions fixed by the user, which
+            override all others.
+        depth: (h, w) float32 in [0, 1] on the latent grid, from
+            :mod:`stylegallery.models.depth`.
+        segments: (H', W') int64 at any size, from :mod:`stylegallery.models.sam`; segments count
+            from 1, and 0 is outside all masks.
     """
 
     labels: Tensor | None = None
@@ -24,4 +24,4 @@ class Hints:
     segments: Tensor | None = None
 
 
-NO_HINTS: Final = Hints()
+NO_PRIORS: Final = SegmentationPriors()

@@ -1,33 +1,30 @@
-"""Region maps: which cell of the latent grid belongs to which region."""
+"""Region maps: the region of each cell of the latent grid."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-
-from stylegallery.palette import (
-    Labels,
-)
 
 
 @dataclass(frozen=True, eq=False)
 class RegionMap:
-    """A label for every cell, contiguous from 0.
+    """A region label for every cell; labels run from 0 without gaps.
 
     Attributes:
-        labels: (h, w) int64 on the CPU; every number from 0 to R-1 occurs.
+        labels: (h, w) int64 on the CPU; every label from 0 to R - 1 occurs.
     """
 
     labels: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse maps with gaps in their numbers.
+        """Refuse labels with gaps.
 
         Raises:
-            ValueError: the labels are not exactly 0..R-1.
+            ValueError: the labels are not exactly 0 to R - 1.
         """
         found = self.labels.unique()
         if not torch.equal(found, torch.arange(len(found))):
@@ -35,7 +32,7 @@ class RegionMap:
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "RegionMap":
-        """Return the map of a single region over (h, w) cells."""
+        """Return a map of (h, w) cells with a single region."""
         return cls(torch.zeros(size, dtype=torch.int64))
 
     @classmethod
@@ -61,27 +58,31 @@ class RegionMap:
 
     @cached_property
     def areas(self) -> Tensor:
-        """(R,) shares of the image, summing to 1."""
+        """(R,) share of the image that each region covers; the sum is 1."""
         return self.one_hot.mean(dim=(1, 2))
 
     def resized(self, size: tuple[int, int]) -> Tensor:
-        """Return labels (h', w') int64 for another grid, by majority of area.
+        """Return labels (h', w') int64 on another grid; each cell takes its largest region.
 
-        Nearest-neighbour resizing, as published, lets thin regions vanish; here every region
-        keeps at least the cell that it covers most (METHOD 1.5, W3).
+        Nearest-neighbor resizing, as in the published code, drops thin regions; here every region
+        keeps at least the cell that it covers most.
         """
         return majority_labels(self.one_hot, size)
 
+    def to_array(self) -> NDArray[np.uint8]:
+        """Return the labels as an (h, w) uint8 array, for image files."""
+        return self.labels.cpu().numpy().astype(np.uint8)
+
 
 def majority_labels(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Reduce masks to labels on a grid: each cell takes the mask with the largest share of it.
+    """Reduce masks to labels on a grid; each cell takes the mask that covers most of it.
 
     Args:
-        masks: (R, H, W) float masks of 0 and 1; cells covered by none may exist.
+        masks: (R, H, W) float masks of 0 and 1; a pixel may be in no mask.
         size: (h, w) of the grid.
 
     Returns:
-        (h, w) int64. Each non-empty mask keeps at least one cell while there are cells enough.
+        (h, w) int64. Each non-empty mask keeps at least one cell, as long as there are cells left.
     """
     share = F.adaptive_avg_pool2d(masks[None], size)[0]
     labels = share.argmax(dim=0)
@@ -92,9 +93,4 @@ def majority_labels(masks: Tensor, size: tuple[int, int]) -> Tensor:
         best = share[region].masked_fill(taken, -1.0).argmax()
         taken.view(-1)[best] = True
         labels.view(-1)[best] = region
-    return labels
-
-
-def _labels(regions: RegionMap) -> Labels:
-    labels: Labels = regions.labels.cpu().numpy().astype(np.uint8)
     return labels

@@ -1,4 +1,4 @@
-"""Features to region maps: cluster, merge what looks alike, clean, let the user's mask win."""
+"""Segment an image: cluster its features, merge similar regions, clean up, apply user labels."""
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from stylegallery.regions.clustering import (
     principal_components,
     split_by_depth,
 )
-from stylegallery.regions.priors import NO_HINTS, Hints
+from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
 from stylegallery.regions.region_map import RegionMap, majority_labels
 
-SEMANTIC_COMPONENTS, COLOUR_COMPONENTS = 20, 4
-_COLOUR_WEIGHT = 1.5
+SEMANTIC_COMPONENTS, COLOR_COMPONENTS = 20, 4
+_COLOR_WEIGHT = 1.5
 _RIM = 1
-_REACH, _ROUNDS, _LIKENESS = 2, 6, 0.05
+_REACH, _ROUNDS, _LIKENESS = 2, 6, 0.05  # bilateral filter: radius, passes, color variance
 
 
 def segment(
@@ -31,30 +31,29 @@ def segment(
     semantic: Tensor,
     latent: Tensor,
     params: StyleParams,
-    hints: Hints = NO_HINTS,
+    priors: SegmentationPriors = NO_PRIORS,
 ) -> RegionMap:
-    """Find the semantic regions of an image (METHOD 1.1).
+    """Find the semantic regions of an image, after StyleGallery (arXiv 2603.10354).
 
-    Unlike the published code, which clusters UNet features alone, the semantic encoder's
-    features stand beside them with the same weight: UNet features follow outlines and texture,
-    the encoder's what the thing is, and together they keep the inside of a garment and its
-    outline in one region. Both are blurred by their receptive fields, so they are drawn back to
-    the edges of the latent's main components, its colours, which are the third kind of feature.
+    The published code clusters UNet features alone. Here three kinds of features are clustered:
+    UNet features, which follow outlines and texture; semantic features of the same weight, which
+    tell objects apart and keep the inside of a garment and its outline in one region; and colors,
+    the principal components of the latent. The first two are blurred by their receptive fields, so
+    a joint bilateral filter sharpens them at the edges of the colors.
 
-    With depth, clusters are split and kept apart by it as published, but before anything merges:
-    of a region joined across depths the mean depth says nothing.
+    With depth, clusters are split and kept apart as in the published code, but before they merge:
+    the mean depth of a region merged across depths is meaningless.
 
-    With SAM's segments, each is clustered as one, by the mean of its features, together with the
-    cells that no segment covers (METHOD 1.5, W7): outlines are SAM's, and which things are of one
-    kind, what SAM cannot tell, is told by the features. The published code takes the segments for
-    the regions instead, and all that SAM leaves out for one more.
+    With SAM's segments, all cells of a segment get the mean of their features. So SAM decides the
+    outlines, and the features decide which segments belong together. The published code uses the
+    segments as regions, and all cells outside them as one more.
 
     Args:
-        features: F_mix (1, C', h, w), timestep-weighted UNet features.
-        semantic: (1, D, h', w') semantic features at any grid.
-        latent: (1, C, h, w) clean latent on the same grid.
+        features: (1, C', h, w) timestep-weighted UNet features.
+        semantic: (1, D, h', w') semantic features on any grid.
+        latent: (1, C, h, w) clean latent on the same grid as `features`.
         params: `max_regions`, `merge_threshold` and `min_region_fraction` are used.
-        hints: The user's labels, depth and segments, as far as they are known.
+        priors: The user's labels, depth and segments, as far as known.
 
     Returns:
         The region map on the (h, w) grid.
@@ -64,82 +63,27 @@ def segment(
     meanings = torch.cat(
         [_tokens(features.cpu(), COMPONENTS), _tokens(dense, SEMANTIC_COMPONENTS)], dim=1
     )
-    colours = _colours(latent.cpu())
-    meanings = _drawn_to_edges(meanings, colours, grid)
-    tokens = torch.cat([meanings, _COLOUR_WEIGHT * colours], dim=1)
-    if hints.segments is not None:
-        tokens = average_over_segments(tokens, _on_grid(hints.segments, grid).flatten())
+    colors = _colors(latent.cpu())
+    meanings = _sharpen_at_edges(meanings, colors, grid)
+    tokens = torch.cat([meanings, _COLOR_WEIGHT * colors], dim=1)
+    if priors.segments is not None:
+        tokens = average_over_segments(tokens, _on_grid(priors.segments, grid).flatten())
     labels = cluster(tokens, params.max_regions).reshape(grid)
-    if hints.depth is not None:
-        labels = split_by_depth(labels, hints.depth, DEPTH_SPAN)
-    labels = merge_regions(labels, latent[0].cpu(), params.merge_threshold, hints.depth, DEPTH_LOCK)
+    if priors.depth is not None:
+        labels = split_by_depth(labels, priors.depth, DEPTH_SPAN)
+    labels = merge_regions(
+        labels, latent[0].cpu(), params.merge_threshold, priors.depth, DEPTH_LOCK
+    )
     cleaned = clean_small_regions(labels, params.min_region_fraction * labels.numel())
-    return RegionMap.numbered(apply_user_labels(cleaned, hints.labels))
-
-
-def whole(
-    features: Tensor,
-    semantic: Tensor,
-    latent: Tensor,
-    params: StyleParams,
-    hints: Hints = NO_HINTS,
-) -> RegionMap:
-    """Return one region over the (h, w) grid of the latent, for methods that know no regions.
-
-    The arguments are those of :func:`segment`; no hint is used either, not even the user's labels.
-    """
-    return RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
-
-
-def _tokens(features: Tensor, components: int) -> Tensor:
-    """Project (1, C, h, w) on its main directions, (h*w, components), of mean square norm 1."""
-    projected = principal_components(_without_rim(features)[0].flatten(1).T, components)
-    return projected / projected.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
-
-
-def _colours(latent: Tensor) -> Tensor:
-    """Return the main components of a latent (1, C, h, w), (h*w, 4), of mean square norm 1."""
-    cells = latent[0].flatten(1).T.float()
-    left, scale, _ = torch.linalg.svd(cells - cells.mean(dim=0), full_matrices=False)
-    main: Tensor = left[:, :COLOUR_COMPONENTS] * scale[:COLOUR_COMPONENTS]
-    return main / main.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
-
-
-def _drawn_to_edges(tokens: Tensor, guide: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Average tokens (N, D) over neighbours of like guide (N, G): a joint bilateral filter."""
-    width = 2 * _REACH + 1
-
-    def neighbours(values: Tensor) -> Tensor:
-        """(N, D) to (D, width * width, N)."""
-        padded = F.pad(values.T.reshape(1, -1, *grid), (_REACH,) * 4, mode="replicate")
-        return F.unfold(padded, width).reshape(values.shape[1], width * width, -1)
-
-    distance = (neighbours(guide) - guide.T[:, None]).square().sum(dim=0)
-    weights = (-distance / _LIKENESS).exp()
-    weights = weights / weights.sum(dim=0)
-    for _ in range(_ROUNDS):
-        tokens = (neighbours(tokens) * weights).sum(dim=1).T
-    return tokens
-
-
-def _without_rim(features: Tensor) -> Tensor:
-    """Replace the outermost cells (1, C', h, w) by their inner neighbours.
-
-    Zero padding marks the rim of UNet features so strongly that k-means would take the frame of
-    the image for its main region.
-    """
-    if min(features.shape[-2:]) < 3 + 2 * _RIM:
-        return features
-    inner = features[..., _RIM:-_RIM, _RIM:-_RIM]
-    return F.pad(inner, (_RIM,) * 4, mode="replicate")
+    return RegionMap.numbered(apply_user_labels(cleaned, priors.labels))
 
 
 def average_over_segments(tokens: Tensor, segments: Tensor) -> Tensor:
-    """Give all cells of a segment their mean token, so that no clustering tears it apart.
+    """Give all cells of a segment their mean token, so that clustering does not split it.
 
     Args:
-        tokens: (N, D), one of each cell.
-        segments: (N,) int64; 0 where no segment is, which leaves the token as it is.
+        tokens: (N, D), one token per cell.
+        segments: (N,) int64; tokens of cells with 0, outside all segments, are unchanged.
     """
     tokens = tokens.clone()
     for segment in segments[segments > 0].unique():
@@ -149,14 +93,14 @@ def average_over_segments(tokens: Tensor, segments: Tensor) -> Tensor:
 
 
 def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
-    """Give 4-connected pieces smaller than `min_cells` the majority label of their ring.
+    """Give each small 4-connected piece the majority label of the cells around it.
 
-    Smallest pieces first, each seeing the map as it stands by then, so that fragments do not
-    keep each other alive; the published code makes a single pass over the first map.
+    Pieces are relabeled in order of size, each on the map as changed so far, so that adjacent
+    fragments disappear. The published code makes a single pass over the original map.
 
     Args:
         labels: (h, w) int64.
-        min_cells: Pieces with fewer cells go.
+        min_cells: Pieces with fewer cells are relabeled.
     """
     grid = labels.numpy().copy()
     pieces = connected_components(grid, background=-1, connectivity=1)
@@ -172,11 +116,11 @@ def clean_small_regions(labels: Tensor, min_cells: float) -> Tensor:
 
 
 def apply_user_labels(labels: Tensor, user_labels: Tensor | None) -> Tensor:
-    """Let each label of the user replace what was found automatically (h, w).
+    """Replace automatic labels by the user's, each as a new label.
 
     Args:
-        labels: (h, w) int64 automatic regions.
-        user_labels: (H, W) int64, 0 where free, or None.
+        labels: (h, w) int64 automatic labels.
+        user_labels: (H, W) int64; 0 is free. None changes nothing.
     """
     if user_labels is None or not user_labels.any():
         return labels
@@ -184,7 +128,50 @@ def apply_user_labels(labels: Tensor, user_labels: Tensor | None) -> Tensor:
     return torch.where(wanted > 0, labels.max() + wanted, labels)
 
 
+def _tokens(features: Tensor, components: int) -> Tensor:
+    """Return the principal components (h*w, components) of (1, C, h, w), of mean square norm 1."""
+    projected = principal_components(_replace_rim(features)[0].flatten(1).T, components)
+    return projected / projected.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+
+
+def _colors(latent: Tensor) -> Tensor:
+    """Return the principal components (h*w, 4) of a latent (1, C, h, w), of mean square norm 1."""
+    cells = latent[0].flatten(1).T.float()
+    left, scale, _ = torch.linalg.svd(cells - cells.mean(dim=0), full_matrices=False)
+    main: Tensor = left[:, :COLOR_COMPONENTS] * scale[:COLOR_COMPONENTS]
+    return main / main.square().sum(dim=1).mean().sqrt().clamp(min=1e-6)
+
+
+def _sharpen_at_edges(tokens: Tensor, guide: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Filter tokens (N, D) by a joint bilateral filter with the guide (N, G)."""
+    width = 2 * _REACH + 1
+
+    def neighbors(values: Tensor) -> Tensor:
+        """(N, D) to (D, width * width, N)."""
+        padded = F.pad(values.T.reshape(1, -1, *grid), (_REACH,) * 4, mode="replicate")
+        return F.unfold(padded, width).reshape(values.shape[1], width * width, -1)
+
+    distance = (neighbors(guide) - guide.T[:, None]).square().sum(dim=0)
+    weights = (-distance / _LIKENESS).exp()
+    weights = weights / weights.sum(dim=0)
+    for _ in range(_ROUNDS):
+        tokens = (neighbors(tokens) * weights).sum(dim=1).T
+    return tokens
+
+
+def _replace_rim(features: Tensor) -> Tensor:
+    """Replace the outermost cells of (1, C', h, w) by their inner neighbors.
+
+    Zero padding affects UNet features at the rim so strongly that k-means would make the rim the
+    main region.
+    """
+    if min(features.shape[-2:]) < 3 + 2 * _RIM:
+        return features
+    inner = features[..., _RIM:-_RIM, _RIM:-_RIM]
+    return F.pad(inner, (_RIM,) * 4, mode="replicate")
+
+
 def _on_grid(labels: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Reduce labels (H, W) to a grid of (h, w) cells, each label keeping at least one of them."""
+    """Reduce labels (H, W) to a grid of (h, w) cells; each label keeps at least one cell."""
     masks = torch.stack([labels == value for value in range(int(labels.max()) + 1)]).float()
     return majority_labels(masks, grid)

@@ -1,1 +1,1 @@
-"""Samplers: optimisation of the latent, and guided DDIM sampling."""
+"""Samplers: optimization of the clean latent, and guided DDIM sampling."""

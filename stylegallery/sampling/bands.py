@@ -1,4 +1,4 @@
-"""Keep an optimised latent where natural latents are, band by band."""
+"""Limit an optimized latent to the energy that natural latents have in each frequency band."""
 
 import torch
 from torch import Tensor
@@ -8,34 +8,34 @@ _LEVELS = 4
 _AMPLITUDE = 0.8
 
 
-def limit_moves(start: Tensor, latent: Tensor, natural: list[Tensor]) -> Tensor:
-    """Shrink what an optimisation did in any channel and band that natural latents hardly have.
+def limit_band_energy(start: Tensor, latent: Tensor, natural: list[Tensor]) -> Tensor:
+    """Scale down the change of a latent wherever it exceeds the energy of natural latents.
 
-    Adam moves every number by the same amount, so a channel of fine detail drifts as far as one
-    of colour, and its drift prints the same mark into every cell: a grid. So each channel of each
-    Laplacian band of the move may at most have 0.8 of the root mean square that it has in natural
-    latents, and of the mean of a channel nothing but what its coarsest band allows.
+    Adam changes every element by the same amount, so a channel of fine detail moves as far as one
+    of color and prints a grid into the picture. Therefore the change in each channel of each
+    Laplacian band may have at most 0.8 of the root mean square of natural latents in that band.
+    The mean of a channel counts to its coarsest band.
 
     Args:
-        start: (1, C, h, w) where the optimisation began.
+        start: (1, C, h, w) where the optimization began.
         latent: (1, C, h, w) where it ended.
-        natural: Latents (1, C, h', w') of pictures: the content and the references.
+        natural: Latents (1, C, h', w') of images: the content and the references.
 
     Returns:
         (1, C, h, w).
     """
-    moves = split(latent - start)
-    pictures = [split(one - one.mean(dim=(2, 3), keepdim=True)) for one in natural]
-    for level, move in enumerate(moves):
-        shown = [bands[min(level, len(bands) - 1)].square().mean(dim=(2, 3)) for bands in pictures]
-        wanted = _AMPLITUDE * torch.stack(shown).mean(dim=0).sqrt()
-        size = move.square().mean(dim=(2, 3)).sqrt().clamp(min=1e-12)
-        moves[level] = move * (wanted / size).clamp(max=1)[..., None, None]
-    return start + merge(moves)
+    changes = split_bands(latent - start)
+    images = [split_bands(one - one.mean(dim=(2, 3), keepdim=True)) for one in natural]
+    for level, change in enumerate(changes):
+        power = [bands[min(level, len(bands) - 1)].square().mean(dim=(2, 3)) for bands in images]
+        limit = _AMPLITUDE * torch.stack(power).mean(dim=0).sqrt()
+        size = change.square().mean(dim=(2, 3)).sqrt().clamp(min=1e-12)
+        changes[level] = change * (limit / size).clamp(max=1)[..., None, None]
+    return start + merge_bands(changes)
 
 
-def split(latent: Tensor) -> list[Tensor]:
-    """Split (1, C, h, w) into Laplacian bands, finest first; :func:`merge` sums them up."""
+def split_bands(latent: Tensor) -> list[Tensor]:
+    """Split (1, C, h, w) into at most four Laplacian bands, finest first."""
     bands = []
     for _ in range(_LEVELS - 1):
         height, width = latent.shape[-2:]
@@ -48,8 +48,8 @@ def split(latent: Tensor) -> list[Tensor]:
     return [*bands, latent]
 
 
-def merge(bands: list[Tensor]) -> Tensor:
-    """Put bands, finest first, together again: (1, C, h, w)."""
+def merge_bands(bands: list[Tensor]) -> Tensor:
+    """Return the latent (1, C, h, w) that :func:`split_bands` split, from its bands."""
     latent = bands[-1]
     for band in reversed(bands[:-1]):
         latent = band + _enlarged(latent, band)

@@ -1,1 +1,1 @@
-"""Train the embedded model: `python -m stylegallery.training.train`."""
+"""Train the embedded model with `python -m stylegallery.training.train`."""

@@ -1,8 +1,8 @@
-"""The autoencoder: a small AutoencoderDC that starts as principal components of 8x8 patches.
+"""The autoencoder: a small AutoencoderDC, initialized as the principal components of 8x8 patches.
 
-Trained from random weights it would spend its first minutes finding what linear algebra knows.
-So the skip connections carry the pixels of a patch through every stage untouched, the residual
-blocks start silent, and the two convolutions at the latent are the principal components.
+Skip connections pass the pixels of a patch through all stages unchanged, residual blocks start at
+zero, and the two convolutions at the latent hold the principal components. So training starts from
+the best linear code instead of random weights.
 """
 
 from dataclasses import dataclass
@@ -10,24 +10,25 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderDC
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 PATCH = 8
-COLOURS = 3
-STAGES = 3  # halvings: 2**3 is the patch side
-ANCHOR = 32.0  # one constant channel that keeps the last RMSNorm close to linear
+COLORS = 3
+STAGES = 3  # each halves the side: 2**3 is the patch side
+ANCHOR = 32.0  # value of a constant channel that keeps the last RMSNorm nearly linear
 
 
 @dataclass(frozen=True)
 class PatchCode:
-    """``z = weight @ patch + bias`` per patch.
+    """A linear code of patches: ``z = weight @ patch + bias``.
 
-    Args:
-        weight: (channels, 192) float32; patch order (colour, row, column).
+    Attributes:
+        weight: (channels, 192) float32; patch order (color, row, column).
         bias: (channels,) float32.
         inverse: (192, channels) float32, least-squares decoder.
-        mean: (192,) float32, mean patch, values in [0, 1].
+        mean: (192,) float32 mean patch, in [0, 1].
     """
 
     weight: torch.Tensor
@@ -41,10 +42,10 @@ class PatchCode:
         return int(self.weight.shape[0])
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Latents as the UNet sees them.
+        """Return latents at the UNet's scale.
 
         Args:
-            pixels: (B, 3, H, W) float in [0, 1], sides multiples of 8.
+            pixels: (B, 3, H, W) float in [0, 1]; sides are multiples of 8.
 
         Returns:
             (B, channels, H/8, W/8) float32, about unit variance.
@@ -54,7 +55,7 @@ class PatchCode:
         return (z + self.bias[:, None]).reshape(shape)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Linear reconstruction, the baseline the trained decoder must beat.
+        """Return the linear reconstruction, the baseline of the trained decoder.
 
         Returns:
             (B, 3, 8h, 8w) float32, about [0, 1].
@@ -64,28 +65,26 @@ class PatchCode:
         return F.fold(patches + self.mean[:, None], size, PATCH, stride=PATCH)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """All fields by name, for saving."""
+        """Return all tensors by name, for saving."""
         return {name: getattr(self, name) for name in ("weight", "bias", "inverse", "mean")}
 
 
 def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
     """Fit the code to pictures.
 
-    Every component is divided by the square root of its standard deviation: half way to white.
-    Fully white, the patch's mean colour would be worth no more than its faintest detail, and noise
-    in it shows as a grid of patches; not at all, the details would drown in a diffusion's noise.
+    Components are divided by the square root of their standard deviation, which is half-way to
+    whitening. With full whitening, noise in a patch's mean color would weigh no more than in its
+    faintest detail and show as a grid of patches. Without whitening, the noise of diffusion would
+    hide details.
 
     Args:
         pixels: (B, 3, H, W) uint8.
-        channels: latent channels, 1 to 192.
+        channels: Number of latent channels, 1 to 192.
     """
     patches = F.unfold(pixels.float() / 255, PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 192)
-    mean = patches.mean(0)
-    centred = (patches - mean).double()
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-    order = torch.argsort(values, descending=True)[:channels]
-    scale, basis = values[order].clamp_min(1e-8).sqrt(), vectors[:, order]
-    basis = basis * torch.where(basis.sum(0) < 0, -1.0, 1.0)
+    found = PCA(channels, svd_solver="covariance_eigh").fit(patches.double().numpy())
+    mean, basis = torch.from_numpy(found.mean_).float(), torch.from_numpy(found.components_.T)
+    scale = torch.from_numpy(found.explained_variance_).clamp_min(1e-8).sqrt()
     weight = (basis / (scale * scale.mean()).sqrt()).T
     bias = -weight @ mean.double()
     return PatchCode(weight.float(), bias.float(), torch.linalg.pinv(weight).float(), mean)
@@ -94,12 +93,12 @@ def fit(pixels: torch.Tensor, channels: int) -> PatchCode:
 def build_vae(
     channels: int, widths: tuple[int, int, int], blocks: tuple[int, int, int]
 ) -> AutoencoderDC:
-    """Return an untrained AutoencoderDC with one eighth of the picture's size.
+    """Return an untrained AutoencoderDC whose latents have 1/8 of the picture's size.
 
     Args:
-        channels: latent channels; the last width is a multiple of them.
-        widths: channels at 1/2, 1/4 and 1/8 of the size, each twice the one before or more.
-        blocks: residual blocks of the decoder at these sizes; the encoder has at most two.
+        channels: Latent channels; the last width is a multiple of this number.
+        widths: Channels at 1/2, 1/4 and 1/8 of the size, each at least twice the one before.
+        blocks: Residual blocks of the decoder at these sizes; the encoder has at most two.
     """
     stages, none = (widths[0], *widths), ((),) * (STAGES + 1)
     return AutoencoderDC(
@@ -115,10 +114,10 @@ def build_vae(
 
 @torch.no_grad()
 def write_components(vae: AutoencoderDC, code: PatchCode) -> None:
-    """Make encoder and decoder of a fresh `vae` compute `code`, up to the last norm's bend."""
+    """Initialize an untrained `vae` so that it computes `code`, except for its last norm."""
     modules: Any = vae.modules()
     for module in modules:
-        if hasattr(module, "conv2"):  # a residual block: silent until trained
+        if hasattr(module, "conv2"):  # a residual block: zero until trained
             module.norm.weight.zero_()
     _write_encoder(vae, code)
     _write_decoder(vae, code)
@@ -126,46 +125,46 @@ def write_components(vae: AutoencoderDC, code: PatchCode) -> None:
 
 @torch.no_grad()
 def encode(vae: AutoencoderDC, pixels: Tensor) -> Tensor:
-    """Return latents (B, C, H/8, W/8) as the UNet sees them, of pixels (B, 3, H, W) in [0, 1]."""
+    """Encode pixels (B, 3, H, W) in [0, 1] to latents (B, C, H/8, W/8) at the UNet's scale."""
     latents: Tensor = vae.encoder(pixels * 2 - 1) * vae.config.scaling_factor
     return latents
 
 
 def decode(vae: AutoencoderDC, latents: Tensor) -> Tensor:
-    """Return pixels (B, 3, 8h, 8w), about [0, 1] and not clamped, of latents (B, C, h, w)."""
+    """Decode latents (B, C, h, w) to pixels (B, 3, 8h, 8w), about [0, 1] and not clamped."""
     pixels: Tensor = vae.decoder(latents / vae.config.scaling_factor)
     return pixels.float() / 2 + 0.5
 
 
 def _write_encoder(vae: AutoencoderDC, code: PatchCode) -> None:
-    """Copy pixels down the stages, then solve for the last convolution.
+    """Pass pixels through the stages, then solve for the last convolution.
 
-    The stages' own shortcuts mix neighbouring pixels of a patch but lose nothing, so the map from
-    a patch to the features before `conv_out` is read off with unit patches and inverted.
+    The shortcuts of the stages mix the pixels of a patch, but without loss. So the linear map from
+    a patch to the input of `conv_out` is measured with unit patches and inverted.
     """
     encoder: Any = vae.encoder
     stages = [encoder.conv_in, *(block[-1] for block in list(encoder.down_blocks)[1:STAGES])]
     for depth, stage in enumerate(stages):
-        pixels = COLOURS * 4**depth
-        stage.conv.weight.mul_(0.02)  # the other channels: near nothing, but not all alike
+        pixels = COLORS * 4**depth
+        stage.conv.weight.mul_(0.02)  # the other channels: small, but not equal
         stage.conv.weight[:pixels] = 0
         stage.conv.weight[range(pixels), range(pixels), 1, 1] = 1.0
         stage.conv.bias.zero_()
     features = _patch_features(encoder)
     share = encoder.out_shortcut_average_group_size
     shortcut = torch.eye(code.channels).repeat_interleave(share, 1) / share
-    signed = code.weight / 2  # components of [0, 1] pixels; the network reads [-1, 1]
-    centre = signed @ torch.linalg.pinv(features.double()).float().T
+    signed = code.weight / 2  # the code takes pixels in [0, 1], the network in [-1, 1]
+    center = signed @ torch.linalg.pinv(features.double()).float().T
     encoder.conv_out.weight.zero_()
-    encoder.conv_out.weight[:, :, 1, 1] = centre - shortcut
+    encoder.conv_out.weight[:, :, 1, 1] = center - shortcut
     encoder.conv_out.bias.copy_(code.bias + signed.sum(1))
 
 
 def _patch_features(encoder: Any) -> Tensor:
-    """Return (192, width): what `conv_out` reads in the middle of 3x3 patches, by pixel."""
-    side = COLOURS * PATCH * PATCH
-    canvas = torch.zeros(side, COLOURS, 3 * PATCH, 3 * PATCH)
-    patch = torch.eye(side).reshape(side, COLOURS, PATCH, PATCH)
+    """Return (192, width): input of `conv_out` at the center of 3x3 patches, per pixel of it."""
+    side = COLORS * PATCH * PATCH
+    canvas = torch.zeros(side, COLORS, 3 * PATCH, 3 * PATCH)
+    patch = torch.eye(side).reshape(side, COLORS, PATCH, PATCH)
     canvas[:, :, PATCH : 2 * PATCH, PATCH : 2 * PATCH] = patch
     hidden = encoder.conv_in(canvas)
     for block in encoder.down_blocks:
@@ -175,10 +174,10 @@ def _patch_features(encoder: Any) -> Tensor:
 
 
 def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
-    """Spread the inverse over the patch's 192 values, then unshuffle them stage by stage."""
+    """Write the inverse of the code to `conv_in`, and pass its 192 values through the stages."""
     decoder: Any = vae.decoder
-    _centre_only(decoder.conv_in, decoder.in_shortcut_repeats)
-    order = torch.arange(COLOURS * PATCH * PATCH).reshape(1, COLOURS, PATCH, PATCH)
+    _center_only(decoder.conv_in, decoder.in_shortcut_repeats)
+    order = torch.arange(COLORS * PATCH * PATCH).reshape(1, COLORS, PATCH, PATCH)
     for _ in range(STAGES):
         order = nn.functional.pixel_unshuffle(order, 2)
     order = order.flatten()
@@ -186,17 +185,17 @@ def _write_decoder(vae: AutoencoderDC, code: PatchCode) -> None:
     decoder.conv_in.bias[: len(order)] += 2 * code.mean[order] - 1
     for depth in (2, 1):
         stage = decoder.up_blocks[depth][0]
-        _centre_only(stage.conv, stage.repeats)
-        copied = COLOURS * 4**depth * 4  # values of a patch at this stage's input
+        _center_only(stage.conv, stage.repeats)
+        copied = COLORS * 4**depth * 4  # values of a patch at this stage's input
         stage.conv.weight[range(copied), range(copied), 1, 1] += 1.0
-        if depth == 1:  # the ReLU before the last convolution needs both signs
+        if depth == 1:  # both signs, for the ReLU before the last convolution
             stage.conv.weight[range(copied, 2 * copied), range(copied), 1, 1] -= 1.0
             stage.conv.bias[2 * copied : 2 * copied + 4] = ANCHOR
     _write_output(decoder)
 
 
 def _write_output(decoder: Any) -> None:
-    pixels = COLOURS * 4
+    pixels = COLORS * 4
     last, width = decoder.conv_out.conv, decoder.norm_out.weight.shape[0]
     decoder.norm_out.weight.fill_(ANCHOR / width**0.5)
     decoder.norm_out.weight[2 * pixels] = 0
@@ -209,8 +208,8 @@ def _write_output(decoder: Any) -> None:
         block.conv1.weight[:, 2 * pixels] = 0
 
 
-def _centre_only(convolution: nn.Conv2d, repeats: int) -> None:
-    """Zero a convolution but for a centre tap that cancels the shortcut beside it."""
+def _center_only(convolution: nn.Conv2d, repeats: int) -> None:
+    """Zero a convolution except for a center tap that cancels the parallel shortcut."""
     convolution.weight.zero_()
     assert convolution.bias is not None
     convolution.bias.zero_()

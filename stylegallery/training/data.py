@@ -1,6 +1,6 @@
-"""Training pictures held in memory as uint8, and the batches drawn from them.
+"""Training pictures, held in memory as uint8, and batches of them.
 
-A batch is a pure function of (seed, step), so a resumed run sees what an unbroken one would.
+A batch is a pure function of (seed, step), so a resumed run gets the batches of an unbroken one.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from stylegallery.training.options import Options
 from stylegallery.training.patterns import draw
 
 PhotoArray = NDArray[np.uint8]
-# not scikit-image's stereo pair: a figure on the card needs it unseen
+# Without scikit-image's stereo pair, which is held out for a metric on the model card.
 SKIMAGE = ("astronaut", "brick", "chelsea", "coffee", "color", "grass", "gravel", "ihc", "retina",
            "rocket", "hubble_deep_field")  # fmt: skip
-FIT_PICTURES, FIT_STEP = 192, 10**9  # batch drawn for the fit, outside the steps of training
+FIT_PICTURES, FIT_STEP = 192, 10**9  # pictures and step of the fit; no other phase has this step
 
 
 @dataclass(frozen=True)
-class Source:
-    """Pictures of one kind and how they are drawn.
+class PictureSource:
+    """Pictures of one kind, and how crops are drawn from them.
 
-    Args:
-        name: name in logs and on the card.
+    Attributes:
+        name: Name in logs and on the model card.
         pictures: (H, W, 3) uint8 each.
-        weight: share of a batch, relative to the other sources.
-        zoom: (smallest, largest) side of a crop as a share of the picture's short side.
-        jitter: strength of colour changes, 0 (none) to 1 (any hue).
+        weight: Share of a batch, relative to the other sources.
+        zoom: Smallest and largest side of a crop, as a share of the picture's short side.
+        jitter: Strength of color changes, 0 (none) to 1 (any hue).
     """
 
     name: str
@@ -49,23 +49,23 @@ class Source:
 
 @dataclass(frozen=True)
 class Mixture:
-    """All sources; patterns are drawn anew for every batch.
+    """All sources of training pictures.
 
-    Args:
-        sources: what pictures come from.
-        patterns: share of procedural patterns in a batch, in [0, 1].
-        full: side in pixels that a source's zoom is meant for; a batch of smaller crops shows
-            less of a picture, not a smaller picture.
-        held_out: pictures never trained on, by source name.
+    Attributes:
+        sources: Sources of pictures.
+        patterns: Share of drawn patterns in a batch, in [0, 1]; each batch draws new ones.
+        full: Side of a crop, in pixels, to which `PictureSource.zoom` applies; smaller crops show a
+            smaller part of a picture at the same scale.
+        held_out: Pictures that are never trained on, by source name.
     """
 
-    sources: list[Source]
+    sources: list[PictureSource]
     patterns: float = 0.15
     full: int = 256
     held_out: dict[str, list[PhotoArray]] = field(default_factory=dict)
 
     def batch(self, seed: int, step: int, count: int, side: int) -> torch.Tensor:
-        """Random crops.
+        """Return a batch of random crops.
 
         Returns:
             (count, 3, side, side) uint8.
@@ -85,33 +85,49 @@ class Mixture:
         return _augment(rng, picture, side, zoom, source.jitter)
 
 
-def load_picture(path: Path, short_side: int) -> PhotoArray:
-    """Read a picture, upright and in RGB, its short side at most ``short_side`` pixels."""
-    with Image.open(path) as opened:
-        opened.draft("RGB", (short_side, short_side))
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    scale = short_side / min(image.size)
-    if scale < 1:
-        size = (round(image.width * scale), round(image.height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image)
+def build_mixture(options: Options) -> Mixture:
+    """Load all training pictures; weights are photos 0.5, paintings 0.28, bundled photos 0.07."""
+    sources, held_out = [], {}
+    short = options.side * 25 // 16
+    if options.images:
+        train, test = load_folders(options.images, short, options.held_out)
+        sources.append(PictureSource("photos", train, 0.5, (0.5, 1.0), 0.2))
+        held_out["photos"] = test
+    if options.paintings:
+        train, test = load_folders(options.paintings, 2 * options.side, 2 * options.held_out)
+        sources.append(PictureSource("paintings", train, 0.28, (0.3, 1.0), 0.45))
+        held_out["paintings"] = test
+    sources.append(PictureSource("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
+    return Mixture(sources, options.patterns, options.side, held_out)
 
 
-def is_held_out(path: Path, share: float) -> bool:
-    """Whether a file belongs to the held-out share, by a hash of its name alone."""
-    return int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 < share
+def latent_code(mixture: Mixture, options: Options) -> PatchCode:
+    """Return the initial code of the autoencoder: fitted and saved, or loaded when resuming."""
+    path = options.state / "code.safetensors"
+    if options.resume and path.exists():
+        return PatchCode(**load_file(path))
+    pixels = mixture.batch(options.seed, FIT_STEP, FIT_PICTURES, options.side)
+    code = fit(pixels, options.channels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in code.tensors().items()}, path)
+    return code
 
 
 def load_folders(
     folders: Iterable[Path], short_side: int, share: float
 ) -> tuple[list[PhotoArray], list[PhotoArray]]:
-    """Load picture folders (with subfolders), in the order of their paths.
+    """Load all pictures in folders and their subfolders, in the order of their paths.
 
     Args:
-        share: held-out share of every folder; at least one picture of each where share > 0.
+        folders: Folders of pictures.
+        short_side: Largest short side in pixels.
+        share: Held-out share of each folder; above 0, at least one picture of each is held out.
 
     Returns:
-        (pictures to train on, held-out pictures).
+        Pictures to train on, and held-out pictures.
+
+    Raises:
+        ValueError: a folder has no pictures.
     """
     train: list[Path] = []
     test: list[Path] = []
@@ -129,8 +145,25 @@ def load_folders(
     return loaded[: len(train)], loaded[len(train) :]
 
 
+def load_picture(path: Path, short_side: int) -> PhotoArray:
+    """Read a picture upright and in RGB; its short side is at most `short_side` pixels."""
+    with Image.open(path) as opened:
+        opened.draft("RGB", (short_side, short_side))
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    scale = short_side / min(image.size)
+    if scale < 1:
+        size = (round(image.width * scale), round(image.height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def is_held_out(path: Path, share: float) -> bool:
+    """Whether a file belongs to the held-out share, by a hash of its name."""
+    return int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32 < share
+
+
 def bundled(short_side: int) -> list[PhotoArray]:
-    """Photos that ship inside scikit-image and scikit-learn (those that are present)."""
+    """Return the photos that ship with scikit-image and scikit-learn, as far as installed."""
     folders = [files("skimage").joinpath("data"), files("sklearn").joinpath("datasets", "images")]
     names = [*SKIMAGE, "china", "flower"]
     paths = [Path(str(f)) / f"{n}{s}" for f in folders for n in names for s in (".png", ".jpg")]
@@ -152,11 +185,11 @@ def _augment(
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
     if jitter > 0 and rng.random() < 0.7:
-        image = _recolour(rng, image, jitter)
+        image = _recolor(rng, image, jitter)
     return np.asarray(image)
 
 
-def _recolour(rng: np.random.Generator, image: Image.Image, jitter: float) -> Image.Image:
+def _recolor(rng: np.random.Generator, image: Image.Image, jitter: float) -> Image.Image:
     hue, saturation, value = image.convert("HSV").split()
     turn = int(rng.normal(0, 128 * jitter**1.5))
     hue = hue.point([(i + turn) % 256 for i in range(256)])
@@ -165,31 +198,3 @@ def _recolour(rng: np.random.Generator, image: Image.Image, jitter: float) -> Im
     image = ImageEnhance.Color(image).enhance(float(rng.uniform(1 - span, 1 + span)))
     image = ImageEnhance.Contrast(image).enhance(float(rng.uniform(1 - span, 1 + span)))
     return ImageEnhance.Brightness(image).enhance(float(rng.uniform(1 - span, 1 + span)))
-
-
-def build_mixture(options: Options) -> Mixture:
-    """Load what the run trains on: photos 0.5, paintings 0.28, bundled photos 0.07."""
-    sources, held_out = [], {}
-    short = options.side * 25 // 16
-    if options.images:
-        train, test = load_folders(options.images, short, options.held_out)
-        sources.append(Source("photos", train, 0.5, (0.5, 1.0), 0.2))
-        held_out["photos"] = test
-    if options.paintings:
-        train, test = load_folders(options.paintings, 2 * options.side, 2 * options.held_out)
-        sources.append(Source("paintings", train, 0.28, (0.3, 1.0), 0.45))
-        held_out["paintings"] = test
-    sources.append(Source("bundled", bundled(2 * options.side), 0.07, (0.3, 1.0), 0.4))
-    return Mixture(sources, options.patterns, options.side, held_out)
-
-
-def latent_code(mixture: Mixture, options: Options) -> PatchCode:
-    """The code that the autoencoder starts from: fitted and stored, or read back on resuming."""
-    path = options.state / "code.safetensors"
-    if options.resume and path.exists():
-        return PatchCode(**load_file(path))
-    pixels = mixture.batch(options.seed, FIT_STEP, FIT_PICTURES, options.side)
-    code = fit(pixels, options.channels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in code.tensors().items()}, path)
-    return code

@@ -1,4 +1,4 @@
-"""Evaluate a trained model: its two networks, its features, and its results in the engine."""
+"""Evaluate a trained model: its autoencoder, its UNet, its features and its restyled pictures."""
 
 import time
 from collections.abc import Callable
@@ -37,21 +37,21 @@ from stylegallery.training.data import Mixture, PhotoArray
 from stylegallery.training.patterns import draw
 from stylegallery.training.unet import build_scheduler, denoising_errors
 
-NOISE = 0.15
+NOISE = 0.15  # standard deviation, of latents of about unit variance
 BINS, BIN = 10, 100  # timesteps
-STRIP = 0.04  # of the side: the border that tells whether a background is plain
-PLAIN = 12.0  # CIE76 colour difference
-PLAIN_SHARE = 0.85  # of the strip
-CLOSING = 0.03  # of the side
+STRIP = 0.04  # of the side: width of the border that is tested for a plain background
+PLAIN = 12.0  # CIE76 color difference within a plain background
+PLAIN_SHARE = 0.85  # share of the border within this difference
+CLOSING = 0.03  # of the side: radius of the closing disk
 Mask = NDArray[np.bool_]
 SHEET_PATTERNS = (3, 11)  # seeds of the drawn references on the sheet
 
 
 def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, Tensor]:
-    """Centre crops of held-out pictures by source; drawn patterns where nothing is held out.
+    """Return center crops of held-out pictures by source; drawn patterns if none is held out.
 
     Returns:
-        (n, 3, side, side) float32 in [0, 1], n <= count, for every source.
+        (n, 3, side, side) float32 in [0, 1], n <= count, for each source.
     """
     pictures = {k: v for k, v in mixture.held_out.items() if v}
     if not pictures:
@@ -63,7 +63,7 @@ def held_out_crops(mixture: Mixture, side: int, count: int) -> dict[str, Tensor]
 
 
 def fit_square(picture: PhotoArray, side: int) -> Tensor:
-    """Centre square of a picture, resized: (1, 3, side, side) float32 in [0, 1]."""
+    """Crop the center square of a picture and resize it: (1, 3, side, side) float32 in [0, 1]."""
     height, width = picture.shape[:2]
     crop = min(height, width)
     left, top = (width - crop) // 2, (height - crop) // 2
@@ -74,7 +74,7 @@ def fit_square(picture: PhotoArray, side: int) -> Tensor:
 
 @torch.no_grad()
 def reconstruction(vae: AutoencoderDC, code: PatchCode, pixels: Tensor) -> dict[str, float]:
-    """PSNR (dB) and SSIM of the autoencoder and of the principal components it started from."""
+    """Return PSNR (dB) and SSIM of the autoencoder and of the linear code that it started from."""
     noise = NOISE * torch.randn(
         encode(vae, pixels).shape, generator=torch.Generator().manual_seed(0)
     )
@@ -87,48 +87,84 @@ def reconstruction(vae: AutoencoderDC, code: PatchCode, pixels: Tensor) -> dict[
             lambda x: decode(vae, encode(vae, x) + noise)
         ),
     }
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, way in ways.items():
         out = way(pixels).clamp(0, 1)
         pairs = list(zip(out, pixels, strict=True))
-        figures[f"PSNR, {name}"] = round(float(np.mean([psnr(a, b) for a, b in pairs])), 2)
+        metrics[f"PSNR, {name}"] = round(float(np.mean([psnr(a, b) for a, b in pairs])), 2)
         ssim = [
             structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1.0)
             for a, b in pairs
         ]
-        figures[f"SSIM, {name}"] = round(float(np.mean(ssim)), 3)
-    return figures
+        metrics[f"SSIM, {name}"] = round(float(np.mean(ssim)), 3)
+    return metrics
 
 
 @torch.no_grad()
 def denoising(unet: UNet2DConditionModel, latents: Tensor, draws: int = 4) -> list[float]:
-    """Mean squared error of the predicted noise in ten bins of a hundred timesteps.
+    """Return the mean squared error of the predicted noise in ten bins of 100 timesteps.
 
-    The best constant predictor scores 1: the noise has mean 0 and variance 1.
+    Predicting zero has an error of 1, because the noise has mean 0 and variance 1.
     """
     alphas, generator = build_scheduler().alphas_cumprod, torch.Generator().manual_seed(0)
 
     def denoise(noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, None]:
         return unet(noisy, timesteps, encoder_hidden_states=null).sample, None
 
-    figures = []
+    metrics = []
     for low in range(0, BINS * BIN, BIN):
         errors = []
         for _ in range(draws):
             t = torch.randint(low, low + BIN, (len(latents),), generator=generator)
             noise = torch.randn(latents.shape, generator=generator)
             errors.append(denoising_errors(denoise, alphas, latents, noise, t)[0])
-        figures.append(round(float(torch.cat(errors).mean()), 4))
-    return figures
+        metrics.append(round(float(torch.cat(errors).mean()), 4))
+    return metrics
+
+
+def segmentation(
+    models: Models, encoder: SemanticEncoder, crops: Tensor, count: int
+) -> dict[str, float]:
+    """Return the mean IoU of region maps and foreground masks, and that of k-means on Lab colors.
+
+    Args:
+        models: Networks of the engine.
+        encoder: Semantic encoder of the engine.
+        crops: (N, 3, H, W) held-out products.
+        count: Number of products used, the first on a plain background.
+    """
+    scores: dict[str, list[float]] = {"regions": [], "k-means on Lab color": []}
+    for pixels in crops:
+        mask = foreground(pixels)
+        if mask is None or len(scores["regions"]) == count:
+            continue
+        latent = vae.encode(models, pixels[None], (pixels.shape[1], pixels.shape[2]))
+        features = inversion_features(models, latent, StyleParams().inversion_steps)
+        regions = segment(features, encoder(pixels[None]), latent, StyleParams())
+        grid = (latent.shape[-2], latent.shape[-1])
+        small = F.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
+        truth = small[0, 0] > 0.5
+        scores["regions"].append(union_iou(regions.labels, truth))
+        colors = F.interpolate(pixels[None], grid, mode="area")[0].permute(1, 2, 0).numpy()
+        rows = rgb2lab(colors).reshape(-1, 3)
+        found = KMeans(regions.count, n_init=10, random_state=0).fit_predict(rows)
+        scores["k-means on Lab color"].append(
+            union_iou(torch.from_numpy(found).reshape(grid).long(), truth)
+        )
+    used = len(scores["regions"])
+    if not used:
+        return {"products on a plain background": 0}
+    return {f"{name}, {used} products": round(float(np.mean(v)), 3) for name, v in scores.items()}
 
 
 def foreground(pixels: Tensor) -> Mask | None:
-    """The product's mask where its background is plain, else None.
+    """Return the mask of a product on a plain background, or None.
 
-    Plain: 85 % of a strip along the border lies within a colour difference (CIE76) of 12 of its
-    median. Foreground: what differs from that median by more than Otsu's threshold over the whole
-    picture (at least 12), closed by a disk of 3 % of the side, so that light prints and stripes
-    belong to the garment, its holes filled, its largest connected piece; 8 to 80 % of the picture.
+    A background is plain if 85 % of a strip along the border differs by at most 12 (CIE76) from the
+    strip's median color. Foreground pixels differ from this median by more than Otsu's threshold
+    (at least 12). They are closed by a disk of 3 % of the side, so that light prints and stripes
+    belong to the garment, and holes are filled. The mask is the largest connected piece; it must
+    cover 8 to 80 % of the picture.
 
     Args:
         pixels: (3, H, W) in [0, 1].
@@ -153,9 +189,9 @@ def foreground(pixels: Tensor) -> Mask | None:
 
 
 def union_iou(labels: Tensor, mask: Tensor) -> float:
-    """Best intersection over union of any union of regions with a mask, both (h, w).
+    """Return the largest intersection over union of a mask and any union of regions, both (h, w).
 
-    Regions are taken in falling order of the share that the mask covers, which is optimal.
+    Adding regions in descending order of the share that the mask covers is optimal.
     """
     inside = torch.stack([(mask & (labels == r)).sum() for r in labels.unique()]).float()
     size = torch.stack([(labels == r).sum() for r in labels.unique()]).float()
@@ -164,43 +200,11 @@ def union_iou(labels: Tensor, mask: Tensor) -> float:
     return float((hit / (taken + mask.sum() - hit)).max())
 
 
-def segmentation(
-    models: Models, encoder: SemanticEncoder, crops: Tensor, count: int
-) -> dict[str, float]:
-    """Mean IoU of region maps with derived foreground masks, against k-means on Lab colour.
-
-    Args:
-        crops: (N, 3, H, W) held-out products; the first `count` on a plain background are used.
-    """
-    scores: dict[str, list[float]] = {"regions": [], "k-means on Lab colour": []}
-    for pixels in crops:
-        mask = foreground(pixels)
-        if mask is None or len(scores["regions"]) == count:
-            continue
-        latent = vae.encode(models, pixels[None], (pixels.shape[1], pixels.shape[2]))
-        features = inversion_features(models, latent, StyleParams().inversion_steps)
-        regions = segment(features, encoder(pixels[None]), latent, StyleParams())
-        grid = (latent.shape[-2], latent.shape[-1])
-        small = F.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
-        truth = small[0, 0] > 0.5
-        scores["regions"].append(union_iou(regions.labels, truth))
-        colours = F.interpolate(pixels[None], grid, mode="area")[0].permute(1, 2, 0).numpy()
-        rows = rgb2lab(colours).reshape(-1, 3)
-        found = KMeans(regions.count, n_init=10, random_state=0).fit_predict(rows)
-        scores["k-means on Lab colour"].append(
-            union_iou(torch.from_numpy(found).reshape(grid).long(), truth)
-        )
-    used = len(scores["regions"])
-    if not used:
-        return {"products on a plain background": 0}
-    return {f"{name}, {used} products": round(float(np.mean(v)), 3) for name, v in scores.items()}
-
-
 def correspondence(models: Models, short_side: int) -> dict[str, float]:
-    """Share of cells of scikit-image's stereo pair whose nearest neighbour is the true match.
+    """Return the share of cells of a stereo pair whose nearest neighbor is the true match.
 
-    Middlebury 2014's motorcycle with its disparity. Right: within one row and one and a half
-    columns of the truth. UNet features against raw colours of the same 8x8 pixels.
+    The pair is Middlebury 2014's motorcycle, with its disparity, from scikit-image. A match may be
+    off by one row and 1.5 columns. UNet features are compared with the raw colors of 8x8 pixels.
     """
     folder = files("skimage").joinpath("data")
     pair, size = [], (0, 0)
@@ -212,68 +216,33 @@ def correspondence(models: Models, short_side: int) -> dict[str, float]:
     disparity = np.load(str(folder / "motorcycle_disp.npz"))["arr_0"]
     shift = _cell_shift(disparity, pair[0][1].shape[-2:])
     steps = StyleParams().inversion_steps
-    unet = [_standardised(inversion_features(models, latent, steps)) for _, latent in pair]
+    unet = [_standardized(inversion_features(models, latent, steps)) for _, latent in pair]
     patches = [
         F.pixel_unshuffle(F.interpolate(p, size, mode="bilinear", antialias=True),
                           models.vae_factor) - 0.5
         for p, _ in pair
     ]  # fmt: skip
     return {
-        "UNet features": _hits(unet[0], unet[1], shift),
-        "raw colour patches": _hits(patches[0], patches[1], shift),
+        "UNet features": _match_rate(unet[0], unet[1], shift),
+        "raw color patches": _match_rate(patches[0], patches[1], shift),
     }
 
 
-def _standardised(features: Tensor) -> Tensor:
-    flat = features.float().cpu()
-    deviation = flat.std((2, 3), keepdim=True).clamp(min=1e-6)
-    return (flat - flat.mean((2, 3), keepdim=True)) / deviation
-
-
-def _cell_shift(disparity: NDArray[np.float32], grid: torch.Size) -> Tensor:
-    """(h, w) columns that each cell moves to the left; nan where the truth is unknown."""
-    known = torch.from_numpy(np.isfinite(disparity)).float()[None, None]
-    values = torch.from_numpy(np.where(np.isfinite(disparity), disparity, 0)).float()[None, None]
-    share, mean = (F.interpolate(v, tuple(grid), mode="area")[0, 0] for v in (known, values))
-    columns = mean / share.clamp(min=1e-6) * grid[1] / disparity.shape[1]
-    return torch.where(share > 0.5, columns, torch.nan)
-
-
-def _hits(left: Tensor, right: Tensor, shift: Tensor) -> float:
-    height, width = shift.shape
-    one, two = (F.normalize(side[0].flatten(1), dim=0) for side in (left, right))
-    best = (one.T @ two).argmax(dim=1).reshape(height, width)
-    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
-    truth = columns - shift
-    asked = shift.isfinite() & (truth >= 0)
-    near = ((best // width - rows).abs() <= 1) & ((best % width - truth).abs() <= 1.5)
-    return round(float(near[asked].float().mean()), 3)
-
-
-def one_region(preset: Preset, **overrides: Any) -> StyleParams:
-    """Attention distillation by the sampler and tones of `stylegallery`, without its detail.
-
-    So that figures and pictures speak of the model, not of the matching, and not of what the
-    published optimisation does to a latent of this kind.
-    """
-    ours = preset_params(preset).model_dump()
-    plain = {"method": "attention-distillation", "detail": 0.0}
-    return StyleParams(**{**ours, **plain, **overrides})
-
-
-def style_arrival(
+def style_transfer_metrics(
     engine: StyleGallery, contents: Tensor, references: Tensor, params: StyleParams
 ) -> dict[str, float]:
-    """Style and form of results that take each reference as one region over the whole picture.
+    """Return style and content metrics of products restyled by one reference each.
 
     Args:
+        engine: The engine.
         contents: (N, 3, S, S) held-out products.
-        references: (N, 3, S, S), the reference of each.
+        references: (N, 3, S, S), the reference of each product.
+        params: Parameters; see :func:`one_region`.
 
     Returns:
-        Means over the pairs: Gram distance to the reference (EfficientNet-Lite0, see
-        :func:`stylegallery.metrics.style.gram_distance`) over that of the untouched content; SSIM
-        of luminance to the content; seconds an item with the engine loaded and nothing prepared.
+        Means over the pairs: Gram distance to the reference
+        (:func:`stylegallery.metrics.style.gram_distance`) over that of the original; SSIM of
+        luminance to the original; seconds per item, with the engine loaded and empty caches.
     """
     net, rows = load_lite0("cpu"), []
     for content, reference in zip(contents.split(1), references.split(1), strict=True):
@@ -292,10 +261,20 @@ def style_arrival(
     }
 
 
+def one_region(preset: Preset, **overrides: Any) -> StyleParams:
+    """Return parameters of attention distillation with `stylegallery`'s sampler and no `detail`.
+
+    With one region, results depend on the model and not on region matching.
+    """
+    ours = preset_params(preset).model_dump()
+    plain = {"method": "attention-distillation", "detail": 0.0}
+    return StyleParams(**{**ours, **plain, **overrides})
+
+
 def restyle(
     engine: StyleGallery, content: Tensor, reference: Tensor, params: StyleParams
 ) -> Tensor:
-    """Return the content (1, 3, H, W) in the style of one reference, in [0, 1]."""
+    """Return the content (1, 3, H, W) restyled by one reference, in [0, 1]."""
     images = [engine.prepare(Picture(pixels), params) for pixels in (content, reference)]
     routing = engine.match(images[0], images[1:], params)
     return engine.stylize(images[0], images[1:], routing, params).picture.pixels
@@ -304,9 +283,9 @@ def restyle(
 def contact_sheet(
     engine: StyleGallery, mixture: Mixture, contents: Tensor, rows: int, params: StyleParams
 ) -> Image.Image:
-    """Products, their reconstructions, and what each of the references along the top makes.
+    """Draw products, their reconstructions, and their restyled pictures for each reference.
 
-    References are held-out paintings, and drawn patterns that no batch has seen.
+    References are held-out paintings and drawn patterns that no batch contains.
     """
     side = contents.shape[-1]
     paintings = mixture.held_out.get("paintings", [])[:3]
@@ -321,3 +300,29 @@ def contact_sheet(
         lines.append(torch.cat(line, 3))
     sheet = torch.cat(lines, 2)[0]
     return Image.fromarray((sheet.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8))
+
+
+def _standardized(features: Tensor) -> Tensor:
+    flat = features.float().cpu()
+    deviation = flat.std((2, 3), keepdim=True).clamp(min=1e-6)
+    return (flat - flat.mean((2, 3), keepdim=True)) / deviation
+
+
+def _cell_shift(disparity: NDArray[np.float32], grid: torch.Size) -> Tensor:
+    """Return by how many columns each cell (h, w) moves left; NaN if unknown."""
+    known = torch.from_numpy(np.isfinite(disparity)).float()[None, None]
+    values = torch.from_numpy(np.where(np.isfinite(disparity), disparity, 0)).float()[None, None]
+    share, mean = (F.interpolate(v, tuple(grid), mode="area")[0, 0] for v in (known, values))
+    columns = mean / share.clamp(min=1e-6) * grid[1] / disparity.shape[1]
+    return torch.where(share > 0.5, columns, torch.nan)
+
+
+def _match_rate(left: Tensor, right: Tensor, shift: Tensor) -> float:
+    height, width = shift.shape
+    one, two = (F.normalize(side[0].flatten(1), dim=0) for side in (left, right))
+    best = (one.T @ two).argmax(dim=1).reshape(height, width)
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    truth = columns - shift
+    asked = shift.isfinite() & (truth >= 0)
+    near = ((best // width - rows).abs() <= 1) & ((best % width - truth).abs() <= 1.5)
+    return round(float(near[asked].float().mean()), 3)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 PHASES = ("vae", "unet", "decoder", "card")
+FORMER_PHASES = {"drop": "export"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """One training run, see :func:`parse` for the meaning of each field."""
+    """Options of one training run; the help texts below describe each."""
 
     images: tuple[Path, ...]
     paintings: tuple[Path, ...]
@@ -44,7 +45,7 @@ class Options:
     device: str
     threads: int
     phases: tuple[str, ...]
-    judge: tuple[Path, ...]
+    style_references: tuple[Path, ...]
     pairs: int
     sheet_rows: int
     sheet_steps: int
@@ -53,12 +54,12 @@ class Options:
 
     @property
     def resumed(self) -> "Options":
-        """The same options, for reading what an earlier phase left."""
+        """The same options with `resume` set, to load the results of earlier phases."""
         return replace(self, resume=True)
 
 
 def parse(arguments: list[str] | None = None) -> Options:
-    """Read options from ``arguments`` or the command line."""
+    """Parse options from `arguments`, or from the command line."""
     names = vars(_parser().parse_args(arguments))
     names["state"] = names["state"] or names["out"].with_name(names["out"].name + ".state")
     lists = {key: tuple(value) for key, value in names.items() if isinstance(value, list)}
@@ -74,25 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("--images", type=Path, nargs="+", default=[], help="folders of photos")
     add("--paintings", type=Path, nargs="+", default=[], help="folders of paintings")
-    add(
-        "--judge",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="folders of references for the figures alone; never trained on",
-    )
-    add("--credit", nargs="+", default=[], help="lines for the card: data set, licence")
+    add("--style-references", "--judge", type=Path, nargs="+", default=[],
+        help="folders of references for the style metrics; never trained on")  # fmt: skip
+    add("--credit", nargs="+", default=[], help="lines for the model card: data set, license")
     add("--out", type=Path, required=True, help="folder of the finished model")
     add("--state", type=Path, default=None, help="checkpoints and losses (default OUT.state)")
     add("--autoencoder", type=Path, default=None,
-        help="finished model folder to take it from; leave phases vae and decoder out")  # fmt: skip
-    add("--phases", nargs="+", default=list(PHASES), choices=[*PHASES, "drop"],
-        help="what to run, in order; drop: write the folder as it stands")  # fmt: skip
-    add("--resume", action="store_true", help="go on from the checkpoints in --state")
-    add("--stop-after", type=int, default=0, help="pause each phase after N steps, 0 = do not")
+        help="finished model whose autoencoder is kept; omit phases vae and decoder")  # fmt: skip
+    add("--phases", nargs="+", default=list(PHASES), choices=[*PHASES, "export"],
+        type=lambda name: FORMER_PHASES.get(name, name),
+        help="phases to run, in order; export: write the model without its card")  # fmt: skip
+    add("--resume", action="store_true", help="resume from the checkpoints in --state")
+    add(
+        "--stop-after", type=int, default=0, help="pause each phase after N steps; 0 does not pause"
+    )
     add("--seed", type=int, default=0)
     add("--device", default="cpu", help="cpu or cuda")
-    add("--threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
+    add("--threads", type=int, default=0, help="CPU threads; 0 is torch's default")
     _add_model_options(p)
     return p
 
@@ -100,28 +99,33 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model_options(p: argparse.ArgumentParser) -> None:
     add = p.add_argument
     add("--vae-steps", type=int, default=12000, help="steps of encoder and decoder together")
-    add("--vae-minutes", type=float, default=40.0, help="minutes of that at most")
+    add("--vae-minutes", type=float, default=40.0, help="at most so many minutes of it")
     add("--decoder-steps", type=int, default=4000, help="steps of the decoder alone")
-    add("--decoder-minutes", type=float, default=15.0, help="minutes of that at most")
-    add("--vae-batch", type=int, default=16, help="crops an autoencoder step")
-    add("--vae-side", type=int, default=64, help="their side in pixels, a multiple of 8")
+    add("--decoder-minutes", type=float, default=15.0, help="at most so many minutes of it")
+    add("--vae-batch", type=int, default=16, help="crops per autoencoder step")
+    add("--vae-side", type=int, default=64, help="side of a crop in pixels, a multiple of 8")
     add("--vae-rate", type=float, default=1e-3, help="peak learning rate of the autoencoder")
     add("--vae-widths", type=int, nargs=3, default=[64, 128, 256], help="autoencoder channels")
-    add("--vae-blocks", type=int, nargs=3, default=[1, 2, 2], help="decoder blocks a stage")
+    add("--vae-blocks", type=int, nargs=3, default=[1, 2, 2], help="decoder blocks per stage")
     add("--channels", type=int, default=16, help="latent channels")
-    add("--crops", type=int, default=6000, help="pictures whose latents the UNet learns from")
+    add("--crops", type=int, default=6000, help="pictures in the latent bank")
     add("--steps", type=int, default=12000, help="UNet steps")
-    add("--minutes", type=float, default=60.0, help="UNet minutes at most")
-    add("--batch", type=int, default=8, help="pictures a UNet step, or as many cells")
+    add("--minutes", type=float, default=60.0, help="at most so many minutes of the UNet")
+    add("--batch", type=int, default=8, help="pictures per UNet step, or windows of as many cells")
     add("--side", type=int, default=256, help="side of a picture in pixels, a multiple of 64")
-    add("--small-share", type=float, default=0.8, help="share of UNet steps on parts of pictures")
-    add("--swap-share", type=float, default=0.6, help="share of those on pairs that swap attention")
+    add("--small-share", type=float, default=0.8, help="share of UNet steps on small windows")
+    add(
+        "--swap-share",
+        type=float,
+        default=0.6,
+        help="share of small-window steps that swap keys and values",
+    )
     add("--widths", type=int, nargs=4, default=[64, 96, 128, 128], help="UNet channels")
     add("--rate", type=float, default=6e-4, help="peak learning rate of the UNet")
-    add("--ema", type=float, default=0.999, help="decay of the averaged weights a step")
+    add("--ema", type=float, default=0.999, help="decay per step of the averaged weights")
     add("--patterns", type=float, default=0.2, help="share of drawn patterns in a batch")
-    add("--held-out", type=float, default=0.05, help="share of files kept for the figures")
+    add("--held-out", type=float, default=0.05, help="share of files held out for metrics")
     add("--save-minutes", type=float, default=5.0, help="minutes between checkpoints")
-    add("--pairs", type=int, default=24, help="products x references that style is measured on")
+    add("--pairs", type=int, default=24, help="product-reference pairs for the style metrics")
     add("--sheet-rows", type=int, default=4, help="products on the contact sheet")
-    add("--sheet-steps", type=int, default=40, help="steps of every picture on the contact sheet")
+    add("--sheet-steps", type=int, default=40, help="sampling steps of the contact sheet")

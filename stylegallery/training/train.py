@@ -1,4 +1,4 @@
-"""``python -m stylegallery.training.train``: from picture folders to a finished model folder."""
+"""Command line of training: `python -m stylegallery.training.train`, from pictures to a model."""
 
 import signal
 import sys
@@ -20,7 +20,7 @@ def say(line: str) -> None:
 
 
 def run(options: Options) -> None:
-    """Run the phases of ``options`` in order; each goes on from what the ones before left."""
+    """Run the phases of `options` in order; each uses the results of earlier ones."""
     if options.threads:
         torch.set_num_threads(options.threads)
     mixture = build_mixture(options)
@@ -44,13 +44,13 @@ def _phase(phase: str, options: Options, mixture: Mixture, code: PatchCode) -> N
     else:
         done, vae = unet_training.unet_run(options.resumed), _vae(options, code, decoder=True)
         student: Any = done.average.module.cpu()
-        export.drop(options, vae, student, say)
+        export.export_model(options, vae, student, say)
         if phase == "card":
-            export.measure(options, mixture, code, vae, done, say)
+            export.evaluate_model(options, mixture, code, vae, done, say)
 
 
 def _vae(options: Options, code: PatchCode, decoder: bool) -> AutoencoderDC:
-    """Return the autoencoder given, or as trained so far, `decoder` with its own last phase."""
+    """Return the given autoencoder, or the trained one; `decoder` loads its last phase, too."""
     if options.autoencoder:
         given: Any = AutoencoderDC.from_pretrained(options.autoencoder, subfolder="vae")
         return _frozen(given.float())
@@ -66,7 +66,7 @@ def _frozen(vae: Any) -> AutoencoderDC:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command-line entry. A SIGTERM or Ctrl-C saves the checkpoint before leaving."""
+    """Run the command line. SIGTERM and Ctrl-C save a checkpoint before the exit."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(parse(arguments))
     except KeyboardInterrupt:
-        say("stopped; go on with --resume")
+        say("stopped; continue with --resume")
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""The denoiser: Stable Diffusion's topology at a twentieth of its width, and its training step."""
+"""The UNet: Stable Diffusion's topology at a fraction of its width, its schedule and its loss."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ NULL_TOKENS, CROSS_DIM = 1, 32
 
 
 def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DConditionModel:
-    """A fresh UNet2DConditionModel with SD 1.5's block types, two layers a block, two heads.
+    """Return an untrained UNet with SD 1.5's block types, two layers per block and two heads.
 
     Args:
-        channels: latent channels.
-        widths: channels of the four resolutions, multiples of 32.
-        side: latent side seen in training.
+        channels: Latent channels.
+        widths: Channels at the four resolutions, multiples of 32.
+        side: Side of latents in training.
     """
     return UNet2DConditionModel(
         sample_size=side,
@@ -34,7 +34,7 @@ def build_unet(channels: int, widths: tuple[int, ...], side: int) -> UNet2DCondi
 
 
 def build_scheduler() -> DDIMScheduler:
-    """The noise schedule of SD 1.5: scaled linear, 1000 steps, epsilon prediction."""
+    """Return the noise schedule of SD 1.5: scaled linear, 1000 steps, epsilon prediction."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -48,26 +48,26 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def null_embedding(batch: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Text condition of every call: zeros, (batch, 1, 32) float32."""
+    """Return the text condition of every call: zeros (batch, 1, 32), float32."""
     return torch.zeros(batch, NULL_TOKENS, CROSS_DIM, device=device)
 
 
 class NullCrossAttention:
-    """Cross-attention to zeros without computing it: values are zero, so the output bias is left.
+    """Cross-attention to :func:`null_embedding`, reduced to the output bias.
 
-    Exactly what the layer returns for :func:`null_embedding`; saves a tenth of a training step.
+    Its values are zero, so the result is exact; it saves a tenth of a training step.
     """
 
     def __call__(
         self, attn: Attention, hidden_states: torch.Tensor, *_: object, **__: object
     ) -> torch.Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Map (B, N, C) to (B, N, C)."""
         bias: torch.Tensor = attn.to_out[0].bias
         return bias.to(hidden_states.dtype).expand_as(hidden_states)
 
 
 def skip_cross_attention(unet: UNet2DConditionModel) -> None:
-    """Put :class:`NullCrossAttention` on every cross-attention layer of ``unet``."""
+    """Use :class:`NullCrossAttention` in every cross-attention layer of `unet`."""
     for module in unet.modules():
         if isinstance(module, Attention) and module.is_cross_attention:
             module.set_processor(NullCrossAttention())
@@ -80,17 +80,17 @@ def denoising_errors(
     noise: torch.Tensor,
     timesteps: torch.Tensor,
 ) -> tuple[torch.Tensor, Any]:
-    """Squared error of the predicted noise, per sample.
+    """Return the mean squared error of the predicted noise, per sample.
 
     Args:
-        denoise: noisy latents, timesteps and null embedding to the noise and anything else.
+        denoise: Maps noisy latents, timesteps and null embedding to noise and a second value.
         alphas: (1000,) cumulative products of the schedule.
-        latents: (B, C, h, w) clean, about unit variance.
-        noise: (B, C, h, w) standard normal.
+        latents: (B, C, h, w) clean latents of about unit variance.
+        noise: (B, C, h, w) standard normal noise.
         timesteps: (B,) int64 in [0, 1000).
 
     Returns:
-        (B,) float32, and what else `denoise` returned.
+        (B,) float32 errors, and the second value of `denoise`.
     """
     a = alphas[timesteps][:, None, None, None]
     noisy = (a.sqrt() * latents + (1 - a).sqrt() * noise).contiguous(

@@ -1,12 +1,12 @@
-"""Trains the UNet to predict noise, and on the way to see what EfficientNet-Lite0 sees.
+"""Train the UNet to predict noise, to predict EfficientNet-Lite0 features, and to share attention.
 
-The second task (REPA, arXiv 2410.06940) reads the UNet's features through small heads that are
-thrown away afterwards: what a thing is where the UNet decides on layout, what it is made of where
-the method reads style. A denoiser alone learns both late.
+The second task follows REPA (arXiv 2410.06940): small heads, discarded after training, predict the
+features from those of the UNet. Semantic features are predicted where the UNet decides on layout,
+texture features where the method reads style. A denoiser alone learns both only late.
 
-In some steps a third comes on top: two windows of one picture are denoised with each other's keys
-and values in the layers that the method reads. Attention distillation asks what a layer would say
-if it looked at a reference; this teaches those layers to draw on another picture's texture.
+The third task is trained in some steps: two windows of one picture are denoised with each other's
+keys and values in the layers that the method reads. It prepares these layers for attention
+distillation (arXiv 2502.20235), which gives them the keys and values of a reference.
 """
 
 import itertools
@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from stylegallery.models.attention import attend, record_attention, style_layers
 from stylegallery.training.autoencoder import PATCH
-from stylegallery.training.captured import Captured, gradients
+from stylegallery.training.cuda_graph import CudaGraphStep, gradients
 from stylegallery.training.latent_bank import LatentBank
+from stylegallery.training.loop import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.unet import (
     build_scheduler,
     build_unet,
@@ -33,26 +33,26 @@ from stylegallery.training.unet import (
 
 Guesses = tuple[Tensor, list[Tensor]]
 Windows = tuple[bool, tuple[Tensor, Tensor, Tensor]]
-"""Whether they come in pairs that swap keys and values; latents, things and textures."""
-THINGS_WEIGHT, TEXTURES_WEIGHT = 0.5, 0.25
-THINGS, TEXTURES = 112, 136  # channels, see LatentBank
-THINGS_FROM, TEXTURES_FROM = 1, (2, 3)  # up blocks that are read
-SMALLEST = 8  # cells a side of a window: half of it three times is still a cell
+"""Whether windows swap keys and values in pairs; latents, semantic and texture features."""
+SEMANTIC_WEIGHT, TEXTURE_WEIGHT = 0.5, 0.25
+SEMANTIC, TEXTURE = 112, 136  # channels, see LatentBank
+SEMANTIC_BLOCK, TEXTURE_BLOCKS = 1, (2, 3)  # up blocks whose outputs the heads read
+SMALLEST = 8  # side of a window in cells: the UNet halves it three times
 
 
 class Student(nn.Module):
-    """The UNet and the heads that guess EfficientNet-Lite0's features from its own."""
+    """The UNet, and heads that predict EfficientNet-Lite0 features from its features."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
-        """Read the outputs of the three up blocks that hold attention."""
+        """Add the heads to a UNet; they read its three up blocks with attention."""
         super().__init__()
         self.unet = unet
         widths = list(reversed(unet.config.block_out_channels))
-        self.head = _head(widths[THINGS_FROM], THINGS)
-        self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURES) for b in TEXTURES_FROM)
+        self.semantic_head = _head(widths[SEMANTIC_BLOCK], SEMANTIC)
+        self.texture_heads = nn.ModuleList(_head(widths[b], TEXTURE) for b in TEXTURE_BLOCKS)
 
     def swapped(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
-        """As :meth:`forward`, sample n with the style layers' keys and values of n + B / 2."""
+        """Like `forward`; sample n uses the style layers' keys and values of n + B / 2."""
         with record_attention(self.unet, style_layers(self.unet)) as record:
             half = len(noisy) // 2
             record.attend = lambda name, query, key, value: attend(
@@ -61,23 +61,24 @@ class Student(nn.Module):
             return self.forward(noisy, timesteps, null)
 
     def forward(self, noisy: Tensor, timesteps: Tensor, null: Tensor) -> tuple[Tensor, Guesses]:
-        """Return the predicted noise (B, C, h, w) and the guesses of things and textures."""
+        """Return the predicted noise (B, C, h, w) and predicted semantic and texture features."""
         seen: dict[int, Tensor] = {}
         hooks = [
             self.unet.up_blocks[block].register_forward_hook(
                 lambda module, inputs, output, block=block: seen.update({block: output})
             )
-            for block in (THINGS_FROM, *TEXTURES_FROM)
+            for block in (SEMANTIC_BLOCK, *TEXTURE_BLOCKS)
         ]
         try:
             noise = self.unet(noisy, timesteps, encoder_hidden_states=null).sample
         finally:
             for hook in hooks:
                 hook.remove()
-        textures = [
-            head(seen[block]) for head, block in zip(self.texture_heads, TEXTURES_FROM, strict=True)
+        texture = [
+            head(seen[block])
+            for head, block in zip(self.texture_heads, TEXTURE_BLOCKS, strict=True)
         ]
-        return noise, (self.head(seen[THINGS_FROM]), textures)
+        return noise, (self.semantic_head(seen[SEMANTIC_BLOCK]), texture)
 
 
 def _head(width: int, channels: int) -> nn.Module:
@@ -101,9 +102,9 @@ def unet_run(options: Options) -> Run:
 
 
 def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> None:
-    """Train on windows of the bank: whole pictures, or more of a half or three quarters' side.
+    """Train on windows of the bank: whole pictures, or windows of 1/2 or 3/4 of their side.
 
-    Attention costs by the square of the cells, so that small windows learn faster.
+    The cost of attention grows with the square of the cells, so small windows train faster.
     """
     alphas = build_scheduler().alphas_cumprod.to(options.device)
     student: Any = run.module
@@ -120,24 +121,24 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
         return swap, bank.cut(generator, max(count // each, 1) * each, cells - cells % 2, each)
 
     def loss(swap: bool, parts: Sequence[Tensor]) -> Sequence[Tensor]:
-        latents, things, textures, noise, timesteps = parts
+        latents, semantic, texture, noise, timesteps = parts
         denoise = student.swapped if swap else student
         errors, guesses = denoising_errors(denoise, alphas, latents, noise, timesteps)
-        apart = 1 - F.cosine_similarity(guesses[0].float(), things, dim=1).mean()
-        off = torch.stack([F.mse_loss(guess.float(), textures) for guess in guesses[1]]).mean()
+        apart = 1 - F.cosine_similarity(guesses[0].float(), semantic, dim=1).mean()
+        off = torch.stack([F.mse_loss(guess.float(), texture) for guess in guesses[1]]).mean()
         mean = errors.mean()
-        return mean + THINGS_WEIGHT * apart + TEXTURES_WEIGHT * off, mean, apart, off
+        return mean + SEMANTIC_WEIGHT * apart + TEXTURE_WEIGHT * off, mean, apart, off
 
     def plain(swap: bool, parts: Sequence[Tensor]) -> list[Tensor]:
         return gradients(student, lambda: loss(swap, parts))
 
     gpu = options.device != "cpu"
-    apply = Captured(student, loss) if gpu else plain
+    apply = CudaGraphStep(student, loss) if gpu else plain
 
     def step(batch: Windows, generator: torch.Generator) -> Tensor:
         swap, windows = batch
         total, *parts = apply(swap, (*windows, *_noise(windows[0], swap, generator)))
-        run.note(**dict(zip(("denoising", "things", "textures"), parts, strict=True)))
+        run.record(**dict(zip(("denoising", "semantic", "texture"), parts, strict=True)))
         return total
 
     first = run.budget.step
@@ -146,7 +147,7 @@ def train_unet(run: Run, bank: LatentBank, options: Options, say: Report) -> Non
 
 
 def _noise(latents: Tensor, swap: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return noise like `latents`, and timesteps (B,) spread evenly, the same for a swap's two."""
+    """Return noise like `latents`, and evenly spread timesteps (B,), equal in a swapping pair."""
     anew: Any = {"generator": generator, "device": latents.device}
     levels = len(latents) // 2 if swap else len(latents)
     spread = torch.rand(1, **anew) + torch.arange(levels, device=latents.device) / levels

@@ -1,7 +1,7 @@
-"""Trains the autoencoder: first both halves together, later the decoder alone.
+"""Train the autoencoder: first encoder and decoder together, later the decoder alone.
 
-The latents get Gaussian noise on the way. It makes the encoder spend its range on what can be
-seen, and the decoder forgive what an optimiser leaves in latents.
+Gaussian noise is added to the latents. So the encoder uses its range for visible detail, and the
+decoder tolerates the noise that optimization leaves in latents.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from torch.nn import functional as F
 
 from stylegallery.models.lite0 import lite0_features, load_lite0
 from stylegallery.training.autoencoder import PatchCode, build_vae, decode, encode, write_components
-from stylegallery.training.captured import gradients
+from stylegallery.training.cuda_graph import gradients
 from stylegallery.training.data import Mixture
+from stylegallery.training.loop import Budget, Report, Run, prefetch, start, train
 from stylegallery.training.options import Options
-from stylegallery.training.runs import Budget, Report, Run, prefetch, start, train
 
 BLOCKS = (2, 4, 10)  # strides 4, 8 and 16
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 JOINT_NOISE, DECODER_NOISE = 0.15, 0.2  # largest standard deviation; latents have about 1
-PERCEPTUAL_WEIGHT = 0.3  # more of it buys crisper textures with PSNR
+PERCEPTUAL_WEIGHT = 0.3  # a larger weight gives crisper textures and a lower PSNR
 SPREAD_WEIGHT = 1e-3  # keeps the latents near unit variance
 
 
@@ -35,7 +35,7 @@ class PerceptualLoss(nn.Module):
         self.net = load_lite0("cpu")
 
     def forward(self, out: Tensor, target: Tensor) -> Tensor:
-        """Compare pictures (B, 3, H, W) in [0, 1]; the gradient flows to `out` alone."""
+        """Return the distance of pictures (B, 3, H, W) in [0, 1]; gradients flow to `out` only."""
         with torch.no_grad():
             wanted = [F.normalize(f, dim=1) for f in lite0_features(self.net, target, BLOCKS)]
         seen = [F.normalize(f, dim=1) for f in lite0_features(self.net, out, BLOCKS)]
@@ -44,7 +44,7 @@ class PerceptualLoss(nn.Module):
 
 
 def vae_run(options: Options, code: PatchCode) -> Run:
-    """Return the joint run, from its checkpoint when `options.resume` is set."""
+    """Return the joint run, from its checkpoint if `options.resume` is set."""
     torch.manual_seed(options.seed)
     vae = build_vae(options.channels, options.vae_widths, options.vae_blocks)
     write_components(vae, code)
@@ -53,7 +53,7 @@ def vae_run(options: Options, code: PatchCode) -> Run:
 
 
 def decoder_run(options: Options, vae: AutoencoderDC) -> Run:
-    """Return the run of `vae`'s decoder alone, from its checkpoint when resuming."""
+    """Return the run of the decoder alone, from its checkpoint if `options.resume` is set."""
     vae.requires_grad_(False).decoder.requires_grad_(True)
     budget = Budget(options.decoder_steps, options.decoder_minutes, pause=options.stop_after)
     return _start("decoder", vae, budget, options)
@@ -80,7 +80,7 @@ def _start(name: str, vae: AutoencoderDC, budget: Budget, options: Options) -> R
 
 
 def _train(run: Run, mixture: Mixture, loss: Loss, options: Options, say: Report) -> None:
-    offset = {"vae": 5, "decoder": 7}[run.name] * 10**8  # batches apart from the UNet's
+    offset = {"vae": 5, "decoder": 7}[run.name] * 10**8  # other batches than the latent bank's
 
     def draw(step: int) -> Tensor:
         return mixture.batch(options.seed, offset + step, options.vae_batch, options.vae_side)
@@ -123,7 +123,7 @@ def _prepare(pixels: Tensor, device: str) -> Tensor:
 
 
 def _noise(latents: Tensor, largest: float, generator: torch.Generator) -> Tensor:
-    """Noise of another strength for each picture, none for a third of them."""
+    """Return noise of random strength per picture; a third of the pictures get none."""
     anew: Any = {"generator": generator, "device": latents.device}
     share = torch.rand(len(latents), 1, 1, 1, **anew)
     sigma = largest * (share * 1.5 - 0.5).clamp_min(0)

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from schemas.run import PoolSpec
-from stylegallery.models.threads import usable_cores, warn_of_crowding
+from stylegallery.models.threads import usable_cores, warn_if_overloaded
 from tasks.cluster import descendants
 from tasks.cluster.signals import deferred
 from tasks.errors import PoolError
@@ -142,7 +142,7 @@ def _start(address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
-            warn_of_crowding()
+            warn_if_overloaded()
             _have_token()
             folder = os.path.abspath(os.path.join(scratch.ray_folder(), "ray"))
             # The engines are the work: at Ray's nice 15 any other process would stop them.

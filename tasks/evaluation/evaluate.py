@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from schemas.arrow import from_table, to_table
 from schemas.evaluation import (
-    Borrowed,
     EvaluationSummary,
+    ExternalWeights,
     Gate,
     ItemEvaluation,
     check_measured,
@@ -22,12 +22,12 @@ from schemas.run import PoolSpec
 from schemas.text import one_line
 from schemas.work import WorkItem
 from stylegallery.metrics.inception import ArtInception
-from stylegallery.metrics.item import Judge
+from stylegallery.metrics.item import MetricSuite
 from tasks import storage
 from tasks.cluster.parallel import spread
 from tasks.cluster.session import Layout, connected
 from tasks.errors import FileMissing, RecordError
-from tasks.evaluation.item import Examiner, measure_of, unmeasured
+from tasks.evaluation.item import ItemEvaluator, measure_of, unmeasured
 from tasks.evaluation.totals import Totals
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
@@ -48,7 +48,7 @@ def evaluate(
     run_id: str,
     gates: Iterable[str] = (),
     pool: PoolSpec | None = None,
-    borrowed: Borrowed | None = None,
+    weights: ExternalWeights | None = None,
     on_measured: OnMeasured = lambda _done, _total: None,
 ) -> EvaluationSummary:
     """Measure the results of a run by tasks on Ray, and write them down beside the results.
@@ -58,26 +58,26 @@ def evaluate(
         run_id: A run whose results are written.
         gates: What results are to keep, such as `ssim >= 0.5`; those outside are flagged.
         pool: Where Ray runs.
-        borrowed: Files of further networks, on every machine.
+        weights: Weight files of external networks, on every machine.
         on_measured: Called in this thread, now and then.
 
     Raises:
         FileMissing: there is no such run, or its results are not written yet.
-        ModelNotFound: a borrowed network is not there.
+        ModelNotFound: the weights of an external network are missing.
         PoolError: Ray cannot be reached.
         RecordError: a table of the run is damaged.
         StorageError: the output cannot be read or written.
         ValueError: a gate is none, or its figure is not measured.
     """
     files = RunFiles(storage.absolute(output), run_id)
-    chosen, nets = list(gates), borrowed or Borrowed()
+    chosen, nets = list(gates), weights or ExternalWeights()
     check_measured(chosen, nets)
     wanted = [Gate.parse(text) for text in chosen]
     names = parquet.part_names(files.results)
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
     totals, plan = Totals(files, chosen, nets), RunPlan(files)
-    Judge(nets)  # what is no such network shows before the work
+    MetricSuite(nets)  # what is no such network shows before the work
     if nets.inception:
         ArtInception(nets.inception)
     total = sum(len(results) for name in names for results, _ in _slices(files, plan, name))
@@ -123,7 +123,7 @@ def _measure(
     files: RunFiles,
     pairs: list[Pair],
     former: dict[ItemKey, ItemEvaluation],
-    nets: Borrowed,
+    nets: ExternalWeights,
     layout: Layout,
 ) -> list[ItemEvaluation]:
     rows: list[ItemEvaluation | None] = []
@@ -151,17 +151,17 @@ def _measure(
     return [row for row in rows if row is not None]
 
 
-def examine(job: tuple[str, Borrowed, list[Pair]]) -> list[ItemEvaluation]:
+def examine(job: tuple[str, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
     """Measure some items of an output, in a process that keeps its networks for the next."""
     output, nets, pairs = job
-    return [_examiner(output, nets).examine(result, item) for result, item in pairs]
+    return [_evaluator(output, nets).evaluate(result, item) for result, item in pairs]
 
 
 @lru_cache(1)
-def _examiner(output: str, nets: Borrowed) -> Examiner:
-    return Examiner(output, nets)
+def _evaluator(output: str, nets: ExternalWeights) -> ItemEvaluator:
+    return ItemEvaluator(output, nets)
 
 
 def _flagged(row: ItemEvaluation, gates: list[Gate]) -> ItemEvaluation:
-    flags = [complaint for gate in gates if (complaint := gate.complaint(row))]
+    flags = [violation for gate in gates if (violation := gate.violation(row))]
     return row.model_copy(update={"flags": flags})

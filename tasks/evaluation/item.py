@@ -6,14 +6,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from schemas.evaluation import Borrowed, ItemEvaluation, RegionFigures
+from schemas.evaluation import ExternalWeights, ItemEvaluation, RegionMetrics
 from schemas.result import ItemResult, MatchRow
 from schemas.text import one_line
 from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, InputError
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
-from stylegallery.metrics.item import Judge, Look, RegionPair
+from stylegallery.metrics.item import MetricSuite, ReferenceFeatures, RegionPair
 from stylegallery.regions import label_images
 from tasks import storage
 from tasks.errors import StorageError
@@ -29,25 +29,25 @@ _KEYS = ("item_id", "product_id", "view", "gallery_id", "asset_sha256")
 logger = logging.getLogger(__name__)
 
 
-class Examiner:
+class ItemEvaluator:
     """Measures items of one output, one after the other; what galleries share is read once."""
 
-    def __init__(self, output: str, borrowed: Borrowed) -> None:
+    def __init__(self, output: str, weights: ExternalWeights) -> None:
         """Load the networks.
 
         Args:
             output: Absolute URI of the output root.
-            borrowed: Files of further networks.
+            weights: Weight files of external networks.
 
         Raises:
             ModelNotFound: one of them is not there, or not what it should be.
         """
-        self._output, self._judge = output, Judge(borrowed)
-        self._measure = measure_of(borrowed)
-        self._look = lru_cache(_MOST_KEPT)(self._look_at)
+        self._output, self._metrics = output, MetricSuite(weights)
+        self._measure = measure_of(weights)
+        self._references = lru_cache(_MOST_KEPT)(self._read_reference)
         self._labels = lru_cache(_MOST_KEPT)(self._read_labels)
 
-    def examine(self, result: ItemResult, item: WorkItem) -> ItemEvaluation:
+    def evaluate(self, result: ItemResult, item: WorkItem) -> ItemEvaluation:
         """Measure one item with an asset; what cannot be compared becomes the row's `error`.
 
         Raises:
@@ -68,24 +68,24 @@ class Examiner:
         protection = None
         if item.protect_uri:
             data = _read(item.protect_uri, item.protect_version)
-            protection = label_images.decode_grey(data, item.protect_uri)
+            protection = label_images.decode_protection(data, item.protect_uri)
         styles = {style.style_id: n for n, style in enumerate(item.styles)}
         pairs = [(match, self._pair(match, result, styles)) for match in result.matches]
         known = [(match, pair) for match, pair in pairs if pair is not None]
-        judged = self._judge.judge(
+        scores = self._metrics.score(
             made.pixels,
             original.pixels,
-            [self._look(style) for style in item.styles],
+            [self._references(style) for style in item.styles],
             [pair for _, pair in known],
             protection,
         )
         regions = [
-            RegionFigures.model_validate(
-                {**match.model_dump(include=set(RegionFigures.model_fields)), **figures}
+            RegionMetrics.model_validate(
+                {**match.model_dump(include=set(RegionMetrics.model_fields)), **figures}
             )
-            for (match, _), figures in zip(known, judged.regions, strict=True)
+            for (match, _), figures in zip(known, scores.regions, strict=True)
         ]
-        return {**judged.figures, "regions": regions}
+        return {**scores.metrics, "regions": regions}
 
     def _pair(
         self, match: MatchRow, result: ItemResult, styles: dict[str, int]
@@ -100,17 +100,17 @@ class Examiner:
             return None
         return RegionPair(mask, styles[match.style_id], style_mask, match.area)
 
-    def _look_at(self, style: StyleSource) -> Look:
+    def _read_reference(self, style: StyleSource) -> ReferenceFeatures:
         pixels = _picture(style.image_uri, style.image_version).pixels
-        return self._judge.look(pixels, style.weight)
+        return self._metrics.reference_features(pixels, style.weight)
 
     def _read_labels(self, path: str) -> Tensor:
         return torch.from_numpy(read_labels(_read(storage.join(self._output, path))).copy())
 
 
-def measure_of(borrowed: Borrowed) -> str:
+def measure_of(weights: ExternalWeights) -> str:
     """Name a measurement: rows of another are made anew."""
-    given = [name for name in ("lpips", "csd") if getattr(borrowed, name)]
+    given = [name for name in ("lpips", "csd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 

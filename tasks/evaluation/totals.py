@@ -9,25 +9,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.evaluation import (
-    Borrowed,
+    ConfidenceInterval,
     EvaluationSummary,
-    GalleryFigures,
+    ExternalWeights,
+    GalleryMetrics,
     Gate,
     ItemEvaluation,
-    ItemFigures,
-    Span,
+    ItemMetrics,
 )
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from stylegallery.images import codec
 from stylegallery.metrics.inception import ArtInception
-from stylegallery.metrics.item import Judge
-from stylegallery.metrics.sets import (
-    Interval,
-    art_product,
-    frechet_interval,
-    mean_interval,
-)
+from stylegallery.metrics.item import MetricSuite
+from stylegallery.metrics.sets import art_product, frechet_interval, mean_interval
 from tasks import storage
 from tasks.cluster.parallel import spread
 from tasks.cluster.session import Layout
@@ -36,13 +31,12 @@ from tasks.records.layout import RunFiles
 
 _SAMPLE, _PIECE = 500, 16
 """Pictures of a gallery that its set is judged by, and those that one process reads in one go."""
-_CONTENT = "structure_distance"
 
 
 class Totals:
     """Takes rows as they are made, and keeps numbers alone."""
 
-    def __init__(self, files: RunFiles, gates: list[str], nets: Borrowed) -> None:
+    def __init__(self, files: RunFiles, gates: list[str], nets: ExternalWeights) -> None:
         """Begin with nothing.
 
         Args:
@@ -51,7 +45,7 @@ class Totals:
             nets: Files of further networks.
         """
         self._files, self._gates, self._nets = files, gates, nets
-        self._figures: dict[str, list[float]] = {name: [] for name in ItemFigures.model_fields}
+        self._figures: dict[str, list[float]] = {name: [] for name in ItemMetrics.model_fields}
         self._content: dict[str, list[float]] = defaultdict(list)
         self._lpips: dict[str, list[float]] = defaultdict(list)
         self._assets: dict[str, list[str]] = defaultdict(list)
@@ -66,7 +60,7 @@ class Totals:
             self.items += 1
             self._flagged += bool(row.flags)
             for text, gate in self._parsed.items():
-                self._missed[text] += bool(gate.complaint(row))
+                self._missed[text] += bool(gate.violation(row))
             if row.error:
                 self._unmeasured += 1
                 continue
@@ -94,24 +88,24 @@ class Totals:
             gates=self._gates,
             missed={text: self._missed[text] for text in self._gates},
             figures={
-                name: _span(mean_interval(np.array(values)))
+                name: mean_interval(np.array(values))
                 for name, values in self._figures.items()
                 if values
             },
             galleries={name: self._gallery(name, layout) for name in sorted(self._assets)},
         )
 
-    def _gallery(self, name: str, layout: Layout) -> GalleryFigures:
+    def _gallery(self, name: str, layout: Layout) -> GalleryMetrics:
         assets = self._assets[name]
         count = min(_SAMPLE, len(assets))
         evenly = (assets[place * len(assets) // count] for place in range(count))
         chosen = [storage.join(self._files.output, asset) for asset in evenly]
         blocks = self._distance("", chosen, self._references[name], layout)
         if not blocks:
-            return GalleryFigures()
+            return GalleryMetrics()
         content = float(np.mean(self._content[name]))
-        found = GalleryFigures(
-            frechet_lite0=_span(blocks), art_product_lite0=art_product(content, blocks.value)
+        found = GalleryMetrics(
+            frechet_lite0=blocks, art_product_lite0=art_product(content, blocks.value)
         )
         weights = self._nets.inception
         fid = self._distance(weights, chosen, self._references[name], layout) if weights else None
@@ -119,11 +113,11 @@ class Totals:
             return found
         lpips = self._lpips[name]
         product = art_product(float(np.mean(lpips)), fid.value) if lpips else None
-        return found.model_copy(update={"fid_art": _span(fid), "art_fid": product})
+        return found.model_copy(update={"fid_art": fid, "art_fid": product})
 
     def _distance(
         self, weights: str, made: list[str], wanted: list[str], layout: Layout
-    ) -> Interval | None:
+    ) -> ConfidenceInterval | None:
         """Return the Frechet distance over a network: Lite0 by blocks, or the file's whole."""
         sets = [_all_vectors(weights, uris, layout) for uris in (made, wanted)]
         return frechet_interval(sets[0], sets[1]) if all(map(len, sets)) else None
@@ -152,7 +146,7 @@ def vectors(job: tuple[str, list[str]]) -> NDArray[np.float64]:
 
 @lru_cache(2)
 def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
-    return ArtInception(weights).describe if weights else Judge().vectors
+    return ArtInception(weights).describe if weights else MetricSuite().block_vectors
 
 
 def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
@@ -161,7 +155,3 @@ def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.fl
     whole = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
     filled = [made for made in whole if len(made)]
     return np.concatenate(filled) if filled else np.empty((0, 1, 1))
-
-
-def _span(interval: Interval) -> Span:
-    return Span(value=interval.value, low=interval.low, high=interval.high, count=interval.count)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from schemas.result import ItemResult
-from stylegallery.models.threads import share_cores
+from stylegallery.models.threads import limit_spinning
 from tasks.execution.metrics import Finds
 from tasks.logs import set_up_actor
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
@@ -33,7 +33,7 @@ class StyleActor:
         Raises:
             StyleGalleryError: the model cannot be loaded; Ray does not try again.
         """
-        share_cores()
+        limit_spinning()
         import torch
 
         from stylegallery import StyleGallery

@@ -14,6 +14,7 @@ from stylegallery.images.codec import check_format
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
+from stylegallery.regions.region_png import encode_region_map
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.items.context import Bench
@@ -80,7 +81,7 @@ def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     if not item.protect_uri:
         return None
     place = (item.protect_uri, item.protect_version, "protect_uri")
-    return _decoded(bench, *place, label_images.decode_grey)
+    return _decoded(bench, *place, label_images.decode_protection)
 
 
 def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
@@ -124,7 +125,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     _check_format(source, picture)  # before the work
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
-    map_png = label_images.encode_labels(prepared.regions)
+    map_png = encode_region_map(prepared.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in bench.written:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from schemas.result import ItemResult
 from stylegallery.images import codec
-from stylegallery.types import Job, Sampled, Stylized
+from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
 from tasks import storage
 from tasks.items.context import Bench
 from tasks.items.inputs import content_of, pins_of, protection_of, style_of
@@ -77,8 +77,8 @@ class _Work:
         self._bench, self._item = bench, assignment.item
         self._adopt, self._over = assignment.adopt, assignment.over
         self.stages = Stages()
-        self.job: Job | None = None
-        self.sampled: Sampled | None = None
+        self.job: StyleJob | None = None
+        self.sampled: RestyledLatent | None = None
         self._row: ItemResult | None = None
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -122,7 +122,7 @@ class _Work:
             weights = [style.weight for style in item.styles]
             routing = bench.engine.match(content, pictures, bench.params, weights, pins)
         stages.current = "stylize"
-        self.job = Job(content, pictures, routing, item.seed, protect)
+        self.job = StyleJob(content, pictures, routing, item.seed, protect)
 
     def _write(self) -> None:
         bench, item, stages = self._bench, self._item, self.stages
@@ -153,7 +153,7 @@ class _Work:
                 storage.write_bytes(place, data)
         self._row = row_of(item, note, data, stages)
 
-    def _note(self, made: Stylized, content: Prepared, styles: list[Prepared]) -> Note:
+    def _note(self, made: RestyledImage, content: Prepared, styles: list[Prepared]) -> Note:
         item, (height, width) = self._item, made.picture.size
         names = [style.style_id for style in item.styles]
         last = made.trace[-1] if made.trace else None

@@ -195,7 +195,7 @@ def _absolute(spec: RestyleSpec) -> RestyleSpec:
 
 def _run_id(spec: RestyleSpec, fingerprint: str, items: PlanItems) -> str:
     settings = {
-        "params": spec.params.model_dump(mode="json"),
+        "params": spec.params.hashed(),
         "engine": fingerprint,
         "format": spec.image_format,
         "quality": spec.quality,

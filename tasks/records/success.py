@@ -28,7 +28,7 @@ def write_mark(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: Ru
         "run_id": files.run_id,
         **summary.model_dump(),
         "plan_sha256": items.checksum(),
-        "gates": spec.gates if spec.judged else None,
+        "gates": spec.gates if spec.needs_evaluation else None,
         "results_sha256": _digest(files.results),
         "matches_sha256": _digest(files.matches),
     }
@@ -66,7 +66,7 @@ def closed(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary |
         summary = RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
         if summary.failed or mark["plan_sha256"] != items.checksum():
             return None
-        if spec.judged and mark["gates"] != spec.gates:
+        if spec.needs_evaluation and mark["gates"] != spec.gates:
             return None
         if "matches_sha256" not in mark or any(damaged_tables(files, mark)):
             return None

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Final
 
-from schemas.evaluation import ItemEvaluation, ItemFigures, RegionFigures
+from schemas.evaluation import ItemEvaluation, ItemMetrics, RegionMetrics
 from schemas.result import ItemResult, MatchRow
 from schemas.run import RunSummary
 from schemas.work import WorkItem
-from stylegallery.images.opening import pixels_to_hold
+from stylegallery.images.codec import pixels_to_hold
 from stylegallery.palette import (
     NEUTRAL,
-    Colour,
+    Color,
     Labels,
     RegionKey,
-    content_colours,
-    gallery_colours,
+    content_colors,
+    gallery_colors,
 )
 from tasks import storage
 from tasks.errors import FileTooLarge, StorageError
@@ -50,7 +50,7 @@ SIZES: Final = ((SIDE, 78), (512, 75), (400, 70), (304, 62), (232, 52), (184, 45
 _BYTES_PER_PAGE, _BYTES_PER_ITEM = 950_000, 9_500
 _MARKUP_PER_ITEM = 5_000
 _SAMPLES, _THREADS = 4, 8
-Palettes = dict[str, dict[RegionKey, Colour]]
+Palettes = dict[str, dict[RegionKey, Color]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Match:
 
     row: MatchRow
     colour: str
-    figures: RegionFigures | None = None
+    figures: RegionMetrics | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Card:
         """What was measured of it, by name."""
         if self.evaluation is None:
             return []
-        named = ((name, getattr(self.evaluation, name)) for name in ItemFigures.model_fields)
+        named = ((name, getattr(self.evaluation, name)) for name in ItemMetrics.model_fields)
         return [(label(name), value) for name, value in named if value is not None]
 
     @property
@@ -198,7 +198,7 @@ def headline(summary: RunSummary) -> str:
 
 
 def match_table(
-    result: ItemResult, painted: dict[int, Colour], evaluation: ItemEvaluation | None = None
+    result: ItemResult, painted: dict[int, Color], evaluation: ItemEvaluation | None = None
 ) -> list[Match]:
     """Return the match rows, largest region first, with their colours and figures."""
     rows = sorted(result.matches, key=lambda match: -match.area)
@@ -208,7 +208,7 @@ def match_table(
     ]
 
 
-def _css(colour: Colour) -> str:
+def _css(colour: Color) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
@@ -323,7 +323,7 @@ def make_cards(
 
 
 def _palettes(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: Album) -> Palettes:
-    """Colour the reference regions of each gallery: those that lend most area come first."""
+    """Color the reference regions of each gallery: those that lend most area come first."""
     lent: dict[str, dict[RegionKey, float]] = defaultdict(dict)
     for result in shown:
         regions = lent[result.gallery_id]
@@ -335,7 +335,7 @@ def _palettes(shown: Sequence[ItemResult], items: dict[str, WorkItem], album: Al
             key = (match.style_id, match.style_region)
             regions[key] = regions.get(key, 0.0) + match.area
     return {
-        gallery: gallery_colours(sorted(regions, key=lambda key: (-regions[key], key)))
+        gallery: gallery_colors(sorted(regions, key=lambda key: (-regions[key], key)))
         for gallery, regions in lent.items()
     }
 
@@ -348,7 +348,7 @@ def _card(
     palettes: Palettes,
 ) -> Card:
     palette = palettes[result.gallery_id]
-    painted, kept = content_colours(result.matches, palette)
+    painted, kept = content_colors(result.matches, palette)
     labels = album.labels(result.regions_uri)
     return Card(
         result=result,
@@ -370,7 +370,7 @@ def _card(
 
 
 def _reference_overlay(
-    result: ItemResult, style_id: str, album: Album, palette: dict[RegionKey, Colour]
+    result: ItemResult, style_id: str, album: Album, palette: dict[RegionKey, Color]
 ) -> Shared | None:
     uri = result.style_regions.get(style_id)
     labels = album.labels(uri)

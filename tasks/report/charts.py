@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.evaluation import EvaluationSummary, ItemEvaluation, ItemFigures
+from schemas.evaluation import EvaluationSummary, ItemEvaluation, ItemMetrics
 from schemas.result import MatchRow
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
@@ -57,7 +57,7 @@ def charts(files: RunFiles, summary: EvaluationSummary | None) -> list[Chart]:
         values = _column(parquet.read_parts(files.evaluation, ItemEvaluation, parquet.JUDGED), name)
         span = summary.figures[name] if summary else None
         interval = f"{span.low:.3f} to {span.high:.3f}" if span else ""
-        told = ItemFigures.model_fields[name].description or ""
+        told = ItemMetrics.model_fields[name].description or ""
         found.append(_chart(label(name), told, values, interval))
     return [chart for chart in found if chart is not None]
 

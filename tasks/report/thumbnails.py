@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from stylegallery.errors import BadImage
-from stylegallery.images.opening import FORMATS, open_image
+from stylegallery.images.codec import FORMATS, open_image
 from stylegallery.images.reading import read_srgb, to_eight_bit
-from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
+from stylegallery.palette import NEUTRAL, Color, Labels, edges, enlarge
 
 SIDE: Final = 640
 """Longer side of the small pictures that are kept for the report, and of its largest."""
@@ -66,7 +66,7 @@ def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
         planes = read_srgb(open_image(data, "the picture"), "the picture", side=side)
     except BadImage as error:
         raise NotAnImage(str(error)) from error
-    small = planes.colour
+    small = planes.color
     if small.mode == "F":
         small = to_eight_bit(small).convert("RGB")
     if planes.alpha:
@@ -93,13 +93,13 @@ def read_labels(data: bytes) -> Labels:
 
 
 def overlay(
-    labels: Labels, colours: Mapping[int, Colour], clear: frozenset[int] = frozenset()
+    labels: Labels, colours: Mapping[int, Color], clear: frozenset[int] = frozenset()
 ) -> Thumbnail:
     """Draw a region map as a transparent PNG with darker region edges.
 
     Args:
         labels: (H, W) region indices.
-        colours: Colour of each region; others are grey.
+        colours: Color of each region; others are grey.
         clear: Regions drawn as an outline only.
     """
     scale = _OVERLAY_SIDE / max(labels.shape)

@@ -1,1 +1,1 @@
-"""Measurements that are run by hand: figures for the README, not tests."""
+"""Benchmarks, run by hand; README.md describes them and their results."""

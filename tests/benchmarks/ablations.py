@@ -1,9 +1,8 @@
-"""Methods and ablations side by side: one table and contact sheets.
+"""Compare variants of the method on the same pairs: one table and contact sheets.
 
     python -m tests.benchmarks.ablations --contents PHOTOS --styles FAMILIES --out DIR
 
-Every variant restyles the same pairs on the same model in one run. Without folders it takes the
-photos of scikit-image and scikit-learn and drawn patterns.
+Without folders it uses the photos of scikit-image and scikit-learn and drawn patterns.
 """
 
 import argparse
@@ -11,7 +10,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,12 @@ from schemas.params import StyleParams
 from schemas.presets import preset_params
 from stylegallery import StyleGallery
 from stylegallery.images.codec import resize
-from stylegallery.methods.registry import METHODS, Restyle
+from stylegallery.methods.registry import method_class
 from stylegallery.models.lite0 import load_lite0
+from stylegallery.sampling.base import LatentSampler
 from stylegallery.types import PreparedImage
-from tests.benchmarks.judging import judge
 from tests.benchmarks.pictures import Case, cases, picture_parser
+from tests.benchmarks.scoring import score
 from tests.benchmarks.variants import VARIANTS, Variant
 
 COLUMNS = ("gram", "regional gram", "ssim", "edges", "contrast", "collapse", "area used", "seconds")
@@ -40,7 +39,7 @@ SHEET_ROWS = 8
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the variants and write ``table.md``, ``rows.jsonl`` and ``sheet-N.png``."""
+    """Run the variants and write `table.md`, `rows.jsonl` and `sheet-N.png`."""
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.threads:
@@ -53,14 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
     for number, case in enumerate(
         cases(options.contents, options.styles, options.pairs, MOST_REFERENCES)
     ):
-        room = _Room(engine, case, options.preset)
+        prepared = _PreparedCase(engine, case, options.preset)
         line = [case.content.pixels, case.references[0].pixels]
         for name in chosen:
-            out, figures = room.run(VARIANTS[name], net)
-            rows.append({"pair": case.name, "variant": name, **figures})
+            out, metrics = prepared.run(VARIANTS[name], net)
+            rows.append({"pair": case.name, "variant": name, **metrics})
             line.append(out)
         print(case.name, flush=True)
-        # Everything is written as it comes: a run of hours may be stopped.
+        # Written after each pair, because a run of hours may be stopped.
         (options.out / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         (options.out / "table.md").write_text(table_of(rows, chosen) + "\n")
         pictures = [*pictures, line] if number % SHEET_ROWS else [line]
@@ -68,30 +67,30 @@ def main(arguments: list[str] | None = None) -> None:
     print(table_of(rows, chosen))
 
 
-class _Room:
-    """One pair, prepared once for each method."""
+class _PreparedCase:
+    """One pair, prepared once per method."""
 
     def __init__(self, engine: StyleGallery, case: Case, preset: Any) -> None:
         self._engine, self._case, self._preset = engine, case, preset
         self._prepared: dict[str, list[PreparedImage]] = {}
 
     def run(self, variant: Variant, net: torch.nn.Module) -> tuple[Tensor, dict[str, float]]:
-        """Return the result (1, 3, H, W) and its figures; seconds are those of restyling."""
+        """Return the result (1, 3, H, W) and its metrics, with the seconds of match and restyle."""
         params = preset_params(self._preset, **variant.changes)
         if variant.method:
             params = params.model_copy(update={"method": variant.method})
         images = self._images(params, variant.references)
-        engine = StyleGallery(self._engine.models, self._engine.encoder)  # remembers nothing
+        engine = StyleGallery(self._engine.models, self._engine.encoder)  # with empty caches
         begin = time.monotonic()
         routing = engine.match(images[0], images[1:], params)
-        with instead(params.method, params.sampler, variant.restyle):
+        with replaced_sampler(params.method, params.sampler, variant.sampler):
             out = engine.stylize(images[0], images[1:], routing, params).picture.pixels
         seconds = time.monotonic() - begin
         default = preset_params(self._preset)
         named = self._images(default, variant.references)
         standard = (named[0], named[1:], engine.match(named[0], named[1:], default))
-        figures = judge(net, out, images[0], images[1:], routing, standard)
-        return out, {**figures, "seconds": seconds}
+        metrics = score(net, out, images[0], images[1:], routing, standard)
+        return out, {**metrics, "seconds": seconds}
 
     def _images(self, params: StyleParams, references: int) -> list[PreparedImage]:
         found = self._prepared.setdefault(params.method, [])
@@ -101,19 +100,22 @@ class _Room:
 
 
 @contextmanager
-def instead(method: Method, sampler: Sampler, restyle: Restyle | None) -> Iterator[None]:
-    """Let another algorithm stand in the engine's table inside the block."""
-    before = METHODS[method]
-    if restyle is not None:
-        METHODS[method] = replace(before, restyle={**before.restyle, sampler: restyle})
+def replaced_sampler(
+    method: Method, sampler: Sampler, other: type[LatentSampler] | None
+) -> Iterator[None]:
+    """Replace a method's sampler inside the block."""
+    chosen = method_class(method)
+    before = chosen.samplers
+    if other is not None:
+        chosen.samplers = {**before, sampler: other}
     try:
         yield
     finally:
-        METHODS[method] = before
+        chosen.samplers = before
 
 
 def table_of(rows: list[dict[str, Any]], names: list[str]) -> str:
-    """Return a Markdown table of the means of every variant."""
+    """Return a Markdown table of means, one row per variant."""
     lines = ["| variant | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name in names:
         cells = []
@@ -141,7 +143,7 @@ def _sheet(lines: list[list[Tensor]]) -> Image.Image:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = picture_parser("Methods and ablations side by side.")
+    parser = picture_parser("Compare variants of the method on the same pairs.")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and sheets")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--dtype", default="auto", help="number type of the UNet")

@@ -1,11 +1,10 @@
-"""Where the actors' time goes in a real run, and what its second gallery costs.
+"""Profile the actors of a real run, and measure the cost of a second gallery.
 
     python -m tests.benchmarks.catalog_profile --contents PHOTOS --styles FAMILIES --products 40
 
-It restyles products in two galleries of three references each with real actors, each of which
-notes how long it was inside UNet calls, their gradients and what the energies ask of the UNet's
-attention, the references' keys and values, from its first item to its last.
-Without folders it takes the photos and patterns of the other benchmarks.
+It restyles products in two galleries of three references each. Each actor measures its time in UNet
+calls, in their gradients, and in the attention to references that the energies compute, from its
+first item to its last. Without folders it uses the photos and patterns of the other benchmarks.
 """
 
 import argparse
@@ -40,7 +39,7 @@ _WATCHED = ("UNet calls", "gradients", "attention to references")
 
 
 class ProfiledActor(StyleActor):
-    """The real actor with a stop-watch around its UNet, gradients and attention to references."""
+    """The real actor, which times its UNet calls, gradients and attention to references."""
 
     def __init__(self, setup: ActorSetup) -> None:
         import torch
@@ -135,7 +134,7 @@ def _written(home: Path, options: argparse.Namespace) -> RestyleSpec:
 def _parser() -> argparse.ArgumentParser:
     from tests.benchmarks.pictures import picture_parser
 
-    parser = picture_parser("Where the actors' time goes in a real run.")
+    parser = picture_parser("Profile the actors of a real run.")
     parser.add_argument("--products", type=int, default=40)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--preset", default="balanced", choices=["quality", "balanced", "preview"])

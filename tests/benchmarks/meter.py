@@ -1,4 +1,4 @@
-"""What the benchmarks measure of a piece of work: seconds, UNet calls, floating point, memory."""
+"""Measure a block of code: seconds, UNet calls, floating-point operations, memory."""
 
 import resource
 import time
@@ -14,18 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from stylegallery.models.diffusion import Models
 
 _CLEAR = Path("/proc/self/clear_refs")
-_FORWARD_AND_BACK = 3  # METHOD 1.3 counts a call with gradients as three
+_FORWARD_AND_BACK = 3  # forward passes that a call with gradients counts for
 
 
 @dataclass
 class Reading:
-    """What one piece of work took.
+    """Cost of a block of code.
 
     Attributes:
         seconds: Wall time.
-        plain: Images that went through the UNet without gradients.
-        steered: Images that went through it with gradients.
-        peak: Most bytes held: of the GPU, or of the whole process.
+        plain: Images that passed the UNet without gradients.
+        steered: Images that passed it with gradients.
+        peak: Peak memory in bytes, of the GPU or of the whole process.
     """
 
     seconds: float = 0.0
@@ -35,13 +35,13 @@ class Reading:
 
     @property
     def equivalents(self) -> int:
-        """UNet forward passes, one with gradients counted as three."""
+        """UNet forward passes; one with gradients counts as three."""
         return self.plain + _FORWARD_AND_BACK * self.steered
 
 
 @contextmanager
 def metered(models: Models) -> Iterator[Reading]:
-    """Measure what is done inside the block; the reading is whole when the block is left."""
+    """Measure the block; the reading is complete at its end."""
     reading = Reading()
 
     def count(_module: Any, arguments: tuple[Any, ...]) -> None:
@@ -64,10 +64,10 @@ def metered(models: Models) -> Iterator[Reading]:
 
 
 def unet_flops(models: Models, latent: tuple[int, int], batch: int) -> tuple[int, int]:
-    """Return the floating-point operations of a call without and of one with gradients.
+    """Return the floating-point operations of a UNet call without and with gradients.
 
-    Those of the gradient are counted as they are made: the weights are frozen, so that it takes
-    about as much as the call, not twice as much.
+    They are counted, not estimated: weights are frozen, so gradients cost about as much as the
+    call itself, not twice as much.
     """
     size = (batch, models.unet.config.in_channels, *latent)
     start = torch.zeros(size, device=models.device)
@@ -84,7 +84,7 @@ def unet_flops(models: Models, latent: tuple[int, int], batch: int) -> tuple[int
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, side: int, rounds: int = 10) -> float:
-    """Return the floating-point operations a second of the best of some matrix products."""
+    """Return the largest number of floating-point operations per second of some matrix products."""
     gpu = device.type == "cuda"
     left = torch.randn(side, side, device=device).to(dtype)
     best = float("inf")

@@ -13,12 +13,12 @@ from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.training.data import is_held_out
 from stylegallery.training.patterns import draw
 
-HELD_OUT = 0.05  # the share of product photos that the embedded model was never trained on
+HELD_OUT = 0.05  # share of product photos that the embedded model was not trained on
 
 
 @dataclass(frozen=True)
 class Case:
-    """One content and the references it is restyled with."""
+    """A content and its references."""
 
     name: str
     content: Picture
@@ -26,7 +26,7 @@ class Case:
 
 
 def picture_parser(description: str) -> argparse.ArgumentParser:
-    """Return a command line that asks for the folders of :func:`cases`."""
+    """Return an argument parser with the folders of :func:`cases`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--contents", type=Path, help="folder of photos")
     parser.add_argument("--styles", type=Path, help="folder of style families")
@@ -37,16 +37,16 @@ def cases(
     contents: Path | None, styles: Path | None, count: int, references: int,
     short_side: int = 256, square: bool = False,
 ) -> list[Case]:  # fmt: skip
-    """Return `count` cases, contents and style families at even distances in the order of names.
+    """Return `count` cases, with contents and style families at even distances in name order.
 
     Args:
-        contents: Folder of photos; of many, those held out from training are taken. None: the
-            photos of scikit-image and scikit-learn.
-        styles: Folder of style families (folders of references). None: drawn patterns.
+        contents: Folder of photos; if it has enough held-out photos, only those are used. None
+            uses the photos of scikit-image and scikit-learn.
+        styles: Folder of style families, each a folder of references. None uses drawn patterns.
         count: Number of cases.
-        references: References of each case, all of one family.
-        short_side: Pixels; larger pictures are shrunk, so that figures are of one scale.
-        square: Contents are cut to exactly these sides, so that all of them cost the same.
+        references: Number of references per case, all of one family.
+        short_side: Short side in pixels to which larger pictures are resized.
+        square: Crops contents to squares of this side, so that all cost the same.
     """
     photos = _contents(contents)
     families = _families(styles)
@@ -103,7 +103,7 @@ def _shrunk(picture: Picture, short_side: int) -> Picture:
 
 
 def _cut(picture: Picture, side: int) -> Picture:
-    """Cut the middle square out, enlarged if need be."""
+    """Crop the center square and resize it."""
     short = min(picture.size)
     top, left = ((length - short) // 2 for length in picture.size)
     middle = picture.pixels[..., top : top + short, left : left + short]

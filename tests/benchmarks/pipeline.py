@@ -1,14 +1,14 @@
-"""The pipeline without the engine: what planning, actors, files and tables cost by themselves.
+"""Benchmark of the pipeline without the engine: planning, actors, files and tables.
 
     python -m tests.benchmarks.pipeline plan --products 1000000
     python -m tests.benchmarks.pipeline run --products 5000
     python -m tests.benchmarks.pipeline rows --products 5000 100000
     python -m tests.benchmarks.pipeline resume --products 500000
 
-`plan` plans products x 2 galleries. `run` restyles them by actors whose engine gives each photo
-back as it is: all else is real. `rows` leaves files out as well: actors only send rows, so that
-many items are over soon and the driver's memory shows. `resume` has no actors either: it times the
-same command on a run that is finished. Products share a hundred photos.
+`plan` plans products x 2 galleries. `run` runs them with real actors whose engine returns each
+photo unchanged. `rows` writes no files either: actors only send rows, so that many items finish
+quickly and the peak memory of the driver can be measured. `resume` has no actors: it times the same
+command on a finished run. Products share a hundred photos.
 """
 
 import argparse
@@ -45,7 +45,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run what is asked for, in a folder that goes away, and print one line for each size."""
+    """Run the stages in a temporary folder and print one line per stage and size."""
     options = _parser().parse_args(arguments)
     print("| products | items | stage | seconds | items/s | driver MB |\n|---|---|---|---|---|---|")
     for products in options.products:
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _stages(what: str, spec: RestyleSpec) -> Iterator[tuple[str, int, float, int]]:
-    """Yield each stage's name, items, seconds and the driver's most megabytes in it."""
+    """Yield the name, items, seconds and peak driver memory in MB of each stage."""
     clock = _Clock()
     plan = planning.make_plan(spec)
     planning.write_plan(plan)
@@ -86,13 +86,13 @@ def _stages(what: str, spec: RestyleSpec) -> Iterator[tuple[str, int, float, int
 
 
 class _Clock:
-    """Seconds and memory from lap to lap."""
+    """Measures seconds and memory between calls."""
 
     def __init__(self) -> None:
         self.lap()
 
     def lap(self) -> tuple[float, int]:
-        """Return the seconds and the most megabytes held since the last call."""
+        """Return the seconds and the peak memory in MB since the last call."""
         status = Path("/proc/self/status").read_text()
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         now = time.perf_counter()
@@ -103,7 +103,7 @@ class _Clock:
 
 
 class EchoEngine:
-    """No engine: one region a picture, and each picture comes back as it is."""
+    """An engine that finds one region and returns each picture unchanged."""
 
     def __init__(self) -> None:
         import torch
@@ -127,18 +127,18 @@ class EchoEngine:
         return match_whole(content.descriptors, described, params, *rest)
 
     def sample_batch(self, jobs: list[Any], params: Any) -> list[Any]:
-        from stylegallery.types import Sampled
+        from stylegallery.types import RestyledLatent
 
-        return [Sampled(job, job.content.latent, ()) for job in jobs]
+        return [RestyledLatent(job, job.content.latent, ()) for job in jobs]
 
-    def decode(self, sampled: Any, params: Any) -> Any:
-        from stylegallery.types import Stylized
+    def decode(self, restyled: Any, params: Any) -> Any:
+        from stylegallery.types import RestyledImage
 
-        return Stylized(sampled.job.content.picture, sampled.job.routing, ())
+        return RestyledImage(restyled.job.content.picture, restyled.job.routing, ())
 
 
 class EchoActor(StyleActor):
-    """The real actor with no engine."""
+    """The real actor with :class:`EchoEngine`."""
 
     def __init__(self, setup: ActorSetup) -> None:
         import torch
@@ -153,7 +153,7 @@ class EchoActor(StyleActor):
 
 
 class RowActor(StyleActor):
-    """It writes no files: its items are over at once."""
+    """An actor that writes no files and only sends rows."""
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup

@@ -1,10 +1,10 @@
-"""What a style distance means: how near a reference comes to itself by the same measure.
+"""Reference values for style distances.
 
     python -m tests.benchmarks.scale --contents PHOTOS --styles FAMILIES
 
-Gram distances to a reference over that of a product, as in the tables of the README and for the
-same pairs: of the reference's other half, of other pictures of its family, and of the
-autoencoder's copy of it, which is as close as a picture that goes through the model can be.
+Gram distances to a reference, divided by that of a product, as in README.md and for the same pairs:
+of the reference's other half, of other pictures of its family, and of the autoencoder's copy of it,
+a lower limit for pictures that pass the model.
 """
 
 import argparse
@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def distances(net: nn.Module, models: Models, case: Case) -> dict[str, float]:
-    """Return Gram distances to the first reference over the content's: 0 is the same texture.
+    """Return Gram distances to the first reference, divided by that of the content.
 
-    Halves are told from each other across both axes and both ways, and the mean is taken.
+    The distance of halves is the mean over both axes and both directions.
     """
     reference, *family = (picture.pixels for picture in case.references)
     halves = [half for axis in (2, 3) for half in _halves(reference, axis)]
@@ -72,7 +72,7 @@ def _copy(models: Models, pixels: Tensor) -> Tensor:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = picture_parser("How near a reference comes to itself.")
+    parser = picture_parser("Reference values for style distances.")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--model", default="embedded")
     return parser

@@ -1,8 +1,8 @@
-"""What waiting threads cost: an engine alone, and two beside each other on the same cores.
+"""Measure the cost of waiting threads: one engine alone, and two on the same cores.
 
-`python -m tests.benchmarks.shared_cores` restyles a small picture in processes of their own, with
-several OpenMP settings, each alone and beside another such process. It prints a table of seconds
-and of ratios to the first setting. Run it on a quiet machine: it says what the load is.
+`python -m tests.benchmarks.shared_cores` restyles a small picture in separate processes with
+several OpenMP settings, alone and beside a second such process. It prints a table of seconds and
+of ratios to the first setting. Run it on a quiet machine; it prints the load.
 """
 
 import argparse
@@ -45,7 +45,7 @@ sys.stdin.readline()
 
 
 def seconds(setting: dict[str, str], beside: int, pictures: int) -> list[float]:
-    """Return the seconds a picture of processes that work at the same time."""
+    """Return the seconds per picture of each of the processes that run at the same time."""
     cleared = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
     env = {name: value for name, value in os.environ.items() if name not in cleared} | setting
     command = [sys.executable, "-c", _WORK, str(pictures)]

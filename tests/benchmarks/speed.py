@@ -1,10 +1,10 @@
-"""The published procedure and ours, timed in turn in one run: one table.
+"""Time the published procedure and ours, in turn in one run: one table.
 
     python -m tests.benchmarks.speed --contents PHOTOS --styles FAMILIES --out DIR
 
-Every item goes the whole way from a decoded photo to a finished picture, photo after photo with
-the same references. Those are looked at once, for the first item, whose seconds have a column of
-their own; only the published procedure looks at everything again for each item, as its code does.
+The time of an item is that from a decoded photo to a finished picture. All items have the same
+references, which are processed once, for the first item; its seconds have their own column. Only
+the published procedure processes references again for each item, as its code does.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
-from stylegallery import Job, PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery import PreparedImage, StyleGallery, StyleJob
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.images.picture import Picture
 from stylegallery.models.lite0 import load_lite0
 from tests.benchmarks import faithful
-from tests.benchmarks.ablations import instead
-from tests.benchmarks.judging import judge
+from tests.benchmarks.ablations import replaced_sampler
 from tests.benchmarks.meter import Reading, matmul_peak, metered, unet_flops
 from tests.benchmarks.pictures import cases, picture_parser
 from tests.benchmarks.random_sd15 import random_sd15
+from tests.benchmarks.scoring import score
 
 PUBLISHED = "published procedure"
 SAME = "same procedure by ours"
@@ -43,14 +43,14 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to do the same work.
+class Procedure:
+    """A procedure to restyle items.
 
     Attributes:
-        params: Of the engine.
+        params: Parameters.
         batch: Items that share UNet calls.
-        faithful: As the published code: dense attentions for each region, and everything computed
-            again for each item, references included.
+        faithful: Works like the published code: dense attention per region, and everything is
+            computed again for each item, including references.
     """
 
     params: StyleParams
@@ -58,24 +58,26 @@ class Way:
     faithful: bool = False
 
 
-def ways(batches: Iterable[int], shrink: int) -> dict[str, Way]:
-    """Return what is compared, the baseline first; every schedule at a `shrink`-th of its steps."""
+def procedures(batches: Iterable[int], shrink: int) -> dict[str, Procedure]:
+    """Return the procedures, baseline first, with the steps of each divided by `shrink`."""
     paper = StyleParams(method="stylegallery-paper")
     ours = {
         SAME: paper.model_copy(update={"anchors": ANCHORS}),
         **{str(name): preset_params(name) for name in PRESETS},
     }
-    found = {PUBLISHED: Way(paper, faithful=True), f"{SAME}, all timesteps": Way(paper)}
+    found = {PUBLISHED: Procedure(paper, faithful=True), f"{SAME}, all timesteps": Procedure(paper)}
     for batch in batches:
-        found |= {f"{name}, batch {batch}": Way(params, batch) for name, params in ours.items()}
+        found |= {
+            f"{name}, batch {batch}": Procedure(params, batch) for name, params in ours.items()
+        }
     return {
-        name: Way(_shrunk(way.params, shrink), way.batch, way.faithful)
-        for name, way in found.items()
+        name: Procedure(_shrunk(procedure.params, shrink), procedure.batch, procedure.faithful)
+        for name, procedure in found.items()
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Time the ways and write ``speed.md`` and ``speed.jsonl``."""
+    """Time the procedures and write `speed.md` and `speed.jsonl`."""
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.threads:
@@ -86,9 +88,9 @@ def main(arguments: list[str] | None = None) -> None:
         engine = StyleGallery.load(EngineSpec(model=options.model))
     models, size = engine.models, options.size
     chosen = {
-        name: way
-        for name, way in ways(options.batches, options.shrink).items()
-        if not options.ways or {name, name.split(",")[0]} & {*options.ways}
+        name: procedure
+        for name, procedure in procedures(options.batches, options.shrink).items()
+        if not options.procedures or {name, name.split(",")[0]} & {*options.procedures}
     }
     most, count = max(options.references), max(options.rounds, *options.batches)
     work = cases(options.contents, options.styles, count, most, size, square=True)
@@ -98,14 +100,19 @@ def main(arguments: list[str] | None = None) -> None:
     flops = {batch: unet_flops(models, grid, batch) for batch in {w.batch for w in chosen.values()}}
     rows: list[dict[str, Any]] = []
     for references in options.references:
-        benches = {n: _Bench(engine, w, size, gallery[:references]) for n, w in chosen.items()}
-        judging = None if options.model == SD15 else _Judging(engine, size, gallery[:references])
+        runners = {
+            n: _ProcedureRunner(engine, w, size, gallery[:references]) for n, w in chosen.items()
+        }
+        scoring = None if options.model == SD15 else _Scorer(engine, size, gallery[:references])
         for number in range(options.rounds):
-            for name, bench in benches.items():  # in turn: a slow spell of the machine hits all
-                batch = bench.way.batch
+            for (
+                name,
+                runner,
+            ) in runners.items():  # in turn, so that a slow phase of the machine affects all
+                batch = runner.procedure.batch
                 some = [contents[(number + k) % len(contents)] for k in range(batch)]
                 try:
-                    reading, made = bench.run(some)
+                    reading, made = runner.run(some)
                 except torch.OutOfMemoryError:
                     print(f"{name}: {batch} items are more than the memory holds", flush=True)
                     continue
@@ -113,14 +120,14 @@ def main(arguments: list[str] | None = None) -> None:
                 done = (reading.plain * plain + reading.steered * steered) / batch
                 rows.append(
                     {
-                        "way": name,
+                        "procedure": name,
                         "references": references,
                         "first": number == 0,
                         "s/item": reading.seconds / batch,
                         "UNet calls": reading.equivalents / batch,
                         "of peak": done / reading.seconds / peak,
                         "GB": reading.peak / 1e9,
-                        **(judging.figures(some[0], made.pixels) if judging else {}),
+                        **(scoring.metrics(some[0], made.pixels) if scoring else {}),
                     }
                 )
                 print(name, references, f"{rows[-1]['s/item']:.2f} s", flush=True)
@@ -131,33 +138,35 @@ def main(arguments: list[str] | None = None) -> None:
     print(table_of(rows))
 
 
-class _Bench:
-    """One way, with one gallery and all that is remembered of it from item to item."""
+class _ProcedureRunner:
+    """Runs one procedure with one gallery, and keeps its caches from item to item."""
 
-    def __init__(self, engine: StyleGallery, way: Way, size: int, gallery: list[Picture]) -> None:
-        self.way = way
-        self._params = way.params.model_copy(update={"image_size": size})
-        bank = AttentionBank(0) if way.faithful else AttentionBank()
-        self._engine = StyleGallery(engine.models, engine.encoder, bank=bank)
+    def __init__(
+        self, engine: StyleGallery, procedure: Procedure, size: int, gallery: list[Picture]
+    ) -> None:
+        self.procedure = procedure
+        self._params = procedure.params.model_copy(update={"image_size": size})
+        cache = AttentionCache(0) if procedure.faithful else AttentionCache()
+        self._engine = StyleGallery(engine.models, engine.encoder, cache=cache)
         self._gallery = gallery
         self._styles: list[PreparedImage] = []
 
     def run(self, pictures: list[Picture]) -> tuple[Reading, Picture]:
-        """Restyle a batch of contents; return what it took, and the first result."""
+        """Restyle a batch of contents; return its cost and the first result."""
         engine, params, contents = self._engine, self._params, []
-        if self.way.faithful:
-            # The published code inverts a content once, for its regions and for the start; the
-            # replica does it when it starts, so its regions are not charged for the same again.
+        if self.procedure.faithful:
+            # The published code inverts a content once, for regions and start. This replica inverts
+            # it again for the start, so the time of its regions is not counted.
             contents, self._styles = self._prepared(pictures), []
         with metered(engine.models) as reading:
             contents = contents or self._prepared(pictures)
             styles = self._styles = self._styles or self._prepared(self._gallery)
             jobs = [
-                Job(content, styles, engine.match(content, styles, params), seed)
+                StyleJob(content, styles, engine.match(content, styles, params), seed)
                 for seed, content in enumerate(contents)
             ]
-            restyle = faithful.optimise if self.way.faithful else None
-            with instead(params.method, params.sampler, restyle):
+            sampler = faithful.DenseSampler if self.procedure.faithful else None
+            with replaced_sampler(params.method, params.sampler, sampler):
                 made = engine.stylize_batch(jobs, params)
         return reading, made[0].picture
 
@@ -165,8 +174,8 @@ class _Bench:
         return [self._engine.prepare(picture, self._params) for picture in pictures]
 
 
-class _Judging:
-    """The figures of results, on the regions and matches of the default method."""
+class _Scorer:
+    """Computes metrics of results, with the regions and matches of the default method."""
 
     def __init__(self, engine: StyleGallery, size: int, gallery: list[Picture]) -> None:
         self._engine, self._params = engine, StyleParams(image_size=size)
@@ -174,23 +183,23 @@ class _Judging:
         self._contents: dict[Picture, PreparedImage] = {}
         self._net: nn.Module = load_lite0("cpu")
 
-    def figures(self, content: Picture, made: Tensor) -> dict[str, float]:
+    def metrics(self, content: Picture, made: Tensor) -> dict[str, float]:
         """Return the regional style distance and the SSIM of one result."""
         if content not in self._contents:
             self._contents[content] = self._engine.prepare(content, self._params)
         ready = self._contents[content]
         routing = self._engine.match(ready, self._styles, self._params)
         named = (ready, self._styles, routing)
-        found = judge(self._net, made, *named, named)
+        found = score(self._net, made, *named, named)
         return {name: found[name] for name in ("regional gram", "ssim")}
 
 
 def table_of(rows: list[dict[str, Any]]) -> str:
-    """Return a Markdown table: medians over all items but the first, means of the figures."""
-    lines = ["| way | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    """Return a Markdown table: medians of seconds without the first item, means of metrics."""
+    lines = ["| procedure | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     baseline: dict[int, float] = {}
-    for references, name in dict.fromkeys((row["references"], row["way"]) for row in rows):
-        own = [row for row in rows if (row["references"], row["way"]) == (references, name)]
+    for references, name in dict.fromkeys((row["references"], row["procedure"]) for row in rows):
+        own = [row for row in rows if (row["references"], row["procedure"]) == (references, name)]
         later = [row["s/item"] for row in own if not row["first"]] or [own[0]["s/item"]]
         seconds = median(later)
         if name == PUBLISHED:
@@ -220,17 +229,22 @@ def _shrunk(params: StyleParams, shrink: int) -> StyleParams:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = picture_parser("The published procedure and ours, timed.")
+    parser = picture_parser("Time the published procedure and ours.")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and rows")
-    parser.add_argument("--model", default="embedded", help=f"model, or {SD15}: its shape alone")
+    parser.add_argument("--model", default="embedded", help=f"model, or {SD15} for random weights")
     parser.add_argument("--size", type=int, default=256, help="sides of the photos in pixels")
     parser.add_argument("--references", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--batches", type=int, nargs="+", default=[1])
-    parser.add_argument("--rounds", type=int, default=3, help="items that each way makes")
+    parser.add_argument("--rounds", type=int, default=3, help="items per procedure")
     parser.add_argument(
-        "--ways", nargs="+", help="only these; names as in the table, with or without batch"
+        "--procedures",
+        "--ways",
+        nargs="+",
+        help="only these; names of the table, with or without batch",
     )
-    parser.add_argument("--shrink", type=int, default=1, help="divide all steps, to try the script")
+    parser.add_argument(
+        "--shrink", type=int, default=1, help="divides all steps, to try the script"
+    )
     parser.add_argument(
         "--matrix", type=int, default=4096, help="side of the matrices for the peak"
     )

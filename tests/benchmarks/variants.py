@@ -1,58 +1,49 @@
-"""What the ablations compare: parameters, numbers of references, and changed algorithms."""
+"""Variants of the ablations: parameters, numbers of references, and algorithms."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from schemas.methods import Method
-from schemas.params import StyleParams
-from stylegallery.guidance.attention_cache import AttentionBank
-from stylegallery.guidance.loss_trace import OnStep
-from stylegallery.methods.registry import Restyle
+from stylegallery.methods.stylegallery_paper import PublishedGuidedSampler
 from stylegallery.methods.styleid import adain
-from stylegallery.methods.zerofill import PublishedGuidance
-from stylegallery.models.diffusion import Models
-from stylegallery.models.inversion import inverted
-from stylegallery.sampling import guided, optimise
-from stylegallery.types import Job
+from stylegallery.models.inversion import inverted_latents
+from stylegallery.sampling.base import LatentSampler
+from stylegallery.sampling.optimise import OptimiseSampler, denoise_once
+from stylegallery.types import StyleJob
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to restyle.
+    """A variant of the method.
 
     Attributes:
-        changes: Parameters against the preset's.
-        references: How many of a job's references are used.
-        restyle: Takes the place of the method's own algorithm.
-        method: Takes the place of the method, at the parameters of the one that it replaces.
+        changes: Parameters that differ from the preset.
+        references: Number of references.
+        sampler: Replaces the method's sampler.
+        method: Replaces the method, but keeps the parameters of the replaced one.
     """
 
     changes: dict[str, Any] = field(default_factory=dict)
     references: int = 1
-    restyle: Restyle | None = None
+    sampler: type[LatentSampler] | None = None
     method: Method | None = None
 
 
-def from_inverted(
-    models: Models,
-    jobs: list[Job],
-    params: StyleParams,
-    bank: AttentionBank,
-    on_step: OnStep | None = None,
-) -> optimise.Restyled:
-    """Optimise from the inverted content in the statistics of the inverted references."""
-    steps, starts = params.inversion_steps, []
-    for job in jobs:
-        noisy, *styles = [
-            inverted(models, image.latent.to(models.device), steps)[-1]
-            for image in [job.content, *job.styles]
-        ]
-        starts.append(adain(noisy, styles, job.content, job.styles, job.routing))
-    latent, traces = optimise.descend(models, torch.cat(starts), jobs, params, bank, on_step)
-    return optimise.settle(models, latent, params.settle_timestep), traces
+class FromInverted(OptimiseSampler):
+    """Optimizes from the inverted content, with the statistics of the inverted references."""
+
+    def start(self, job: StyleJob) -> Tensor:
+        """Return the latent (1, C, h, w) to start from."""
+        images, steps = [job.content, *job.styles], self.params.inversion_steps
+        latents = [image.latent.to(self.models.device) for image in images]
+        noisy, *styles = [inverted_latents(self.models, one, steps)[-1] for one in latents]
+        return adain(noisy, styles, job.content, job.styles, job.routing)
+
+    def finish(self, start: Tensor, latent: Tensor, jobs: list[StyleJob]) -> Tensor:
+        """Denoise once, without limits on the bands."""
+        return denoise_once(self.models, latent, self.params.settle_timestep)
 
 
 HARD = {"routing": "hard"}
@@ -69,7 +60,7 @@ VARIANTS: dict[str, Variant] = {
     "optimise": Variant(OPTIMISE),
     "styleid": Variant({"method": "styleid", "steps": 50}),
     "hard regions": Variant(HARD),
-    "hard, masks by zero": Variant(HARD, restyle=partial(guided.sample, kind=PublishedGuidance)),
+    "hard, masks by zero": Variant(HARD, sampler=PublishedGuidedSampler),
     "routing strength 0": Variant({"routing_strength": 0.0}),
     "routing strength 2": Variant({"routing_strength": 2.0}),
     "routing strength 4": Variant({"routing_strength": 4.0}),
@@ -84,7 +75,7 @@ VARIANTS: dict[str, Variant] = {
     "lightness 1": Variant({"tone_lightness": 1.0}),
     "strength 0.4": Variant({"strength": 0.4}),
     "strength 1": Variant({"strength": 1.0}),
-    "optimise from inverted": Variant(OPTIMISE, restyle=from_inverted),
+    "optimise from inverted": Variant(OPTIMISE, sampler=FromInverted),
     "optimise, settling off": Variant({**OPTIMISE, "settle_timestep": 0}),
     "optimise, all timesteps": Variant({**OPTIMISE, "anchors": 0}),
     "optimise, 1 anchor": Variant({**OPTIMISE, "anchors": 1}),

@@ -114,7 +114,7 @@ def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
         [*command, "--gate", "beauty >= 1"], capture_output=True, text=True, check=False
     )
     assert wrong.returncode == 2
-    assert "--gate: 'beauty' is no figure; there are ssim" in wrong.stderr
+    assert "--gate: 'beauty' is no metric; there are ssim" in wrong.stderr
 
 
 @pytest.mark.slow

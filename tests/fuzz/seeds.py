@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-from tests.stylegallery.images.colour_files import with_chunks
+from tests.stylegallery.images.color_files import with_chunks
 from tests.tasks.pictures import encoded, noise
 
 _RGB = noise(32, 24)

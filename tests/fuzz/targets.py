@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
 from stylegallery.errors import BadRouting, InputError
-from stylegallery.images import codec, opening
+from stylegallery.images import codec
 from stylegallery.matching.correspondence import parse_pins
 from stylegallery.regions import label_images
 from tasks.errors import ManifestError
@@ -72,12 +72,14 @@ def check(target: Target, data: bytes) -> str:
 
 def targets() -> dict[str, Target]:
     """Return all readers by name; from then on pictures are small."""
-    opening.MAX_PIXELS = MAX_PIXELS
+    codec.MAX_PIXELS = MAX_PIXELS
     pictures, parquet = seeds.image_seeds(), seeds.parquet_seeds()
     return {
         "image": Target(_picture, (InputError,), pictures),
         "labels": Target(lambda d: label_images.decode_labels(d, "m.png"), (InputError,), pictures),
-        "grey": Target(lambda d: label_images.decode_grey(d, "m.png"), (InputError,), pictures),
+        "grey": Target(
+            lambda d: label_images.decode_protection(d, "m.png"), (InputError,), pictures
+        ),
         "note": Target(codec.read_note, (), pictures),
         "routing": Target(
             lambda d: parse_pins(d, ["a", "b"]), (BadRouting,), seeds.routing_seeds()

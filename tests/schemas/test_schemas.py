@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.methods import METHOD_DEFAULTS
+from schemas.methods import METHODS, Method
 from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
@@ -165,9 +165,9 @@ def test_presets_are_made_of_known_parameters() -> None:
 
 
 def test_a_method_brings_its_published_settings() -> None:
-    for method, own in METHOD_DEFAULTS.items():
+    for method, info in METHODS.items():
         chosen = StyleParams(method=method)
-        assert {name: getattr(chosen, name) for name in own} == own
+        assert {name: getattr(chosen, name) for name in info.defaults} == info.defaults
         assert StyleParams.model_validate_json(chosen.model_dump_json()) == chosen
     assert StyleParams(method="stylegallery-paper", steps=7).steps == 7
     assert preset_params("preview", method="styleid").steps == PRESETS["preview"]["steps"]
@@ -187,6 +187,24 @@ def identify(**changes: Any) -> str:
     }  # fmt: skip
     given = {**shared, "image_version": "i1", **changes}
     return ItemIds(**{name: given.pop(name) for name in shared}).of(**given)
+
+
+RECORDED = {
+    "stylegallery": "6bd84c8fdcf69f87",
+    "styleid": "1d7540631ac035c8",
+    "stylegallery-paper": "6347e728c6338bb3",
+    "attention-distillation": "594fb87ae473ee65",
+}
+"""First digits of the ids of items of each method, recorded when `flat_loss` was a parameter."""
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_a_retired_parameter_is_accepted_and_changes_no_id(method: Method) -> None:
+    params = StyleParams(method=method)
+    assert StyleParams.model_validate({"method": method, "flat_loss": 0.0}) == params
+    with pytest.warns(UserWarning, match="flat_loss no longer exists"):
+        assert StyleParams.model_validate({"method": method, "flat_loss": 0.1}) == params
+    assert identify(params=params).startswith(RECORDED[method])
 
 
 def test_item_id_changes_with_whatever_changes_the_picture() -> None:

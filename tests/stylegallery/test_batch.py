@@ -1,21 +1,23 @@
 """A batch gives what its items give one by one, whatever stands beside them (oracle d)."""
 
+from typing import get_args
+
 import pytest
 import torch
 
 from schemas.methods import Method, Sampler
 from schemas.params import StyleParams
-from stylegallery import Job, Step, StyleGallery
+from stylegallery import Step, StyleGallery, StyleJob
 from stylegallery.errors import BadMask, DidNotConverge
-from stylegallery.methods.registry import METHODS
+from stylegallery.methods.registry import method_class
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
-WAYS = [(method, way) for method, algorithm in METHODS.items() for way in algorithm.restyle]
+WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
 QUICK = {"image_size": 64, "steps": 4, "inversion_steps": 2, "max_regions": 3, "merge_threshold": 0}
 
 
-def jobs(engine: StyleGallery, params: StyleParams) -> list[Job]:
+def jobs(engine: StyleGallery, params: StyleParams) -> list[StyleJob]:
     """Two sizes, one to three references, shared ones among them, and different seeds."""
     pictures = [(64, 80, RED, BLUE, 1), (80, 64, BLUE, RED, 2), (64, 80, GREEN, BLUE, 3)]
     contents = [engine.prepare(figure_on_ground(*p), params) for p in pictures]
@@ -24,7 +26,7 @@ def jobs(engine: StyleGallery, params: StyleParams) -> list[Job]:
     galleries = [styles[:1], styles, styles[:2]]
     found = [engine.match(c, of, params) for c, of in zip(contents, galleries, strict=True)]
     parts = zip(contents, galleries, found, (7, 8, 9), strict=True)
-    return [Job(*part) for part in parts]
+    return [StyleJob(*part) for part in parts]
 
 
 @pytest.mark.parametrize(("method", "sampler"), WAYS)
@@ -72,7 +74,7 @@ def test_no_jobs_give_no_results(engine: StyleGallery) -> None:
 def test_a_batch_is_refused_before_anything_is_computed(engine: StyleGallery) -> None:
     params = StyleParams.model_validate(QUICK)
     first, second, _ = jobs(engine, params)
-    wrong = Job(second.content, second.styles, second.routing, 0, torch.ones(1, 1, 9, 9))
+    wrong = StyleJob(second.content, second.styles, second.routing, 0, torch.ones(1, 1, 9, 9))
     heard: list[Step] = []
     with pytest.raises(BadMask):
         engine.stylize_batch([first, wrong], params, on_step=heard.append)

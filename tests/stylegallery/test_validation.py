@@ -115,10 +115,10 @@ def test_the_smallest_and_narrowest_work(
 
 def test_a_working_size_of_one_cell_is_refused(engine: StyleGallery, params: StyleParams) -> None:
     chosen = params.model_copy(update={"image_size": 8})
-    with pytest.raises(BadImage, match=r"at 8x8 px, where .* 16 px a side; raise image_size"):
+    with pytest.raises(BadImage, match=r"would be 8x8 px, but .* 16 px per side; raise image_size"):
         engine.prepare(figure_on_ground(64, 64, RED, BLUE), chosen)
     assert working_size((64, 64), 12, 8) == (16, 16)
-    with pytest.raises(BadImage, match="at 64x32 px, where this model needs 64 px a side"):
+    with pytest.raises(BadImage, match="would be 64x32 px, but this model needs 64 px per side"):
         working_size((100, 200), 32, 32)
 
 
@@ -131,9 +131,9 @@ def test_no_reference_is_the_users_error(engine: StyleGallery, params: StylePara
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
-        ([1.0], "number of weights is 1, that of references 2; give one weight for each"),
-        ([], "number of weights is 0, that of references 2; give one weight for each"),
-        ([1.0, 2.0, 3.0], "number of weights is 3"),
+        ([1.0], r"weights \(1\) is not that of the references \(2\); give one"),
+        ([], r"weights \(0\) is not that of the references \(2\); give one"),
+        ([1.0, 2.0, 3.0], r"weights \(3\) is not"),
         ([1.0, 0.0], r"weight of reference 1 \(from 0\) is 0.0; give a number above 0"),
         ([-1.0, 1.0], r"weight of reference 0 \(from 0\) is -1.0; give a number above 0"),
         ([1.0, float("nan")], "reference 1 .* is nan; give a number above 0"),
@@ -168,7 +168,7 @@ def test_a_routing_for_other_images_is_refused(engine: StyleGallery, params: Sty
     routing = engine.match(two, [three, two], params)
     steps: list[Step] = []
     for content, styles, says in [
-        (three, [three, two], "content of 2 regions, but this one has 3; match these images anew"),
+        (three, [three, two], "content of 2 regions, but this one has 3; match these images again"),
         (two, [two, three], "references of 3, 2 regions, but those given have 2, 3; give the same"),
         (two, [three], "references of 3, 2 regions, but those given have 3; give the same"),
         (two, [], "but those given have no"),

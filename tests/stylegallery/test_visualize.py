@@ -11,9 +11,9 @@ from PIL import Image
 from schemas.params import StyleParams
 from stylegallery import Picture, PreparedImage, StyleGallery
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.palette import NEUTRAL, enlarge, region_colour
-from stylegallery.regions.label_images import region_labels_image
+from stylegallery.palette import NEUTRAL, enlarge, region_color
 from stylegallery.regions.region_map import RegionMap
+from stylegallery.regions.region_png import region_map_image
 from stylegallery.visualize import contact_sheet, match_panel, region_overlay
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -35,15 +35,15 @@ def holds(image: Image.Image, colour: tuple[int, int, int]) -> bool:
 
 def test_label_images_are_lossless_and_read_as_masks() -> None:
     regions = RegionMap(torch.arange(256).reshape(16, 16))
-    image = region_labels_image(regions)
+    image = region_map_image(regions)
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), regions.labels.numpy())
-    colours = {region_colour(index) for index in range(256)}
+    colours = {region_color(index) for index in range(256)}
     assert len(colours) == 256
     assert not colours & {(0, 0, 0), NEUTRAL}
     assert len(image.convert("RGB").getcolors(256)) == 256
     with pytest.raises(ValueError, match="256 regions, not 257"):
-        region_labels_image(RegionMap(torch.arange(257)[None]))
+        region_map_image(RegionMap(torch.arange(257)[None]))
 
 
 def test_enlarging_keeps_every_region() -> None:
@@ -61,8 +61,8 @@ def test_an_overlay_tints_every_region(prepared: Callable[..., PreparedImage]) -
     plain = thirds.mean(axis=(0, 1))
     for region in range(3):
         hue = thirds[:, 30 + 213 * region : 180 + 213 * region].mean(axis=(0, 1)) - plain
-        wanted = np.array(region_colour(region)) - np.mean(
-            [region_colour(k) for k in range(3)], axis=0
+        wanted = np.array(region_color(region)) - np.mean(
+            [region_color(k) for k in range(3)], axis=0
         )
         assert float(hue @ wanted) > 0
 
@@ -76,7 +76,7 @@ def test_a_tint_keeps_little_of_the_photo_s_own_colour(
     drawn = np.asarray(region_overlay(engine.prepare(Picture(red), params, labels)), dtype=float)
     faded = np.array([255 - 0.7 * 170, 0.7 * 85, 0.7 * 85])  # seven tenths of the way to grey
     for region, column in ((0, 60), (1, 580)):
-        wanted = (faded + region_colour(region)) / 2
+        wanted = (faded + region_color(region)) / 2
         assert np.abs(drawn[300, column] - wanted).max() < 2
 
 
@@ -88,8 +88,8 @@ def test_a_panel_shows_matches_in_one_colour(
     routing = replace(routing, best=torch.tensor([0, 4]))
     names = ["wheat", "night"]
     panel = match_panel(content, styles, routing.rows(names), names)
-    assert holds(panel, region_colour(0))
-    assert holds(panel, region_colour(1))
+    assert holds(panel, region_color(0))
+    assert holds(panel, region_color(1))
     assert panel.mode == "RGB"
     assert panel.width > panel.height
 

@@ -13,10 +13,10 @@ import torch
 from skimage import data
 
 from schemas.presets import preset_params
-from stylegallery import Job, Picture, StyleGallery, visualize
+from stylegallery import Picture, StyleGallery, StyleJob, visualize
 from stylegallery.images import codec
 from stylegallery.matching.correspondence import Pin, parse_pins
-from stylegallery.regions.label_images import encode_labels
+from stylegallery.regions.region_png import encode_region_map
 
 OUT = Path("demo-out/tutorial")
 OUT.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ labels = torch.zeros(cat.size, dtype=torch.int64)
 labels[60:290, 110:350] = 1  # the face
 content = engine.prepare(cat, params, labels)
 visualize.region_overlay(content).save(OUT / "regions-with-face.png")
-(OUT / "labels.png").write_bytes(encode_labels(content.regions))
+(OUT / "labels.png").write_bytes(encode_region_map(content.regions))
 face = int(content.regions.resized(cat.size)[150, 230])
 
 # %% [markdown]
@@ -139,7 +139,7 @@ own_hues = engine.stylize(content, styles, routing, hues, seed=1)
 # reference, at as many timesteps as there are `anchors`, is remembered from call to call.
 
 # %%
-jobs = [Job(content, styles, routing, seed) for seed in (1, 2)]
+jobs = [StyleJob(content, styles, routing, seed) for seed in (1, 2)]
 batch = engine.stylize_batch(jobs, params)
 
 # %% [markdown]

@@ -79,7 +79,7 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         )
     where = f"{shlex.quote(spec.output)} --run {outcome.run_id}"
     print_stderr(f"next: stylegallery verify {where}")
-    if not spec.judged:
+    if not spec.needs_evaluation:
         print_stderr(f"      stylegallery evaluate {where}")
     failed_or_rejected = outcome.summary.rejected + outcome.summary.failed
     return EXIT_SOME_FAILED if failed_or_rejected else EXIT_OK

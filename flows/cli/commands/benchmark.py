@@ -55,32 +55,32 @@ def benchmark(
     limit_threads()
     from stylegallery import StyleGallery
     from stylegallery.benchmark.folder import BenchmarkFolder
-    from stylegallery.benchmark.runner import Bench, Entry, Pair, pairs_of
+    from stylegallery.benchmark.runner import BenchmarkRunner, BenchmarkVariant, Pair, make_pairs
 
     counts, plain = references or [1], list[Preset](["balanced"])
     if min(counts) < 1:
         raise UsageError("--references: numbers must be at least 1")
-    chosen = pairs_of(contents, styles, pairs, max(counts))
-    entries = [
-        Entry(method, preset, count)
+    chosen = make_pairs(contents, styles, pairs, max(counts))
+    variants = [
+        BenchmarkVariant(method, preset, count)
         for count in counts
         for method in methods or get_args(Method)
         for preset in (presets or plain if method == "stylegallery" else plain)
     ]
-    folder, bench = BenchmarkFolder(out), None
+    folder, runner = BenchmarkFolder(out), None
     with progress_bar("pairs", len(chosen)) as advance:
         for first in range(0, len(chosen), batch):
             some = chosen[first : first + batch]
-            alike: dict[tuple[Entry, ...], list[Pair]] = {}
+            alike: dict[tuple[BenchmarkVariant, ...], list[Pair]] = {}
             for pair in some:
-                left = tuple(entry for entry in entries if not folder.has(pair, entry))
+                left = tuple(variant for variant in variants if not folder.has(pair, variant))
                 alike.setdefault(left, []).append(pair)
             for left, group in alike.items():
-                if left and bench is None:
+                if left and runner is None:
                     spec = {"model": model, "device": device}
-                    bench = Bench(StyleGallery.load(EngineSpec.model_validate(spec)))
-                for made in bench.run(group, left) if bench else ():
-                    folder.keep(*made)
+                    runner = BenchmarkRunner(StyleGallery.load(EngineSpec.model_validate(spec)))
+                for made in runner.run(group, left) if runner else ():
+                    folder.save(*made)
             advance(first + len(some))
-    print(folder.write(chosen, entries))
+    print(folder.write(chosen, variants))
     print_stderr(f"{out}: table.md, rows.parquet, images and contact sheets")

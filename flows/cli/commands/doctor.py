@@ -13,7 +13,7 @@ from typing import Final
 
 from flows.runtime.errors import EXIT_OK, EXIT_USAGE, UsageError
 from stylegallery.models.availability import is_offline
-from stylegallery.models.threads import crowding, usable_cores
+from stylegallery.models.threads import overload_message, usable_cores
 from tasks.errors import PlanError
 from tasks.storage import scratch
 
@@ -117,7 +117,7 @@ def _device() -> Iterator[Finding]:
 
 def _load() -> Iterator[Finding]:
     text = f"{os.getloadavg()[0]:.1f} on {usable_cores()} usable cores"
-    remedy = "Stop other processes, or set OMP_NUM_THREADS=1." if crowding() else ""
+    remedy = "Stop other processes, or set OMP_NUM_THREADS=1." if overload_message() else ""
     yield Finding("load", text, remedy, fatal=False)
 
 

@@ -8,7 +8,7 @@ from flows.cli.commands.inspect import Output, Run
 from flows.cli.console import print_stderr, progress_bar
 from flows.cli.flags import field_help
 from flows.runtime.errors import UsageError
-from schemas.evaluation import BETTER, Borrowed, EvaluationSummary, Gate
+from schemas.evaluation import BETTER, EvaluationSummary, ExternalWeights, Gate
 from schemas.run import PoolSpec
 from schemas.text import counted
 from tasks.records.newest_run import LATEST_RUN, find_run
@@ -28,9 +28,9 @@ def evaluate(
             "`stylegallery schema figures` lists the metrics.",
         ),
     ] = None,
-    lpips: Annotated[str, Parameter(help=field_help(Borrowed, "lpips"))] = "",
-    csd: Annotated[str, Parameter(help=field_help(Borrowed, "csd"))] = "",
-    inception: Annotated[str, Parameter(help=field_help(Borrowed, "inception"))] = "",
+    lpips: Annotated[str, Parameter(help=field_help(ExternalWeights, "lpips"))] = "",
+    csd: Annotated[str, Parameter(help=field_help(ExternalWeights, "csd"))] = "",
+    inception: Annotated[str, Parameter(help=field_help(ExternalWeights, "inception"))] = "",
     ray_address: Annotated[str, Parameter(help=field_help(PoolSpec, "ray_address"))] = "local",
 ) -> None:
     """Measure how much of the photo each result keeps and how close it is to its references.
@@ -45,7 +45,7 @@ def evaluate(
     with progress_bar("measuring") as advance:
         try:
             pool = PoolSpec(ray_address=ray_address)
-            weights = Borrowed(lpips=lpips, csd=csd, inception=inception)
+            weights = ExternalWeights(lpips=lpips, csd=csd, inception=inception)
             found = measure(output, run, gates or (), pool, weights, advance)
         except ValueError as error:
             raise UsageError(f"--gate: {error}") from error
@@ -77,10 +77,10 @@ def _print_summary(found: EvaluationSummary) -> None:
 
 def _gate_result(text: str, found: EvaluationSummary) -> str:
     """Return how many results miss a gate, of how many it was measured on."""
-    figure = Gate.parse(text).figure
-    measured = found.figures[figure].count if figure in found.figures else 0
+    metric = Gate.parse(text).metric
+    measured = found.figures[metric].count if metric in found.figures else 0
     if not measured:
-        return f"not measured: no result has the metric {figure}"
+        return f"not measured: no result has the metric {metric}"
     without = found.items - measured
     missed = f"missed by {found.missed.get(text, 0)} of {counted(measured, 'result')}"
     return missed + (f", {without} not measured" if without else "")

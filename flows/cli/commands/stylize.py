@@ -57,7 +57,9 @@ class Guides:
         if self.mask:
             labels = label_images.decode_labels(_read("--mask", self.mask), str(self.mask))
         if self.protect:
-            protect = label_images.decode_grey(_read("--protect", self.protect), str(self.protect))
+            protect = label_images.decode_protection(
+                _read("--protect", self.protect), str(self.protect)
+            )
         if self.routing:
             pins = parse_pins(_read("--routing", self.routing), ids)
         return labels, protect, pins
@@ -156,11 +158,11 @@ def _save_regions(
     ids: list[str],
     matched: "Correspondence",
 ) -> None:
-    from stylegallery.regions.label_images import encode_labels
+    from stylegallery.regions.region_png import encode_region_map
     from stylegallery.visualize import match_panel
 
     for name, image in zip([f"content-{content.stem}", *ids], prepared, strict=True):
-        _write(folder / f"{name}.png", encode_labels(image.regions))
+        _write(folder / f"{name}.png", encode_region_map(image.regions))
     panel = io.BytesIO()
     match_panel(prepared[0], prepared[1:], matched.rows(ids), ids).save(panel, "PNG")
     _write(folder / "matches.png", panel.getvalue())

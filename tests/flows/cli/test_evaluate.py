@@ -3,11 +3,11 @@
 import pytest
 
 from flows.cli.commands.evaluate import _print_summary
-from schemas.evaluation import BETTER, EvaluationSummary, ItemFigures, Span
+from schemas.evaluation import BETTER, ConfidenceInterval, EvaluationSummary, ItemMetrics
 
 
 def test_every_figure_has_a_better_direction() -> None:
-    assert BETTER.keys() == ItemFigures.model_fields.keys()
+    assert BETTER.keys() == ItemMetrics.model_fields.keys()
     up = {name for name, arrow in BETTER.items() if arrow == "↑"}
     assert up == {"ssim", "ms_ssim", "edge_agreement", "protected_ssim", "csd"}
 
@@ -21,9 +21,9 @@ def test_a_gate_on_what_no_result_has_is_not_passed(capsys: pytest.CaptureFixtur
             gates=["ssim >= 0.5", "ms_ssim >= 0.5", "protected_difference <= 0"],
             missed={"ssim >= 0.5": 1, "ms_ssim >= 0.5": 0, "protected_difference <= 0": 0},
             figures={
-                "ssim": Span(value=0.7, low=0.6, high=0.8, count=8),
-                "ms_ssim": Span(value=0.7, low=0.6, high=0.8, count=6),
-                "gram_distance": Span(value=0.7, low=0.6, high=0.8, count=8),
+                "ssim": ConfidenceInterval(value=0.7, low=0.6, high=0.8, count=8),
+                "ms_ssim": ConfidenceInterval(value=0.7, low=0.6, high=0.8, count=6),
+                "gram_distance": ConfidenceInterval(value=0.7, low=0.6, high=0.8, count=8),
             },
         )
     )

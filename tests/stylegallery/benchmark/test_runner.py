@@ -9,10 +9,10 @@ from PIL import Image
 
 from flows.cli.commands.benchmark import benchmark
 from schemas.benchmark import BenchmarkRow
+from schemas.evaluation import ConfidenceInterval
 from schemas.presets import Preset
-from stylegallery.benchmark.runner import BadFolder, Pair, pairs_of
+from stylegallery.benchmark.runner import BadFolder, Pair, make_pairs
 from stylegallery.benchmark.table import comparison_table, summary_table
-from stylegallery.metrics.sets import Interval
 from tests.stylegallery.metrics.spoiling import WAYS, other, photo
 from tests.tiny_model import write_tiny_model
 
@@ -36,14 +36,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_contents_and_families_take_turns(folders: Path) -> None:
-    pairs = pairs_of(folders / "contents", folders / "styles", 4, 1)
+    pairs = make_pairs(folders / "contents", folders / "styles", 4, 1)
     assert [pair.name for pair in pairs] == [
         "cat-Blue-0",
         "cup-Grain-0",
         "cat-Blue-1",
         "cup-Grain-1",
     ]
-    two = pairs_of(folders / "contents", folders / "styles", 2, 2)
+    two = make_pairs(folders / "contents", folders / "styles", 2, 2)
     assert [len(pair.references) for pair in two] == [2, 2]
 
 
@@ -52,8 +52,8 @@ def test_few_pairs_are_the_first_of_many_and_spread_over_all(tmp_path: Path) -> 
         save(tmp_path / "contents" / f"{number}.png", photo())
     for family in range(25):
         save(tmp_path / "styles" / f"{family:02}" / "a.png", other())
-    many = pairs_of(tmp_path / "contents", tmp_path / "styles", 50, 1)
-    assert pairs_of(tmp_path / "contents", tmp_path / "styles", 8, 1) == many[:8]
+    many = make_pairs(tmp_path / "contents", tmp_path / "styles", 50, 1)
+    assert make_pairs(tmp_path / "contents", tmp_path / "styles", 8, 1) == many[:8]
     assert len({pair.content for pair in many[:10]}) == 10
     assert len({pair.family for pair in many[:25]}) == 25
     numbers = sorted(int(pair.family) for pair in many[:8])
@@ -62,9 +62,9 @@ def test_few_pairs_are_the_first_of_many_and_spread_over_all(tmp_path: Path) -> 
 
 def test_folders_of_another_layout_are_refused(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(BadFolder, match="holds no images"):
-        pairs_of(tmp_path, folders / "styles", 1, 1)
+        make_pairs(tmp_path, folders / "styles", 1, 1)
     with pytest.raises(BadFolder, match="holds no folder of 3 images or more"):
-        pairs_of(folders / "contents", folders / "styles", 1, 3)
+        make_pairs(folders / "contents", folders / "styles", 1, 3)
 
 
 @pytest.mark.slow
@@ -148,7 +148,9 @@ def test_who_is_ahead_shows_pair_by_pair() -> None:
 
 def test_means_stand_with_their_intervals() -> None:
     rows = [row(n, "stylegallery", 0.5 + n / 20, 0.6) for n in range(10)]
-    text = summary_table(rows, {"stylegallery, 1": Interval(1.2, 1.1, 1.3, 10)})
+    text = summary_table(
+        rows, {"stylegallery, 1": ConfidenceInterval(value=1.2, low=1.1, high=1.3, count=10)}
+    )
     assert "| stylegallery | 1 | 10 | 0.725 ± 0.0" in text
     assert "1.200 ± 0.100 | 2.0 |" in text
 

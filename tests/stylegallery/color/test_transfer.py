@@ -1,12 +1,12 @@
-"""What comes before and after the optimisation: regions get their tone, noise settles."""
+"""What comes before and after the optimization: regions get their tone, noise settles."""
 
 import torch
 
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.color.transfer import match_tone
-from stylegallery.sampling.bands import limit_moves, merge, split
-from stylegallery.sampling.optimise import settle
+from stylegallery.color.transfer import transfer_color
+from stylegallery.sampling.bands import limit_band_energy, merge_bands, split_bands
+from stylegallery.sampling.optimise import denoise_once
 from tests.stylegallery.conftest import figure_on_ground
 
 
@@ -26,13 +26,13 @@ def test_regions_take_the_tone_of_their_matches(engine: StyleGallery, params: St
     one = engine.prepare(figure_on_ground(64, 64, (0.6, 0.3, 0.3), (0.3, 0.4, 0.6)), whole)
     other = engine.prepare(figure_on_ground(64, 64, (0.3, 0.6, 0.4), (0.6, 0.6, 0.3)), whole)
     routing = engine.match(one, [other], whole)
-    tuned = match_tone(one.picture.pixels, one, [other], routing)
+    tuned = transfer_color(one.picture.pixels, one, [other], routing)
     wanted = other.picture.pixels
     assert torch.allclose(tuned.mean(dim=(2, 3)), wanted.mean(dim=(2, 3)), atol=0.03)
     covariances = [torch.cov(p[0].flatten(1)) for p in (tuned, wanted)]
     assert torch.allclose(*covariances, atol=0.03)
     routing.log_weights.fill_(-torch.inf)
-    assert torch.allclose(match_tone(tuned, one, [other], routing), tuned, atol=1e-5)
+    assert torch.allclose(transfer_color(tuned, one, [other], routing), tuned, atol=1e-5)
 
 
 def test_light_and_shade_follow_as_far_as_told(engine: StyleGallery, params: StyleParams) -> None:
@@ -41,7 +41,8 @@ def test_light_and_shade_follow_as_far_as_told(engine: StyleGallery, params: Sty
     other = engine.prepare(figure_on_ground(64, 64, (0.3, 0.5, 0.3), (0.2, 0.4, 0.3)), whole)
     routing = engine.match(one, [other], whole)
     full, half, none = (
-        match_tone(one.picture.pixels, one, [other], routing, share) for share in (1.0, 0.5, 0.0)
+        transfer_color(one.picture.pixels, one, [other], routing, share)
+        for share in (1.0, 0.5, 0.0)
     )
     light = torch.tensor([0.299, 0.587, 0.114])
     before = torch.einsum("c,bchw->bhw", light, one.picture.pixels)
@@ -62,15 +63,15 @@ def test_a_light_region_stays_lighter_than_a_dark_one(
     one = engine.prepare(Picture(halves), fixed, labels)
     other = engine.prepare(Picture(torch.full((1, 3, 64, 64), 0.5)), fixed, labels)
     routing = engine.match(one, [other], fixed)
-    tuned = match_tone(halves, one, [other], routing)[0, 0, 32]
+    tuned = transfer_color(halves, one, [other], routing)[0, 0, 32]
     assert 0.1 < tuned[4] - tuned[60] < 0.35
 
 
-def test_colours_are_never_spread(engine: StyleGallery, params: StyleParams) -> None:
+def test_colors_are_never_spread(engine: StyleGallery, params: StyleParams) -> None:
     whole = params.model_copy(update={"method": "attention-distillation"})
     flat = engine.prepare(figure_on_ground(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.55)), whole)
     loud = engine.prepare(figure_on_ground(64, 64, (0.9, 0.2, 0.1), (0.1, 0.3, 0.9)), whole)
-    tuned = match_tone(flat.picture.pixels, flat, [loud], engine.match(flat, [loud], whole))
+    tuned = transfer_color(flat.picture.pixels, flat, [loud], engine.match(flat, [loud], whole))
     spread = [torch.linalg.eigvalsh(torch.cov(p[0].flatten(1)))[-1] for p in
               (tuned, flat.picture.pixels)]  # fmt: skip
     assert spread[0] < 1.1 * spread[1]
@@ -80,8 +81,8 @@ def test_hues_stay_within_their_region_and_light_is_shared(
     engine: StyleGallery, params: StyleParams
 ) -> None:
     labels, fixed = two_halves(params)
-    grey = Picture(torch.full((1, 3, 64, 64), 0.5))
-    one = engine.prepare(grey, fixed, labels)
+    gray = Picture(torch.full((1, 3, 64, 64), 0.5))
+    one = engine.prepare(gray, fixed, labels)
     halves = torch.full((1, 3, 64, 64), 0.3)
     halves[:, 0, :, :32], halves[:, 2, :, 32:] = 0.8, 0.8  # red on the left, blue on the right
     other = engine.prepare(Picture(halves), fixed, labels)
@@ -90,11 +91,11 @@ def test_hues_stay_within_their_region_and_light_is_shared(
     lights = []
     for hues, table in (((0, 2), tables), ((2, 0), tables[::-1])):
         routing.log_weights.copy_(torch.tensor(table))
-        tuned = match_tone(grey.pixels, one, [other], routing)[0]
+        tuned = transfer_color(gray.pixels, one, [other], routing)[0]
         for column, hue in zip((4, 60), hues, strict=True):
-            colour = tuned[:, 32, column]
-            assert colour.argmax() == hue
-            assert (colour[hue] - colour).sort().values[1] > 0.45
+            color = tuned[:, 32, column]
+            assert color.argmax() == hue
+            assert (color[hue] - color).sort().values[1] > 0.45
         lights.append(torch.einsum("c,cw->w", torch.tensor([0.299, 0.587, 0.114]), tuned[:, 32]))
     assert torch.allclose(lights[0], lights[1], atol=0.03)
     assert torch.allclose(lights[0][[4, 60]], torch.tensor(0.3 + 0.25 * (0.299 + 0.114)), atol=0.03)
@@ -103,7 +104,7 @@ def test_hues_stay_within_their_region_and_light_is_shared(
 def test_bands_add_up_to_the_latent() -> None:
     for size in [(32, 43), (8, 8), (5, 9), (3, 3)]:
         whole = latent(0, *size)
-        assert torch.allclose(merge(split(whole)), whole, atol=1e-5)
+        assert torch.allclose(merge_bands(split_bands(whole)), whole, atol=1e-5)
 
 
 def test_moves_are_limited_to_what_natural_latents_have() -> None:
@@ -113,17 +114,17 @@ def test_moves_are_limited_to_what_natural_latents_have() -> None:
     natural = torch.cat([fine, coarse], dim=1)
     drift = torch.ones(1, 2, 32, 32)
     drift[..., :16] = -1
-    moved = limit_moves(natural, natural + drift, [natural]) - natural
+    moved = limit_band_energy(natural, natural + drift, [natural]) - natural
     assert moved[0, 0].square().mean() < 0.05
     assert moved[0, 1].square().mean() > 0.4
-    assert torch.allclose(limit_moves(natural, natural + 1e-3 * drift, [natural])[0, 1],
+    assert torch.allclose(limit_band_energy(natural, natural + 1e-3 * drift, [natural])[0, 1],
                           (natural + 1e-3 * drift)[0, 1], atol=1e-5)  # fmt: skip
 
 
 def test_settling_takes_noise_out(engine: StyleGallery) -> None:
     models = engine.models
     noisy = latent(4, 8, 8)
-    calm = settle(models, noisy, 60)
+    calm = denoise_once(models, noisy, 60)
     assert calm.shape == noisy.shape
     assert not torch.equal(calm, noisy)
     schedule = models.scheduler.alphas_cumprod[60]

@@ -7,8 +7,8 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank, Kept
-from stylegallery.guidance.guidance import anchors, nearest
+from stylegallery.guidance.attention_cache import AttentionCache, KeyValues
+from stylegallery.guidance.guidance import anchor_timesteps, nearest_anchor
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -21,7 +21,7 @@ def images(engine: StyleGallery) -> list[PreparedImage]:
     return [engine.prepare(figure_on_ground(*size), QUICK) for size in sizes]
 
 
-def kept(numbers: int) -> Kept:
+def kept(numbers: int) -> KeyValues:
     """So many float32 numbers, half of them keys."""
     return {"layer": (torch.zeros(numbers // 2), torch.zeros(numbers - numbers // 2))}
 
@@ -34,7 +34,7 @@ def restyled(
 
 
 def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]) -> None:
-    bank, there = AttentionBank(), kept(10)
+    bank, there = AttentionCache(), kept(10)
     assert bank.get(images[0], (1, 0)) is None
     bank.put(images[0], (1, 0), there)
     assert bank.get(images[0], (1, 0)) is there
@@ -48,7 +48,7 @@ def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]
 
 
 def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> None:
-    bank = AttentionBank(budget=100)
+    bank = AttentionCache(budget=100)
     for image in images[:2]:
         bank.put(image, (1, 0), kept(10))
     bank.get(images[0], (1, 0))
@@ -58,7 +58,7 @@ def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> N
 
 
 def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedImage]) -> None:
-    bank = AttentionBank(budget=100)
+    bank = AttentionCache(budget=100)
     for timestep in (1, 2, 3):
         bank.put(images[0], (timestep, 0), kept(10))
     views = [(1, 0), (2, 0), (3, 0)]
@@ -118,11 +118,13 @@ def test_denoising_looks_at_anchors_alone(
 
 def test_anchors_lie_evenly_in_the_schedule() -> None:
     timesteps = list(range(990, -10, -10))
-    assert anchors(timesteps, 0) == anchors(timesteps, 100) == anchors(timesteps, 200) == []
-    assert anchors(timesteps, 1) == [490]
-    assert anchors(timesteps, 4) == [870, 620, 370, 120]
-    assert [nearest([870, 620], t) for t in (990, 746, 745, 744, 1)] == [870, 870, 620, 620, 620]
-    assert nearest([], 7) == 7
+    assert anchor_timesteps(timesteps, 0) == anchor_timesteps(timesteps, 100) == []
+    assert anchor_timesteps(timesteps, 200) == []
+    assert anchor_timesteps(timesteps, 1) == [490]
+    assert anchor_timesteps(timesteps, 4) == [870, 620, 370, 120]
+    assert [nearest_anchor([870, 620], t) for t in (990, 746, 745, 744)] == [870, 870, 620, 620]
+    assert nearest_anchor([870, 620], 1) == 620
+    assert nearest_anchor([], 7) == 7
 
 
 def test_as_many_anchors_as_steps_are_exact(

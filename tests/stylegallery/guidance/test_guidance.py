@@ -9,17 +9,17 @@ from torch import Tensor
 from schemas.methods import Method
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
+from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.energies import style_target
-from stylegallery.guidance.guidance import Guidance, guide
+from stylegallery.guidance.guidance import Guidance
 from stylegallery.guidance.region_attention import Router
 from stylegallery.matching.correspondence import Correspondence, hard_log_weights
-from stylegallery.methods.zerofill import PublishedGuidance
+from stylegallery.methods.stylegallery_paper import PublishedGuidance
 from stylegallery.models.attention import style_layers
 from stylegallery.models.diffusion import Models
 from stylegallery.models.vae import decode
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -71,7 +71,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def distillation(
     models: Models, latent: Tensor, content: Tensor, style: Tensor, timestep: int
 ) -> tuple[Tensor, Tensor]:
-    """Attention distillation's two losses, as METHOD 3.1 writes them down."""
+    """Attention distillation's two losses, as its paper writes them down."""
     now = projected(models, latent, timestep)
     with torch.no_grad():
         own, other = (projected(models, image, timestep) for image in (content, style))
@@ -91,10 +91,12 @@ def test_one_region_and_one_reference_are_attention_distillation(
     params = StyleParams(method=method, routing=routing, attention_scale=1.0, steps=2, **PLAIN)
     found = engine.match(content, [style], params)
     noise = torch.randn(content.latent.shape, generator=torch.Generator().manual_seed(1))
-    bank = AttentionBank()
+    cache = AttentionCache()
     for start in (content.latent, content.latent + 0.1 * noise):
         latent, twin = start.clone().requires_grad_(), start.clone().requires_grad_()
-        with guide(engine.models, [Job(content, [style], found)], params, bank) as guidance:
+        with Guidance.recording(
+            engine.models, [StyleJob(content, [style], found)], params, cache
+        ) as guidance:
             pull, kept = guidance.energies(latent, 301)
         expected = distillation(engine.models, twin, content.latent, style.latent, 301)
         assert torch.allclose(torch.cat([pull, kept]), torch.stack(expected), atol=1e-6)
@@ -167,8 +169,8 @@ def test_regions_lead_in_their_share_of_the_steps(
     params = StyleParams(steps=4, routing_share=share, **PLAIN)
     pulls = []
     for routing in (routed, opened):
-        with guide(
-            engine.models, [Job(content, [style], routing)], params, AttentionBank()
+        with Guidance.recording(
+            engine.models, [StyleJob(content, [style], routing)], params, AttentionCache()
         ) as guidance:
             visited = engine.models.timesteps(params.steps, params.schedule)
             pulls.append([guidance.energies(content.latent, t)[0].item() for t in visited])
@@ -183,8 +185,8 @@ def test_a_region_of_one_cell_keeps_its_target_at_the_coarse_grid(
     content, style = dotted(pair[0], 1, 1), dotted(pair[1], 3, 5)
     params = StyleParams(**PLAIN)
     latent = content.latent.clone().requires_grad_()
-    job = Job(content, [style], crossed())
-    with guide(engine.models, [job], params, AttentionBank(), kind) as guidance:
+    job = StyleJob(content, [style], crossed())
+    with kind.recording(engine.models, [job], params, AttentionCache()) as guidance:
         pull, kept = guidance.energies(latent, 101)
     (pull + kept).backward()
     assert pull.isfinite()
@@ -197,7 +199,9 @@ def test_every_query_of_a_coarse_grid_has_a_target(
 ) -> None:
     content, style = dotted(pair[0], 1, 1), dotted(pair[1], 3, 5)
     cells = [h * w for h, w in ((5, 4), (4, 6))]  # half of 9x8 and of 8x12, rounded up
-    groups = Router(Job(content, [style], crossed()), torch.device("cpu")).at(cells[0], [cells[1]])
+    groups = Router(StyleJob(content, [style], crossed()), torch.device("cpu")).at(
+        cells[0], [cells[1]]
+    )
     query, key, value = (torch.randn(1, 2, n, 8) for n in (cells[0], cells[1], cells[1]))
     target = style_target(query, key, value, torch.zeros_like(query), groups, 1.5)
     assert target.isfinite().all()

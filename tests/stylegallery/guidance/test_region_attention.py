@@ -7,9 +7,9 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.region_attention import Router, won
+from stylegallery.guidance.region_attention import Router, drop_unused
 from stylegallery.matching.correspondence import Correspondence, Pin
-from stylegallery.types import Job
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -23,19 +23,19 @@ def images(engine: StyleGallery) -> list[PreparedImage]:
     return [engine.prepare(figure_on_ground(*size), HARD) for size in sizes]
 
 
-def pinned(engine: StyleGallery, images: list[PreparedImage], params: StyleParams) -> Job:
+def pinned(engine: StyleGallery, images: list[PreparedImage], params: StyleParams) -> StyleJob:
     """All of the content takes its style from the second reference's regions."""
     content, *styles = images
     last = styles[1].regions.count - 1
     pins = [Pin(region, 1, last * (region % 2)) for region in range(content.regions.count)]
-    return Job(content, styles, engine.match(content, styles, params, pins=pins))
+    return StyleJob(content, styles, engine.match(content, styles, params, pins=pins))
 
 
 def test_references_that_won_nothing_are_dropped(
     engine: StyleGallery, images: list[PreparedImage]
 ) -> None:
     job = pinned(engine, images, HARD)
-    kept = won(job)
+    kept = drop_unused(job)
     assert kept.styles == [images[2]]
     assert kept.routing.style_regions == (images[2].regions.count,)
     first = images[1].regions.count
@@ -52,8 +52,8 @@ def test_references_that_won_nothing_are_dropped(
 def test_soft_routing_keeps_all(engine: StyleGallery, images: list[PreparedImage]) -> None:
     content, *styles = images
     params = StyleParams.model_validate(QUICK)
-    job = Job(content, styles, engine.match(content, styles, params))
-    kept = won(job)
+    job = StyleJob(content, styles, engine.match(content, styles, params))
+    kept = drop_unused(job)
     assert kept.styles == styles
     assert torch.equal(kept.routing.log_weights, job.routing.log_weights)
 
@@ -64,7 +64,7 @@ def test_a_content_that_is_to_stay_as_it_is_still_has_a_reference(
     job = pinned(engine, images, HARD)
     table = torch.full_like(job.routing.log_weights, -torch.inf)
     routing: Correspondence = replace(job.routing, log_weights=table)
-    assert won(replace(job, routing=routing)).styles == [images[2]]
+    assert drop_unused(replace(job, routing=routing)).styles == [images[2]]
 
 
 @pytest.mark.parametrize("sampler", ["guided", "optimise"])
@@ -81,7 +81,7 @@ def test_nothing_is_computed_of_references_that_won_nothing(
     params = StyleParams.model_validate(settings)
     job = pinned(engine, images, params)
     made, counts = [], []
-    for some in (won(job), job):
+    for some in (drop_unused(job), job):
         calls.clear()
         fresh = StyleGallery(engine.models, engine.encoder)
         made.append(fresh.stylize(some.content, some.styles, some.routing, params).picture.pixels)

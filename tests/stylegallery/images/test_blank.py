@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from stylegallery.images import codec
 from stylegallery.images.blank import blank_warning, blankness
-from tests.stylegallery.images.colour_files import colours, saved
+from tests.stylegallery.images.color_files import colors, saved
 
 SIDE = 200
 
@@ -16,10 +16,10 @@ def noise(low: int, high: int) -> Image.Image:
     return Image.fromarray(values.astype(np.uint8))
 
 
-def logo(colour: str, ground: str, alpha: int = 255) -> Image.Image:
+def logo(color: str, ground: str, alpha: int = 255) -> Image.Image:
     image = Image.new("RGBA", (SIDE, SIDE), ground)
     image.putalpha(alpha)
-    ImageDraw.Draw(image).ellipse((60, 60, 140, 140), outline=colour, width=12)
+    ImageDraw.Draw(image).ellipse((60, 60, 140, 140), outline=color, width=12)
     return image
 
 
@@ -29,7 +29,7 @@ BLANK = {
     "nearly black": noise(0, 6),
     "nearly white": noise(250, 256),
     "nearly white (its transparent parts count as white)": logo("white", "black", 0),
-    "of one colour": SWATCH,
+    "of one color": SWATCH,
 }
 
 
@@ -39,8 +39,8 @@ def test_blank_references(what: str) -> None:
 
 
 def test_formats_and_depths_do_not_hide_it() -> None:
-    assert blankness(codec.decode(saved(SWATCH, "JPEG"), "x")) == "of one colour"
-    assert blankness(codec.decode(saved(SWATCH.quantize(4), "GIF"), "x")) == "of one colour"
+    assert blankness(codec.decode(saved(SWATCH, "JPEG"), "x")) == "of one color"
+    assert blankness(codec.decode(saved(SWATCH.quantize(4), "GIF"), "x")) == "of one color"
     deep = Image.fromarray(np.full((SIDE, SIDE), 300, np.uint16))
     assert blankness(codec.decode(saved(deep, "PNG"), "x")) == "nearly black"
     clear = Image.new("LA", (SIDE, SIDE), (0, 0))
@@ -52,14 +52,14 @@ def test_formats_and_depths_do_not_hide_it() -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        Image.fromarray(colours()),
+        Image.fromarray(colors()),
         noise(0, 60),
         noise(200, 256),
         logo("black", "white"),
         logo("green", "white", 0),
         logo("white", "black"),
     ],
-    ids=["colours", "dark", "light", "ink on paper", "logo", "chalk"],
+    ids=["colors", "dark", "light", "ink on paper", "logo", "chalk"],
 )
 def test_what_shows_something_is_no_blank(image: Image.Image) -> None:
     assert blankness(codec.decode(saved(image, "PNG"), "x")) == ""

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,25 +11,11 @@ import torch
 from PIL import Image, ImageCms
 
 from stylegallery import Picture
-from stylegallery.errors import BadImage, BadMask
+from stylegallery.errors import BadImage
 from stylegallery.images import codec
 from stylegallery.images.metadata import xmp_packet
-from stylegallery.regions import label_images
-from stylegallery.regions.region_map import RegionMap
+from tests.stylegallery.images.color_files import colors, gradient, saved
 from tests.tasks.pictures import huge_header
-
-
-def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, image_format, **options)
-    return out.getvalue()
-
-
-def gradient(width: int = 40, height: int = 60) -> Image.Image:
-    rows, columns = np.mgrid[0:height, 0:width]
-    return Image.fromarray(
-        np.stack([columns * 6, rows * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
-    )
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
@@ -75,14 +62,14 @@ def test_transparency_is_kept_apart_and_laid_over_white() -> None:
     assert picture.pixels.min() == 1
 
 
-def test_palette_with_transparent_colour() -> None:
+def test_palette_with_transparent_color() -> None:
     palette = gradient().quantize(8)
     picture = codec.decode(saved(palette, "PNG", transparency=0), "x")
     assert picture.alpha is not None
     assert 0 < float(picture.alpha.mean()) < 1
 
 
-def test_colour_profile_is_converted() -> None:
+def test_color_profile_is_converted() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     broken = codec.decode(saved(gradient(), "PNG", icc_profile=b"nonsense"), "x")
     plain = codec.decode(saved(gradient(), "PNG"), "x")
@@ -144,7 +131,7 @@ def test_encoding_round_trip(image_format: str, with_alpha: bool) -> None:
     assert (again.pixels[..., shown] - pixels[..., shown]).abs().max() <= tolerance
 
 
-def test_lab_colours_become_rgb() -> None:
+def test_lab_colors_become_rgb() -> None:
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     flat = Image.new("RGB", (32, 32), (200, 30, 40))
     as_lab = ImageCms.profileToProfile(flat, srgb, lab, outputMode="LAB")
@@ -157,36 +144,6 @@ def test_note_of_a_foreign_file_is_empty() -> None:
     assert codec.read_note(b"junk") == ""
     assert codec.read_note(huge_header(saved(gradient(), "PNG"))) == ""  # found by fuzzing
     assert codec.read_note(saved(gradient(), "PNG")) == ""
-
-
-def test_label_images() -> None:
-    image = Image.new("RGB", (20, 20))
-    image.paste((255, 0, 0), (0, 0, 5, 20))
-    image.paste((0, 0, 255), (10, 0, 20, 20))
-    labels = label_images.decode_labels(saved(image, "PNG"), "m")
-    assert labels[0].tolist() == [1] * 5 + [0] * 5 + [2] * 10
-    with pytest.raises(BadMask, match="at most 224"):
-        label_images.decode_labels(saved(gradient(64, 64), "PNG"), "m")
-    with pytest.raises(BadMask, match="cannot be used"):
-        label_images.decode_labels(b"junk", "m")
-
-
-def test_deep_masks_keep_their_range() -> None:
-    deep = Image.fromarray(np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32))
-    grey = label_images.decode_grey(saved(deep, "PNG"), "m")
-    assert abs(float(grey.mean()) - 0.5) < 0.01
-    not_a_number = Image.fromarray(np.full((32, 32), np.nan, np.float32))
-    assert label_images.decode_grey(saved(not_a_number, "TIFF"), "m").max() == 0
-
-
-def test_grey_masks_and_region_maps() -> None:
-    grey = label_images.decode_grey(saved(Image.new("L", (20, 30), 128), "PNG"), "m")
-    assert grey.shape == (1, 1, 30, 20)
-    assert abs(float(grey.mean()) - 128 / 255) < 1e-6
-    labels = torch.arange(12).reshape(3, 4)
-    with Image.open(io.BytesIO(label_images.encode_labels(RegionMap(labels)))) as image:
-        assert image.mode == "P"
-        assert np.array_equal(np.array(image), labels.numpy())
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
@@ -220,7 +177,7 @@ def test_quality_is_honoured() -> None:
     assert (again.pixels - picture.pixels).abs().max() <= 0.51 / 255
 
 
-def test_half_transparent_colours_come_back_and_jpg_shows_them_over_white() -> None:
+def test_half_transparent_colors_come_back_and_jpg_shows_them_over_white() -> None:
     rows, columns = np.mgrid[0:60, 0:40]
     rgba = np.stack([columns * 6, rows * 4, rows + columns, 1 + columns * 6], -1).astype(np.uint8)
     picture = codec.decode(saved(Image.fromarray(rgba), "PNG"), "x")
@@ -239,3 +196,34 @@ def test_a_note_too_long_for_jpg_is_left_out() -> None:
     assert codec.read_note(codec.encode(picture, "jpg", long)) == ""
     for image_format in ("png", "webp"):
         assert codec.read_note(codec.encode(picture, image_format, long)) == long
+
+
+PICTURE = Image.fromarray(np.tile(colors(), (4, 4, 1)))
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "best": {"quality": 98, "subsampling": 0},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_jpeg_without_its_end_is_a_picture(way: str) -> None:
+    data = saved(PICTURE, "JPEG", **WAYS[way])
+    whole = codec.decode(data, "x").pixels
+    for cut in (1, 2):
+        assert torch.equal(codec.decode(data[:-cut], "x").pixels, whole)
+    for tail in (b"\0" * 9, b"\r\n"):
+        assert torch.equal(codec.decode(data + tail, "x").pixels, whole)
+        assert torch.equal(codec.decode(data[:-2] + tail, "x").pixels, whole)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("cut", [8, 30, 200, 0.5])
+def test_a_jpeg_without_pixels_is_refused(way: str, cut: float) -> None:
+    data = saved(PICTURE, "JPEG", **WAYS[way])
+    missing = int(cut * len(data)) if cut < 1 else int(cut)
+    with pytest.raises(BadImage, match=r"^shoe\.jpg is damaged or cut short .* export it again"):
+        codec.decode(data[:-missing], "shoe.jpg")

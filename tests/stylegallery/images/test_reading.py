@@ -13,13 +13,13 @@ from PIL import ExifTags, Image
 
 from stylegallery.errors import BadImage
 from stylegallery.images import codec
-from stylegallery.images.opening import open_image
+from stylegallery.images.codec import open_image
 from stylegallery.images.reading import read_srgb
 from stylegallery.regions import label_images
-from tests.stylegallery.images.colour_files import (
+from tests.stylegallery.images.color_files import (
     Floats,
-    colours,
-    grey_icc,
+    colors,
+    gray_icc,
     linear,
     png_of,
     rgb_icc,
@@ -28,11 +28,11 @@ from tests.stylegallery.images.colour_files import (
 )
 
 HEIGHT, WIDTH = 40, 32
-PIXELS = colours(HEIGHT, WIDTH)
+PIXELS = colors(HEIGHT, WIDTH)
 ALPHA = np.tile(np.linspace(0, 300, WIDTH).clip(0, 255), (HEIGHT, 1)).round()
 PROFILES: dict[str, dict[str, bytes | None]] = {
-    "grey": {"none": None, "gamma 1.8": grey_icc(1.8), "linear": grey_icc(1.0), "bad": b"junk"},
-    "colour": {
+    "gray": {"none": None, "gamma 1.8": gray_icc(1.8), "linear": gray_icc(1.0), "bad": b"junk"},
+    "color": {
         "none": None,
         "p3": rgb_icc("p3"),
         "adobe": rgb_icc("adobe", 2.2),
@@ -102,7 +102,7 @@ def error(data: bytes, expected: Floats) -> float:
 
 @pytest.mark.parametrize(("kind", "mode", "depth"), MATRIX, ids=lambda value: str(value))
 def test_every_file_looks_as_libvips_sees_it(kind: str, mode: str, depth: int) -> None:
-    for name, profile in PROFILES["colour" if mode[0] == "R" else "grey"].items():
+    for name, profile in PROFILES["color" if mode[0] == "R" else "gray"].items():
         for turn in (1, 3, 6, 7):
             data = written(kind, mode, depth, profile, turn)
             assert error(data, independent(data)) < 1, (name, turn)
@@ -110,7 +110,7 @@ def test_every_file_looks_as_libvips_sees_it(kind: str, mode: str, depth: int) -
 
 @pytest.mark.parametrize("kind", ["tiff", "tiff tiled", "tiff premultiplied"])
 def test_a_tiff_of_another_kind_is_refused_in_a_sentence(kind: str) -> None:
-    with pytest.raises(BadImage, match=r"or 16-bit grey with transparency\); save it as RGB"):
+    with pytest.raises(BadImage, match=r"or 16-bit gray with transparency\); save it as RGB"):
         codec.decode(written(kind, "LA", 16, None, 1), "x")
 
 
@@ -118,9 +118,9 @@ def test_a_tiff_of_another_kind_is_refused_in_a_sentence(kind: str) -> None:
 def test_all_turns(turn: int) -> None:
     data = written("png", "RGBA", 8, rgb_icc("p3"), turn)
     assert error(data, independent(data)) < 1
-    grey = written("png", "L", 8, None, turn)
-    assert label_images.decode_grey(grey, "m").shape[-2:] == codec.decode(grey, "x").size
-    assert label_images.decode_labels(grey, "m").shape == codec.decode(grey, "x").size
+    gray = written("png", "L", 8, None, turn)
+    assert label_images.decode_protection(gray, "m").shape[-2:] == codec.decode(gray, "x").size
+    assert label_images.decode_labels(gray, "m").shape == codec.decode(gray, "x").size
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
@@ -150,7 +150,7 @@ def test_indexed_pictures_are_converted_by_their_profile(kind: str, mode: str) -
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_one_clear_grey_of_any_depth(depth: int) -> None:
+def test_one_clear_gray_of_any_depth(depth: int) -> None:
     top = (1 << depth) - 1
     values = np.tile(np.arange(WIDTH) * top // (WIDTH - 1), (HEIGHT, 1))
     data = png_of(values, depth, 0, (b"tRNS", top.to_bytes(2, "big")))
@@ -159,11 +159,11 @@ def test_one_clear_grey_of_any_depth(depth: int) -> None:
     assert np.array_equal(picture.alpha[0, 0].numpy(), values != top)
     expected = np.stack([np.where(values == top, 1, values / top)] * 3, -1)
     assert error(data, expected) < 0.01
-    assert label_images.decode_grey(data, "m")[0, 0, :, -1].max() == 0
+    assert label_images.decode_protection(data, "m")[0, 0, :, -1].max() == 0
     assert label_images.decode_labels(data, "m")[:, -1].max() == 0
 
 
-def test_one_clear_colour_of_sixteen_bits() -> None:
+def test_one_clear_color_of_sixteen_bits() -> None:
     values = PIXELS.astype(np.uint16) * 257
     clear = values[5, 7].astype(">u2").tobytes()
     picture = codec.decode(png_of(values, 16, 2, (b"tRNS", clear)), "x")
@@ -190,18 +190,18 @@ def test_broken_exif_is_ignored(kind: str, exif: bytes) -> None:
     data, plain = saved(image, kind, exif=exif, **options), saved(image, kind, **options)
     for side in (0, 16):
         read = [
-            np.asarray(read_srgb(open_image(d, "x"), "x", side=side).colour) for d in (data, plain)
+            np.asarray(read_srgb(open_image(d, "x"), "x", side=side).color) for d in (data, plain)
         ]
         assert np.array_equal(*read)
 
 
-def test_premultiplied_grey_is_as_bright_as_it_was() -> None:
-    grey, alpha = PIXELS[..., 1].astype(float), ALPHA / 255
-    stored = np.dstack([(grey * alpha).round(), ALPHA]).astype(np.uint8)
+def test_premultiplied_gray_is_as_bright_as_it_was() -> None:
+    gray, alpha = PIXELS[..., 1].astype(float), ALPHA / 255
+    stored = np.dstack([(gray * alpha).round(), ALPHA]).astype(np.uint8)
     out = io.BytesIO()
     options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
     tifffile.imwrite(out, stored, extrasamples=["ASSOCALPHA"], **options)
-    expected = grey / 255 * alpha + 1 - alpha
+    expected = gray / 255 * alpha + 1 - alpha
     assert error(out.getvalue(), np.stack([expected] * 3, -1)) < 1
 
 
@@ -210,10 +210,10 @@ def test_what_is_hidden_lends_nothing_to_a_smaller_picture() -> None:
     rgba[:, ::2] = (255, 0, 0, 255)
     rgba[:, 1::2] = (0, 255, 0, 0)
     planes = read_srgb(open_image(saved(Image.fromarray(rgba), "PNG"), "x"), "x", side=16)
-    assert planes.colour.size == (16, 16)
-    assert np.asarray(planes.colour)[8, 8].tolist() == [255, 0, 0]
+    assert planes.color.size == (16, 16)
+    assert np.asarray(planes.color)[8, 8].tolist() == [255, 0, 0]
     deep = png_of(np.tile(np.arange(64) * 1000, (64, 1)), 16, 0, (b"tRNS", b"\0\0"))
-    assert read_srgb(open_image(deep, "x"), "x", side=16).colour.size == (16, 16)
+    assert read_srgb(open_image(deep, "x"), "x", side=16).color.size == (16, 16)
 
 
 def test_a_large_jpeg_is_decoded_small() -> None:
@@ -226,7 +226,7 @@ def test_lab_is_read_small_too() -> None:
     lab = Image.merge("LAB", [Image.new("L", (64, 48), value) for value in (120, 200, 60)])
     data = saved(lab, "TIFF")
     whole = codec.decode(data, "x").pixels[0, :, 5, 5]
-    small = np.asarray(read_srgb(open_image(data, "x"), "x", side=16).colour)[5, 5] / 255
+    small = np.asarray(read_srgb(open_image(data, "x"), "x", side=16).color)[5, 5] / 255
     assert (whole - torch.from_numpy(small)).abs().max() < 0.02
 
 

@@ -100,7 +100,7 @@ def test_routing_file_round_trip_and_its_errors() -> None:
     with pytest.raises(BadRouting, match="'ref', which the gallery lacks"):
         parse_pins(text, ["other"])
     for broken in ["nonsense", "[]", json.dumps({"matches": [{"region": 0}]})]:
-        with pytest.raises(BadRouting, match="not understood"):
+        with pytest.raises(BadRouting, match="not valid"):
             parse_pins(broken, ["ref"])
 
 
@@ -130,16 +130,16 @@ def test_weights_of_references_tilt_soft_routing_and_its_fallback(gate: float) -
     params = StyleParams(min_similarity=gate)
     content, style = described(framed(), 0), described(framed(), 1)
     tilted = match(content, [style, style], params, weights=[3.0, 1.0])
-    for table in (tilted.log_weights, tilted.opened().log_weights):
+    for table in (tilted.log_weights, tilted.unrouted().log_weights):
         first, second = table.exp().split(tilted.style_regions, dim=1)
         assert torch.allclose(first, 3 * second, rtol=1e-3)
 
 
-def test_opened_keeps_what_is_forbidden() -> None:
+def test_unrouted_keeps_what_is_forbidden() -> None:
     content, style = described(framed(), 0), described(framed(), 1)
     found = match(content, [style], StyleParams(), pins=[Pin(0, 0, 1)])
     assert found.log_weights[1].unique().numel() > 1
-    assert found.opened().log_weights.tolist() == [[-torch.inf, 0.0], [0.0, 0.0]]
+    assert found.unrouted().log_weights.tolist() == [[-torch.inf, 0.0], [0.0, 0.0]]
 
 
 def test_transport_uses_every_reference_region_by_its_area() -> None:

@@ -282,7 +282,7 @@ def test_the_reference_may_have_another_grid() -> None:
 
 @pytest.mark.parametrize(("sigma", "expected"), [(1.0, 0.153), (2.0, 0.457)])
 def test_multiplied_masks_dilute_the_target(sigma: float, expected: float) -> None:
-    # METHOD 1.5, W1: 4096 keys of 40 channels, a region of 10 %, logits of deviation sigma.
+    # Masks that multiply: 4096 keys of 40 channels, a region of 10 %, logits of deviation sigma.
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(1, 1, 256, 40, generator=generator)
     key, value = torch.randn(2, 1, 1, 4096, 40, generator=generator)

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from schemas.params import StyleParams
 from stylegallery import PreparedImage, StyleGallery
-from stylegallery.guidance.attention_cache import AttentionBank
-from stylegallery.methods.styleid import adain, sample
-from stylegallery.models.inversion import inverted
-from stylegallery.types import Job
+from stylegallery.guidance.attention_cache import AttentionCache
+from stylegallery.methods.styleid import InjectionSampler, adain
+from stylegallery.models.inversion import inverted_latents
+from stylegallery.types import StyleJob
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -40,10 +40,10 @@ def played(
 ) -> Tensor:
     params = settings(**chosen)
     routing = engine.match(content, styles, params, weights)
-    job = Job(content, styles, routing)
-    latent, (trace,) = sample(engine.models, [job], params, AttentionBank())
-    assert trace == ()
-    return latent
+    job = StyleJob(content, styles, routing)
+    (made,) = InjectionSampler(engine.models, params, AttentionCache()).sample([job])
+    assert made.trace == ()
+    return made.latent
 
 
 def distance(first: Tensor, second: Tensor) -> float:
@@ -54,7 +54,7 @@ def test_a_photo_in_its_own_style_is_its_reconstruction(
     engine: StyleGallery, images: list[PreparedImage]
 ) -> None:
     models, (content, style, _) = engine.models, images
-    schedule, latent = models.schedule(STEPS), inverted(models, content.latent, STEPS)[-1]
+    schedule, latent = models.schedule(STEPS), inverted_latents(models, content.latent, STEPS)[-1]
     for timestep in schedule.timesteps.tolist():
         latent = schedule.step(models.denoise(latent, timestep), timestep, latent).prev_sample
     own = played(engine, content, [content], attention_scale=1.0, query_preservation=1.0)
@@ -69,7 +69,7 @@ def test_nothing_is_injected_in_the_first_step(
     models, (content, style, _) = engine.models, images
     params = settings(steps=1)
     routing = engine.match(content, [style], params)
-    start, noisy = (inverted(models, image.latent, 1)[-1] for image in (content, style))
+    start, noisy = (inverted_latents(models, image.latent, 1)[-1] for image in (content, style))
     latent, schedule = adain(start, [noisy], content, [style], routing), models.schedule(1)
     timestep = int(schedule.timesteps[0])
     plain = schedule.step(models.denoise(latent, timestep), timestep, latent).prev_sample

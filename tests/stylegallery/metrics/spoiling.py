@@ -45,9 +45,9 @@ def noise(image: torch.Tensor, amount: float) -> torch.Tensor:
 
 def hue(image: torch.Tensor, amount: float) -> torch.Tensor:
     """Turn hues by up to half a circle."""
-    colours = rgb2hsv(_pixels(image))
-    colours[..., 0] = (colours[..., 0] + 0.5 * amount) % 1
-    return _tensor(hsv2rgb(colours))
+    colors = rgb2hsv(_pixels(image))
+    colors[..., 0] = (colors[..., 0] + 0.5 * amount) % 1
+    return _tensor(hsv2rgb(colors))
 
 
 def bend(image: torch.Tensor, amount: float) -> torch.Tensor:

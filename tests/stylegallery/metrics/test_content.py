@@ -1,4 +1,4 @@
-"""Figures of content: perfect for the same picture, worse the more it is spoilt."""
+"""Content metrics are perfect for equal pictures, and worse the more a picture is spoilt."""
 
 import math
 from collections.abc import Callable
@@ -58,9 +58,9 @@ def test_a_figure_falls_with_what_is_done_to_a_picture(name: str, way: str) -> N
 
 def test_ssim_is_of_luminance() -> None:
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey = (photo() * weights).sum(1, keepdim=True).expand(-1, 3, -1, -1)
-    assert luminance_ssim(grey, photo()) == pytest.approx(1, abs=1e-4)
-    assert luminance_ms_ssim(grey, photo()) == pytest.approx(1, abs=1e-4)
+    gray = (photo() * weights).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+    assert luminance_ssim(gray, photo()) == pytest.approx(1, abs=1e-4)
+    assert luminance_ms_ssim(gray, photo()) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("side", [11, 21, 22, 43, 44, 98, 99, 175, 176])
@@ -75,14 +75,14 @@ def test_a_tiny_picture_has_no_room_for_a_window() -> None:
     assert math.isnan(luminance_ms_ssim(tiny, tiny))
 
 
-def test_edges_agree_under_new_colours_and_not_under_a_shift() -> None:
+def test_edges_agree_under_new_colors_and_not_under_a_shift() -> None:
     assert edge_agreement(1 - photo(), photo()) > 0.99
     assert edge_agreement(torch.roll(photo(), 4, 3), photo()) < 0.7
 
 
-def test_structure_hardly_minds_colours() -> None:
-    recoloured = structure(WAYS["hue"](photo(), 0.4), photo())
-    assert abs(recoloured) < 0.5 * abs(structure(WAYS["bend"](photo(), 1.0), photo()))
+def test_structure_hardly_minds_colors() -> None:
+    recolored = structure(WAYS["hue"](photo(), 0.4), photo())
+    assert abs(recolored) < 0.5 * abs(structure(WAYS["bend"](photo(), 1.0), photo()))
 
 
 def test_protected_pixels_are_watched_and_no_others() -> None:

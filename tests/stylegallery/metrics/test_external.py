@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from schemas.evaluation import Borrowed
+from schemas.evaluation import ExternalWeights
 from stylegallery.errors import ModelNotFound
 from stylegallery.metrics.external import Lpips, StyleDescriptors
-from stylegallery.metrics.item import Judge
+from stylegallery.metrics.item import MetricSuite
 from tests.stylegallery.metrics.spoiling import AMOUNTS, WAYS, other, photo
 
 SHAPES = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
@@ -94,14 +94,18 @@ def test_a_descriptor_is_what_the_network_makes_of_the_middle(
     assert torch.allclose(describe(photo()), torch.nn.functional.normalize(pooled), atol=1e-5)
 
 
-def test_both_are_among_the_figures_when_they_are_given(alexnet: Path, csd: Path) -> None:
-    judge = Judge(Borrowed(lpips=str(alexnet), csd=str(csd)))
-    looks = [judge.look(photo()), judge.look(other(), weight=3)]
-    figures = judge.judge(other(), photo(), looks, []).figures
-    assert figures["lpips"] > 0
-    apart = float((judge.look(photo()).style * judge.look(other()).style).sum())
-    assert figures["csd"] == pytest.approx((apart + 3) / 4, abs=1e-5)
-    assert not {"lpips", "csd"} & set(Judge().judge(other(), photo(), looks[:1], []).figures)
+def test_both_are_among_the_metrics_when_they_are_given(alexnet: Path, csd: Path) -> None:
+    suite = MetricSuite(ExternalWeights(lpips=str(alexnet), csd=str(csd)))
+    references = [suite.reference_features(photo()), suite.reference_features(other(), weight=3)]
+    metrics = suite.score(other(), photo(), references, []).metrics
+    assert metrics["lpips"] > 0
+    apart = float(
+        (suite.reference_features(photo()).style * suite.reference_features(other()).style).sum()
+    )
+    assert metrics["csd"] == pytest.approx((apart + 3) / 4, abs=1e-5)
+    assert not {"lpips", "csd"} & set(
+        MetricSuite().score(other(), photo(), references[:1], []).metrics
+    )
 
 
 @pytest.mark.parametrize("load", [Lpips, StyleDescriptors])

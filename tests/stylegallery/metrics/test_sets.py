@@ -1,4 +1,4 @@
-"""Figures of sets: against scipy, and intervals that mean what they say."""
+"""The Fréchet distance agrees with scipy, and intervals cover as often as they say."""
 
 import numpy as np
 import pytest

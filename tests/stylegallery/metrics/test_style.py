@@ -11,7 +11,7 @@ from torch.nn import functional
 from stylegallery.images.codec import resize
 from stylegallery.metrics.style import (
     StyleFeatures,
-    colour_distance,
+    color_distance,
     gram_distance,
     patch_distance,
     style_features,
@@ -26,12 +26,12 @@ def net() -> nn.Module:
     return load_lite0("cpu")
 
 
-Look = Callable[[torch.Tensor], StyleFeatures]
-DISTANCES = {"gram": gram_distance, "patch": patch_distance, "colour": colour_distance}
+ReferenceFeatures = Callable[[torch.Tensor], StyleFeatures]
+DISTANCES = {"gram": gram_distance, "patch": patch_distance, "color": color_distance}
 
 
 @pytest.fixture(scope="module")
-def look(net: nn.Module) -> Look:
+def look(net: nn.Module) -> ReferenceFeatures:
     return lambda pixels: style_features(net, pixels)
 
 
@@ -39,7 +39,7 @@ def pattern(seed: int, size: int = 128) -> torch.Tensor:
     return torch.from_numpy(draw((seed, 1), size)).permute(2, 0, 1)[None].float() / 255
 
 
-def test_gram_distance_sees_texture_and_not_place(look: Look) -> None:
+def test_gram_distance_sees_texture_and_not_place(look: ReferenceFeatures) -> None:
     one, another = look(pattern(3)), look(pattern(8))
     assert gram_distance(one, one) == 0
     shifted = look(torch.roll(pattern(3), (32, 64), (2, 3)))
@@ -68,7 +68,7 @@ def test_the_network_knows_a_cat_by_the_features_that_are_compared(net: nn.Modul
 
 
 @pytest.mark.parametrize("name", DISTANCES)
-def test_a_picture_is_at_no_distance_from_itself(look: Look, name: str) -> None:
+def test_a_picture_is_at_no_distance_from_itself(look: ReferenceFeatures, name: str) -> None:
     assert DISTANCES[name](look(photo()), look(photo())) == pytest.approx(0, abs=1e-6)
     assert DISTANCES[name](look(other()), look(photo())) > 0.05
 
@@ -76,28 +76,30 @@ def test_a_picture_is_at_no_distance_from_itself(look: Look, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "way"),
     [("gram", "blur"), ("gram", "noise"), ("patch", "blur"), ("patch", "noise"),
-     ("patch", "hue"), ("colour", "noise"), ("colour", "hue")],
+     ("patch", "hue"), ("color", "noise"), ("color", "hue")],
 )  # fmt: skip
-def test_a_distance_grows_with_what_is_done_to_a_picture(look: Look, name: str, way: str) -> None:
+def test_a_distance_grows_with_what_is_done_to_a_picture(
+    look: ReferenceFeatures, name: str, way: str
+) -> None:
     original = look(photo())
     spoilt = [DISTANCES[name](look(WAYS[way](photo(), amount)), original) for amount in AMOUNTS]
     assert spoilt == sorted(spoilt)
     assert 0.01 < spoilt[0] < 0.8 * spoilt[-1]
 
 
-def test_colours_stay_where_form_goes(look: Look) -> None:
+def test_colors_stay_where_form_goes(look: ReferenceFeatures) -> None:
     bent = look(WAYS["bend"](photo(), 1.0))
     turned = look(WAYS["hue"](photo(), 0.4))
-    assert colour_distance(bent, look(photo())) < 0.3 * colour_distance(turned, look(photo()))
+    assert color_distance(bent, look(photo())) < 0.3 * color_distance(turned, look(photo()))
 
 
-def test_colour_shares_without_overlap_are_as_far_apart_as_can_be(look: Look) -> None:
+def test_color_shares_without_overlap_are_as_far_apart_as_can_be(look: ReferenceFeatures) -> None:
     red, blue = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
     red[:, 0], blue[:, 2] = 0.8, 0.8
-    assert colour_distance(look(red), look(blue)) > 0.9
+    assert color_distance(look(red), look(blue)) > 0.9
 
 
-def test_blocks_find_their_partners_wherever_they_are(look: Look) -> None:
+def test_blocks_find_their_partners_wherever_they_are(look: ReferenceFeatures) -> None:
     turned = look(photo().flip(3))
     spoilt = look(WAYS["noise"](photo(), 0.4))
     original = look(photo())
@@ -105,7 +107,7 @@ def test_blocks_find_their_partners_wherever_they_are(look: Look) -> None:
 
 
 @pytest.mark.parametrize("name", DISTANCES)
-def test_a_region_is_judged_by_itself(look: Look, name: str) -> None:
+def test_a_region_is_judged_by_itself(look: ReferenceFeatures, name: str) -> None:
     """What is done to the right half shows there; the left third is out of the networks' sight."""
     left = torch.zeros(48, 60, dtype=torch.bool)
     left[:, :20] = True
@@ -118,7 +120,7 @@ def test_a_region_is_judged_by_itself(look: Look, name: str) -> None:
     assert found[0] < 0.2 * found[1]
 
 
-def test_a_sliver_has_no_blocks(look: Look) -> None:
+def test_a_sliver_has_no_blocks(look: ReferenceFeatures) -> None:
     sliver = torch.zeros(48, 60, dtype=torch.bool)
     sliver[:2] = True
     assert patch_distance(look(photo()), look(photo()), sliver) is None

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from stylegallery import StyleGallery
 from stylegallery.errors import UnsupportedModel
 from stylegallery.guidance.energies import (
-    Places,
+    Indices,
     RegionAttention,
     content_energy,
     style_energy,
     style_target,
 )
-from stylegallery.models.attention import grid_size, look, record_attention, style_layers
+from stylegallery.models.attention import capture_layers, grid_size, record_attention, style_layers
 from stylegallery.models.inversion import inversion_features, timestep_weights
 
 
@@ -50,12 +50,12 @@ def test_a_look_sees_the_same_and_leaves_the_rest_of_the_unet_alone(engine: Styl
         models.denoise(whole, 300)
         expected = dict(record.layers)
         assert len(ends) == 1
-        found = look(record, lambda: models.denoise(looked, 300))
+        found = capture_layers(record, lambda: models.denoise(looked, 300))
         assert len(ends) == 1
         models.denoise(looked.detach(), 300)
         assert len(ends) == 2
         with pytest.raises(RuntimeError, match="boom"):
-            look(record, boom)
+            capture_layers(record, boom)
         models.denoise(looked.detach(), 300)
         assert len(ends) == 3
     hook.remove()
@@ -99,7 +99,7 @@ def test_grid_of_a_layer() -> None:
         grid_size(100, (33, 21))
 
 
-def places(chosen: Places, count: int) -> list[int]:
+def places(chosen: Indices, count: int) -> list[int]:
     """Return which of so many queries or keys a group has chosen."""
     return list(torch.arange(count)[chosen].tolist())
 
@@ -138,7 +138,7 @@ def test_keys_take_turns_until_all_have_been_seen() -> None:
     table = torch.tensor([[0.0, 0.0], [1.0, 2.0], [-torch.inf, 3.0]])
     owners = torch.arange(11) % 2
     routing = RegionAttention.build(table, torch.arange(9) % 3, owners)
-    shown = [routing.in_turn(step, 11, 5).groups for step in range(6)]
+    shown = [routing.rotated(step, 11, 5).groups for step in range(6)]
     everything, biased, alone = (torch.arange(11), torch.arange(11), owners.nonzero()[:, 0])
     for group, keys in enumerate((everything, biased, alone)):
         seen = [places(groups[group][1], 11) for groups in shown]
@@ -154,7 +154,7 @@ def test_keys_take_turns_until_all_have_been_seen() -> None:
 
 
 def test_zero_filling_would_dilute_small_regions() -> None:
-    """METHOD 1.5, W1: masks that multiply leave foreign keys in the softmax."""
+    """Masks that multiply leave foreign keys in the softmax."""
     query, key, value = (
         random(1, 1, 64, 40),
         random(1, 1, 400, 40, seed=1),

@@ -19,18 +19,21 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"model": "/models/gone"}, "model /models/gone is not there; check the path"),
-        ({"model": "./gone.safetensors"}, "is not there; check the path"),
-        ({"model": "gone.safetensors"}, "is not a file here"),
-        ({"model": "C:\\models\\sd15"}, "is not there; check the path"),
+        ({"model": "/models/gone"}, "model /models/gone does not exist; check the path"),
+        ({"model": "./gone.safetensors"}, "does not exist; check the path"),
+        ({"model": "gone.safetensors"}, "is not a local file"),
+        ({"model": "C:\\models\\sd15"}, "does not exist; check the path"),
         ({"model": "s3://models/sd15"}, "aws s3 cp --recursive s3://models/sd15 FOLDER"),
         ({"model": "gs://models/sd15"}, "copy gs://models/sd15"),
         ({"model": "owner/not-cached"}, "HF_HUB_OFFLINE is set: unset it, or download it once"),
-        ({"loras": ["s3://models/lcm.safetensors"]}, "LoRA s3://models/lcm.safetensors lies on"),
-        ({"loras": ["styles/gone.safetensors"]}, "LoRA styles/gone.safetensors is not a file"),
-        ({"encoder": "/models/dino"}, "encoder /models/dino is not there"),
-        ({"depth": "owner/depth"}, "depth model 'owner/depth' is neither a folder here"),
-        ({"sam": "/models/sam"}, "SAM /models/sam is not there"),
+        ({"loras": ["s3://models/lcm.safetensors"]}, "LoRA s3://models/lcm.safetensors is on an"),
+        (
+            {"loras": ["styles/gone.safetensors"]},
+            "LoRA styles/gone.safetensors is not a local file",
+        ),
+        ({"encoder": "/models/dino"}, "encoder /models/dino does not exist"),
+        ({"depth": "owner/depth"}, "depth model 'owner/depth' is neither a local folder"),
+        ({"sam": "/models/sam"}, "SAM /models/sam does not exist"),
     ],
 )
 def test_what_is_not_there_is_named_with_its_remedy(spec: dict[str, object], message: str) -> None:

@@ -193,7 +193,7 @@ def test_models_of_other_kinds_are_refused(
 @pytest.mark.parametrize(
     ("unet", "message"),
     [
-        ({"in_channels": 9}, "takes 9 channels where its autoencoder gives 4"),
+        ({"in_channels": 9}, "takes 9 channels, but its autoencoder gives 4"),
         ({"addition_embed_type": "text"}, r"extra conditions \(text\)"),
     ],
 )

@@ -188,7 +188,7 @@ def test_a_lora_without_its_half_is_refused(tmp_path: Path) -> None:
 
 def test_a_lora_for_text_alone_is_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, {"text_encoder.a.lora_A.weight": torch.zeros(1, 1)})
-    assert "holds no weights for a UNet" in message
+    assert "has no weights for a UNet" in message
 
 
 def test_scalings_that_are_not_known_are_refused(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_scalings_that_are_not_known_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{no json", "is no JSON"),
-        ("[" * 200_000, "is no JSON"),
-        ("[1]", "is no JSON object"),
+        ("{no json", "is not JSON"),
+        ("[" * 200_000, "is not JSON"),
+        ("[1]", "is not a JSON object"),
         ('{"unet.lora_alpha": "a"}', "unet.lora_alpha is 'a'"),
     ],
 )

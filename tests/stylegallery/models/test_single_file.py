@@ -73,7 +73,7 @@ def test_a_useless_layout_is_named(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path / "m")
     path = write_checkpoint(folder, tmp_path / "model.safetensors")
     shutil.rmtree(folder / "vae")
-    with pytest.raises(ModelNotFound, match="json and txt files suffice") as caught:
+    with pytest.raises(ModelNotFound, match="at least its json and txt files") as caught:
         load(path, folder)
     assert str(folder) in str(caught.value)
 
@@ -110,5 +110,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="cannot be read"):
         load(path)
     save_file({"lora": torch.zeros(1)}, str(path))
-    with pytest.raises(UnsupportedModel, match="a LoRA belongs under `loras`"):
+    with pytest.raises(UnsupportedModel, match="list a LoRA under `loras`"):
         load(path)

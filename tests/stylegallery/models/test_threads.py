@@ -9,9 +9,9 @@ import pytest
 from stylegallery.models import threads
 from stylegallery.models.threads import (
     SPIN_COUNT,
-    crowding,
+    limit_spinning,
     limit_threads,
-    share_cores,
+    overload_message,
     usable_cores,
 )
 
@@ -21,14 +21,14 @@ def test_waiting_threads_sleep_soon_unless_the_operator_says_otherwise(
 ) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
-    share_cores()
+    limit_spinning()
     assert os.environ["GOMP_SPINCOUNT"] == SPIN_COUNT
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    share_cores()
+    limit_spinning()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    share_cores()
+    limit_spinning()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
@@ -77,6 +77,6 @@ def test_a_quota_limits_threads_unless_the_operator_says_otherwise(
 def test_a_busy_machine_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     cores = usable_cores()
     monkeypatch.setattr(os, "getloadavg", lambda: (cores * 0.9, 0.0, 0.0))
-    assert crowding() == ""
+    assert overload_message() == ""
     monkeypatch.setattr(os, "getloadavg", lambda: (cores * 3.0, 0.0, 0.0))
-    assert f"the load is {cores * 3.0:.1f} on {cores} usable cores" in crowding()
+    assert f"the load is {cores * 3.0:.1f} on {cores} usable cores" in overload_message()

@@ -1,61 +1,14 @@
 """Regions: nothing vanishes, nothing is left without a label, the user's word stands."""
 
-import pytest
 import torch
 
 from schemas.params import StyleParams
-from stylegallery.regions.clustering import cluster, merge_regions, principal_components
-from stylegallery.regions.priors import Hints
-from stylegallery.regions.region_map import RegionMap, majority_labels
+from stylegallery.regions.priors import SegmentationPriors
 from stylegallery.regions.segmentation import (
     apply_user_labels,
     clean_small_regions,
     segment,
 )
-
-
-def test_numbers_must_have_no_gaps() -> None:
-    with pytest.raises(ValueError, match="without gaps"):
-        RegionMap(torch.tensor([[0, 2]]))
-    assert RegionMap.numbered(torch.tensor([[7, 3], [3, 9]])).labels.tolist() == [[0, 1], [1, 2]]
-
-
-def test_areas_sum_to_one() -> None:
-    regions = RegionMap(torch.tensor([[0, 0, 1], [0, 0, 2]]))
-    assert torch.allclose(regions.areas, torch.tensor([4, 1, 1]) / 6)
-
-
-def test_a_thin_region_survives_every_grid() -> None:
-    labels = torch.zeros(64, 64, dtype=torch.int64)
-    labels[:, 31] = 1  # one odd column: nearest resizing to 32 would lose it
-    regions = RegionMap(labels)
-    for size in [(32, 32), (16, 16), (9, 5), (2, 2)]:
-        assert regions.resized(size).unique().tolist() == [0, 1], size
-
-
-def test_majority_of_area_decides() -> None:
-    masks = torch.zeros(2, 4, 4)
-    masks[0, :, :3], masks[1, :, 3:] = 1, 1
-    assert majority_labels(masks, (2, 2)).tolist() == [[0, 0], [0, 1]] or majority_labels(
-        masks, (1, 4)
-    ).tolist() == [[0, 0, 0, 1]]
-
-
-def test_clusters_are_found_and_repeat() -> None:
-    generator = torch.Generator().manual_seed(0)
-    centres = torch.tensor([[0.0, 0, 0], [8, 0, 0], [0, 8, 0]])
-    truth = torch.arange(3).repeat_interleave(60)
-    tokens = centres[truth] + torch.randn(180, 3, generator=generator) * 0.3
-    labels = cluster(principal_components(tokens), 6)
-    assert len({*zip(truth.tolist(), labels.tolist(), strict=True)}) == 3
-    assert torch.equal(labels, cluster(principal_components(tokens), 6))
-
-
-def test_merging_is_transitive() -> None:
-    latents = torch.tensor([[0.0], [0.5], [1.0], [9.0]]).expand(4, 4) / 2
-    labels = torch.arange(4)
-    assert len(merge_regions(labels, latents, 0.6).unique()) == 2
-    assert len(merge_regions(labels, latents, 0.4).unique()) == 4
 
 
 def test_small_pieces_join_their_surroundings() -> None:
@@ -115,8 +68,8 @@ def test_outlines_are_those_of_segments_and_kinds_those_of_features() -> None:
     seen = square(3, 1, 7, 6) | square(9, 8, 13, 13)
     first, second = square(3, 2, 8, 7), square(9, 9, 14, 14)
     features, latent = scene(seen)
-    hints = Hints(segments=finer(1 * first + 4 * second))
-    found = segment(features, features, latent, StyleParams(), hints).labels
+    priors = SegmentationPriors(segments=finer(1 * first + 4 * second))
+    found = segment(features, features, latent, StyleParams(), priors).labels
     (kind,) = found[first | second].unique()
     # what was seen of the things beyond their true outlines may be of either kind
     assert not (found == kind)[~(first | second | seen)].any()
@@ -125,14 +78,14 @@ def test_outlines_are_those_of_segments_and_kinds_those_of_features() -> None:
 def test_one_segment_over_everything_is_one_region() -> None:
     features, latent = scene(square(4, 4, 12, 12))
     everything = torch.ones(64, 64, dtype=torch.int64)
-    hints = Hints(segments=everything)
-    assert segment(features, features, latent, StyleParams(), hints).count == 1
+    priors = SegmentationPriors(segments=everything)
+    assert segment(features, features, latent, StyleParams(), priors).count == 1
 
 
 def test_without_a_mask_segments_change_nothing() -> None:
     features, latent = scene(square(4, 4, 12, 12))
     params, nothing = StyleParams(merge_threshold=0.1), torch.zeros(64, 64, dtype=torch.int64)
-    found = segment(features, features, latent, params, Hints(segments=nothing))
+    found = segment(features, features, latent, params, SegmentationPriors(segments=nothing))
     assert torch.equal(found.labels, segment(features, features, latent, params).labels)
 
 
@@ -141,11 +94,11 @@ def test_what_lies_at_two_depths_is_not_one_region() -> None:
     features, latent = scene(thing)
     params = StyleParams(min_region_fraction=0)
     assert segment(features, features, latent, params).count == 2
-    found = segment(features, features, latent, params, Hints(depth=right.float()))
+    found = segment(features, features, latent, params, SegmentationPriors(depth=right.float()))
     for mask in (thing & right, thing & ~right, ~thing & right, ~thing & ~right):
         assert found.labels[mask].unique().numel() == 1
     assert found.count == 4
-    near = segment(features, features, latent, params, Hints(depth=0.2 * right))
+    near = segment(features, features, latent, params, SegmentationPriors(depth=0.2 * right))
     assert near.count == 2
 
 
@@ -154,7 +107,7 @@ def test_alike_clusters_do_not_merge_across_depths() -> None:
     features, latent = scene(thing)
     alike = torch.zeros_like(latent)
     assert segment(features, features, alike, StyleParams()).count == 1
-    found = segment(features, features, alike, StyleParams(), Hints(depth=0.5 * thing))
+    found = segment(features, features, alike, StyleParams(), SegmentationPriors(depth=0.5 * thing))
     assert found.count == 2
 
 
@@ -162,6 +115,6 @@ def test_the_users_labels_win_over_depth_and_segments() -> None:
     thing, right = square(4, 4, 12, 12), square(0, 8, 16, 16)
     features, latent = scene(thing)
     user = square(2, 6, 9, 15)
-    hints = Hints(user.long(), right.float(), finer(thing))
-    labels = segment(features, features, latent, StyleParams(), hints).labels
+    priors = SegmentationPriors(user.long(), right.float(), finer(thing))
+    labels = segment(features, features, latent, StyleParams(), priors).labels
     assert torch.equal(labels == labels[8, 8], user)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from schemas.methods import Method
 from schemas.params import StyleParams
-from stylegallery import StyleGallery, Stylized
+from stylegallery import RestyledImage, StyleGallery
 from stylegallery.errors import DidNotConverge
 from stylegallery.guidance import energies, guidance
-from stylegallery.models.inversion import inverted
+from stylegallery.models.inversion import inverted_latents
 from stylegallery.models.vae import decode
 from tests.stylegallery.conftest import figure_on_ground
 
@@ -19,7 +19,9 @@ RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 METHODS: list[Method] = ["stylegallery", "stylegallery-paper", "attention-distillation"]
 
 
-def guided(engine: StyleGallery, method: Method, seed: int = 0, **settings: object) -> Stylized:
+def guided(
+    engine: StyleGallery, method: Method, seed: int = 0, **settings: object
+) -> RestyledImage:
     params = StyleParams.model_validate(
         {
             "method": method,
@@ -76,7 +78,7 @@ def test_guidance_lowers_the_energy(engine: StyleGallery, method: Method) -> Non
 def test_without_guidance_it_is_ddim_from_the_inverted_photo(engine: StyleGallery) -> None:
     models, params = engine.models, StyleParams(image_size=64, inversion_steps=2)
     content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
-    schedule, latent = models.schedule(6), inverted(models, content.latent, 6)[-1]
+    schedule, latent = models.schedule(6), inverted_latents(models, content.latent, 6)[-1]
     for timestep in schedule.timesteps.tolist():
         latent = schedule.step(models.denoise(latent, timestep), timestep, latent).prev_sample
     free = guided(engine, "attention-distillation", learning_rate=1e-9).picture.pixels

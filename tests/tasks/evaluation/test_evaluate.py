@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from schemas.evaluation import Borrowed, Gate, ItemEvaluation, ItemFigures
+from schemas.evaluation import ExternalWeights, Gate, ItemEvaluation, ItemMetrics
 from schemas.run import RestyleSpec
 from stylegallery.errors import ModelNotFound
 from tasks.errors import FileMissing
@@ -51,7 +51,7 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
     assert [row.asset_sha256 for row in rows] == [row["asset_sha256"] for row in results]
     for row, result in zip(rows, results, strict=True):
         without = {"protected_ssim", "protected_difference", "ms_ssim", "lpips", "csd"}
-        assert {n for n in ItemFigures.model_fields if getattr(row, n) is None} <= without
+        assert {n for n in ItemMetrics.model_fields if getattr(row, n) is None} <= without
         assert row.flags == [f"ssim is {row.ssim:.4g}, below 1"]
         assert [r.region for r in row.regions] == [m["region"] for m in result["matches"]]
     assert found.figures["ssim"].value == pytest.approx(np.mean([row.ssim for row in rows]))
@@ -68,14 +68,14 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
 
     # FID over art is of sets alone: the rows stay as they are.
-    nets = Borrowed(inception=str(write_inception(tmp_path / "art_inception.pth")))
-    judged = evaluate(spec.output, plan.run_id, borrowed=nets)
+    nets = ExternalWeights(inception=str(write_inception(tmp_path / "art_inception.pth")))
+    judged = evaluate(spec.output, plan.run_id, weights=nets)
     assert all(gallery.fid_art.value > 0 for gallery in judged.galleries.values())
     assert all(gallery.fid_art.count == 3 for gallery in judged.galleries.values())
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
     (tmp_path / "art_inception.pth").write_bytes(b"no weights")
     with pytest.raises(ModelNotFound, match="cannot be read as weights"):
-        evaluate(spec.output, plan.run_id, borrowed=nets)
+        evaluate(spec.output, plan.run_id, weights=nets)
 
 
 def test_protected_pixels_get_figures_and_what_is_gone_a_sentence(
@@ -116,7 +116,7 @@ def test_without_results_there_is_nothing_to_measure(tmp_path: Path) -> None:
         ("ssim", "is no gate; write it like `ssim >= 0.5`"),
         ("ssim > 0.5", "is no gate"),
         ("ssim >= high", "is no gate"),
-        ("sim >= 0.5", "'sim' is no figure; there are ssim, ms_ssim"),
+        ("sim >= 0.5", "'sim' is no metric; there are ssim, ms_ssim"),
         ("", "is no gate"),
     ],
 )
@@ -134,8 +134,8 @@ def test_a_gate_on_what_is_not_measured_is_refused(tmp_path: Path) -> None:
 
 
 def test_gates_say_what_is_wrong() -> None:
-    figures = ItemFigures(ssim=0.4, gram_ratio=0.9)
-    assert Gate.parse("ssim>=0.5").complaint(figures) == "ssim is 0.4, below 0.5"
-    assert Gate.parse("ssim >= 0.4").complaint(figures) == ""
-    assert Gate.parse(" gram_ratio <= 0.85 ").complaint(figures) == "gram_ratio is 0.9, above 0.85"
-    assert Gate.parse("protected_difference <= 0").complaint(figures) == ""  # has no such area
+    figures = ItemMetrics(ssim=0.4, gram_ratio=0.9)
+    assert Gate.parse("ssim>=0.5").violation(figures) == "ssim is 0.4, below 0.5"
+    assert Gate.parse("ssim >= 0.4").violation(figures) == ""
+    assert Gate.parse(" gram_ratio <= 0.85 ").violation(figures) == "gram_ratio is 0.9, above 0.85"
+    assert Gate.parse("protected_difference <= 0").violation(figures) == ""  # has no such area

@@ -11,7 +11,7 @@ import pytest
 from schemas.engine import EngineSpec
 from schemas.result import ItemResult
 from stylegallery import StyleGallery
-from stylegallery.types import Stylized
+from stylegallery.types import RestyledImage
 from tasks import planning
 from tasks.execution import execute
 from tasks.execution.actor import StyleActor
@@ -40,7 +40,7 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     """Not on several cores: see `tasks.messages.ActorSetup`."""
     plain, threads = StyleGallery.decode, list[threading.Thread]()
 
-    def noted(*arguments: Any) -> Stylized:
+    def noted(*arguments: Any) -> RestyledImage:
         threads.append(threading.current_thread())
         return plain(*arguments)
 
@@ -77,7 +77,7 @@ def test_a_suspect_has_the_actor_to_itself(
     """Those before it are written by then, and it is written before the next begins."""
     plain = StyleGallery.decode
 
-    def slow(*arguments: Any) -> Stylized:
+    def slow(*arguments: Any) -> RestyledImage:
         time.sleep(0.5)
         return plain(*arguments)
 

@@ -15,7 +15,7 @@ from schemas.result import ItemResult
 from stylegallery import StyleGallery
 from stylegallery.errors import DidNotConverge
 from stylegallery.images import codec
-from stylegallery.types import Job, Sampled
+from stylegallery.types import RestyledLatent, StyleJob
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.items.context import Bench
@@ -300,7 +300,7 @@ def test_a_group_that_cannot_be_done_together_is_split(
     """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
     real, sizes = StyleGallery.sample_batch, []
 
-    def spoilt(engine: StyleGallery, jobs: list[Job], *rest: Any) -> list[Sampled]:
+    def spoilt(engine: StyleGallery, jobs: list[StyleJob], *rest: Any) -> list[RestyledLatent]:
         sizes.append(len(jobs))
         if any(job.seed == 2 for job in jobs):
             raise error

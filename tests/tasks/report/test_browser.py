@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from schemas.evaluation import EvaluationSummary, ItemEvaluation, Span
+from schemas.evaluation import ConfidenceInterval, EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult, MatchRow
 from tasks import storage
 from tasks.evaluation.item import MEASURE
@@ -56,7 +56,7 @@ def _evaluate(files: RunFiles, results: list[ItemResult]) -> None:
         )
         for n, row in enumerate(results)
     ]
-    span = Span(value=0.5, low=0.45, high=0.55, count=COUNT)
+    span = ConfidenceInterval(value=0.5, low=0.45, high=0.55, count=COUNT)
     summary = EvaluationSummary(
         items=COUNT, measured=COUNT, flagged=FLAGGED, figures={"ssim": span, "gram_ratio": span}
     )

@@ -16,7 +16,7 @@ from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
 from schemas.work import StyleSource, WorkItem
-from stylegallery.palette import NEUTRAL, content_colours, region_colour
+from stylegallery.palette import NEUTRAL, content_colors, region_color
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
 from tasks.records import parquet
@@ -285,7 +285,7 @@ def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> Non
         statistical=0, geometric=0, similarity=0, fallback="none",
     )  # fmt: skip
     kept = row.model_copy(update={"region": 1, "fallback": "content"})
-    assert content_colours([row, kept], colours) == ({0: (1, 2, 3), 1: NEUTRAL}, frozenset({1}))
+    assert content_colors([row, kept], colours) == ({0: (1, 2, 3), 1: NEUTRAL}, frozenset({1}))
 
 
 def test_an_overlay_keeps_every_region_and_its_colour() -> None:
@@ -293,7 +293,7 @@ def test_an_overlay_keeps_every_region_and_its_colour() -> None:
     assert set(labels.ravel().tolist()) == {0, 1}
     drawn = overlay(labels, {0: (255, 0, 0), 1: (0, 0, 255)})
     assert drawn.width > drawn.height
-    assert len({region_colour(index) for index in range(256)}) == 256
+    assert len({region_color(index) for index in range(256)}) == 256
 
 
 @pytest.mark.parametrize("data", [b"", b"text", photo(1)[:60]])

@@ -9,9 +9,9 @@ from PIL import ExifTags, Image
 
 from stylegallery.images import codec
 from tasks.report.thumbnails import Thumbnail, thumbnail
-from tests.stylegallery.images.colour_files import colours, grey_icc, rgb_icc, saved
+from tests.stylegallery.images.color_files import colors, gray_icc, rgb_icc, saved
 
-PIXELS = colours(200, 160)
+PIXELS = colors(200, 160)
 PICTURE = Image.fromarray(PIXELS)
 
 
@@ -36,9 +36,9 @@ FILES = {
     "p3 jpeg": saved(PICTURE, "JPEG", quality=95, icc_profile=rgb_icc("p3")),
     "adobe, turned": turned("JPEG", quality=95, icc_profile=rgb_icc("adobe", 2.2)),
     "indexed p3": saved(PICTURE.quantize(128), "PNG", icc_profile=rgb_icc("p3")),
-    "grey of gamma 1": saved(Image.fromarray(GREY), "PNG", icc_profile=grey_icc(1.0)),
+    "grey of gamma 1": saved(Image.fromarray(GREY), "PNG", icc_profile=gray_icc(1.0)),
     "grey of 16 bits": saved(
-        Image.fromarray(GREY.astype(np.uint16) * 257), "PNG", icc_profile=grey_icc(1.8)
+        Image.fromarray(GREY.astype(np.uint16) * 257), "PNG", icc_profile=gray_icc(1.8)
     ),
     "floats to 255": saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
     "clear in half": saved(

@@ -1,4 +1,4 @@
-"""Colours that a file names without a profile of its own, against plain maths."""
+"""Colors that a file names without a profile of its own, against plain maths."""
 
 import struct
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from stylegallery.errors import BadImage
 from stylegallery.images import codec
-from stylegallery.images.icc import ColourSpace, ToneCurve, rgb_profile
-from tests.stylegallery.images.colour_files import (
+from stylegallery.images.icc import ColorSpace, ToneCurve, rgb_profile
+from tests.stylegallery.images.color_files import (
     D65,
     PRIMARIES,
     Floats,
-    colours,
-    grey_icc,
+    colors,
+    gray_icc,
     linear,
     rgb_icc,
     saved,
@@ -25,7 +25,7 @@ from tests.stylegallery.images.colour_files import (
     with_chunks,
 )
 
-PIXELS = colours()
+PIXELS = colors()
 PNG = saved(Image.fromarray(PIXELS), "PNG")
 
 
@@ -76,7 +76,7 @@ def chrm(primaries: str) -> tuple[bytes, bytes]:
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value)[:40],
 )
-def test_png_chunks_name_the_colours(
+def test_png_chunks_name_the_colors(
     chunks: list[tuple[bytes, bytes]], primaries: str, decode: Callable[[Floats], Floats]
 ) -> None:
     data = with_chunks(PNG, *chunks)
@@ -110,11 +110,11 @@ def test_cicp_counts_before_a_profile_and_a_profile_before_gama() -> None:
     assert error(with_chunks(profiled, cicp(12, 13, 0, 1)), shown(PIXELS, "p3", linear)) < 1
 
 
-def test_gama_holds_for_grey_indexed_and_sixteen_bits() -> None:
-    grey = PIXELS[..., 0].copy()
-    expected = shown(np.stack([grey] * 3, -1), "srgb", power(1.0))
-    deep = Image.fromarray(grey.astype(np.uint16) * 257)
-    for image in (Image.fromarray(grey), Image.fromarray(grey).convert("P"), deep):
+def test_gama_holds_for_gray_indexed_and_sixteen_bits() -> None:
+    gray = PIXELS[..., 0].copy()
+    expected = shown(np.stack([gray] * 3, -1), "srgb", power(1.0))
+    deep = Image.fromarray(gray.astype(np.uint16) * 257)
+    for image in (Image.fromarray(gray), Image.fromarray(gray).convert("P"), deep):
         assert error(with_chunks(saved(image, "PNG"), gama(1.0)), expected) < 1
 
 
@@ -126,12 +126,12 @@ def test_gama_holds_for_grey_indexed_and_sixteen_bits() -> None:
         ((12, 13, 0, 0), "video range"),
     ],
 )
-def test_colours_that_a_page_cannot_show_are_refused(numbers: tuple[int, ...], says: str) -> None:
+def test_colors_that_a_page_cannot_show_are_refused(numbers: tuple[int, ...], says: str) -> None:
     with pytest.raises(BadImage, match=rf"^shoe\.png .*{says}.*\.$"):
         codec.decode(with_chunks(PNG, cicp(*numbers)), "shoe.png")
 
 
-def test_avif_names_its_colours_by_the_same_numbers() -> None:
+def test_avif_names_its_colors_by_the_same_numbers() -> None:
     plain = saved(Image.fromarray(PIXELS), "AVIF", quality=100, subsampling="4:4:4")
     at = plain.index(b"colrnclx") + 8
     own = codec.decode(plain, "x").pixels
@@ -146,21 +146,21 @@ def test_avif_names_its_colours_by_the_same_numbers() -> None:
     assert torch.equal(codec.decode(coded(1, 1), "x").pixels, own)
 
 
-def adobe_exif(colour_space: int | None, index: str | bytes | None) -> Image.Exif:
+def adobe_exif(color_space: int | None, index: str | bytes | None) -> Image.Exif:
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "camera"  # without a plain tag Pillow writes none to PNG
-    if colour_space is not None:
-        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = colour_space
+    if color_space is not None:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = color_space
     if index is not None:
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
     return exif
 
 
-@pytest.mark.parametrize(("colour_space", "index"), [(2, None), (None, "R03"), (65535, b"R03\0")])
+@pytest.mark.parametrize(("color_space", "index"), [(2, None), (None, "R03"), (65535, b"R03\0")])
 def test_adobe_rgb_as_some_cameras_write_it(
-    colour_space: int | None, index: str | bytes | None
+    color_space: int | None, index: str | bytes | None
 ) -> None:
-    data = saved(Image.fromarray(PIXELS), "PNG", exif=adobe_exif(colour_space, index))
+    data = saved(Image.fromarray(PIXELS), "PNG", exif=adobe_exif(color_space, index))
     assert error(data, shown(PIXELS, "adobe", power(563 / 256))) < 1
 
 
@@ -180,22 +180,22 @@ def test_adobe_rgb_told_by_exif_alone(kind: str) -> None:
     assert error(data, shown(PIXELS, "adobe", power(563 / 256))) < 1
 
 
-@pytest.mark.parametrize(("colour_space", "index"), [(1, "R03"), (65535, "R98"), (65535, None)])
-def test_other_exif_means_srgb(colour_space: int, index: str | None) -> None:
-    data = saved(Image.fromarray(PIXELS), "PNG", exif=adobe_exif(colour_space, index))
+@pytest.mark.parametrize(("color_space", "index"), [(1, "R03"), (65535, "R98"), (65535, None)])
+def test_other_exif_means_srgb(color_space: int, index: str | None) -> None:
+    data = saved(Image.fromarray(PIXELS), "PNG", exif=adobe_exif(color_space, index))
     assert np.array_equal(read(data), read(PNG))
 
 
-def test_a_profile_counts_before_exif_and_a_grey_one_says_nothing_of_colours() -> None:
+def test_a_profile_counts_before_exif_and_a_gray_one_says_nothing_of_colors() -> None:
     image, exif = Image.fromarray(PIXELS), adobe_exif(65535, "R03")
     data = saved(image, "PNG", exif=exif, icc_profile=rgb_icc("p3"))
     assert error(data, shown(PIXELS, "p3", linear)) < 1
-    other = saved(image, "PNG", icc_profile=grey_icc(1.0))
+    other = saved(image, "PNG", icc_profile=gray_icc(1.0))
     assert np.array_equal(read(other), read(PNG))
 
 
-def test_primaries_that_span_no_colours_make_no_profile() -> None:
+def test_primaries_that_span_no_colors_make_no_profile() -> None:
     point = (0.3, 0.3)
     for points in ((point, point, point), ((0.6, 0.0), (0.3, 0.6), (0.1, 0.1))):
-        with pytest.raises(ValueError, match="colour"):
-            rgb_profile(ColourSpace(*points, D65, ToneCurve(2.2)))
+        with pytest.raises(ValueError, match="color"):
+            rgb_profile(ColorSpace(*points, D65, ToneCurve(2.2)))

@@ -1,4 +1,4 @@
-"""A loss and its gradients as CUDA graphs: one launch a step where there are thousands."""
+"""Record a loss and its gradients as CUDA graphs: one launch per step instead of thousands."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Any, Sequence[Tensor]], Sequence[Tensor]]
-"""A kind of batch and its tensors to scalars, of which the first is minimised."""
+"""Maps a kind of batch and its tensors to scalars; the first is minimized."""
 
 
 def gradients(module: nn.Module, loss: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
-    """Put the gradients of the first of `loss`'s scalars into `module`; return all of them."""
+    """Write the gradients of the first scalar of `loss` to `module`, and return all scalars."""
     module.zero_grad(set_to_none=True)
     values = loss()
     values[0].backward()
@@ -26,24 +26,24 @@ class _Graph:
     values: list[Tensor]
 
 
-class Captured:
-    """:func:`gradients` on a GPU, recorded once for each kind of batch and then played back.
+class CudaGraphStep:
+    """:func:`gradients` on a GPU, recorded once per kind of batch and then replayed.
 
-    A small UNet's kernels take less than the processor needs to launch them one by one. Nothing
-    random may happen in the loss, and nothing in it may wait for the GPU.
+    The kernels of a small UNet run faster than the CPU can launch them one by one. The loss must
+    neither draw random numbers nor synchronize with the GPU.
     """
 
     def __init__(self, module: nn.Module, loss: Loss) -> None:
-        """Take over `module`'s gradients: they are written in place from now on."""
+        """Take a module, whose gradients are written in place from now on."""
         self._module, self._loss = module, loss
         self._graphs: dict[Hashable, _Graph] = {}
-        self._pool: Any = None  # shared: one graph runs at a time, and what it returns is copied
+        self._pool: Any = None  # shared: one graph runs at a time, and its results are copied
 
     def __call__(self, kind: Hashable, batch: Sequence[Tensor]) -> list[Tensor]:
-        """Return the loss's scalars; the gradients lie in the module.
+        """Write the gradients to the module, and return the scalars of the loss.
 
         Args:
-            kind: What the loss needs to know beside tensors; each kind has graphs of its own.
+            kind: Argument of the loss that is no tensor; each kind has its own graphs.
             batch: Tensors on the GPU; each combination of shapes is recorded once.
         """
         key = (kind, *(part.shape for part in batch))
@@ -59,7 +59,7 @@ class Captured:
         mine = [part.clone() for part in batch]
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries choose their algorithms in calls before
+        with torch.cuda.stream(aside):  # warm-up: libraries choose their algorithms
             for _ in range(2):
                 self._accumulate(kind, mine)
         torch.cuda.current_stream().wait_stream(aside)

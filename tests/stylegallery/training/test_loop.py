@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stylegallery.training.runs import LOG_STEPS, Budget, start, train
+from stylegallery.training.loop import LOG_STEPS, Budget, start, train
 
 
 def test_a_step_whose_gradients_are_not_finite_is_left_out(tmp_path: Path) -> None:

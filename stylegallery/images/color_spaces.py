@@ -1,4 +1,4 @@
-"""Colour spaces of files: which one the numbers are in, and their way to sRGB."""
+"""Find the color space of an image file (ICC profile, CICP, gAMA, EXIF) and convert it to sRGB."""
 
 import io
 from functools import cache
@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from stylegallery.errors import BadImage
 from stylegallery.images.headers import Cicp
-from stylegallery.images.icc import ColourSpace, ToneCurve, grey_profile, rgb_profile
+from stylegallery.images.icc import ColorSpace, ToneCurve, gray_profile, rgb_profile
 
 SRGB_CURVE: Final = ToneCurve(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = ToneCurve(1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
@@ -40,30 +40,28 @@ _CURVES: Final = {
 }
 """Tone curves of the code points in ITU-T H.273, table 3."""
 _HDR: Final = {16: "PQ", 18: "HLG"}
-SRGB: Final = ColourSpace(*_PRIMARIES[1], SRGB_CURVE)
-_ADOBE_RGB: Final = ColourSpace(
-    (0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, ToneCurve(563 / 256)
-)
+SRGB: Final = ColorSpace(*_PRIMARIES[1], SRGB_CURVE)
+_ADOBE_RGB: Final = ColorSpace((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, ToneCurve(563 / 256))
 _SRGB_GAMMA = 1 / 2.2
 _LEAST_GAMMA = 0.05
-_NEARLY = 0.002
+_TOLERANCE = 0.002  # of chromaticities
 _SRGB_TAG, _ADOBE_TAG = 1, 2
 _INTEROP_INDEX = 1
-_ICC_COLOURS, _ICC_DATE = slice(16, 20), slice(24, 36)
+_ICC_COLORS, _ICC_DATE = slice(16, 20), slice(24, 36)
 
-Space = bytes | ColourSpace
-"""A file's own ICC profile, or what else it says of its colours."""
+Space = bytes | ColorSpace
+"""A file's own ICC profile, or a color space that it describes in another way."""
 
 
 def space_of(image: Image.Image, name: str) -> Space:
-    """Return the colour space of an image just opened; sRGB where it says nothing.
+    """Return the color space of a newly opened image; sRGB if the file names none.
 
-    What counts before what is as in the PNG specification, third edition, section 4.3: cICP,
-    then an ICC profile, sRGB, gAMA with cHRM. In AVIF the profile counts before the code points.
-    After these, EXIF may name Adobe RGB (DCF 2.0, option files).
+    The order of precedence is that of the PNG specification, third edition, section 4.3: cICP, ICC
+    profile, sRGB, gAMA with cHRM. In AVIF the ICC profile precedes the code points. Last, EXIF may
+    name Adobe RGB (DCF 2.0, option files).
 
     Raises:
-        BadImage: its colours are of high dynamic range, or in video range.
+        BadImage: the image has a high dynamic range, or its colors are in video range.
     """
     cicp, profile = image.info.get("cicp"), image.info.get("icc_profile")
     if cicp and not (profile and image.format == "AVIF") and (named := _by_cicp(cicp, image, name)):
@@ -77,21 +75,21 @@ def space_of(image: Image.Image, name: str) -> Space:
     return _ADOBE_RGB if _is_adobe_rgb(image) else SRGB
 
 
-def converted(image: Image.Image, space: Space) -> Image.Image | None:
-    """Return an image in sRGB, mode RGB, or None where its numbers are to be taken as sRGB.
+def to_srgb(image: Image.Image, space: Space) -> Image.Image | None:
+    """Convert an image to sRGB, mode RGB; None if its values are to be taken as sRGB unchanged.
 
-    They are where they are sRGB, and where a profile is broken or of another kind than the image.
+    That is so if they are sRGB already, or if the profile is broken or of another mode.
 
     Args:
-        image: Of mode L, RGB, CMYK or I;16.
-        space: From :func:`space_of`.
+        image: An image of mode L, RGB, CMYK or I;16.
+        space: Result of :func:`space_of`.
     """
-    if space in (SRGB, srgb_profile()):  # a conversion could only round
+    if space in (SRGB, srgb_profile()):  # a conversion would only round
         return None
     try:
         profile = _profile_of(space, image.mode)
-        if profile[_ICC_COLOURS] == b"GRAY" and image.mode == "RGB" and _is_grey(image):
-            image = image.getchannel("R")  # Pillow opens some grey files as RGB
+        if profile[_ICC_COLORS] == b"GRAY" and image.mode == "RGB" and _is_gray(image):
+            image = image.getchannel("R")  # Pillow opens some gray files as RGB
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, source, _srgb(), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
@@ -99,16 +97,16 @@ def converted(image: Image.Image, space: Space) -> Image.Image | None:
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """Return an image of mode LAB in sRGB, mode RGB."""
+    """Convert an image of mode LAB to sRGB, mode RGB."""
     lab = ImageCms.createProfile("LAB")
     made = ImageCms.profileToProfile(image, lab, _srgb(), outputMode="RGB")
-    assert made is not None  # it is only where the image itself is changed
+    assert made is not None  # None is returned only for conversions in place
     return made
 
 
 @cache
 def srgb_profile() -> bytes:
-    """Return the ICC profile that written files carry, without the time at which it was made."""
+    """Return the sRGB profile of written files; its date is fixed, so that bytes repeat."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[_ICC_DATE] = bytes(_ICC_DATE.stop - _ICC_DATE.start)
     profile[_ICC_DATE.start : _ICC_DATE.start + 6] = (2000).to_bytes(2) + b"\0\1\0\1"
@@ -119,73 +117,75 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _is_gray(image: Image.Image) -> bool:
     red, green, blue = (np.asarray(band) for band in image.split())
     return np.array_equal(red, green) and np.array_equal(red, blue)
 
 
 def _profile_of(space: Space, mode: str) -> bytes:
-    """Return the ICC profile of a space for an image's mode.
+    """Return the ICC profile of a color space for an image's mode.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the color space does not fit the mode.
     """
     if isinstance(space, bytes):
         return space
     if mode == "CMYK":
-        raise ValueError("inks are not described by primaries")
-    return rgb_profile(space) if mode == "RGB" else grey_profile(space.curve)
+        raise ValueError("primaries do not describe CMYK")
+    return rgb_profile(space) if mode == "RGB" else gray_profile(space.curve)
 
 
-def _by_cicp(cicp: Cicp, image: Image.Image, name: str) -> ColourSpace | None:
-    """Return the space that code points name, or None where they leave it open."""
+def _by_cicp(cicp: Cicp, image: Image.Image, name: str) -> ColorSpace | None:
+    """Return the color space of code points, or None if they do not specify one."""
     if cicp.transfer in _HDR:
         raise BadImage(
-            f"{name} is of high dynamic range ({_HDR[cicp.transfer]}); export it as an ordinary "
-            "picture, in sRGB or Display P3."
+            f"{name} has a high dynamic range ({_HDR[cicp.transfer]}); export it with a standard "
+            "range, in sRGB or Display P3."
         )
     primaries, curve = _PRIMARIES.get(cicp.primaries), _CURVES.get(cicp.transfer)
     if primaries is None or curve is None:
         return None
     if not cicp.full_range:
         raise BadImage(
-            f"{name} has colours in video range (16 to 235); export it in full range, as sRGB."
+            f"{name} has colors in video range (16 to 235); export it in full range, as sRGB."
         )
     if image.format == "AVIF" and cicp.primaries == 1 and curve == _BT709_CURVE:
-        return SRGB  # so browsers show it: encoders made for video call sRGB pictures BT.709
-    return ColourSpace(*primaries, curve)
+        return SRGB  # as browsers do: video encoders label sRGB pictures as BT.709
+    return ColorSpace(*primaries, curve)
 
 
-def _by_numbers(image: Image.Image) -> ColourSpace | None:
-    """Return the space that the PNG chunks gAMA and cHRM describe, if any."""
+def _by_numbers(image: Image.Image) -> ColorSpace | None:
+    """Return the color space of the PNG chunks gAMA and cHRM, or None if there are none."""
     gamma, points = image.info.get("gamma", 0), image.info.get("chromaticity")
     if not _LEAST_GAMMA < gamma < 1 / _LEAST_GAMMA:
-        gamma = 0  # no curve of a picture
+        gamma = 0  # not plausible for a picture
     primaries = _PRIMARIES[1]
     if points:
         white, red, green, blue = zip(points[::2], points[1::2], strict=True)
         primaries = (red, green, blue, white)
     usual = all(
-        abs(x - y) < _NEARLY
+        abs(x - y) < _TOLERANCE
         for mine, theirs in zip(primaries, _PRIMARIES[1], strict=True)
         for x, y in zip(mine, theirs, strict=True)
     )
     if usual and (not gamma or abs(gamma - _SRGB_GAMMA) < 0.01):
-        return SRGB if gamma or points else None  # what writers of sRGB are told to write
-    return ColourSpace(*primaries, ToneCurve(1 / gamma) if gamma else SRGB_CURVE)
+        return (
+            SRGB if gamma or points else None
+        )  # the PNG specification recommends these values for sRGB
+    return ColorSpace(*primaries, ToneCurve(1 / gamma) if gamma else SRGB_CURVE)
 
 
 def _is_adobe_rgb(image: Image.Image) -> bool:
-    """Whether EXIF names Adobe RGB, as cameras do that write no profile."""
+    """Whether EXIF names Adobe RGB, as it does for cameras that write no ICC profile."""
     try:
         exif = image.getexif()
-        colours = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+        colors = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         index = exif.get_ifd(ExifTags.IFD.Interop).get(_INTEROP_INDEX)
     except MemoryError:
         raise
-    except Exception:  # parsers of broken files raise whatever they stumble over
+    except Exception:  # EXIF parsers raise any exception on broken data
         return False
     if isinstance(index, bytes):
         index = index.decode("ascii", "replace")
-    named = str(index).strip("\0 ") == "R03" and colours != _SRGB_TAG
-    return named or colours == _ADOBE_TAG  # some cameras write this, against the standard
+    named = str(index).strip("\0 ") == "R03" and colors != _SRGB_TAG
+    return named or colors == _ADOBE_TAG  # some cameras write this, against the standard

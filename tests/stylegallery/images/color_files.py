@@ -1,6 +1,6 @@
-"""Files whose colours are known: profiles, chunks and tags written by hand, and plain maths.
+"""Files whose colors are known: profiles, chunks and tags written by hand, and plain maths.
 
-Nothing here uses the product's own code for colours.
+Nothing here uses the product's own code for colors.
 """
 
 import io
@@ -27,8 +27,8 @@ _BRADFORD = np.array(
 )
 
 
-def colours(height: int = 64, width: int = 48) -> np.ndarray:
-    """Smooth colours of every hue, dark ones among them: (H, W, 3) uint8."""
+def colors(height: int = 64, width: int = 48) -> np.ndarray:
+    """Smooth colors of every hue, dark ones among them: (H, W, 3) uint8."""
     rows, columns = np.mgrid[0:height, 0:width]
     bands = (rows * 255 / (height - 1), columns * 255 / (width - 1), 255 - rows * 3.5)
     return np.stack(bands, axis=-1).clip(0, 255).astype(np.uint8)
@@ -66,8 +66,8 @@ def rgb_icc(primaries: str, gamma: float | None = None) -> bytes:
     return _icc(b"RGB ", tags)
 
 
-def grey_icc(gamma: float) -> bytes:
-    """A grey profile of a plain gamma."""
+def gray_icc(gamma: float) -> bytes:
+    """A gray profile of a plain gamma."""
     return _icc(b"GRAY", {b"wtpt": _xyz(_D50), b"kTRC": _curve(gamma)})
 
 
@@ -84,7 +84,7 @@ def with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
 
 
 def png_of(values: np.ndarray, depth: int, kind: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of (H, W) or (H, W, C) values of any depth and colour type, written by hand."""
+    """A PNG of (H, W) or (H, W, C) values of any depth and color type, written by hand."""
     height, width = values.shape[:2]
     rows = values.reshape(height, -1)
     if depth == 16:
@@ -134,3 +134,10 @@ def _icc(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     header += struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + b"acsp"
     header = header.ljust(68, b"\0") + b"".join(map(_s15, _D50))
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def gradient(width: int = 40, height: int = 60) -> Image.Image:
+    rows, columns = np.mgrid[0:height, 0:width]
+    return Image.fromarray(
+        np.stack([columns * 6, rows * 4, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    )
