@@ -57,7 +57,7 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
     """
     with notify_start_and_error(), listening(ProgressArtifact()):
         job = make_plan(spec)
-        summary, report = job.plan.closed, job.plan.files.report
+        summary, report = job.plan.summary, job.plan.files.report
         if summary is None:
             with on_record(job):
                 open_run(job)

@@ -22,6 +22,12 @@ def one_line(text: str, most: int = 1000) -> str:
     return line if len(line) <= most and len(cut) == len(text) else f"{line[: most - 3]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 photo`, `2 galleries`.
 

@@ -1,1 +1,1 @@
-"""The batch work: storage, planning, the actors and the pool that drives them, result tables."""
+"""The batch pipeline: storage, manifests, planning, Ray actors and their pool, result tables."""

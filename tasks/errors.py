@@ -1,15 +1,15 @@
-"""What can go wrong around the engine. Each message is one sentence that names the remedy."""
+"""Exceptions of the batch pipeline. Each message is one sentence that names the remedy."""
 
 
 class TaskError(Exception):
-    """Base of all errors that the batch work raises on purpose; its text is meant for people."""
+    """Base class of errors whose message is meant for the user."""
 
 
 class StorageError(TaskError):
-    """A file or object cannot be reached.
+    """A file or object cannot be read or written.
 
     Attributes:
-        transient: True when another attempt may succeed (time-outs, throttling, lost connections).
+        transient: True when another attempt may succeed (time-out, throttling, lost connection).
     """
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
@@ -18,36 +18,36 @@ class StorageError(TaskError):
 
 
 class FileMissing(StorageError):
-    """There is nothing at a URI."""
+    """No file exists at a URI."""
 
 
-class AlreadyThere(StorageError):
-    """There is something at a URI that was to be new."""
+class AlreadyExists(StorageError):
+    """A file that was to be created exists already."""
 
 
 class AccessDenied(StorageError):
-    """There may be something at a URI, but we may not read or write it."""
+    """Permission to read or write a file is missing."""
 
 
 class DiskFull(StorageError):
-    """There is no room left where something is to be written."""
+    """The disk or quota is full."""
 
 
 class NotAFile(StorageError):
-    """What is at a path is a device, a pipe or the like."""
+    """A path names a device, a pipe or a socket instead of a regular file."""
 
 
 class FileTooLarge(StorageError):
-    """A file is larger than its reader allows."""
+    """A file is larger than the limit of its reader."""
 
 
 class ManifestError(TaskError):
-    """A manifest breaks its schema.
+    """A manifest breaks a rule.
 
     Attributes:
-        uri: The manifest.
-        column: The column at fault, or None for the file as a whole.
-        row: Number of the row at fault, counted from 1, or None.
+        uri: URI of the manifest.
+        column: The column, or None if the rule concerns the whole file.
+        row: Number of the row, from 1, or None.
         rule: What is wrong and what to do.
     """
 
@@ -58,21 +58,21 @@ class ManifestError(TaskError):
         self.uri, self.column, self.row, self.rule = uri, column, row, rule
 
     def __reduce__(self) -> tuple[type["ManifestError"], tuple[str, str | None, int | None, str]]:
-        """Let the error travel between processes."""
+        """Support pickling, so that Ray can pass the error between processes."""
         return type(self), (self.uri, self.column, self.row, self.rule)
 
 
 class PlanError(TaskError):
-    """The parameters of a run contradict each other or the machine."""
+    """The parameters of a run contradict each other, or do not fit the machine."""
 
 
 class RecordError(TaskError):
-    """A table or record that an earlier run left is damaged or belongs to another run."""
+    """A table or record of an earlier run is damaged or belongs to another run."""
 
 
 class PoolError(TaskError):
-    """The engines cannot run at all, so no item is to blame."""
+    """No engine can run, whatever the item."""
 
 
 class IncompleteRunError(TaskError):
-    """Items of the plan have no result yet, so the run cannot be closed."""
+    """The run cannot be finalized because items of the plan have no result yet."""

@@ -1,8 +1,7 @@
-"""Log lines as JSON where the operator asks for it: one object a line, with the ids it is about.
+"""Structured logging: one JSON object a line if STYLEGALLERY_LOG_FORMAT=json.
 
-`STYLEGALLERY_LOG_FORMAT=json` is for machines that collect lines. Each has `timestamp`,
-`levelname`, `name` and `message`; `run_id` where a run is known; lines of an item also
-`plan_part`, `item_id`, `product_id`, `view` and `gallery_id`.
+Each object has `timestamp`, `levelname`, `name` and `message`, and `run_id` during a run; lines
+about an item also have `plan_part`, `item_id`, `product_id`, `view` and `gallery_id`.
 """
 
 import logging
@@ -16,52 +15,52 @@ from pythonjsonlogger.json import JsonFormatter
 
 FORMAT_VARIABLE = "STYLEGALLERY_LOG_FORMAT"
 LOG_FORMATS = ("", "text", "json")
-"""What the variable may say, in any case of letters; nothing is text."""
+"""Values of the variable, case-insensitive; empty means text."""
 
-_about: ContextVar[dict[str, str]] = ContextVar("about")
+_context: ContextVar[dict[str, str]] = ContextVar("log_context")
 
 
 class JsonLines(JsonFormatter):
-    """Formats a record with its extra fields, and with what :func:`about` says."""
+    """Formats a record as JSON, with its extra fields and those of :func:`log_context`."""
 
     def __init__(self, *_: Any, **fields: str) -> None:
-        """Take fields that every line has; what Prefect's logging file passes on is not used."""
+        """Add `fields` to every line; ignore the positional arguments of Prefect's logging.yml."""
         super().__init__("%(levelname)s %(name)s %(message)s", timestamp=True)
         self._fields = fields
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Add what the block is about; what the record itself says comes first."""
-        return {**self._fields, **_about.get({}), **log_data}
+        """Add the context fields; fields of the record take precedence."""
+        return {**self._fields, **_context.get({}), **log_data}
 
 
 def wants_json() -> bool:
-    """Tell whether the operator asks for JSON."""
+    """Tell whether STYLEGALLERY_LOG_FORMAT asks for JSON."""
     return os.environ.get(FORMAT_VARIABLE, "").lower() == "json"
 
 
 @contextmanager
-def about(**fields: str) -> Iterator[None]:
-    """Add fields to every line that is logged in the block, by this thread."""
-    before = _about.set({**_about.get({}), **fields})
+def log_context(**fields: str) -> Iterator[None]:
+    """Add fields to every line that this thread logs in the block."""
+    before = _context.set({**_context.get({}), **fields})
     try:
         yield
     finally:
-        _about.reset(before)
+        _context.reset(before)
 
 
-def set_up_prefect() -> None:
-    """Have Prefect's console write JSON, if asked for; before anything imports prefect."""
+def configure_prefect_logs() -> None:
+    """Make Prefect's console log JSON, if requested. Call before prefect is imported."""
     if wants_json():
         os.environ.setdefault("PREFECT_LOGGING_FORMATTERS_JSON_CLASS", "tasks.logs.JsonLines")
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
 
 
-def set_up_actor(run_id: str) -> None:
-    """Have an actor's process write JSON to its own log, if asked for, each item's end included."""
+def configure_actor_logs(run_id: str) -> None:
+    """Make an actor's process log JSON, if requested, at level INFO for our own packages."""
     if wants_json():
         handler = logging.StreamHandler()
         handler.setFormatter(JsonLines(run_id=run_id))
         root = logging.getLogger()
         root.handlers = [handler]
-        for house in ("tasks", "stylegallery"):
-            logging.getLogger(house).setLevel(logging.INFO)
+        for package in ("tasks", "stylegallery"):
+            logging.getLogger(package).setLevel(logging.INFO)

@@ -16,7 +16,7 @@ class Assignment:
     Attributes:
         item: The item.
         attempt: How often it will have been started, this time included.
-        adopt: True when its asset may stand already.
+        may_exist: True when its asset may exist already, written before a crash.
         over: True when what stands in its asset's place is spoilt and is written over.
         alone: True when an actor died while it had this item and others in hand: which of them
             was to blame shows when each is done by itself.
@@ -25,7 +25,7 @@ class Assignment:
 
     item: WorkItem
     attempt: int = 1
-    adopt: bool = False
+    may_exist: bool = False
     over: bool = False
     alone: bool = False
     part: str = ""

@@ -21,8 +21,8 @@ from tasks.errors import FileMissing, StorageError, TaskError
 from tasks.evaluation import evaluate
 from tasks.execution import execute
 from tasks.execution.progress import Progress, announce, announce_phase
-from tasks.logs import about
-from tasks.records.lock import RunLock, RunLostError, holding
+from tasks.logs import log_context
+from tasks.records.lock import RunLock, RunLostError, hold_run
 from tasks.report import build
 from tasks.results import finalize
 
@@ -44,10 +44,10 @@ class Job:
         if self.lock is not None:
             self.lock.check()
 
-    def confirm(self) -> None:
+    def verify(self) -> None:
         """Refuse the same after a look at the lock: before what is written of the whole run."""
         if self.lock is not None:
-            self.lock.confirm()
+            self.lock.verify()
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -75,7 +75,7 @@ def make_plan(spec: RestyleSpec) -> Job:
 @task(name="open", **_STAGE)
 def open_run(job: Job) -> None:
     """Write down what is asked for."""
-    planning.write_plan(job.plan, job.lock.conditional if job.lock else None)
+    planning.write_plan(job.plan, job.lock.conditional_writes if job.lock else None)
 
 
 @task(name="execute", **_STAGE)
@@ -92,7 +92,7 @@ def execute_plan(job: Job) -> None:
 @task(name="results", **_STAGE)
 def write_results(job: Job) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
-    job.confirm()
+    job.verify()
     announce_phase("writing the results")
     return finalize.write_results(job.plan)
 
@@ -100,7 +100,7 @@ def write_results(job: Job) -> RunSummary:
 @task(name="evaluate", **_STAGE)
 def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
     """Measure what came out, and count what is outside the gates."""
-    job.confirm()
+    job.verify()
     announce_phase("measuring")
     spec = job.plan.spec
     found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
@@ -110,7 +110,7 @@ def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
 @task(name="report", **_STAGE)
 def build_report(job: Job) -> str:
     """Write the page that shows what came out."""
-    job.confirm()
+    job.verify()
     announce_phase("building the report")
     return build.build_report(job.plan.spec.output, job.plan.run_id)
 
@@ -118,7 +118,7 @@ def build_report(job: Job) -> str:
 @task(name="finalize", **_STAGE)
 def close_run(job: Job, summary: RunSummary) -> None:
     """Close the run's record, and write the mark of success last."""
-    job.confirm()
+    job.verify()
     finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
 
 
@@ -129,7 +129,7 @@ def on_record(job: Job) -> Iterator[None]:
     Raises:
         RunBusyError: another driver is at it; nothing is written then.
     """
-    with about(run_id=job.plan.run_id), holding(job.plan.files) as job.lock, _said(job):
+    with log_context(run_id=job.plan.run_id), hold_run(job.plan.files) as job.lock, _said(job):
         yield
 
 
@@ -140,7 +140,7 @@ def _said(job: Job) -> Iterator[None]:
     except RunLostError:
         raise  # the record is another's now
     except Exception as error:
-        job.confirm()  # whoever has lost the run needs to hear of that, not of what came of it
+        job.verify()  # whoever has lost the run needs to hear of that, not of what came of it
         _close(job, "crashed", str(error))
         raise
     except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
@@ -151,7 +151,7 @@ def _said(job: Job) -> Iterator[None]:
 def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
     try:
         with deferred():
-            job.confirm()
+            job.verify()
             finalize.close_record(job.plan, state, message=message)
     except (FileMissing, RunLostError):
         pass  # it ended before anything was written, or the record is another's now

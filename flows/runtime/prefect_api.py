@@ -26,7 +26,7 @@ from flows.runtime.errors import UsageError
 from flows.runtime.prefect_logs import hide_prefect_logs
 from schemas.text import one_line
 from tasks.storage import scratch
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def configured_url() -> str:
     """Return the API address from the environment or a Prefect profile; empty if there is none."""
     from prefect.settings import PREFECT_API_URL
 
-    return redacted(PREFECT_API_URL.value() or "")
+    return redact(PREFECT_API_URL.value() or "")
 
 
 def check_api() -> None:
@@ -100,7 +100,7 @@ def health_error(seconds: float = HEALTH_CHECK_SECONDS) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code} {error.response.reason_phrase}"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return one_line(redacted(text), 200)
+    return one_line(redact(text), 200)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ class _TemporaryServer:
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").splitlines()
         errors = [line for line in lines if _ERROR_LINE.match(line)]
-        return one_line(redacted(next(reversed(errors or lines), "")), 300)
+        return one_line(redact(next(reversed(errors or lines), "")), 300)
 
 
 def choose_home() -> None:
@@ -236,6 +236,6 @@ def drop_unusable_proxies() -> list[str]:
             del os.environ[name]
         return socks
     except ValueError as error:
-        text, rule = one_line(redacted(str(error)), 200), "write a proxy as http://host:port"
+        text, rule = one_line(redact(str(error)), 200), "write a proxy as http://host:port"
         raise UsageError(f"{', '.join(proxy_variables())}: {text}; {rule}") from error
     return []

@@ -6,7 +6,7 @@ Import this before anything that imports prefect.
 import logging
 import os
 
-from tasks.logs import set_up_prefect
+from tasks.logs import configure_prefect_logs
 
 _HIDDEN = (
     "prefect.flow_runs",
@@ -27,7 +27,7 @@ def hide_prefect_logs(*, verbose: bool) -> None:
     Args:
         verbose: Hide nothing.
     """
-    set_up_prefect()
+    configure_prefect_logs()
     if verbose:
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")

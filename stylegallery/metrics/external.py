@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound
 from stylegallery.images.codec import to_short_side
 from stylegallery.models.hub import hub_file
@@ -186,7 +187,7 @@ def read_weights(weights: str | Path, what: str, which: str) -> dict[str, Tensor
     try:
         found: Any = torch.load(place, weights_only=True, map_location="cpu")
     except Exception as error:  # unpickling raises any exception on broken data
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)[:200]
         raise ModelNotFound(f"{weights} cannot be read as weights ({reason}).") from error
     found = found.get("model_state_dict", found) if isinstance(found, dict) else {}
     return {name: value.float() for name, value in found.items() if isinstance(value, Tensor)}

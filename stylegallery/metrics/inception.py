@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound
 from stylegallery.images.codec import to_short_side
 from stylegallery.metrics.external import read_weights
@@ -62,7 +63,7 @@ class ArtInception:
             with torch.no_grad():
                 self._features(torch.zeros(1, 3, 75, 75))
         except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = first_line(error)[:200]
             raise ModelNotFound(f"{weights} holds no Inception v3 ({reason}).") from error
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound
 from stylegallery.images.codec import to_bytes
 
@@ -29,7 +30,7 @@ class DepthEstimator:
             self._processor: Any = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ModelNotFound(
-                f"depth model {name!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
+                f"depth model {name!r} cannot be loaded ({first_line(error)}); name a "
                 f"model for depth estimation, downloaded once with `hf download "
                 f"{name}`, or go without depth."
             ) from error

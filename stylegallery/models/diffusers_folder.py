@@ -9,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from schemas.engine import EngineSpec
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.availability import folder_advice, hub_advice, object_store_advice
 from stylegallery.models.empty_prompt import EmptyPromptEmbedding, load_empty_prompt
@@ -134,15 +135,9 @@ def load_scheduler(place: str | Path, options: dict[str, Any]) -> DDIMScheduler:
     return DDIMScheduler.from_config(config)
 
 
-def reason(error: Exception) -> str:
-    """Return the first line of an error's message, or its class name."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     if isinstance(place, Path):
-        return folder_advice(place, reason(error))
+        return folder_advice(place, first_line(error))
     if "://" in spec.model:
         return object_store_advice("model", spec.model)
-    return hub_advice("model", spec.model, reason(error))
+    return hub_advice("model", spec.model, first_line(error))

@@ -14,9 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from schemas.engine import LoraSpec
-from schemas.text import short_repr
+from schemas.text import first_line, short_repr
 from stylegallery.errors import ModelNotFound, UnsupportedModel
-from stylegallery.models.diffusers_folder import reason
 from stylegallery.models.fingerprint import lora_location
 from stylegallery.models.hub import hub_file
 from stylegallery.models.ldm_names import ldm_name
@@ -138,8 +137,8 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelNotFound(
-            f"LoRA {weights} cannot be loaded ({reason(error)}); give a local .safetensors file, "
-            "or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
+            f"LoRA {weights} cannot be loaded ({first_line(error)}); give a local .safetensors "
+            "file, or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
             "`hf download`."
         ) from error
     adapter = _adapter(weights, notes.get("lora_adapter_metadata", "{}"))

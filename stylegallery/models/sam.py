@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.images.codec import resize
 
@@ -57,7 +58,7 @@ class SamSegmenter:
             net = SamModel.from_pretrained(name, use_safetensors=True)
         except (OSError, ValueError) as error:
             raise ModelNotFound(
-                f"SAM model {name!r} cannot be loaded ({str(error).splitlines()[0]}); download it "
+                f"SAM model {name!r} cannot be loaded ({first_line(error)}); download it "
                 f"once with `hf download {name}`, or go without SAM."
             ) from error
         self._net = net.eval().requires_grad_(False).to(device)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound
 from stylegallery.images.codec import resize
 from stylegallery.models.availability import hub_advice
@@ -72,7 +73,7 @@ class DinoEncoder:
         try:
             model = AutoModel.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
-            raise ModelNotFound(hub_advice("encoder", name, str(error).splitlines()[0])) from error
+            raise ModelNotFound(hub_advice("encoder", name, first_line(error))) from error
         self._net = model.eval().requires_grad_(False).to(device)
         self._patch = int(model.config.patch_size)
         self._mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(1, 3, 1, 1)

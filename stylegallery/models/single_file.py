@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from schemas.engine import EngineSpec
+from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
-from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index, reason
+from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index
 from stylegallery.models.empty_prompt import load_empty_prompt
 
 SUFFIX = ".safetensors"
@@ -67,7 +68,7 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
     except (RuntimeError, KeyError, AttributeError) as error:
         # diffusers' converter does not validate: a wrong layout can raise any of these
         raise UnsupportedModel(
-            f"{spec.model} does not have the layout that {place} describes ({reason(error)}); "
+            f"{spec.model} does not have the layout that {place} describes ({first_line(error)}); "
             "set config_folder to a diffusers folder of the same kind (SD 1.x, SD 2.x or SDXL)."
         ) from error
     return Parts(unet, vae, scheduler, null)
@@ -78,7 +79,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelNotFound(
-            f"checkpoint {path} cannot be read ({reason(error)}); check the path, or download "
+            f"checkpoint {path} cannot be read ({first_line(error)}); check the path, or download "
             "the file again."
         ) from error
     if _FIRST_LAYER not in state:
@@ -123,14 +124,14 @@ def _part(
 def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:
     if spec.config_folder:
         return (
-            f"config_folder {place} cannot be used for {spec.model} ({reason(error)}); it must be "
-            "a diffusers folder of the same kind, with at least its json and txt files: unet/, "
+            f"config_folder {place} cannot be used for {spec.model} ({first_line(error)}); it must "
+            "be a diffusers folder of the same kind, with at least its json and txt files: unet/, "
             "vae/, scheduler/ and either null_embedding.safetensors or text_encoder/ and "
             "tokenizer/."
         )
     return (
         f"{spec.model} contains only weights, and its layout cannot be fetched from {place} "
-        f"({reason(error)}); set config_folder to a diffusers folder of the same kind, downloaded "
-        f"with `hf download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
+        f"({first_line(error)}); set config_folder to a diffusers folder of the same kind, "
+        f"downloaded with `hf download {place} --include '*.json' '*.txt' --local-dir FOLDER`, "
         "or convert the file with diffusers' from_single_file and save_pretrained."
     )

@@ -18,7 +18,7 @@ from stylegallery.regions import label_images
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.report.thumbnails import NotAnImage, read_labels
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 MEASURE = "lite0-320-1"
 """Another name whenever a figure of the same pictures changes; rows of the old are made anew."""
@@ -116,7 +116,7 @@ def measure_of(weights: ExternalWeights) -> str:
 
 def unmeasured(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
     """Return the row of a result that has no figures."""
-    told = one_line(redacted(why), 600)
+    told = one_line(redact(why), 600)
     logger.warning("%s cannot be measured: %s", result.item_id[:12], told)
     return _row(result, measure, {"error": told})
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from schemas.result import ItemResult
 from stylegallery.models.threads import limit_spinning
 from tasks.execution.metrics import Finds
-from tasks.logs import set_up_actor
+from tasks.logs import configure_actor_logs
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.records.item_key import key_of
-from tasks.storage.transient import MEMORY_ERRORS, is_sticky
+from tasks.storage.transient import MEMORY_ERRORS, is_cuda_context_lost
 
 if TYPE_CHECKING:
     from tasks.items.item import Finish
@@ -39,7 +39,7 @@ class StyleActor:
         from stylegallery import StyleGallery
         from tasks.items.context import Bench
 
-        set_up_actor(setup.run_id)
+        configure_actor_logs(setup.run_id)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
@@ -108,7 +108,7 @@ class StyleActor:
             yield self._signed(assignment, row.result())
 
     def _signed(self, assignment: Assignment, row: ItemResult) -> ItemResult:
-        if row.error and is_sticky(row.error.message):
+        if row.error and is_cuda_context_lost(row.error.message):
             # Raising would not do: the process would live on and fail every later item.
             logger.error("the CUDA context is lost, leaving: %s", row.error.message)
             os._exit(1)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tasks.execution.progress import OnProgress, Progress
 from tasks.messages import ActorSetup, Assignment
 from tasks.planning import Plan
-from tasks.planning.resume import Known, since
+from tasks.planning.resume import CompletedItems, refresh
 from tasks.planning.versions import device_class
 from tasks.records.ledger import Ledger
 from tasks.records.plan_parts import work_items
@@ -39,14 +39,14 @@ def execute(
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
-    known = since(plan.known, plan.items)
-    done = int(known.done.sum())
+    completed = refresh(plan.completed, plan.items)
+    done = int(completed.done.sum())
     progress = Progress(
         done=done,
         total=len(plan.items),
-        ok=known.count("ok"),
-        rejected=known.count("rejected"),
-        failed=known.count("failed"),
+        ok=completed.count("ok"),
+        rejected=completed.count("rejected"),
+        failed=completed.count("failed"),
     )
     if done == len(plan.items):
         on_progress(progress)
@@ -56,30 +56,30 @@ def execute(
     from tasks.execution.pool import Pool
 
     on_progress(replace(progress, phase="starting Ray"))
-    ledger = Ledger(plan.spec.output, plan.run_id, known.own.parts if known.own is not None else ())
-    ledger.put_together()
+    before = completed.ledger.parts if completed.ledger is not None else ()
+    ledger = Ledger(plan.spec.output, plan.run_id, before)
+    ledger.compact()
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
         kind = actor or StyleActor
         pool = Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind)
-        pool.run(assignments(plan, known), len(plan.items) - done)
+        pool.run(assignments(plan, completed), len(plan.items) - done)
 
 
-def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
+def assignments(plan: Plan, completed: CompletedItems) -> Iterator[Assignment]:
     """Yield what is left to do, in the plan's order; items are made when they are asked for."""
     offset = 0
     for name, part in plan.items.parts():
         here = slice(offset, offset + len(part))
         offset += len(part)
-        left = (~known.done[here]).nonzero()[0]
-        standing, spoilt = known.standing[here], known.spoilt[here]
+        left = (~completed.done[here]).nonzero()[0]
         for begin in range(0, len(left), _SOME):
             places = left[begin : begin + _SOME]
             items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
-                over = bool(spoilt[place])
-                adopt = bool(standing[place]) and not over
-                yield Assignment(item, adopt=adopt, over=over, part=name)
+                over = bool(completed.damaged[here][place])
+                may_exist = bool(completed.may_exist[here][place]) and not over
+                yield Assignment(item, may_exist=may_exist, over=over, part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

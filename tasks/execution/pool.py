@@ -13,6 +13,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError
 
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
+from schemas.text import first_line
 from tasks.cluster.session import Layout, live_nodes, room_for, wait
 from tasks.errors import PoolError
 from tasks.execution.actor import StyleActor
@@ -234,7 +235,7 @@ class Pool:
                 self._backlog.retry(replace(suspect, alone=True))
             return
         late = f"it took longer than {self._spec.item_deadline:g} s"
-        why = late if worker.overdue else _first_line(error)
+        why = late if worker.overdue else first_line(error)[:300]
         self._take(suspects[0], casualty(suspects[0], why, type(error).__name__, self._setup))
 
     def _unannounced(self, stream: Stream, begun: list[Assignment]) -> list[Assignment]:
@@ -273,7 +274,3 @@ class Pool:
                 logger.warning("no engine is up yet: %s loads %s", loading[0], self._models())
             else:
                 logger.warning("no engine is up yet: waiting for CPUs or GPUs")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -20,7 +20,7 @@ from tasks.items.inputs import style_of
 from tasks.manifests import reader
 from tasks.planning.expand import style_source
 from tasks.planning.versions import device_class, source_versions
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 _Piece = tuple[StyleSource, str, StyleParams, EngineSpec, str, str]
 
@@ -43,7 +43,7 @@ def prepare_galleries(
         StorageError: the galleries or the output cannot be reached.
     """
     every = reader.read_galleries(spec.galleries)
-    galleries = reader.select(every, spec.gallery_ids, ", ".join(spec.galleries))
+    galleries = reader.select_galleries(every, spec.gallery_ids, ", ".join(spec.galleries))
     rows = [row for gallery in galleries.values() for row in gallery.rows]
     uris = (uri for row in rows for uri in (row.image_uri, row.mask_uri) if uri)
     versions = source_versions(uris)
@@ -60,7 +60,7 @@ def prepare_galleries(
         for done, (number, told) in enumerate(spread(_prepare, pieces, layout, engines=True), 1):
             if told:
                 name = f"{rows[number].gallery_id}/{rows[number].style_id}"
-                wrong[name] = one_line(redacted(str(told)), 600)
+                wrong[name] = one_line(redact(str(told)), 600)
             on_prepared(done, len(rows))
     return dict(sorted(wrong.items()))
 

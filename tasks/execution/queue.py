@@ -52,5 +52,5 @@ class Backlog:
         Its asset may have been written before its row was lost, so it is looked for.
         """
         pause = min(0.5 * 2**assignment.attempt, _LONGEST_PAUSE)
-        again = replace(assignment, attempt=assignment.attempt + 1, adopt=True)
+        again = replace(assignment, attempt=assignment.attempt + 1, may_exist=True)
         heapq.heappush(self._later, (time.monotonic() + pause, next(self._tie), again))

@@ -23,8 +23,8 @@ from tasks.items.outcome import reference_name
 from tasks.items.prepared import keep, prepared_key, recall
 from tasks.items.thumbnails import keep_thumbnail
 from tasks.planning.versions import UNREADABLE
-from tasks.records.finished_files import fault
-from tasks.storage.transient import read_twice
+from tasks.records.finished_files import file_problem
+from tasks.storage.transient import read_and_decode
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in bench.written:
-        if fault(bench.output, path, sha256):
+        if file_problem(bench.output, path, sha256):
             storage.write_bytes(storage.join(bench.output, path), map_png)
         bench.written.add(path)
     keep_thumbnail(bench, picture, source.image_version)
@@ -155,7 +155,7 @@ def _decoded(
     bench: Bench, uri: str, version: str | None, column: str, decode: Callable[[bytes, str], T]
 ) -> T:
     """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
-    return read_twice(
+    return read_and_decode(
         uri,
         lambda: _read(bench, uri, version, column),
         lambda data: decode(data, uri),

@@ -15,7 +15,7 @@ from tasks.items.provenance import Note, credits_of, rights_text
 from tasks.items.recovery import recover_asset
 from tasks.items.thumbnails import keep_thumbnail
 from tasks.messages import Assignment
-from tasks.storage.transient import lacks_memory
+from tasks.storage.transient import is_out_of_memory
 
 Finish = Callable[[], ItemResult]
 """Decodes, encodes and writes what was sampled of an item, and returns its row.
@@ -31,8 +31,8 @@ def restyle_items(bench: Bench, group: list[Assignment]) -> list[Finish]:
 
     Args:
         bench: Engine, output, parameters and caches.
-        group: What to do. With `adopt` set an asset may exist already, from before a crash; it is
-            then read back and, if it is whole and of this item, reused.
+        group: What to do. With `may_exist` set, an asset that was written before a crash is read
+            back and, if it is intact and belongs to this item, reused.
 
     Returns:
         What is left to do of each, in their order.
@@ -55,7 +55,7 @@ def _restyle(bench: Bench, works: list["_Work"]) -> None:
         if len(works) == 1:
             works[0].fail(error)
             return
-        short = lacks_memory(error)
+        short = is_out_of_memory(error)
     else:
         for work, one in zip(works, made, strict=True):
             work.sampled = one
@@ -75,7 +75,7 @@ class _Work:
 
     def __init__(self, bench: Bench, assignment: Assignment) -> None:
         self._bench, self._item = bench, assignment.item
-        self._adopt, self._over = assignment.adopt, assignment.over
+        self._may_exist, self._over = assignment.may_exist, assignment.over
         self.stages = Stages()
         self.job: StyleJob | None = None
         self.sampled: RestyledLatent | None = None
@@ -94,13 +94,13 @@ class _Work:
 
     def begin(self) -> None:
         """Take over what stands, or get ready to be restyled."""
-        if self._adopt:
+        if self._may_exist:
             self._row = recover_asset(self._bench, self._item, self.stages)
         if self._row is not None:
             return
         self._prepare()
         # Its region maps, which are written by now, may be all that was lacking.
-        if self._adopt and (row := recover_asset(self._bench, self._item, self.stages)):
+        if self._may_exist and (row := recover_asset(self._bench, self._item, self.stages)):
             self._row, self.job = row, None
 
     def finish(self) -> ItemResult:

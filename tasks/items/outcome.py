@@ -15,7 +15,7 @@ from stylegallery.images.blank import blank_warning
 from tasks.items.provenance import Note
 from tasks.messages import ActorSetup, Assignment
 from tasks.records.item_key import key_of
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 from tasks.storage.transient import is_transient
 
 _TRACEBACK_CHARS = 4000
@@ -83,7 +83,7 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
     `error.transient` tells whether another attempt may help.
     """
     status = "rejected" if isinstance(error, InputError) else "failed"
-    message, tail = one_line(redacted(str(error))) or type(error).__name__, ""
+    message, tail = one_line(redact(str(error))) or type(error).__name__, ""
     if status == "failed":
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
     return ItemResult.model_validate(
@@ -99,7 +99,7 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
                 type=type(error).__name__,
                 message=message,
                 transient=status == "failed" and is_transient(error),
-                traceback=clean(redacted(tail)),
+                traceback=clean(redact(tail)),
             ),
         }
     )

@@ -9,7 +9,7 @@ from tasks.errors import FileMissing
 from tasks.items.context import Bench
 from tasks.items.outcome import Stages, row_of
 from tasks.items.provenance import parse_note
-from tasks.records.finished_files import fault, map_digests
+from tasks.records.finished_files import file_problem, map_digests
 
 
 def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | None:
@@ -38,6 +38,6 @@ def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | 
 
 def _stands(bench: Bench, path: str, sha256: str) -> bool:
     """Tell whether a region map is whole; those of references are looked at once."""
-    if path not in bench.written and not fault(bench.output, path, sha256):
+    if path not in bench.written and not file_problem(bench.output, path, sha256):
         bench.written.add(path)
     return path in bench.written

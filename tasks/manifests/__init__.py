@@ -1,1 +1,1 @@
-"""Read, check and build manifests."""
+"""Read, check and build manifests: catalogs of photos and galleries of references."""

@@ -1,4 +1,4 @@
-"""Manifests made: a folder of images, a CSV or a JSON file becomes a Parquet manifest."""
+"""Build Parquet manifests from a folder of images, a CSV or a JSON file."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from schemas.text import counted
 from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests import reader
-from tasks.manifests.rows import MAX_NAMED, all_in_one, rows_of
-from tasks.manifests.sources import Tell, read_source
+from tasks.manifests.rows import MAX_NAMED, combine_problems, table_rows
+from tasks.manifests.sources import Notify, read_source
 from tasks.records import parquet
 from tasks.storage import uris
 
@@ -19,79 +19,78 @@ def _silent(_: str) -> None:
     pass
 
 
-def catalog_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
-    """Make a catalog of a folder, a CSV or a JSON file.
+def build_catalog(src: str, notify: Notify = _silent, *, strict: bool = False) -> pa.Table:
+    """Build a catalog from a folder, a CSV or a JSON file.
 
-    In a folder, each sub-folder with images is a product, and the images in it are its views; a
-    deeper folder's product is named by its path, slashes turned to dashes. Each image that lies in
-    no sub-folder is the view `main` of a product of its own. URIs in the table are absolute. Rows
-    that cannot be used are kept; a run rejects them.
+    In a folder, each sub-folder with images is a product, and its images are the product's views;
+    the id of a nested folder is its path with dashes instead of slashes. An image outside all
+    sub-folders is the view `main` of a product of its own. URIs in the table are absolute. Invalid
+    rows are kept; a run rejects them.
 
     Args:
         src: The folder or file.
-        tell: Is told what is left out, and which rows cannot be used.
-        strict: Refuse what has a row that cannot be used.
+        notify: Receives a sentence for each thing left out and each invalid row.
+        strict: Raise an error if a row is invalid.
 
     Raises:
-        ManifestError: nothing is there, or a rule of the catalog is broken.
+        ManifestError: `src` does not exist, or breaks a rule of catalogs.
         StorageError: `src` cannot be read.
     """
-    source = read_source(src, CatalogRow, tell)
-    rows = rows_of(source.uri, source.table, source.numbers)
-    photos = reader.catalog_of(source.uri, rows)
+    source = read_source(src, CatalogRow, notify)
+    rows = table_rows(source.uri, source.table, source.numbers)
+    photos = reader.check_catalog(source.uri, rows)
     problems = [photo.problem for photo in photos if photo.problem]
-    _tell_unusable(problems, "a run rejects this row until then", tell, strict=strict)
+    _report_unusable(problems, "until then, a run rejects this row", notify, strict=strict)
     return source.table
 
 
-def gallery_from(src: str, tell: Tell = _silent, *, strict: bool = False) -> pa.Table:
-    """Make galleries of a folder, a CSV or a JSON file.
+def build_galleries(src: str, notify: Notify = _silent, *, strict: bool = False) -> pa.Table:
+    """Build galleries from a folder, a CSV or a JSON file.
 
-    In a folder, each sub-folder is a gallery and the images at any depth in it are its
-    references; images beside the sub-folders form one gallery named after the folder. URIs in the
-    table are absolute. Rows that cannot be used are kept; a run rejects the items of their
-    galleries.
+    In a folder, each sub-folder is a gallery, and all images below it are its references; images
+    outside the sub-folders form one gallery named after the folder. URIs in the table are absolute.
+    Invalid rows are kept; a run rejects the items of their galleries.
 
     Args:
         src: The folder or file.
-        tell: Is told what is left out, and which rows cannot be used.
-        strict: Refuse what has a row that cannot be used.
+        notify: Receives a sentence for each thing left out and each invalid row.
+        strict: Raise an error if a row is invalid.
 
     Raises:
-        ManifestError: nothing is there, or a rule of galleries is broken.
+        ManifestError: `src` does not exist, or breaks a rule of galleries.
         StorageError: `src` cannot be read.
     """
-    source = read_source(src, GalleryRow, tell)
-    rows = rows_of(source.uri, source.table, source.numbers)
-    galleries = reader.galleries_of(source.uri, rows)
+    source = read_source(src, GalleryRow, notify)
+    rows = table_rows(source.uri, source.table, source.numbers)
+    galleries = reader.check_galleries(source.uri, rows)
     problems = [problem for gallery in galleries.values() for problem in gallery.problems]
-    _tell_unusable(
-        problems, "a run rejects the items of its gallery until then", tell, strict=strict
+    _report_unusable(
+        problems, "until then, a run rejects the items of its gallery", notify, strict=strict
     )
     return source.table
 
 
-def _tell_unusable(
-    problems: Sequence[ManifestError], consequence: str, tell: Tell, *, strict: bool
+def _report_unusable(
+    problems: Sequence[ManifestError], consequence: str, notify: Notify, *, strict: bool
 ) -> None:
-    """Tell of rows that cannot be used, one by one as far as that helps.
+    """Report the first MAX_NAMED invalid rows one by one, and the number of the others.
 
     Raises:
-        ManifestError: there are some, and none may be; it names them all.
+        ManifestError: `strict` is set and a row is invalid; the message names all of them.
     """
     if strict and problems:
-        raise all_in_one(problems)
+        raise combine_problems(problems)
     for problem in problems[:MAX_NAMED]:
-        tell(f"{problem}; {consequence}")
+        notify(f"{problem}; {consequence}")
     if (more := len(problems) - MAX_NAMED) > 0:
-        tell(f"{counted(more, 'more row')} cannot be used")
+        notify(f"{counted(more, 'more row')} cannot be used")
 
 
 def write_manifest(table: pa.Table, out: str) -> None:
-    """Write a manifest; URIs below its folder become relative, so that the two move together.
+    """Write a manifest; URIs below its folder become relative, so both can be moved together.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the manifest cannot be written.
     """
     shorten = uris.shortener(out)
     for index, name in enumerate(table.schema.names):

@@ -1,4 +1,4 @@
-"""The bytes of a Parquet manifest become record batches, unless they are damaged or a trap."""
+"""Decode Parquet manifests into record batches, safe against damage and decompression bombs."""
 
 import io
 from collections import Counter
@@ -14,32 +14,32 @@ from schemas.text import one_line
 from tasks.errors import ManifestError
 from tasks.manifests.rows import Rows
 from tasks.manifests.rules import MAX_ROW_TEXT, check_columns, check_count, field_names
-from tasks.manifests.values import is_text, text_lengths
+from tasks.manifests.values import is_text_type, text_lengths
 
 MAX_BYTES = 2**30
-"""Largest manifest that is read; with some hundred bytes a row it holds ten million of them."""
+"""Largest manifest in bytes: about ten million rows."""
 MAX_CHUNK_BYTES = 2**30
-"""Largest column of one row group, uncompressed."""
+"""Largest column of one row group, uncompressed, in bytes."""
 _BATCH = 5_000
 _BATCH_BYTES = 2**24
-"""Most bytes of a batch whose rows are of usual size for their row group."""
+"""Largest batch in bytes, at the average row size of the row group."""
 _WORST_BATCH_BYTES = 2**28
-"""Most bytes of a batch whose every row holds the largest value that its row group may hold."""
-_MOST_USUAL = 2 * MAX_ROW_TEXT
-"""Most bytes of a row, on average over a row group: larger ones would be rejected one by one."""
+"""Largest batch in bytes, if every row has the largest values of the row group."""
+_MAX_AVERAGE_ROW = 2 * MAX_ROW_TEXT
+"""Largest average row size of a row group, in bytes; larger rows would be rejected anyway."""
 _LARGE_VALUE = 2**22
-"""Texts of a dictionary that may be as large as this stay in it, so that each is there once.
+"""A text column with values of this many bytes is read as dictionary, so each value exists once.
 
-Those of smaller ones do not: Arrow's dictionaries grow with each batch.
+Columns with smaller values are not, because Arrow's dictionaries grow with each batch.
 """
 _ENCRYPTED = b"PARE"
 _BY_DICTIONARY = frozenset(("PLAIN_DICTIONARY", "RLE_DICTIONARY"))
 _FOLDABLE = _BY_DICTIONARY | {"PLAIN", "RLE", "BIT_PACKED"}
-"""Encodings that Arrow reads into dictionaries; it cannot do so with those of differences."""
+"""Encodings that Arrow can read as dictionary; the delta encodings are not among them."""
 _KNOWN = _FOLDABLE | {"DELTA_LENGTH_BYTE_ARRAY"}
-"""Those whose values take as many bytes in the file as they are long, or are in a dictionary."""
+"""Encodings that store each value in full length, or in a dictionary."""
 _NOT_PARQUET = (
-    "is no Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON Lines"
+    "is not a Parquet file; `stylegallery manifest` makes one from a folder, CSV or JSON Lines"
 )
 
 
@@ -48,12 +48,12 @@ class _Chunk:
     """One column of one row group.
 
     Attributes:
-        group: The row group's number.
-        path: Its path in the schema.
-        size: Its bytes, unpacked.
-        rows: How many rows the group has.
-        largest: Most bytes that a row may take beyond those that it has in the file.
-        folds: Whether Arrow can read a text that is in many rows as one.
+        group: Number of the row group.
+        path: Path of the column in the schema.
+        size: Uncompressed size in bytes.
+        rows: Number of rows in the group.
+        largest: Largest number of bytes that a decoded row may take beyond its size in the file.
+        folds: Whether Arrow can read the column as dictionary.
     """
 
     group: int
@@ -64,23 +64,23 @@ class _Chunk:
     folds: bool
 
 
-def batches_of(
+def read_batches(
     place: str, data: bytes, model: type[Row], constants: dict[str, str | None] | None = None
 ) -> Iterator[Rows]:
-    """Check the columns of a manifest now; its rows are decoded when they are asked for.
+    """Check the columns of a manifest at once, and decode its rows lazily.
 
-    A small file can hold much: a text that stands in it once may be in every row. Texts are
-    therefore not unfolded here, and where they have to be, few rows are decoded at a time.
+    A small file may decode to much data: a text that is stored once may be in every row. Large
+    texts are therefore read as dictionary where possible, else few rows are decoded at a time.
 
     Args:
-        place: Where the bytes come from.
+        place: URI of the file.
         data: The bytes of a Parquet file.
-        model: What a row should be.
-        constants: Further columns with one value each, such as the names of folders tell; a
-            column of the file comes before them.
+        model: Model of a row.
+        constants: Additional columns with one value each, such as those of Hive partitions; a
+            column of the file takes precedence.
 
     Raises:
-        ManifestError: it is no Parquet file, is too large or lacks a column.
+        ManifestError: it is not a Parquet file, is too large or lacks a column.
     """
     if data.endswith(_ENCRYPTED):
         rule = "is encrypted, which is not supported; write it without encryption"
@@ -104,7 +104,7 @@ def batches_of(
         _check_row_sizes(place, file)
         chunks = list(_chunks(file, data))
         _check_sizes(place, chunks)
-        texts = [field.name for field in schema if is_text(field.type)]
+        texts = [field.name for field in schema if is_text_type(field.type)]
         chunks = _measured(data, chunks, texts)
         folded = [name for name in texts if _is_folded(name, chunks)]
         file = pq.ParquetFile(io.BytesIO(data), read_dictionary=folded)
@@ -119,18 +119,18 @@ def _rows_of(
     names: list[str],
 ) -> Iterator[Rows]:
     before = 0
-    # Group by group, since a dictionary that Arrow has begun keeps the texts of all groups.
+    # Group by group, because an Arrow reader's dictionary keeps the texts of all its groups.
     batches = (
         batch
         for group, rows in at_once.items()
         for batch in file.iter_batches(rows, row_groups=[group])
     )
     while True:
-        with _refusing(place, "is damaged; write it anew"):
+        with _refusing(place, "is damaged; write it again"):
             batch = next(batches, None)
             if batch is None:
                 return
-            batch.validate(full=True)  # texts that are no UTF-8
+            batch.validate(full=True)  # checks that texts are UTF-8
         for name, text in constants.items():
             column = pa.array([text], pa.string()).dictionary_encode()
             batch = batch.append_column(name, column.take(pa.array([0] * len(batch))))
@@ -141,15 +141,15 @@ def _rows_of(
 
 @contextmanager
 def _refusing(place: str, rule: str) -> Iterator[None]:
-    """Turn whatever the reader makes of damaged bytes into a refusal."""
+    """Turn any error of the Parquet reader into a ManifestError with this rule."""
     try:
         yield
     except ManifestError:
         raise
     except MemoryError as error:
-        rule = "takes more memory than there is; write it in smaller row groups"
+        rule = "needs too much memory; write it in smaller row groups"
         raise ManifestError(place, None, None, rule) from error
-    except Exception as error:  # Arrow's own, and what Python makes of names and numbers in it
+    except Exception as error:  # Arrow's errors, and those of bad names and numbers
         what, semicolon, remedy = rule.partition(";")
         reason = one_line(str(error), 120)
         raise ManifestError(place, None, None, f"{what} ({reason}){semicolon}{remedy}") from error
@@ -158,8 +158,8 @@ def _refusing(place: str, rule: str) -> Iterator[None]:
 def _chunks(file: pq.ParquetFile, data: bytes) -> Iterator[_Chunk]:
     """Describe each column of each row group.
 
-    Of a group, one row is read before: what the reader refuses there, these descriptions would
-    throw through Python, which ends the process.
+    One row of each group is read first, to detect damage: on some damaged files, access to the
+    column metadata would abort the process.
     """
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
@@ -172,7 +172,7 @@ def _chunks(file: pq.ParquetFile, data: bytes) -> Iterator[_Chunk]:
             largest = 0
             if column.physical_type == "BYTE_ARRAY":
                 if not encodings <= _KNOWN:
-                    largest = size  # values that begin as others do
+                    largest = size  # delta encoding: a value may contain the one before
                 elif encodings & _BY_DICTIONARY:
                     largest = min(size, _dictionary_bytes(data, column.dictionary_page_offset))
                 largest *= max(1, column.num_values // group.num_rows)
@@ -182,9 +182,10 @@ def _chunks(file: pq.ParquetFile, data: bytes) -> Iterator[_Chunk]:
 
 
 def _dictionary_bytes(data: bytes, offset: int | None) -> int:
-    """Return the unpacked size of a dictionary, from the header of its page.
+    """Return the uncompressed size of a dictionary page, from its header.
 
-    A header begins with the numbers 2, for a dictionary, and the size, in Thrift's compact form.
+    In Thrift's compact protocol, a header begins with the page type (2 for a dictionary) and the
+    uncompressed size.
     """
     head = data[offset or 0 : (offset or 0) + 8]
     if offset is None or offset < 0 or head[:3] != b"\x15\x04\x15":
@@ -201,10 +202,10 @@ def _check_row_sizes(place: str, file: pq.ParquetFile) -> None:
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
         each = group.total_byte_size / max(group.num_rows, 1)
-        if group.total_byte_size > _WORST_BATCH_BYTES and each > _MOST_USUAL:
+        if group.total_byte_size > _WORST_BATCH_BYTES and each > _MAX_AVERAGE_ROW:
             rule = (
-                f"holds {each / 2**10:.0f} kB in each row of row group {number}, more than "
-                f"{_MOST_USUAL / 2**10:.0f} kB; shorten its texts, or leave columns out"
+                f"has {each / 2**10:.0f} kB per row in row group {number}, more than "
+                f"{_MAX_AVERAGE_ROW / 2**10:.0f} kB; shorten its texts, or leave out columns"
             )
             raise ManifestError(place, None, None, rule)
 
@@ -213,14 +214,14 @@ def _check_sizes(place: str, chunks: list[_Chunk]) -> None:
     for chunk in chunks:
         if chunk.size > MAX_CHUNK_BYTES:
             rule = (
-                f"holds {chunk.size / 2**20:.0f} MB in one row group, more than "
+                f"has {chunk.size / 2**20:.0f} MB in one row group, more than "
                 f"{MAX_CHUNK_BYTES / 2**20:.0f} MB; write it in smaller row groups"
             )
             raise ManifestError(place, one_line(chunk.path, 80), None, rule)
 
 
 def _usual_sizes(chunks: list[_Chunk]) -> Counter[int]:
-    """Return the bytes that a row of each row group takes on average."""
+    """Return the average size of a row of each row group, in bytes."""
     sizes: Counter[int] = Counter()
     for chunk in chunks:
         sizes[chunk.group] += max(1, chunk.size // chunk.rows)
@@ -228,7 +229,7 @@ def _usual_sizes(chunks: list[_Chunk]) -> Counter[int]:
 
 
 def _measured(data: bytes, chunks: list[_Chunk], texts: list[str]) -> list[_Chunk]:
-    """Return chunks with their largest value, where their dictionary tells it."""
+    """Return the chunks with the exact size of the largest value, if the dictionary shows it."""
     unfit = {chunk.path for chunk in chunks if not chunk.folds}
     names = [name for name in texts if name not in unfit]
     probe = pq.ParquetFile(io.BytesIO(data), read_dictionary=names)
@@ -237,26 +238,26 @@ def _measured(data: bytes, chunks: list[_Chunk], texts: list[str]) -> list[_Chun
         batch = next(probe.iter_batches(1, row_groups=[group], columns=names))
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if not isinstance(column, pa.DictionaryArray):
-                continue  # of fixed size
+                continue  # values of fixed size
             lengths = text_lengths(column.dictionary)
             packed = int(lengths.sum()) + 4 * len(lengths)
             found[group, name] = int(lengths.max(initial=0)), packed
     exact = []
     for chunk in chunks:
         longest, packed = found.get((chunk.group, chunk.path), (0, -1))
-        # What was seen is the whole dictionary, not a page that stands before it.
+        # Only if the decoded dictionary is as large as the header says, so it is the real one.
         exact.append(replace(chunk, largest=longest) if packed >= chunk.largest else chunk)
     return exact
 
 
 def _is_folded(name: str, chunks: list[_Chunk]) -> bool:
-    """Tell whether a column of text is to be read without unfolding it."""
+    """Tell whether to read a text column as dictionary."""
     own = [chunk for chunk in chunks if chunk.path == name]
     return all(chunk.folds for chunk in own) and any(c.largest >= _LARGE_VALUE for c in own)
 
 
 def _rows_at_once(chunks: list[_Chunk], folded: list[str]) -> dict[int, int]:
-    """Return how many rows of each row group are decoded at a time."""
+    """Return the number of rows per batch for each row group."""
     worst: Counter[int] = Counter()
     for chunk in chunks:
         worst[chunk.group] += 0 if chunk.path in folded else chunk.largest

@@ -1,4 +1,4 @@
-"""A folder of Parquet parts as one manifest, as Spark, Ray Data, Polars, dask and Hive write it."""
+"""Open a manifest: a file, a folder of images, or a folder of Parquet parts as Spark writes it."""
 
 import logging
 import posixpath
@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from schemas.base import Row
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError
-from tasks.manifests.parquet import MAX_BYTES, batches_of
-from tasks.manifests.rows import Rows, rows_of
+from tasks.manifests.parquet import MAX_BYTES, read_batches
+from tasks.manifests.rows import Rows, table_rows
 from tasks.manifests.rules import check_columns
-from tasks.manifests.sources import is_text, read_source
-from tasks.storage.transient import read_twice
+from tasks.manifests.sources import is_text_file, read_source
+from tasks.storage.transient import read_and_decode
 
 logger = logging.getLogger(__name__)
 
@@ -22,30 +22,30 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
-    """Open a manifest, or what one is made from, and check its columns as far as it is open now.
+    """Open a manifest, check its columns, and yield its rows.
 
-    That is a Parquet file or a folder of them; a CSV or JSON file; or a folder of images, whose
-    sub-folders are products or galleries.
+    A manifest is a Parquet file, a folder of Parquet files, a CSV or JSON file, or a folder of
+    images whose sub-folders are products or galleries.
 
-    The parts of a folder are opened one after the other, in the order of their names; what is in
-    folders called `name=value` becomes a column.
+    The parts of a folder are opened one by one, sorted by name; the columns of a part are checked
+    when it is opened. Folders named `name=value` (Hive partitions) become columns.
 
     Args:
         uri: Absolute URI of the file or folder.
-        model: What a row should be.
+        model: Model of a row.
 
     Raises:
-        ManifestError: it is missing, too large, no Parquet, or lacks a column.
+        ManifestError: it is missing, too large, not in a supported format, or lacks a column.
         StorageError: it cannot be read.
     """
-    if is_text(uri):
+    if is_text_file(uri):
         return _made_from(uri, model)
     try:
         return _batches(uri, model)
     except FileMissing as error:
         listed = storage.list_files(uri)
         if any(path.startswith("_delta_log/") for path in listed):
-            rule = "is a Delta table, whose folder also holds rows that were deleted; export it "
+            rule = "is a Delta table, whose files also contain deleted rows; export it "
             raise ManifestError(uri, None, None, f"{rule}as Parquet") from error
         parts = _parts(listed)
         if not parts:
@@ -64,7 +64,7 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
 def _made_from(uri: str, model: type[Row]) -> Iterator[Rows]:
     source = read_source(uri, model, logger.warning)
     check_columns(uri, source.table.schema, model)
-    return rows_of(source.uri, source.table, source.numbers)
+    return table_rows(source.uri, source.table, source.numbers)
 
 
 def _chained(uri: str, first: Iterator[Rows], rest: list[str], model: type[Row]) -> Iterator[Rows]:
@@ -78,7 +78,7 @@ def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
     try:
         return _batches(place, model, _partition(path))
     except FileMissing as error:
-        rule = "went away while the manifest was read; run the same command again"
+        rule = "was deleted while the manifest was read; run the same command again"
         raise ManifestError(place, None, None, rule) from error
     except FileTooLarge as error:
         raise _too_large(uri) from error
@@ -87,35 +87,35 @@ def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
 def _batches(
     place: str, model: type[Row], constants: dict[str, str | None] | None = None
 ) -> Iterator[Rows]:
-    return read_twice(
+    return read_and_decode(
         place,
         lambda: storage.read_bytes(place, MAX_BYTES),
-        lambda data: batches_of(place, data, model, constants),
+        lambda data: read_batches(place, data, model, constants),
         (ManifestError,),
     )
 
 
 def _parts(listed: dict[str, int]) -> list[str]:
-    """Return the data files of a folder: no marks, indexes or checksums that writers leave."""
-    seen = [path for path in listed if not any(map(_is_aside, path.split("/")))]
+    """Return the data files of a folder, without markers, indexes and checksums of writers."""
+    seen = [path for path in listed if not any(map(_is_metadata, path.split("/")))]
     named = [path for path in seen if path.lower().endswith(_ENDINGS)]
     if not named and not any("." in posixpath.basename(path) for path in seen):
-        named = seen  # Hive and Trino give no ending
-    return sorted(named, key=_natural)
+        named = seen  # Hive and Trino write names without suffix
+    return sorted(named, key=_natural_key)
 
 
-def _is_aside(name: str) -> bool:
+def _is_metadata(name: str) -> bool:
     return not name or name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort part.2 before part.10."""
+def _natural_key(path: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts part.2 before part.10."""
     pieces = re.split(r"(\d+)", path)
     return [(int(piece[:18]) if piece.isdecimal() else 0, piece) for piece in pieces]
 
 
 def _partition(path: str) -> dict[str, str | None]:
-    """Return the columns that the folders of a part tell, as Hive writes them."""
+    """Return the columns of a part's Hive partition folders, `name=value`."""
     found: dict[str, str | None] = {}
     for folder in path.split("/")[:-1]:
         name, equals, value = folder.partition("=")
@@ -125,5 +125,5 @@ def _partition(path: str) -> dict[str, str | None]:
 
 
 def _too_large(uri: str) -> ManifestError:
-    rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several"
+    rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it into several files"
     return ManifestError(uri, None, None, rule)

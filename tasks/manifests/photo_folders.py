@@ -1,4 +1,4 @@
-"""The images of a folder, local or not, and in words what else lies there and is left out."""
+"""Find the images in a folder, local or remote, and explain what is left out."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from schemas.text import counted
 from stylegallery.images.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from tasks import storage
 from tasks.errors import FileMissing, ManifestError, StorageError
-from tasks.manifests.photo_names import spelt
+from tasks.manifests.photo_names import printable_name
 from tasks.manifests.rules import MAX_URI
 from tasks.records.layout import FOLDERS, LATEST
 from tasks.storage import uris
@@ -20,16 +20,16 @@ from tasks.storage.policy import ROOTS_VARIABLE
 _OUTPUT = re.compile(
     rf"(?:^|.*/)(?=runs/run-[0-9a-f]{{12}}/|runs/[^/]+/run\.json$|{re.escape(LATEST)}$)"
 )
-"""The root of an output, before the path of a file that nothing but an output has."""
+"""Matches the root of an output, before the path of a file that only outputs have."""
 _MOST_NAMED = 3
 
 
 class Reason(Enum):
-    """Why something is left out: one and several of it, and what to do about it."""
+    """Why a file or folder is left out. Values are its noun, the plural, and the remedy."""
 
     UNREAD = (
-        "picture of a format that is not read",
-        "pictures of formats that are not read",
+        "picture of an unsupported format",
+        "pictures of unsupported formats",
         "export as JPEG or PNG",
     )
     OUTPUT = (
@@ -43,40 +43,40 @@ class Reason(Enum):
         f"lies outside the folders that {ROOTS_VARIABLE} allows",
     )
     UNNAMED = (
-        "image that no URI can name",
-        "images that no URI can name",
-        "rename, without control characters",
+        "image with a name that no URI can express",
+        "images with names that no URI can express",
+        "rename without control characters",
     )
     REPEATED = (
         "linked folder",
         "linked folders",
-        "leads to a folder that is listed already, or that holds this one",
+        "leads to a folder that is listed already, or that contains this one",
     )
     BROKEN = ("broken link", "broken links", "leads to nothing")
-    LOCKED = ("folder that may not be read", "folders that may not be read", "change permissions")
+    LOCKED = ("unreadable folder", "unreadable folders", "change permissions")
     EMPTY = ("folder without an image", "folders without an image", "")
     HIDDEN = (
         "hidden image or folder",
         "hidden images or folders",
-        "rename without the dot at the start to list it",
+        "rename without the leading dot to include it",
     )
-    OTHER = ("file that is no image", "files that are no images", "")
+    OTHER = ("file that is not an image", "files that are not images", "")
 
     def sentence(self, names: list[str]) -> str:
-        """Return what is left out, how much of it, and what to do."""
+        """Return a sentence with number, first names and remedy."""
         one, many, advice = self.value
-        text = f"left out: {counted(len(names), one, many)} ({some(names)})"
+        text = f"left out: {counted(len(names), one, many)} ({shorten_list(names)})"
         return f"{text}; {advice}" if advice else text
 
 
 @dataclass
 class PhotoFolder:
-    """What a manifest of a folder is made of.
+    """The images in a folder.
 
     Attributes:
         uri: Absolute URI of the folder.
-        images: Absolute URI of each image by its relative path, in order of path.
-        left_out: Relative paths of what is left out, by reason.
+        images: Relative path to absolute URI of each image, sorted by path.
+        left_out: Relative paths of files and folders that are left out, by reason.
     """
 
     uri: str
@@ -84,43 +84,43 @@ class PhotoFolder:
     left_out: dict[Reason, list[str]] = field(default_factory=dict)
 
     def leave_out(self, reason: Reason, names: Iterable[str]) -> None:
-        """Note what is left out."""
+        """Record files or folders that are left out."""
         self.left_out.setdefault(reason, []).extend(names)
 
     def notes(self) -> list[str]:
-        """Return a sentence for each reason for which something is left out."""
+        """Return a sentence for each reason with files or folders."""
         named = ((reason, sorted(self.left_out.get(reason, []))) for reason in Reason)
         return [reason.sentence(names) for reason, names in named if names]
 
 
 def find_photos(src: str) -> PhotoFolder:
-    """Look through a folder for images.
+    """Find the images below a folder.
 
     Raises:
-        ManifestError: there is no such folder, or no image in it; says what else is there.
-        StorageError: it cannot be listed.
+        ManifestError: the folder does not exist or contains no image.
+        StorageError: the folder cannot be listed.
     """
-    found = PhotoFolder(storage.folder(src))
+    found = PhotoFolder(storage.folder_uri(src))
     files, folders = _local_files(found) if uris.is_local(found.uri) else _remote_files(found)
     outputs = {match.group() for match in map(_OUTPUT.match, files) if match}
     ours = tuple(f"{root}{name}/" for root in outputs for name in FOLDERS)
     found.leave_out(Reason.OUTPUT, {root.rstrip("/") or "." for root in outputs})
     for name in sorted(files):
         if not name.startswith(ours):
-            _sort_in(found, name)
+            _classify(found, name)
     roots = (*ours, *filter(None, outputs))
     inputs = (name for name in folders if not f"{name}/".startswith(roots))
     found.leave_out(Reason.EMPTY, _without_images(inputs, found.images))
     if not found.images:
-        rule = f"holds no images ({', '.join(IMAGE_SUFFIXES)}); give a folder with some, a .csv "
+        rule = f"contains no images ({', '.join(IMAGE_SUFFIXES)}); give a folder of images, a .csv "
         rule += "or a .jsonl file"
         raise ManifestError(found.uri, None, None, "; ".join([rule, *found.notes()[:1]]))
     return found
 
 
-def some(names: list[str]) -> str:
-    """Return the first few of some paths, fit for a line of text."""
-    named = ", ".join(spelt(name) for name in names[:_MOST_NAMED])
+def shorten_list(names: list[str]) -> str:
+    """Return the first few paths and the number of the others, for a message."""
+    named = ", ".join(printable_name(name) for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
     return f"{named} and {more} more" if more > 0 else named
 
@@ -151,21 +151,21 @@ def _remote_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
     files, folders, hidden = list[str](), set[str](), set[str]()
     for name, size in listed.items():
         parts = name.split("/")
-        # Segments of dots alone are no hidden names; keys may hold some.
+        # Keys may have segments of dots only, which are not hidden names.
         dots = (i for i, part in enumerate(parts) if part.startswith(".") and part.strip("."))
         first = next(dots, None)
         if first is not None:
             hidden.add("/".join(parts[: first + 1]) + ("/" if parts[first + 1 :] else ""))
             continue
         folders |= {"/".join(parts[:i]) for i in range(1, len(parts))}
-        if size or not name.endswith("/"):  # an empty one stands for a folder
+        if size or not name.endswith("/"):  # an empty object is the placeholder of a folder
             files.append(name)
     found.leave_out(Reason.HIDDEN, filter(_is_shown_hidden, hidden))
     return files, [name for name in folders if name.strip("/")]
 
 
-def _sort_in(found: PhotoFolder, name: str) -> None:
-    """Note an image with its URI, or why it is left out."""
+def _classify(found: PhotoFolder, name: str) -> None:
+    """Add a file to the images, or to those left out."""
     suffix = _suffix(name)
     if suffix not in IMAGE_SUFFIXES:
         found.leave_out(Reason.UNREAD if suffix in UNREAD_SUFFIXES else Reason.OTHER, [name])
@@ -173,7 +173,7 @@ def _sort_in(found: PhotoFolder, name: str) -> None:
     local = uris.is_local(found.uri)
     try:
         if local:
-            uri = uris.of_local(os.path.join(uris.local_path(found.uri), name))
+            uri = uris.local_uri(os.path.join(uris.local_path(found.uri), name))
         else:
             uri = uris.absolute(uris.join(found.uri, name))
     except StorageError:
@@ -186,7 +186,7 @@ def _sort_in(found: PhotoFolder, name: str) -> None:
 
 
 def _is_shown_hidden(name: str) -> bool:
-    """Tell whether a hidden name matters: a folder or an image, not what systems leave behind."""
+    """Tell whether to report a hidden name: a folder or an image, not a system's file."""
     return name.endswith("/") or _suffix(name) in IMAGE_SUFFIXES
 
 
@@ -195,7 +195,7 @@ def _suffix(name: str) -> str:
 
 
 def _without_images(folders: Iterable[str], images: Iterable[str]) -> list[str]:
-    """Return the folders below which no image is, without what lies in one of these."""
+    """Return the folders without an image at any depth, but not their sub-folders."""
     filled = {name[:i] for name in images for i, sign in enumerate(name) if sign == "/"}
     empty = {name for name in folders if name not in filled}
     return [name for name in empty if name.rpartition("/")[0] not in empty]

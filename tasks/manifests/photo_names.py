@@ -1,6 +1,6 @@
-"""Ids for the images of a folder, made from their paths: products and views, galleries and styles.
+"""Make ids from the paths of images in a folder: products and views, galleries and styles.
 
-Ids are unique whatever the files are called, so that no photo takes the place of another.
+Ids are unique for all file names, so no photo replaces another.
 """
 
 import hashlib
@@ -14,29 +14,29 @@ from urllib.parse import quote
 from schemas.manifest import UNSEEN
 
 MAIN = "main"
-"""View of a photo that lies in no folder of its product."""
+"""View of a photo outside all product folders."""
 _MAX_ID = 100
 _NO_TEXT = re.compile(f"[{UNSEEN}\ud800-\udfff]")
 
 
 class Ids(NamedTuple):
-    """Two ids for each path, and the paths whose ids are not just their names."""
+    """Two ids for each path, and the paths whose ids differ from their names."""
 
     by_path: dict[str, tuple[str, str]]
     renamed: list[str]
 
 
-def spelt(name: str) -> str:
-    """Return a local name as text, bytes that are none percent-encoded as in a `file://` URI."""
+def printable_name(name: str) -> str:
+    """Return a local name as text; bytes that are not UTF-8 are percent-encoded."""
     return _NO_TEXT.sub(lambda found: quote(os.fsencode(found.group())), name)
 
 
-def products_and_views(paths: Iterable[str]) -> Ids:
-    """Return product and view of each photo, by relative path.
+def name_products_and_views(paths: Iterable[str]) -> Ids:
+    """Return product id and view of each photo, by relative path.
 
-    A folder is a product, its id the folder's path with dashes for slashes, and the photos in it
-    are its views. A photo that lies in no folder is the view `main` of a product of its own, or of
-    the product whose folder has the photo's name.
+    Each folder is a product, and its photos are the views; the product id is the folder's path with
+    dashes instead of slashes. A photo outside all folders is the view `main` of a product of its
+    own, or of the product whose folder has the photo's name.
     """
     folders: dict[str, dict[str, str]] = {}
     for path in paths:
@@ -51,7 +51,7 @@ def products_and_views(paths: Iterable[str]) -> Ids:
     for folder, names in sorted(folders.items()):
         views, plain = _distinct(names), as_id(folder)
         joins = by_stem.get(folder) == plain and MAIN not in views.values()
-        product = plain if joins else _free(plain, taken)
+        product = plain if joins else _unused_name(plain, taken)
         taken.add(product)
         for path, view in views.items():
             found[path] = (product, view)
@@ -59,13 +59,13 @@ def products_and_views(paths: Iterable[str]) -> Ids:
     return Ids(found, renamed)
 
 
-def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
-    """Return gallery and style of each reference, by relative path.
+def name_galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
+    """Return gallery id and style id of each reference, by relative path.
 
     Args:
-        paths: Of the references; each folder at the top is a gallery with all images at any depth
-            in it.
-        own: Name of the gallery of the images that lie in no folder.
+        paths: Relative paths of the references; each top-level folder is a gallery with all images
+            below it.
+        own: Name of the gallery of images outside all folders.
     """
     folders: dict[str, dict[str, str]] = {}
     for path in paths:
@@ -73,10 +73,10 @@ def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
         folders.setdefault(head if slash else "", {})[path] = rest if slash else path
     found, renamed = dict[str, tuple[str, str]](), list[str]()
     taken = set[str]()
-    # The images in no folder come last: a folder keeps its name.
+    # Images outside all folders come last, so folders keep their names.
     for folder, names in sorted(folders.items(), key=lambda item: (not item[0], item[0])):
         styles, plain = _distinct(names), as_id(folder) or as_id(own) or "gallery"
-        gallery = _free(plain, taken)
+        gallery = _unused_name(plain, taken)
         taken.add(gallery)
         for path, style in styles.items():
             found[path] = (gallery, style)
@@ -85,8 +85,8 @@ def galleries_and_styles(paths: Iterable[str], own: str) -> Ids:
 
 
 def as_id(path: str) -> str:
-    """Return a path as an id: one path segment, not too long, still telling."""
-    text = re.sub(r"[/\\]+", "-", spelt(path).strip("/"))
+    """Return a path as an id: a short, readable, single path segment."""
+    text = re.sub(r"[/\\]+", "-", printable_name(path).strip("/"))
     if text and not text.strip("."):
         return text.replace(".", "-")
     if len(text.encode()) <= _MAX_ID:
@@ -96,7 +96,7 @@ def as_id(path: str) -> str:
 
 
 def _distinct(names: dict[str, str]) -> dict[str, str]:
-    """Return an id for each name: its stem, with the ending where two stems are alike."""
+    """Return a unique id for each name: its stem, with the suffix if stems are equal."""
     stems = {path: as_id(_stem(name)) for path, name in names.items()}
     counts = Counter(stems.values())
     taken = {stem for stem, count in counts.items() if count == 1}
@@ -105,13 +105,13 @@ def _distinct(names: dict[str, str]) -> dict[str, str]:
         ids[path] = stem
         if counts[stem] > 1:
             name = f"{stem}-{os.path.splitext(names[path])[1][1:].lower()}"
-            ids[path] = _free(stem, {*taken, stem}) if name in taken else name
+            ids[path] = _unused_name(stem, {*taken, stem}) if name in taken else name
             taken.add(ids[path])
     return ids
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """Return a name, with a number where it is taken."""
+def _unused_name(name: str, taken: set[str]) -> str:
+    """Return `name`, with a number if it is taken."""
     number, found = 2, name
     while found in taken:
         found, number = f"{name}-{number}", number + 1

@@ -1,7 +1,7 @@
-"""Manifests in: the catalog and the style galleries, read, checked and made absolute.
+"""Read and check manifests: the catalog and the style galleries.
 
-A row that cannot be used is not left out: its items are rejected with the rule that it breaks. What
-concerns a whole table, or all of its rows, is refused.
+An invalid row is not left out: its items are rejected with the rule that it breaks. An invalid
+table, or one without valid rows, raises a ManifestError.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests.parts import read_manifest
 from tasks.manifests.rows import MAX_NAMED, Rows
-from tasks.manifests.rules import CheckedRow, Unique, checked_rows
+from tasks.manifests.rules import CheckedRow, UniqueKeys, checked_rows
 from tasks.manifests.values import Unusable
 
 __all__ = ["Galleries", "Gallery", "ManifestError", "Photo", "read_catalog", "read_galleries"]
@@ -31,13 +31,13 @@ class Photo:
     """One catalog row.
 
     Attributes:
-        number: Which row of the catalog it is, from 1.
-        row: The row with absolute URIs; with a problem, what of it can be shown.
-        extra: Further columns as text.
-        uri: The file that holds the row.
-        file_row: Its number in that file, from 1.
-        problem: Why it cannot be used, if so.
-        digest: With a problem, a hash of the row as it stands in the catalog.
+        number: Number of the row in the catalog, from 1.
+        row: The row with absolute URIs; for an invalid row, the part of it that can be shown.
+        extra: Extra columns as text.
+        uri: URI of the row's file.
+        file_row: Number of the row in that file, from 1.
+        problem: The rule that an invalid row breaks; None for a valid row.
+        digest: Hash of an invalid row as written; empty for a valid row.
     """
 
     number: int
@@ -54,9 +54,9 @@ class Gallery:
     """The references of a gallery.
 
     Attributes:
-        rows: Those that can be used, in order of style_id.
-        problems: Rows that cannot be used. With any, the gallery cannot be used: without one of
-            its references its style would be another.
+        rows: The valid rows, sorted by style_id.
+        problems: The problems of invalid rows. A gallery with any cannot be used, because its
+            style would differ without one of its references.
     """
 
     rows: list[GalleryRow] = field(default_factory=list)
@@ -64,37 +64,37 @@ class Gallery:
 
     @property
     def problem(self) -> ManifestError | None:
-        """Why the gallery cannot be used, if so."""
+        """The first problem; None if the gallery can be used."""
         return self.problems[0] if self.problems else None
 
 
 Galleries = dict[str, Gallery]
-"""By gallery_id, in its order."""
+"""gallery_id to gallery, sorted by gallery_id."""
 
 
 def read_catalog(uri: str, *, strict: bool = False) -> Iterator[Photo]:
-    """Read and check a catalog, row by row: it may be larger than the memory.
+    """Read and check a catalog lazily; it may be larger than the memory.
 
     Args:
-        uri: A Parquet file or a folder of them.
-        strict: Refuse the catalog when a row cannot be used.
+        uri: A manifest (see :func:`tasks.manifests.parts.read_manifest`).
+        strict: Raise an error if a row is invalid.
 
     Raises:
-        ManifestError: it is missing, no Parquet, breaks a rule as a whole, or has no row that can
-            be used; see the message.
-        StorageError: it cannot be read.
+        ManifestError: the catalog is missing, not in a supported format, breaks a rule as a whole,
+            or has no valid row.
+        StorageError: the catalog cannot be read.
     """
     place = storage.absolute(uri)
-    return catalog_of(place, read_manifest(place, CatalogRow), strict=strict)
+    return check_catalog(place, read_manifest(place, CatalogRow), strict=strict)
 
 
-def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
-    """Check the rows of a catalog; relative URIs resolve against `uri`.
+def check_catalog(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Iterator[Photo]:
+    """Check the rows of a catalog; relative URIs are resolved against `uri`.
 
     Raises:
-        ManifestError: it has no row that can be used or, if strict, one that cannot.
+        ManifestError: no row is valid or, if `strict`, a row is invalid.
     """
-    keys, count, usable = Unique("product_id"), 0, 0
+    keys, count, usable = UniqueKeys("product_id"), 0, 0
     first: ManifestError | None = None
     for count, checked in enumerate(checked_rows(uri, source, CatalogRow), 1):
         problem = checked.problem or _catalog_problem(checked, keys)
@@ -109,7 +109,7 @@ def catalog_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Ite
     _check_usable(uri, count, usable, first)
 
 
-def _catalog_problem(checked: CheckedRow[CatalogRow], keys: Unique) -> ManifestError | None:
+def _catalog_problem(checked: CheckedRow[CatalogRow], keys: UniqueKeys) -> ManifestError | None:
     row = checked.row
     if row is None:
         return None
@@ -124,8 +124,8 @@ def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestErr
     named = checked.values.get("galleries")
     galleries = [name for name in named if name] if isinstance(named, list) else []
     row = CatalogRow.model_construct(
-        product_id=_label(checked.values.get("product_id")) or f"row-{number}",
-        view=_label(checked.values.get("view")) or "main",
+        product_id=_shown_id(checked.values.get("product_id")) or f"row-{number}",
+        view=_shown_id(checked.values.get("view")) or "main",
         image_uri=one_line(values.get("image_uri") or "", 500),
         galleries=galleries or None,
     )
@@ -133,8 +133,8 @@ def _unusable(number: int, checked: CheckedRow[CatalogRow], problem: ManifestErr
     return Photo(number, row, checked.extra, checked.uri, checked.number, problem, digest)
 
 
-def _label(value: Any) -> str:
-    """Return an id that breaks a rule as it stands in results."""
+def _shown_id(value: Any) -> str:
+    """Return an invalid id in the form in which results show it."""
     text = _as_text(value) or ""
     return one_line(text, _LABEL).strip() if text.strip(". ") else short_repr(text) if text else ""
 
@@ -146,10 +146,10 @@ def _as_text(value: Any) -> str | None:
 
 
 def _check_usable(uri: str, count: int, usable: int, first: ManifestError | None) -> None:
-    """Refuse a manifest without rows, or without one that can be used.
+    """Check that a manifest has a valid row.
 
     Raises:
-        ManifestError: it is such a one.
+        ManifestError: it has no rows, or no valid row.
     """
     if not count:
         raise ManifestError(uri, None, None, _NO_ROWS)
@@ -161,43 +161,43 @@ def _check_usable(uri: str, count: int, usable: int, first: ManifestError | None
 def read_galleries(
     uris: Sequence[str], only: Sequence[str] = (), *, strict: bool = False
 ) -> Galleries:
-    """Read and check gallery manifests; a gallery may be spread over several.
+    """Read and check gallery manifests; the rows of a gallery may be in several manifests.
 
     Args:
-        uris: The manifests, each a Parquet file or a folder of them.
+        uris: The manifests (see :func:`tasks.manifests.parts.read_manifest`).
         only: Ids of the galleries to keep; empty keeps all.
-        strict: Refuse them when a row cannot be used.
+        strict: Raise an error if a row is invalid.
 
     Raises:
-        ManifestError: one is missing, no Parquet, breaks a rule as a whole, lacks a gallery of
-            `only`, or there is none that can be used.
-        StorageError: one cannot be read.
+        ManifestError: a manifest is missing, not in a supported format or breaks a rule as a whole;
+            a gallery of `only` does not exist; or no gallery can be used.
+        StorageError: a manifest cannot be read.
     """
     found: Galleries = {}
-    keys = Unique("style_id")
+    keys = UniqueKeys("style_id")
     for uri in uris:
         place = storage.absolute(uri)
         _add_galleries(found, keys, place, read_manifest(place, GalleryRow), strict=strict)
     for gallery in found.values():
         gallery.rows.sort(key=lambda row: row.style_id)
     ordered = {name: found[name] for name in sorted(found)}
-    return select(ordered, only, ", ".join(uris))
+    return select_galleries(ordered, only, ", ".join(uris))
 
 
-def galleries_of(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
-    """Check the rows of one gallery manifest; relative URIs resolve against `uri`.
+def check_galleries(uri: str, source: Iterable[Rows], *, strict: bool = False) -> Galleries:
+    """Check the rows of one gallery manifest; relative URIs are resolved against `uri`.
 
     Raises:
-        ManifestError: it has no gallery that can be used, a row that belongs to no gallery or, if
-            strict, one that cannot be used.
+        ManifestError: no gallery can be used; an invalid row has no gallery id; or, if `strict`, a
+            row is invalid.
     """
     found: Galleries = {}
-    _add_galleries(found, Unique("style_id"), uri, source, strict=strict)
-    return select(found, (), uri)
+    _add_galleries(found, UniqueKeys("style_id"), uri, source, strict=strict)
+    return select_galleries(found, (), uri)
 
 
 def _add_galleries(
-    found: Galleries, keys: Unique, uri: str, source: Iterable[Rows], *, strict: bool
+    found: Galleries, keys: UniqueKeys, uri: str, source: Iterable[Rows], *, strict: bool
 ) -> None:
     empty = True
     for checked in checked_rows(uri, source, GalleryRow):
@@ -205,9 +205,9 @@ def _add_galleries(
         row, problem = checked.row, checked.problem
         if row is not None:
             problem = keys.problem(checked.uri, checked.number, row.gallery_id, row.style_id)
-        name = row.gallery_id if row else _label(checked.values.get("gallery_id"))
+        name = row.gallery_id if row else _shown_id(checked.values.get("gallery_id"))
         if problem is not None and (strict or not name):
-            raise problem  # a reference that may belong to any gallery leaves all in doubt
+            raise problem  # the row may belong to any gallery
         gallery = found.setdefault(name, Gallery())
         if problem is not None:
             gallery.problems.append(problem)
@@ -217,15 +217,16 @@ def _add_galleries(
         raise ManifestError(uri, None, None, _NO_ROWS)
 
 
-def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
-    """Keep the galleries named in `only`, or all when it is empty.
+def select_galleries(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
+    """Return the galleries in `only`, or all if it is empty.
 
     Raises:
-        ManifestError: a name in `only` is no gallery, or none of them can be used.
+        ManifestError: a gallery of `only` does not exist, or no gallery can be used.
     """
     for name in only:
         if name not in galleries:
-            rule = f"has no gallery {short_repr(name)} (there: {_some(galleries)}); correct `only`"
+            there = _shorten_list(galleries)
+            rule = f"has no gallery {short_repr(name)} (existing: {there}); correct `gallery_ids`"
             raise ManifestError(source, "gallery_id", None, rule)
     kept = {name: found for name, found in galleries.items() if not only or name in only}
     problems = [gallery.problem for gallery in kept.values() if gallery.problem]
@@ -234,11 +235,11 @@ def select(galleries: Galleries, only: Sequence[str], source: str) -> Galleries:
     return kept
 
 
-def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
-    """Pass the photos of a catalog on, as long as they name galleries that exist.
+def check_gallery_names(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Photo]:
+    """Yield the photos, checking that the galleries in their rows exist.
 
     Raises:
-        ManifestError: one does not; names the row.
+        ManifestError: a gallery does not exist; names the row.
     """
     for photo in photos:
         for name in photo.row.galleries or ():
@@ -248,33 +249,33 @@ def check_routes(photos: Iterable[Photo], galleries: Galleries) -> Iterator[Phot
 
 
 def unknown_gallery(photo: Photo, name: str, galleries: Galleries) -> ManifestError:
-    """Return what is wrong with a photo that names a gallery which is in no manifest."""
-    rule = f"names gallery {short_repr(name)}, which no gallery manifest has"
-    rule += f" (there: {_some(galleries)}); correct the name or add the gallery"
+    """Return the error of a photo whose row names a gallery that does not exist."""
+    rule = f"names gallery {short_repr(name)}, which is in no gallery manifest"
+    rule += f" (existing: {_shorten_list(galleries)}); correct the name or add the gallery"
     return ManifestError(photo.uri, "galleries", photo.file_row, rule)
 
 
 def check_licenses(galleries: Galleries, source: str, today: date) -> None:
-    """Refuse references without a licence or past their last day.
+    """Check that each reference has a license that is valid on the day `today`.
 
     Raises:
-        ManifestError: there are some; lists them.
+        ManifestError: some references lack one; the message lists them.
     """
     offenders = []
     for gallery_id, gallery in galleries.items():
         for row in gallery.rows:
             name = f"{gallery_id}/{row.style_id}"
             if not (row.license or "").strip():
-                offenders.append(f"{name} (no licence)")
+                offenders.append(f"{name} (no license)")
             elif row.valid_until and row.valid_until < today:
                 offenders.append(f"{name} (expired {row.valid_until})")
     if offenders:
-        rule = f"licences are required, but {len(offenders)} references lack a valid one: "
-        rule += f"{_some(offenders)}; add their licences, or leave them out"
+        rule = f"licenses are required, but {len(offenders)} references lack a valid one: "
+        rule += f"{_shorten_list(offenders)}; add their licenses, or leave them out"
         raise ManifestError(source, "license", None, rule)
 
 
-def _some(names: Iterable[str]) -> str:
+def _shorten_list(names: Iterable[str]) -> str:
     listed, named = list(names), list[str]()
     for name in listed[:MAX_NAMED]:
         if named and sum(map(len, named)) + len(name) > _MOST_CHARS:

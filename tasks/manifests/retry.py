@@ -1,4 +1,4 @@
-"""What failed, as a catalog: fix the cause and hand it in as the next manifest."""
+"""Build the retry manifest: the failed items of a run as a catalog for another run."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -12,14 +12,14 @@ from schemas.work import PlannedItem, derived_seed
 
 
 def retry_manifest(failed: Callable[[], Iterator[pa.Table]]) -> bytes:
-    """Return failed items as catalog rows with absolute URIs, in a Parquet file.
+    """Return the failed items as a catalog with absolute URIs, in a Parquet file.
 
-    A photo that failed in several galleries is one row that names them. Seeds that were derived
-    stay empty, so that the next run finds the same item ids.
+    A photo that failed in several galleries is one row with these galleries. Derived seeds are left
+    empty, so the next run has the same item ids.
 
     Args:
-        failed: Yields the failed items, table by table; called twice, since in memory there is
-            never more than a table.
+        failed: Yields the failed items, table by table; called twice, so that only one table is in
+            memory at a time.
     """
     galleries: dict[tuple[str, str], list[str]] = {}
     names: set[str] = set()

@@ -1,4 +1,4 @@
-"""The rules of a manifest: each broken one becomes a sentence with column, row and remedy."""
+"""The rules of manifests. An error names column, row and remedy."""
 
 import re
 from collections import Counter
@@ -23,31 +23,31 @@ from tasks.manifests.values import Unusable, can_hold, column_texts, column_valu
 R = TypeVar("R", bound=Row)
 
 MAX_ID_BYTES = 200
-"""File systems take names of 255 bytes; a view's name also holds an item id and an ending."""
+"""File names have at most 255 bytes; an asset's name also has an item id and a suffix."""
 MAX_COLUMNS = 1000
 MAX_URI = 4096
 MAX_TERMS = 2000
-"""Most characters of a licence or attribution, which every picture carries."""
+"""Largest number of characters of a license or attribution, which assets contain."""
 MAX_ROW_TEXT = 2**18
-"""Most characters of the further columns of a row, which each of its results carries."""
+"""Largest number of characters in the extra columns of a row, which its results contain."""
 _PIECE_BYTES = 2**24
-"""Most bytes of the rows that are turned into Python values at a time."""
+"""Largest number of bytes of rows that are converted to Python values at a time."""
 _OF_THE_OTHER = {"product_id": "gallery_id", "gallery_id": "product_id", "style_id": "product_id"}
-"""A missing column and one of the other manifest, which is there when the two are swapped."""
+"""A column of one manifest, and one that only the other has; tells if both are swapped."""
 _TERMS = ("license", "attribution")
 
 
 @dataclass(frozen=True)
 class CheckedRow(Generic[R]):
-    """A row of a manifest and whether it can be used.
+    """A checked row of a manifest.
 
     Attributes:
-        uri: The file that holds it.
-        number: Its number in that file, from 1.
-        values: Its cells in the model's columns, as found.
-        extra: Its further columns as text.
-        row: The validated row with absolute URIs; None when there is a problem.
-        problem: The first rule that it breaks, if any.
+        uri: URI of its file.
+        number: Number of the row in that file, from 1.
+        values: The cells of the model's columns, before validation.
+        extra: The extra columns as text.
+        row: The validated row with absolute URIs; None for an invalid row.
+        problem: The first rule that an invalid row breaks; None for a valid row.
     """
 
     uri: str
@@ -59,7 +59,7 @@ class CheckedRow(Generic[R]):
 
 
 def check_count(uri: str, columns: int) -> None:
-    """Refuse a table of too many columns.
+    """Check the number of columns.
 
     Raises:
         ManifestError: there are more than MAX_COLUMNS.
@@ -70,10 +70,10 @@ def check_count(uri: str, columns: int) -> None:
 
 
 def field_names(names: Sequence[str], model: type[Row]) -> list[str]:
-    """Return column names with those of the model's fields in place of other spellings of them.
+    """Return column names in which other spellings of the model's fields are replaced.
 
-    Spreadsheets and databases write ` image_uri`, `Image URI` or `IMAGE_URI`. A column that has
-    the field's exact name comes before such a one.
+    Spreadsheets and databases write ` image_uri`, `Image URI` or `IMAGE_URI`. If a column has the
+    exact name of a field, other spellings of it are not replaced.
     """
     return [
         name if name in model.model_fields or (field := _field(name, model)) in names else field
@@ -87,15 +87,15 @@ def _field(name: str, model: type[Row]) -> str:
 
 
 def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
-    """Refuse a table whose columns cannot hold the model's fields.
+    """Check that a table's columns fit the model's fields.
 
     Raises:
-        ManifestError: a required column is missing, twice there, or of the wrong type.
+        ManifestError: a required column is missing, or a column is duplicate or of a wrong type.
     """
     wanted, counts = arrow_schema(model), Counter(found.names)
     for name, count in counts.items():
         if count > 1:
-            raise ManifestError(uri, one_line(name, 80), None, "is there more than once; keep one")
+            raise ManifestError(uri, one_line(name, 80), None, "exists more than once; keep one")
         if len(name) > MAX_ID_BYTES:
             rule = f"has a name of more than {MAX_ID_BYTES} characters; shorten it"
             raise ManifestError(uri, one_line(name, 80), None, rule)
@@ -103,22 +103,24 @@ def check_columns(uri: str, found: pa.Schema, model: type[Row]) -> None:
         if name not in counts:
             if info.is_required():
                 if (other := _OF_THE_OTHER.get(name)) in counts:
-                    rule = f"is missing, but {other} is there: are --catalog and "
+                    rule = f"is missing, but {other} exists: are --catalog and "
                     raise ManifestError(uri, name, None, f"{rule}--galleries swapped?")
                 known = one_line(", ".join(found.names[:12]), 200) or "none"
-                raise ManifestError(uri, name, None, f"is missing (columns there: {known}); add it")
+                raise ManifestError(
+                    uri, name, None, f"is missing (existing columns: {known}); add it"
+                )
         elif not can_hold(wanted.field(name).type, found.field(name).type):
             have, want = one_line(str(found.field(name).type), 80), wanted.field(name).type
             raise ManifestError(uri, name, None, f"has type {have} but must be {want}; convert it")
 
 
 def checked_rows(uri: str, source: Iterable[Rows], model: type[R]) -> Iterator[CheckedRow[R]]:
-    """Yield the rows of a manifest, each checked by itself; blank ones are left out.
+    """Check the rows of a manifest one by one. Blank rows are skipped.
 
     Args:
-        uri: The manifest, where relative URIs start.
-        source: Its rows, from one file or several.
-        model: What a row should be.
+        uri: URI of the manifest, for relative URIs.
+        source: Its rows, from one or several files.
+        model: Model of a row.
     """
     required = {name for name, info in model.model_fields.items() if info.is_required()}
     resolve = storage.resolver(uri)
@@ -137,15 +139,15 @@ def checked_rows(uri: str, source: Iterable[Rows], model: type[R]) -> Iterator[C
                     yield CheckedRow(piece.uri, number, values, usable, None, problem)
 
 
-class Unique:
-    """Knows the keys of the rows before, to find the second row with the same key."""
+class UniqueKeys:
+    """Finds rows with the same key as an earlier row."""
 
     def __init__(self, column: str) -> None:
         self._column = column
         self._seen: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def problem(self, uri: str, number: int, *key: str) -> ManifestError | None:
-        """Note the key of a row, and tell whether an earlier row has it."""
+        """Add the key of a row; return an error if an earlier row has it, else None."""
         if key not in self._seen:
             self._seen[key] = uri, number
             return None
@@ -157,7 +159,7 @@ class Unique:
 
 
 def _pieces(rows: Rows) -> Iterator[Rows]:
-    """Cut rows so that their values, each with its own copy of a text, fit into the memory."""
+    """Split rows so that their Python values fit into memory; shared texts are copied per row."""
     batch = rows.batch
     sizes = sum(map(row_bytes, batch.columns), np.zeros(len(batch), np.int64))
     ends = np.cumsum(sizes)
@@ -172,7 +174,7 @@ def _pieces(rows: Rows) -> Iterator[Rows]:
 def _split(
     batch: pa.RecordBatch, model: type[Row]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the model's values and the further ones as text, row by row."""
+    """Return for each row the values of the model's columns, and the extra columns as text."""
     wanted = arrow_schema(model)
     known: list[dict[str, Any]] = [{} for _ in range(len(batch))]
     extra: list[dict[str, Any]] = [{} for _ in range(len(batch))]
@@ -198,7 +200,7 @@ def _check_extra(uri: str, number: int, extra: dict[str, Any]) -> None:
             raise ManifestError(uri, one_line(name, 80), number, text.rule)
     if sum(map(len, extra.values())) > MAX_ROW_TEXT:
         largest = one_line(max(extra, key=lambda name: len(extra[name])), 80)
-        rule = f"and the other further columns hold more than {MAX_ROW_TEXT} characters; shorten "
+        rule = f"and the other extra columns have more than {MAX_ROW_TEXT} characters; shorten "
         raise ManifestError(uri, largest, number, f"{rule}them, or leave some out")
 
 
@@ -216,7 +218,7 @@ def _row(
             raise ManifestError(uri, name, number, value.rule)
         if value is None and name in required:
             raise ManifestError(uri, name, number, "is empty (null); give it a value")
-        # An empty text in an optional column is how CSV and spreadsheets write "nothing".
+        # In CSV files and spreadsheets, empty text in an optional column means null.
         if value is None or (value == "" and name not in required):
             continue
         given[name] = _checked(uri, number, name, value, resolve)
@@ -228,10 +230,10 @@ def _row(
 
 
 def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[str], str]) -> Any:
-    """Return a value as its row takes it; what pydantic cannot tell is checked here."""
+    """Check the rules that the model does not cover, and return the value to validate."""
     if name.endswith("_uri") and value:
         if len(value) > MAX_URI:
-            rule = f"is longer than {MAX_URI} characters, so it is no path; correct it"
+            rule = f"is longer than {MAX_URI} characters, which no path is; correct it"
             raise ManifestError(uri, name, number, rule)
         try:
             return resolve(value)
@@ -244,7 +246,7 @@ def _checked(uri: str, number: int, name: str, value: Any, resolve: Callable[[st
     if name in _TERMS:
         value = one_line(value, MAX_TERMS + 1)
         if len(value) > MAX_TERMS:
-            rule = f"is longer than {MAX_TERMS} characters; shorten it, pictures carry it"
+            rule = f"is longer than {MAX_TERMS} characters; shorten it, as assets contain it"
             raise ManifestError(uri, name, number, rule)
     return value
 
@@ -256,10 +258,10 @@ def _sentence(error: ErrorDetails) -> str:
             return "is empty; give it a value"
         case "string_pattern_mismatch":
             return (
-                f"{value} becomes a folder or file name, so it may hold no control character and "
-                "not only dots; rename it"
+                f"{value} becomes a folder or file name, so it must not contain control characters "
+                "or only dots; rename it"
             )
         case "string_type":
-            return "holds an empty value (null) in its list; remove it"
+            return "has an empty value (null) in its list; remove it"
         case _:
-            return f"{value} is refused: {one_line(error['msg'], 120).lower()}; correct it"
+            return f"{value} is invalid: {one_line(error['msg'], 120).lower()}; correct it"

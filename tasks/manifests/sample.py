@@ -1,4 +1,4 @@
-"""A few photos of a catalog as a catalog of their own: what a preview restyles."""
+"""Sample a few photos of a catalog for a preview."""
 
 import hashlib
 import random
@@ -18,37 +18,41 @@ from tasks.records import parquet
 
 
 def preview_spec(spec: PreviewSpec) -> RestyleSpec:
-    """Draw photos for each gallery, write them as a catalog below the output, and return its run.
+    """Sample photos for each gallery, write them as a catalog, and return the spec of its run.
 
-    The output is the same, so that the big run takes over what the preview has made.
+    Catalog and run go to the output of the preview, so a later run over the whole catalog reuses
+    the items.
 
     Raises:
         ManifestError: a manifest breaks a rule.
-        PlanError: no photo goes with any gallery asked for.
+        PlanError: no photo of the catalog is assigned to a selected gallery.
         StorageError: something cannot be read or written.
     """
     catalog = storage.absolute(spec.catalog)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.gallery_ids, ", ".join(spec.galleries))
+    galleries = reader.select_galleries(every, spec.gallery_ids, ", ".join(spec.galleries))
     photos = reader.read_catalog(catalog, strict=spec.strict)
     if spec.strict:
-        photos = reader.check_routes(photos, every)
+        photos = reader.check_gallery_names(photos, every)
     drawn: dict[str, list[Photo]] = {name: [] for name in galleries}
     seen: dict[str, int] = defaultdict(int)
     dice = random.Random(spec.seed)
     for photo in photos:
         if photo.problem:
-            continue  # only the run over the whole catalog says so
+            continue  # reported by the run over the whole catalog
         for name in galleries:
             if photo.row.galleries is None or name in photo.row.galleries:
                 seen[name] += 1
-                _reservoir(drawn[name], photo, seen[name], spec.products, dice)
+                _sample_reservoir(drawn[name], photo, seen[name], spec.products, dice)
     chosen: dict[int, tuple[Photo, list[str]]] = {}
     for name, members in drawn.items():
         for photo in members:
             chosen.setdefault(photo.number, (photo, []))[1].append(name)
     if not chosen:
-        raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
+        raise PlanError(
+            "no photo of the catalog is assigned to any selected gallery; check `gallery_ids` and "
+            "the column `galleries` of the catalog"
+        )
     data = parquet.to_bytes(_catalog([chosen[number] for number in sorted(chosen)]))
     name = hashlib.sha256(data).hexdigest()[:12]
     place = storage.join(storage.absolute(spec.output), "previews", f"catalog-{name}.parquet")
@@ -58,8 +62,10 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
     return RestyleSpec(catalog=place, **given)
 
 
-def _reservoir(kept: list[Photo], photo: Photo, seen: int, most: int, dice: random.Random) -> None:
-    """Keep each of the photos seen with the same chance (Vitter's algorithm R)."""
+def _sample_reservoir(
+    kept: list[Photo], photo: Photo, seen: int, most: int, dice: random.Random
+) -> None:
+    """Keep each photo with equal probability (algorithm R, Vitter 1985)."""
     if len(kept) < most:
         kept.append(photo)
         return

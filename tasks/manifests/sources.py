@@ -1,4 +1,4 @@
-"""What a manifest is made from: a folder of images, a CSV or a JSON file, as a table."""
+"""Read the sources of manifests as tables: a folder of images, a CSV or a JSON file."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from schemas.base import Row
 from schemas.manifest import GalleryRow
 from schemas.text import counted
 from tasks import storage
-from tasks.manifests.photo_folders import PhotoFolder, find_photos, some
-from tasks.manifests.photo_names import Ids, galleries_and_styles, products_and_views
+from tasks.manifests.photo_folders import PhotoFolder, find_photos, shorten_list
+from tasks.manifests.photo_names import Ids, name_galleries_and_styles, name_products_and_views
 from tasks.manifests.text import TEXT_ENDINGS, read_text
 
-Tell = Callable[[str], None]
-"""Takes a sentence on what a manifest leaves out, or on how it names something."""
+Notify = Callable[[str], None]
+"""Receives a sentence about files that are left out or renamed."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of a manifest that is to be made.
+    """The rows of a future manifest.
 
     Attributes:
         uri: Absolute URI of the folder or file.
-        table: The rows, not checked yet.
-        numbers: Number of each row in the file, from 1; None counts them.
+        table: The unchecked rows.
+        numbers: Number of each row in the file, from 1; None if all rows are in the table.
     """
 
     uri: str
@@ -35,38 +35,38 @@ class Source:
     numbers: Sequence[int] | None = None
 
 
-def is_text(uri: str) -> bool:
-    """Tell whether a URI names a CSV or JSON file by its ending."""
+def is_text_file(uri: str) -> bool:
+    """Tell from its suffix whether a URI names a CSV or JSON file."""
     return uri.lower().endswith(TEXT_ENDINGS)
 
 
-def read_source(src: str, model: type[Row], tell: Tell) -> Source:
-    """Read a folder of images, a CSV or a JSON file; single rows are not checked.
+def read_source(src: str, model: type[Row], notify: Notify) -> Source:
+    """Read a folder of images, a CSV or a JSON file, without checking single rows.
 
     Args:
         src: The folder or file.
-        model: What a row should be: of a catalog or of galleries.
-        tell: Is told what is left out.
+        model: Model of a row: CatalogRow or GalleryRow.
+        notify: Receives a sentence for each thing left out or renamed.
 
     Raises:
-        ManifestError: nothing is there, or it is not of its format.
+        ManifestError: `src` does not exist, or is not of its format.
         StorageError: `src` cannot be read.
     """
-    if is_text(src):
+    if is_text_file(src):
         text = read_text(src, model)
         return Source(storage.absolute(src), text.table, text.numbers)
     found = find_photos(src)
     if model is GalleryRow:
         own = unquote(found.uri.rstrip("/").rpartition("/")[2])
-        ids, names = galleries_and_styles(found.images, own), ("gallery_id", "style_id")
+        ids, names = name_galleries_and_styles(found.images, own), ("gallery_id", "style_id")
     else:
-        ids, names = products_and_views(found.images), ("product_id", "view")
-    _tell_of(found, ids, tell)
+        ids, names = name_products_and_views(found.images), ("product_id", "view")
+    _notify(found, ids, notify)
     return Source(found.uri, _listed(found, ids, model, names))
 
 
 def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, str]) -> pa.Table:
-    """Return one row for each image: two ids and its URI, in order of path."""
+    """Return a table with two ids and the URI of each image, sorted by path."""
     records = [
         {**dict(zip(names, ids.by_path[path], strict=True)), "image_uri": uri}
         for path, uri in found.images.items()
@@ -74,20 +74,21 @@ def _listed(found: PhotoFolder, ids: Ids, model: type[Row], names: tuple[str, st
     return _table(records, model, [*names, "image_uri"])
 
 
-def _tell_of(found: PhotoFolder, ids: Ids, tell: Tell) -> None:
+def _notify(found: PhotoFolder, ids: Ids, notify: Notify) -> None:
     if ids.renamed:
-        tell(
-            f"kept apart: {counted(len(ids.renamed), 'image')} ({some(ids.renamed)}); where names "
-            "are alike, ids end in the file's ending or a number"
+        notify(
+            f"ids differ from file names: {counted(len(ids.renamed), 'image')} "
+            f"({shorten_list(ids.renamed)}); names that would give the same id get a suffix"
         )
     encoded = [path for path, uri in found.images.items() if uri.startswith("file://")]
     if encoded:
-        tell(
-            f"named by file:// URI: {counted(len(encoded), 'image')} ({some(encoded)}); the name "
-            "is not UTF-8 text, so rename if the manifest is to move together with the images"
+        notify(
+            f"named by file:// URI: {counted(len(encoded), 'image')} ({shorten_list(encoded)}); "
+            "the name is not UTF-8 text; rename the file if manifest and images are to be moved "
+            "together"
         )
     for note in found.notes():
-        tell(note)
+        notify(note)
 
 
 def _table(records: Iterable[dict[str, Any]], model: type[Row], names: list[str]) -> pa.Table:

@@ -1,7 +1,7 @@
-"""CSV and JSON read into a table with a manifest's columns.
+"""Read CSV and JSON files into a table with a manifest's columns.
 
-What is wrong with single values is left in the table, as the text that it was, for
-:mod:`tasks.manifests.rules` to find. What cannot be kept in a table is refused here.
+Invalid values stay in the table as text, for :mod:`tasks.manifests.rules` to report. Rows that do
+not fit into a table raise a ManifestError.
 """
 
 import csv
@@ -19,17 +19,17 @@ from schemas.base import Row
 from schemas.text import one_line, short_repr
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError, StorageError
-from tasks.manifests.rows import all_in_one
+from tasks.manifests.rows import combine_problems
 from tasks.manifests.rules import check_columns, check_count, field_names
 from tasks.manifests.values import convert
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 MAX_BYTES = 2**28
-"""Largest text that is read; in memory it takes many times as much."""
+"""Largest file in bytes; in memory it takes many times as much."""
 _JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 _DELIMITERS = ",;\t|"
 _HEAD = 2**16
-"""Characters in which a header is looked for."""
+"""Number of characters that are searched for the header."""
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+\s*")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', re.IGNORECASE)
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
@@ -39,11 +39,11 @@ Numbered = list[tuple[int, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class TextTable:
-    """What a text file holds.
+    """The content of a CSV or JSON file.
 
     Attributes:
-        table: Its rows, but for blank ones; URIs are absolute where they can be.
-        numbers: The number of each among all rows of the file, from 1.
+        table: The rows without blank ones; URIs are absolute unless they are invalid.
+        numbers: Number of each row in the file, from 1.
     """
 
     table: pa.Table
@@ -54,9 +54,9 @@ def read_text(src: str, model: type[Row]) -> TextTable:
     """Read a CSV or JSON file.
 
     Raises:
-        ManifestError: it is missing, too large, not text, not of its format, lacks a column, or
-            has rows that no table can hold.
-        StorageError: it cannot be read.
+        ManifestError: the file is missing, too large, not text, not of its format, lacks a column,
+            or has rows that do not fit into a table.
+        StorageError: the file cannot be read.
     """
     place = storage.absolute(src)
     try:
@@ -70,22 +70,22 @@ def read_text(src: str, model: type[Row]) -> TextTable:
 
 
 def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
-    """Make a table of the bytes of a text file; its name tells JSON from CSV.
+    """Parse a CSV or JSON file, told apart by the suffix of its URI `place`.
 
     Raises:
-        ManifestError: as :func:`read_text`.
+        ManifestError: as in :func:`read_text`.
     """
     text = _decoded(place, data)
-    complaints: list[ManifestError] = []
+    problems: list[ManifestError] = []
     if place.lower().endswith(_JSON_ENDINGS):
-        records, decimal_comma = _json(place, text, complaints), False
+        records, decimal_comma = _json(place, text, problems), False
     else:
-        records, decimal_comma = _csv(place, text, model, complaints)
+        records, decimal_comma = _csv(place, text, model, problems)
     kept = [(number, record) for number, record in records if any(map(_is_filled, record.values()))]
     names = list(dict.fromkeys(name for _, record in kept for name in record))
-    _check_characters(place, kept, complaints)
-    if complaints:
-        raise all_in_one(complaints)
+    _check_characters(place, kept, problems)
+    if problems:
+        raise combine_problems(problems)
     if not kept:
         raise ManifestError(place, None, None, "has no rows; add at least one")
     check_count(place, len(names))
@@ -106,9 +106,9 @@ def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:
 
 
 def _decoded(place: str, data: bytes) -> str:
-    """Return text in UTF-8, or in the UTF-16 that Excel calls "Unicode text"."""
+    """Decode UTF-8, or UTF-16, which Excel calls "Unicode text"."""
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "")
-    if not encoding:  # every other byte of Latin text in UTF-16 is zero
+    if not encoding:  # in UTF-16, every other byte of Latin text is zero
         even, odd = data[:_HEAD:2].count(0), data[1:_HEAD:2].count(0)
         halves = {"utf-16-be": even, "utf-16-le": odd}
         likely = max(halves, key=halves.__getitem__)
@@ -120,9 +120,9 @@ def _decoded(place: str, data: bytes) -> str:
 
 
 def _csv(
-    place: str, text: str, model: type[Row], complaints: list[ManifestError]
+    place: str, text: str, model: type[Row], problems: list[ManifestError]
 ) -> tuple[Numbered, bool]:
-    """Return numbered records, and whether their numbers have a decimal comma."""
+    """Return numbered records, and whether numbers may have a decimal comma."""
     delimiter = ""
     if found := _SEP_LINE.match(text):
         delimiter, text = found.group(1), text[found.end() :]
@@ -133,23 +133,23 @@ def _csv(
         names = _header(next((row for row in reader if any(map(_is_filled, row))), []))
         for name in names:
             if names.count(name) > 1:
-                rule = "is there more than once; keep one"
+                rule = "exists more than once; keep one"
                 raise ManifestError(place, one_line(name, 80), None, rule)
         for number, row in enumerate(reader, 1):
             cells = [cell.strip() for cell in row]
             if any(cells[len(names) :]):
-                rule = "has more cells than there are columns; put text that holds "
-                rule += f"{_spelt(delimiter)} into quotes"
-                complaints.append(ManifestError(place, None, number, rule))
+                rule = "has more cells than the header; put text that contains "
+                rule += f"{_delimiter_name(delimiter)} into quotes"
+                problems.append(ManifestError(place, None, number, rule))
                 continue
             filled = dict(zip(names, cells, strict=False))
             records.append((number, {name: cell or None for name, cell in filled.items()}))
     except csv.Error as error:
-        rule = f"is no CSV file ({one_line(str(error), 120)}); correct it after line "
+        rule = f"is not valid CSV ({one_line(str(error), 120)}); correct it after line "
         raise ManifestError(place, None, None, f"{rule}{reader.line_num}") from error
     used = {name for _, record in records for name, cell in record.items() if cell}
     ghosts = {name for name in names if name.startswith(_UNNAMED) and name not in used}
-    if ghosts:  # columns that a spreadsheet has formatted and nobody filled
+    if ghosts:  # empty columns that a spreadsheet has exported
         records = [(n, {k: v for k, v in r.items() if k not in ghosts}) for n, r in records]
     return records, delimiter != ","
 
@@ -162,9 +162,9 @@ def _header(cells: list[str]) -> list[str]:
 
 
 def _delimiter(text: str, model: type[Row]) -> str:
-    """Return what separates the cells of the header: that which yields most of a manifest's names.
+    """Return the delimiter that gives most of the model's fields in the header.
 
-    Ties go to more cells, then to the comma.
+    Ties go to the one with more cells, then to the comma.
     """
 
     def score(delimiter: str) -> tuple[int, int]:
@@ -179,35 +179,33 @@ def _delimiter(text: str, model: type[Row]) -> str:
     return max(_DELIMITERS, key=score)
 
 
-def _spelt(delimiter: str) -> str:
+def _delimiter_name(delimiter: str) -> str:
     return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(delimiter, short_repr(delimiter))
 
 
-def _json(place: str, text: str, complaints: list[ManifestError]) -> Numbered:
-    """Return the numbered objects of a JSON array, of one object, or of JSON Lines."""
+def _json(place: str, text: str, problems: list[ManifestError]) -> Numbered:
+    """Return the numbered objects of a JSON array, of a single object, or of JSON Lines."""
     records = []
-    for number, values in _json_values(place, text, complaints):
+    for number, values in _json_values(place, text, problems):
         if isinstance(values, dict):
             records.append((number, values))
         else:
-            rule = "is no JSON object such as {...}; write one object for each row"
-            complaints.append(ManifestError(place, None, number, rule))
+            rule = "is not a JSON object such as {...}; write one object per row"
+            problems.append(ManifestError(place, None, number, rule))
     return records
 
 
-def _json_values(
-    place: str, text: str, complaints: list[ManifestError]
-) -> Iterator[tuple[int, Any]]:
+def _json_values(place: str, text: str, problems: list[ManifestError]) -> Iterator[tuple[int, Any]]:
     whole = text.strip()
     if whole.startswith("[") or (whole.startswith("{\n") or whole.startswith("{\r")):
         try:
             values = json.loads(whole)
         except RecursionError as error:
-            rule = "is nested too deep; write one flat object for each row"
+            rule = "is nested too deeply; write one flat object per row"
             raise ManifestError(place, None, 1, rule) from error
         except ValueError as error:
             if "\n" not in whole or whole.startswith("{"):
-                rule = f"is no JSON ({one_line(str(error), 120)}); write one object for each row"
+                rule = f"is not valid JSON ({one_line(str(error), 120)}); write one object per row"
                 raise ManifestError(place, None, 1, rule) from error
         else:
             yield from enumerate(values if isinstance(values, list) else [values], 1)
@@ -217,38 +215,40 @@ def _json_values(
         try:
             yield number, json.loads(line)
         except RecursionError:
-            rule = "is nested too deep; write one flat object a line"
-            complaints.append(ManifestError(place, None, number, rule))
+            rule = "is nested too deeply; write one flat object per line"
+            problems.append(ManifestError(place, None, number, rule))
         except ValueError as error:
-            rule = f"is no JSON ({one_line(str(error), 120)}); write one object a line"
-            complaints.append(ManifestError(place, None, number, rule))
+            rule = f"is not valid JSON ({one_line(str(error), 120)}); write one object per line"
+            problems.append(ManifestError(place, None, number, rule))
 
 
-def _check_characters(place: str, records: Numbered, complaints: list[ManifestError]) -> None:
-    """Find halves of characters, which JSON can spell and no file can hold."""
+def _check_characters(place: str, records: Numbered, problems: list[ManifestError]) -> None:
+    """Find lone surrogates, which JSON can express but UTF-8 cannot."""
     for number, record in records:
         for name, value in record.items():
             for text in (name, *(value if isinstance(value, list) else (value,))):
                 if isinstance(text, str) and not _is_encodable(text):
-                    rule = f"{short_repr(text)} holds half of a character; correct it"
-                    complaints.append(ManifestError(place, one_line(name, 80), number, rule))
+                    rule = f"{short_repr(text)} contains a lone surrogate; correct it"
+                    problems.append(ManifestError(place, one_line(name, 80), number, rule))
 
 
 def _check_plain(place: str, field: str, records: Numbered, name: str) -> None:
-    """Refuse lists and objects where an id or a path should be: they would pass for text.
+    """Check that a text column has no lists or objects, which would be converted to text.
 
     Raises:
-        ManifestError: there are some.
+        ManifestError: it has some.
     """
     found = [
         (n, record[name]) for n, record in records if isinstance(record.get(name), list | dict)
     ]
     if found:
         rules = (
-            (number, f"{short_repr(value)} is no text; write text or a number")
+            (number, f"{short_repr(value)} is not text; write text or a number")
             for number, value in found
         )
-        raise all_in_one([ManifestError(place, field, number, rule) for number, rule in rules])
+        raise combine_problems(
+            [ManifestError(place, field, number, rule) for number, rule in rules]
+        )
 
 
 def _is_encodable(text: str) -> bool:
@@ -262,7 +262,7 @@ def _is_encodable(text: str) -> bool:
 def _column(
     cells: list[Any], name: str, kind: pa.DataType | None, place: str, *, decimal_comma: bool
 ) -> pa.Array:
-    """Return cells in a manifest's type; all of them as text where one is not of that type."""
+    """Return cells in the type `kind`; if one cannot be converted, all of them as text."""
     if kind is None:
         return pa.array([_text(cell) for cell in cells], pa.string())
     if pa.types.is_floating(kind) and decimal_comma:
@@ -289,11 +289,11 @@ def _absolute(text: str, place: str) -> str:
     try:
         return storage.resolve(text, place)
     except StorageError:
-        return text  # refused, and told why, with its row
+        return text  # reported later, with its row
 
 
 def _identifier(cell: Any) -> str | None:
-    """Return an id or a path as text: a number as 12, where JSON writes 12.0."""
+    """Return an id or a path as text; the number 12.0 becomes 12."""
     is_number = isinstance(cell, int | float) and not isinstance(cell, bool)
     return convert(cell, pa.string()) if is_number else _text(cell)
 

@@ -1,7 +1,7 @@
-"""Cells of a manifest as Python values, whatever Arrow type or spelling they come in.
+"""Convert the cells of a manifest to Python values, from all Arrow types and spellings.
 
-A cell that cannot be used does not stop the column: it becomes an :class:`Unusable`, and its row
-is rejected with that rule.
+An invalid cell becomes an :class:`Unusable`, and its row is rejected with that rule; the other
+cells of the column are converted.
 """
 
 import base64
@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from schemas.text import short_repr
 
 LIST_SEPARATOR = ";"
-"""Between the galleries of a cell that is plain text."""
+"""Separates the galleries in a text cell."""
 MAX_TEXT = 100_000
-"""Most bytes of one cell: results carry the further columns, in every row of every gallery."""
+"""Largest cell in bytes: results contain the extra columns, in each row."""
 _TOO_LONG = f"has a value of more than {MAX_TEXT} bytes; shorten it, or leave the column out"
 _INT64 = range(-(2**63), 2**63)
 _EXACT = 2**53
-"""Whole numbers up to this size are exact as floats."""
+"""Integers below this are exact as floats."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Unusable:
 
     Attributes:
         rule: What is wrong and what to do.
-        text: The value, as far as it can be shown.
+        text: The value for messages.
     """
 
     rule: str
@@ -44,9 +44,9 @@ class Unusable:
 
 
 def can_hold(kind: pa.DataType, found: pa.DataType) -> bool:
-    """Tell whether cells of a found type can be read as those of a manifest's type."""
+    """Tell whether cells of the Arrow type `found` may be converted to the type `kind`."""
     found, types = _stored(found), pa.types
-    if types.is_null(found) or is_text(found):
+    if types.is_null(found) or is_text_type(found):
         return True
     if types.is_list(kind):
         return can_hold(kind.value_type, found.value_type if _is_list(found) else found)
@@ -55,8 +55,8 @@ def can_hold(kind: pa.DataType, found: pa.DataType) -> bool:
     return bool(types.is_integer(found) or types.is_floating(found) or types.is_decimal(found))
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type holds text, or bytes that may be text."""
+def is_text_type(kind: pa.DataType) -> bool:
+    """Tell whether an Arrow type is text, or bytes that may be text."""
     types = pa.types
     return bool(
         types.is_string(kind)
@@ -70,27 +70,27 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def column_values(column: pa.Array, kind: pa.DataType) -> list[Any]:
-    """Return the cells of a column as values of a manifest's type, None for null."""
+    """Return the cells of a column as values of the type `kind`, None for null."""
     column, too_long = _without_long(column)
     if pa.types.is_string(kind) and too_long is not None:
         values = _texts(column)
     else:
         values = [_usable(value, kind) for value in _plain_list(column)]
-    return _marked(values, too_long)
+    return _mark_too_long(values, too_long)
 
 
 def column_texts(column: pa.Array) -> list[Any]:
-    """Return the cells of a further column as text, None for null."""
+    """Return the cells of an extra column as text, None for null."""
     column, too_long = _without_long(column)
     texts: list[Any] = []
     for value in _plain_list(column):
-        text = None if value is None else _written_out(value)
+        text = None if value is None else _to_text(value)
         texts.append(Unusable(_TOO_LONG) if text is not None and _is_long(text) else text)
-    return _marked(texts, too_long)
+    return _mark_too_long(texts, too_long)
 
 
 def row_bytes(column: pa.Array) -> NDArray[np.int64]:
-    """Return (N,) about how many bytes each cell takes once it has a copy of its own."""
+    """Return the approximate size (N,) of each cell as a Python value, in bytes."""
     if _holds_text(column):
         lengths = text_lengths(column)
         return np.where(lengths > MAX_TEXT, 0, lengths)
@@ -104,10 +104,10 @@ def row_bytes(column: pa.Array) -> NDArray[np.int64]:
 
 
 def convert(value: Any, kind: pa.DataType) -> Any:
-    """Return a value as one of a manifest's type; None for what means "nothing".
+    """Convert a value to the type `kind`; return None for a blank value.
 
     Raises:
-        ValueError: it is none; the text is the rule that it breaks.
+        ValueError: the value is invalid; the message is the rule that it breaks.
     """
     if value is None or (isinstance(value, float) and math.isnan(value) and _wants_whole(kind)):
         return None
@@ -124,7 +124,7 @@ def convert(value: Any, kind: pa.DataType) -> Any:
 
 
 def _wants_whole(kind: pa.DataType) -> bool:
-    """Tell whether NaN means "nothing" here: pandas turns numbers beside a gap into floats."""
+    """Tell whether NaN means null: pandas stores integers with gaps as floats."""
     return not pa.types.is_floating(kind)
 
 
@@ -144,10 +144,10 @@ def _names(value: Any) -> list[str | None] | None:
         return [None if item is None else _text(item) for item in value]
     text = _text(value).strip()
     if text.startswith("[") and text.endswith("]"):
-        try:  # as databases write lists into text
+        try:  # databases export lists as JSON text
             return _names(json.loads(text))
         except (ValueError, RecursionError):
-            pass  # an id may look so
+            pass  # an id may look like this
     names = [name.strip() for name in text.split(LIST_SEPARATOR)]
     return [name for name in names if name] or None
 
@@ -167,11 +167,11 @@ def _whole(value: Any) -> int | None:
 def _whole_of_text(text: str) -> int | None:
     if not text:
         return None
-    if "_" in text:  # Python's own spelling of large numbers
+    if "_" in text:  # Python accepts 1_000
         raise ValueError
     if text.lstrip("+-").isdigit():
         number = int(text)
-    else:  # 5.0, as spreadsheets write it
+    else:  # spreadsheets write 5.0
         number = int(float(text))
         if number != float(text) or abs(number) >= _EXACT:
             raise ValueError
@@ -191,7 +191,7 @@ def _number(value: Any) -> float | None:
             raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{short_repr(value)} is no number; correct it") from error
+        raise ValueError(f"{short_repr(value)} is not a number; correct it") from error
 
 
 def _day(value: Any) -> date | None:
@@ -203,12 +203,12 @@ def _day(value: Any) -> date | None:
         text = _text(value).strip()
         return datetime.fromisoformat(text).date() if text else None
     except ValueError as error:
-        rule = f"{short_repr(value)} is no date; write it as 2030-01-31"
+        rule = f"{short_repr(value)} is not a date; write it as 2030-01-31"
         raise ValueError(rule) from error
 
 
 def _text(value: Any) -> str:
-    """Return an id or a path as text; whole numbers lose what a float adds to them."""
+    """Return an id or a path as text; 12.0 becomes 12."""
     match value:
         case str():
             return value
@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
             try:
                 return value.decode()
             except UnicodeDecodeError as error:
-                raise ValueError("holds bytes that are no UTF-8 text; correct it") from error
+                raise ValueError("contains bytes that are not UTF-8; correct it") from error
         case bool():
             pass
         case int():
@@ -226,10 +226,10 @@ def _text(value: Any) -> str:
             return str(int(value)) if exact else str(value)
         case UUID():
             return str(value)
-    raise ValueError(f"{short_repr(value)} is no text; correct it")
+    raise ValueError(f"{short_repr(value)} is not text; correct it")
 
 
-def _written_out(value: Any) -> str:
+def _to_text(value: Any) -> str:
     match value:
         case str():
             return value
@@ -241,17 +241,17 @@ def _written_out(value: Any) -> str:
         case date():  # datetimes are dates too
             return value.isoformat()
         case bool() | int() | float() | list() | dict():
-            return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_written_out)
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_to_text)
         case _:
             return str(value)
 
 
 def _texts(column: pa.Array) -> list[Any]:
-    """Return the cells of a column of text."""
+    """Return the cells of a text column."""
     try:
         found: list[Any] = column.cast(pa.string()).to_pylist()
         return found
-    except pa.ArrowException:  # bytes that are no UTF-8
+    except pa.ArrowException:  # bytes that are not UTF-8
         return [_usable(value, pa.string()) for value in column.to_pylist()]
 
 
@@ -264,7 +264,7 @@ def _plain_list(column: pa.Array) -> list[Any]:
 
 
 def _plain(cell: Any) -> Any:
-    """Return a cell as Python holds it, or as the text that Arrow writes where Python cannot."""
+    """Return a cell as a Python value, or as text if Python cannot represent it."""
     try:
         return cell.as_py(maps_as_pydicts="lossy")
     except Exception:
@@ -272,7 +272,7 @@ def _plain(cell: Any) -> Any:
             return _plain(cell.value)
         if isinstance(cell, pa.StructScalar):
             return {name: _plain(value) for name, value in cell.items()}
-        if isinstance(cell, pa.ListScalar):  # of all kinds; maps are lists of pairs
+        if isinstance(cell, pa.ListScalar):  # all list types; maps are lists of pairs
             return [_plain(value) for value in cell.values]
         return _arrow_text(cell)
 
@@ -285,20 +285,21 @@ def _arrow_text(cell: pa.Scalar) -> str:
     if pa.types.is_timestamp(kind) and kind.tz:
         try:
             return str(cell.cast(pa.string()).as_py()).replace(" ", "T", 1)
-        except pa.ArrowException:  # a zone that nobody knows: what is stored is UTC
+        except pa.ArrowException:  # unknown time zone: the stored value is UTC
             cell, zone = cell.cast(pa.timestamp(kind.unit)), "Z"
             if isinstance(value := _plain(cell), datetime):
                 return f"{value.isoformat()}Z"
     text = str(cell.cast(pa.string()).as_py())
-    if text.startswith("<"):  # Arrow's own words for a date that no calendar has
+    if text.startswith("<"):  # Arrow's text for a date out of range
         return f"{cell.value} {getattr(kind, 'unit', 'days')} since 1970"
     return text.replace(" ", "T", 1) + zone if pa.types.is_timestamp(kind) else text
 
 
 def _without_long(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]:
-    """Return a column of text without its too long cells, and where they were; others as they are.
+    """Replace the cells of a text column that are too long by null; return also a mask of them.
 
-    The long text stands in the file once, and is never copied into its rows.
+    A long text that is stored once is thus not copied into every row. Other columns are returned
+    unchanged, without a mask.
     """
     if not _holds_text(column):
         return column, None
@@ -310,14 +311,14 @@ def _without_long(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_] | None]
 
 
 def _without_views(column: pa.Array) -> pa.Array:
-    """Return text in the layout that Arrow's functions know."""
+    """Convert string views to the layout that Arrow's compute functions support."""
     if pa.types.is_string_view(column.type):
         return column.cast(pa.large_string())
     return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
 
 
 def text_lengths(column: pa.Array) -> NDArray[np.int64]:
-    """Return (N,) bytes of each text of a column, 0 for null."""
+    """Return the length (N,) of each text of a column in bytes, 0 for null."""
     if pa.types.is_dictionary(column.type):
         each = np.append(text_lengths(column.dictionary), 0)
         places = column.indices.cast(pa.int64()).fill_null(len(each) - 1)
@@ -328,10 +329,10 @@ def text_lengths(column: pa.Array) -> NDArray[np.int64]:
 
 def _holds_text(column: pa.Array) -> bool:
     kind = column.type
-    return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    return is_text_type(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
-def _marked(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:
+def _mark_too_long(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:
     if too_long is not None:
         for place in np.flatnonzero(too_long):
             values[place] = Unusable(_TOO_LONG)
@@ -339,7 +340,7 @@ def _marked(values: list[Any], too_long: NDArray[np.bool_] | None) -> list[Any]:
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values behind a dictionary or an extension type."""
+    """Return the value type of a dictionary type, or the storage type of an extension type."""
     if pa.types.is_dictionary(kind):
         return _stored(kind.value_type)
     return _stored(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind

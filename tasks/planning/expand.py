@@ -1,4 +1,4 @@
-"""Photos times galleries: the items of a run, as tables of some thousand rows each."""
+"""Expand photos times galleries into the items of a run, as tables of at most 20,000 rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from tasks.records.plan_parts import PlanItems
 
 _BATCH = 20_000
 _BATCH_TEXT = 2**24
-"""Most characters of further columns in a batch, and so in a part of a plan."""
+"""Largest number of characters of extra columns in a batch, and so in a part of a plan."""
 _PART_TEXT = 2**25
-"""Most characters that the paths of references' region maps take in the results of a part."""
+"""Largest number of characters that paths of references' region maps take in a results part."""
 _MAP_TEXT = 80
-"""Characters of such a path."""
+"""Length of such a path in characters."""
 _SCHEMA = arrow_schema(PlannedItem)
 _URIS = ("image_uri", "mask_uri", "protect_uri", "routing_uri")
 _MOST_SENTENCE = 1000
@@ -37,13 +37,13 @@ _MOST_SENTENCE = 1000
 
 @dataclass(frozen=True)
 class _Rejected:
-    """An item that cannot be planned.
+    """An item that cannot be computed.
 
     Attributes:
         photo: Its catalog row.
-        gallery_id: The gallery asked for.
-        item_id: A hash of what the manifests say.
-        problem: What is wrong, in a sentence.
+        gallery_id: The gallery.
+        item_id: Hash of the manifest rows.
+        problem: One sentence that names the cause and the remedy.
     """
 
     photo: Photo
@@ -59,28 +59,35 @@ def expand(
     known: Galleries,
     spec: RestyleSpec,
     fingerprint: str,
-) -> None:
-    """Add the items of a run to a plan, some thousand photos at a time.
+) -> int:
+    """Add the items of a run to a plan, and return the number of photos in the catalog.
 
-    The tables have the columns of PlannedItem. They are filled column by column: a million objects
-    would take more time and memory than all else that planning does. A limit takes the first
-    photos in all their galleries, not one gallery alone.
+    Tables have the columns of PlannedItem and are filled column by column: a million objects would
+    take more time and memory than the rest of planning. `spec.limit` counts items photo by photo,
+    so the first photos get all their galleries.
 
     Args:
         items: The plan.
-        photos: The catalog; read as far as the limit asks for.
-        galleries: Those asked for.
+        photos: The catalog. Photos beyond the limit are checked and counted as well.
+        galleries: The selected galleries.
         known: All galleries of the manifests.
-        spec: What the run is asked to do.
-        fingerprint: Of the engine.
+        spec: Parameters of the run.
+        fingerprint: Fingerprint of the engine.
 
     Raises:
-        StorageError: a store is away for the moment.
+        StorageError: a store is unavailable.
     """
-    left = spec.limit or None
+    left, count = spec.limit or None, 0
     shared: dict[str, _Gallery] = {}
     for batch in _batches(photos):
-        pairs = ((photo, name) for photo in batch for name in _asked(photo, galleries, known))
+        count += len(batch)
+        if left == 0:
+            continue
+        pairs = (
+            (photo, name)
+            for photo in batch
+            for name in _requested_galleries(photo, galleries, known)
+        )
         members: dict[str, list[Photo]] = {}
         rejected = []
         for photo, name in islice(pairs, left):
@@ -92,8 +99,7 @@ def expand(
         _add(items, members, galleries, shared, spec, fingerprint)
         if rejected:
             items.add_rejected(_rejected_table(rejected, spec))
-        if left == 0:
-            return
+    return count
 
 
 def _batches(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
@@ -108,10 +114,10 @@ def _batches(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         yield batch
 
 
-def _asked(photo: Photo, galleries: Galleries, known: Galleries) -> Iterator[str]:
-    """Yield the galleries that a photo is to be restyled in, and those it names that are unknown.
+def _requested_galleries(photo: Photo, galleries: Galleries, known: Galleries) -> Iterator[str]:
+    """Yield the selected galleries of a photo, then the unknown galleries that its row names.
 
-    An unknown name may be a misspelt one of those asked for, so it is not left out.
+    An unknown name may be a misspelt selected one, so the photo's item is rejected, not left out.
     """
     named = photo.row.galleries
     for name in galleries:
@@ -131,7 +137,7 @@ def _rejection(photo: Photo, name: str, known: Galleries) -> _Rejected | None:
         return _Rejected(photo, name, item_id, str(problem))
     if flaw := known[name].problem:
         own = (photo.number, row.product_id, row.view, name)
-        item_id = rejected_item_id(*own, flaw.column, flaw.row, flaw.rule)
+        item_id = rejected_item_id(*own, flaw.column, flaw.row)
         sentence = f"a reference of its gallery cannot be used: {flaw}"
         return _Rejected(photo, name, item_id, sentence)
     return None
@@ -180,7 +186,7 @@ def _add(
 
 
 class _Gallery:
-    """What the items of one gallery share."""
+    """Builds the items of one gallery."""
 
     def __init__(
         self, name: str, rows: list[GalleryRow], spec: RestyleSpec, fingerprint: str
@@ -203,7 +209,7 @@ class _Gallery:
         }
 
     def pieces(self, photos: list[Photo]) -> Iterator[list[Photo]]:
-        """Yield photos for a part each: a row of its results names the maps of all references."""
+        """Split photos into parts: each results row names the region maps of all references."""
         each = sum(len(style.style_id) + _MAP_TEXT for style in self.styles)
         most = max(1, _PART_TEXT // each)
         for begin in range(0, len(photos), most):
@@ -235,7 +241,7 @@ class _Gallery:
 
 
 def style_source(row: GalleryRow, versions: dict[str, str]) -> StyleSource:
-    """Return a reference as items carry it; `versions` tells which bytes are at its URIs."""
+    """Return a gallery row as a StyleSource, with the versions of its files."""
     return StyleSource(
         style_id=row.style_id,
         image_uri=row.image_uri,

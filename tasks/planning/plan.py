@@ -1,11 +1,12 @@
-"""The plan of a run: every item asked for, what of it is done already, and what it will cost.
+"""Plan a run: list its items, find the completed ones, estimate the cost of the rest.
 
-Planning writes nothing and imports neither torch nor Ray, so that `plan` answers in seconds.
+:func:`make_plan` writes nothing and imports neither torch nor Ray, so `stylegallery plan` answers
+in seconds.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,14 +19,12 @@ from tasks.errors import FileMissing, PlanError, RecordError
 from tasks.manifests import reader
 from tasks.planning.estimate import Estimate, estimate
 from tasks.planning.expand import expand
-from tasks.planning.resume import Known, look_up
+from tasks.planning.resume import CompletedItems, find_completed
 from tasks.planning.versions import device_class, package_versions
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import PlanItems
-from tasks.records.run_record import read_record
-from tasks.records.success import closed
-
-__all__ = ["Plan", "check_inputs", "make_plan", "write_plan"]
+from tasks.records.run_record import read_record, write_record
+from tasks.records.success import read_success
 
 _RUN_ID_DIGITS = 12
 
@@ -36,123 +35,111 @@ class Plan:
 
     Attributes:
         spec: The parameters, URIs made absolute.
-        run_id: Same command on same inputs: same id.
-        engine_fingerprint: Everything about the engine that may change pixels.
-        items: Every item asked for, grouped by gallery.
-        known: What earlier attempts and runs left of each.
-        closed: Numbers of the run when it is over and nothing is left; None otherwise.
-        counts: The plan in numbers.
-        estimate: What is left will cost about this much.
-        made_at: When the done items were looked up, UTC.
+        run_id: The same command with the same inputs gives the same id.
+        engine_fingerprint: Hash of everything about the engine that may change pixels.
+        items: Every item of the run, grouped by gallery.
+        completed: Which items earlier attempts and runs have completed.
+        summary: Summary of the finished run if nothing is left to do; else None.
+        counts: Numbers of items, products, galleries and styles.
+        estimate: Expected cost of the items left to do.
+        made_at: When the completed items were looked up, UTC.
     """
 
     spec: RestyleSpec
     run_id: str
     engine_fingerprint: str
     items: PlanItems
-    known: Known
-    closed: RunSummary | None
+    completed: CompletedItems
+    summary: RunSummary | None
     counts: PlanCounts
     estimate: Estimate
     made_at: datetime
 
     @property
     def files(self) -> RunFiles:
-        """Where this run's files lie."""
+        """URIs of this run's files."""
         return RunFiles(self.spec.output, self.run_id)
 
 
 def make_plan(spec: RestyleSpec) -> Plan:
-    """List every item of a run and look up which are done; nothing is written.
+    """List every item of a run and find the completed ones. Nothing is written.
 
     Raises:
         ManifestError: a manifest breaks a rule.
-        ModelNotFound: the engines run here, and a model is not to be found here.
-        PlanError: the parameters contradict each other, or nothing is asked for.
-        RecordError: an earlier run left damaged tables.
+        ModelNotFound: the engines run on this machine, which lacks a model.
+        PlanError: the parameters contradict each other, or no item is selected.
+        RecordError: a table of an earlier run is damaged.
         StorageError: manifests or images cannot be reached.
     """
     spec = _absolute(spec)
-    catalog, every, galleries = _inputs(spec)
+    photos, every, galleries = _inputs(spec)
     fingerprint = engine_fingerprint(spec.engine, device_class(spec))
     items = PlanItems(list(galleries))
-    photos = _Counted(reader.check_routes(catalog, every) if spec.strict else catalog)
-    expand(items, photos, galleries, every, spec, fingerprint)
-    for _ in photos:  # what a limit leaves out is checked and counted as well
-        pass
+    if spec.strict:
+        photos = reader.check_gallery_names(photos, every)
+    products = expand(items, photos, galleries, every, spec, fingerprint)
     if not items:
-        raise PlanError("no photo of the catalog goes with any gallery asked for; check `only`")
+        raise PlanError(
+            "no photo of the catalog is assigned to any selected gallery; check `gallery_ids` "
+            "and the column `galleries` of the catalog"
+        )
     run_id = _run_id(spec, fingerprint, items)
     made_at = datetime.now(UTC)
     summary = None
     if not spec.check_assets:
-        summary = closed(RunFiles(spec.output, run_id), spec, items)
+        summary = read_success(RunFiles(spec.output, run_id), spec, items)
     if summary:
-        known = Known.all_done(len(items))
+        completed = CompletedItems.all_done(len(items))
     else:
-        known = look_up(spec.output, run_id, items, check_assets=spec.check_assets)
-    ended = int(known.done.sum())
+        completed = find_completed(spec.output, run_id, items, check_assets=spec.check_assets)
+    done = int(completed.done.sum())
     counts = PlanCounts(
         items=len(items),
-        done=ended - items.rejected,
-        todo=len(items) - ended,
+        done=done - items.rejected,
+        todo=len(items) - done,
         rejected=items.rejected,
-        products=photos.count,
+        products=products,
         galleries=len(galleries),
         styles=sum(len(gallery.rows) for gallery in galleries.values()),
     )
-    cost = estimate(counts.todo, spec, device_class(spec), known.samples)
-    return Plan(spec, run_id, fingerprint, items, known, summary, counts, cost, made_at)
-
-
-class _Counted:
-    """Photos, counted as they pass by."""
-
-    def __init__(self, photos: Iterable[reader.Photo]) -> None:
-        self._photos = iter(photos)
-        self.count = 0
-
-    def __iter__(self) -> Iterator[reader.Photo]:
-        for photo in self._photos:
-            self.count += 1
-            yield photo
+    cost = estimate(counts.todo, spec, device_class(spec), completed.samples)
+    return Plan(spec, run_id, fingerprint, items, completed, summary, counts, cost, made_at)
 
 
 def check_inputs(spec: RestyleSpec) -> None:
-    """Refuse what no plan can be made of; quick, as it looks at the first row of the catalog alone.
+    """Check that a plan can be made. Quick: reads the galleries and the catalog's first rows only.
 
     Raises:
-        ManifestError: a manifest is missing, is none, or breaks a rule.
-        ModelNotFound: the engines run here, and a model is not to be found here.
+        ManifestError: a manifest is missing, is not a manifest, or breaks a rule.
+        ModelNotFound: the engines run on this machine, which lacks a model.
         StorageError: a manifest cannot be reached.
     """
-    catalog, _, _ = _inputs(_absolute(spec))
-    next(catalog, None)
+    photos, _, _ = _inputs(_absolute(spec))
+    next(photos, None)
 
 
 def _inputs(
     spec: RestyleSpec,
 ) -> tuple[Iterator[reader.Photo], reader.Galleries, reader.Galleries]:
-    """Return the photos, every gallery of the manifests, and those asked for."""
-    if spec.pool.ray_address == "local":  # on a cluster, the nodes may have what this machine lacks
+    """Return the photos, all galleries of the manifests, and the selected galleries."""
+    if spec.pool.ray_address == "local":  # the nodes of a cluster may have models that we lack
         check_available(spec.engine)
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
-    galleries = reader.select(every, spec.gallery_ids, source)
+    galleries = reader.select_galleries(every, spec.gallery_ids, source)
     if spec.require_license:
         reader.check_licenses(galleries, source, datetime.now(UTC).date())
     return catalog, every, galleries
 
 
 def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:
-    """Write the plan's table and open the run's record.
-
-    A `_SUCCESS` from before goes away while there is something to do.
+    """Write the plan's tables and run.json; delete an earlier `_SUCCESS` if items are left to do.
 
     Args:
-        plan: What to write.
-        conditional_writes: What is known of the output's store, for the record.
+        plan: The plan.
+        conditional_writes: Whether the output's store supports conditional writes, if known; goes
+            into run.json.
 
     Raises:
         StorageError: the output cannot be written.
@@ -174,21 +161,12 @@ def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:
     write_record(plan.files, record)
 
 
-def write_record(files: RunFiles, record: RunRecord) -> None:
-    """Write run.json.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    storage.write_bytes(files.record, f"{record.model_dump_json(indent=2)}\n".encode())
-
-
 def _absolute(spec: RestyleSpec) -> RestyleSpec:
     return spec.model_copy(
         update={
             "catalog": storage.absolute(spec.catalog),
             "galleries": [storage.absolute(uri) for uri in spec.galleries],
-            "output": storage.folder(spec.output),
+            "output": storage.folder_uri(spec.output),
         }
     )
 

@@ -1,4 +1,4 @@
-"""What earlier attempts and runs left of a plan's items: one look before they are done."""
+"""Find the items of a plan that earlier attempts or runs have completed."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from schemas.result import ItemResult
 from tasks import storage
 from tasks.records.finished_files import FinishedFiles
 from tasks.records.finished_items import read_finished
-from tasks.records.index import FAILED, OK, REJECTED, STATUSES, RowIndex, hashes
+from tasks.records.index import FAILED, OK, REJECTED, STATUSES, RowIndex, key_hashes
 from tasks.records.layout import RunFiles
 from tasks.records.ledger import read_ledger
 from tasks.records.parts import Parts
@@ -22,29 +22,30 @@ _SAMPLES = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of each item of a plan, in its order.
+class CompletedItems:
+    """Which of a plan's N items are complete; the arrays are in the plan's order.
 
     Attributes:
-        status: (N,) number in STATUSES of the row that spares the work, 0 where there is none.
-        taken_over: (N,) true where that row is one of finished items, not of the run's own ledger.
-        standing: (N,) true where an asset may stand although no row tells of it, or where it does
-            and its region maps do not.
-        spoilt: (N,) true where an asset is gone or holds other bytes than its row tells of.
-        samples: Some of the rows, to judge by what items cost.
-        own: Rows of the run's own ledger; None where `_SUCCESS` spares the look.
+        status: (N,) index into STATUSES of the row that completes the item; 0 for an item to do.
+        reused: (N,) true where that row comes from the table of finished items instead of the
+            run's own ledger.
+        may_exist: (N,) true where an asset may exist without a row, or exists without all of its
+            region maps.
+        damaged: (N,) true where an asset is missing or does not have the SHA-256 of its row.
+        samples: Some of the rows, for the cost estimate.
+        ledger: The run's own ledger; None if `_SUCCESS` made reading it unnecessary.
     """
 
     status: NDArray[np.int64]
-    taken_over: Mask
-    standing: Mask
-    spoilt: Mask
+    reused: Mask
+    may_exist: Mask
+    damaged: Mask
     samples: list[ItemResult]
-    own: Parts | None
+    ledger: Parts | None
 
     @classmethod
-    def all_done(cls, count: int) -> "Known":
-        """Say of as many items that nothing is left to do, as `_SUCCESS` says of their run."""
+    def all_done(cls, count: int) -> "CompletedItems":
+        """Mark all of `count` items as complete, for a run that has its `_SUCCESS`."""
         nothing = np.zeros(count, bool)
         return cls(np.full(count, OK), nothing, nothing, nothing, [], None)
 
@@ -54,91 +55,96 @@ class Known:
         return self.status > 0
 
     def count(self, status: str) -> int:
-        """Return how many items have ended so."""
+        """Return how many items have this status."""
         return int((self.status == STATUSES.index(status)).sum())
 
 
-def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = False) -> Known:
-    """Find rows that spare work, in the tables alone unless `check_assets` is set.
+def find_completed(
+    output: str, run_id: str, items: PlanItems, *, check_assets: bool = False
+) -> CompletedItems:
+    """Look up a plan's items in the run's ledger and in the table of finished items.
 
     Args:
         output: Absolute URI of the output root.
         run_id: The run.
-        items: Of its plan.
-        check_assets: Let an ok row count only while its asset and its region maps are there,
-            whole. That reads each of these files.
+        items: Items of its plan.
+        check_assets: Count an ok row only if its asset and its region maps exist with the recorded
+            SHA-256. Reads every one of these files; without it, only the tables are read.
 
     Raises:
-        RecordError: an earlier run left damaged tables.
+        RecordError: a table of an earlier run is damaged.
         StorageError: the output cannot be read.
     """
-    finished, own = read_finished(output), read_ledger(output, run_id)
-    begun = storage.exists(RunFiles(output, run_id).record)
-    status, taken_over, standing, spoilt, samples = [], [], [], [], list[ItemResult]()
+    finished, ledger = read_finished(output), read_ledger(output, run_id)
+    started_before = storage.exists(RunFiles(output, run_id).record)
+    statuses, reused, may_exist, damaged, samples = [], [], [], [], list[ItemResult]()
     files = FinishedFiles(output)
     for _, part in items.parts():
-        keys = hashes(part)
-        mine, theirs = own.positions(keys), finished.positions(keys)
-        found = own.found(keys)
-        other = (found != OK) & (theirs >= 0)
-        found = np.where(other, OK, found)
-        rows = found > 0
+        keys = key_hashes(part)
+        in_ledger, in_finished = ledger.positions(keys), finished.positions(keys)
+        status = ledger.statuses(keys)
+        from_finished = (status != OK) & (in_finished >= 0)
+        status = np.where(from_finished, OK, status)
+        has_row = status > 0
         assets, maps = np.ones(len(part), bool), np.ones(len(part), bool)
         if has_problem(part):
-            found, other = np.full(len(part), REJECTED), np.zeros(len(part), bool)
+            status, from_finished = np.full(len(part), REJECTED), np.zeros(len(part), bool)
         elif check_assets:
-            for index, places, here in ((finished, theirs, other), (own, mine, ~other)):
-                here = here & (found == OK)
-                assets[here], maps[here] = files.are_whole(index.rows(places[here]))
-            found = np.where(assets & maps, found, 0)
-        found = np.where(found != FAILED, found, 0)
-        status.append(found)
-        taken_over.append(other & (found > 0))
-        # What an attempt before this one had in hand may stand although its row was lost.
-        standing.append((~rows & begun) | (assets & ~maps))
-        spoilt.append(~assets)
+            for index, positions, here in (
+                (finished, in_finished, from_finished),
+                (ledger, in_ledger, ~from_finished),
+            ):
+                here = here & (status == OK)
+                assets[here], maps[here] = files.are_intact(index.rows(positions[here]))
+            status = np.where(assets & maps, status, 0)
+        status = np.where(status != FAILED, status, 0)
+        statuses.append(status)
+        reused.append(from_finished & (status > 0))
+        # A crashed attempt may have written an asset whose row was lost.
+        may_exist.append((~has_row & started_before) | (assets & ~maps))
+        damaged.append(~assets)
         if len(samples) < _SAMPLES:
-            samples += _some(own, mine[(found == OK) & ~other])
-            samples += _some(finished, theirs[(found == OK) & other])
-    return Known(
-        np.concatenate(status),
-        np.concatenate(taken_over),
-        np.concatenate(standing),
-        np.concatenate(spoilt),
+            samples += _sample_rows(ledger, in_ledger[(status == OK) & ~from_finished])
+            samples += _sample_rows(finished, in_finished[(status == OK) & from_finished])
+    return CompletedItems(
+        np.concatenate(statuses),
+        np.concatenate(reused),
+        np.concatenate(may_exist),
+        np.concatenate(damaged),
         samples,
-        own,
+        ledger,
     )
 
 
-def since(known: Known, items: PlanItems) -> Known:
-    """Add rows of an attempt that was cut short after the look before.
+def refresh(completed: CompletedItems, items: PlanItems) -> CompletedItems:
+    """Add the rows that an attempt has written to the ledger since :func:`find_completed`.
 
-    Those there before were looked at then, and left out where their assets were gone.
+    Rows from before keep the result of their check.
 
     Raises:
         RecordError: the ledger is damaged.
-        StorageError: it cannot be read.
+        StorageError: the ledger cannot be read.
     """
-    if known.own is None:
-        return known
-    before, own = known.own, known.own.renewed()
-    known = replace(known, own=own)
-    keys = np.concatenate([hashes(part) for _, part in items.parts()])
-    places = own.positions(keys)
-    if not (places >= 0).any():
-        return known
-    # Told by being another row than before, as clocks differ from driver to driver.
-    other = before.times(keys) != own.times(keys)
-    fresh = (places >= 0) & other & (own.status[places] != FAILED)
-    if not fresh.any():
-        return known
+    if completed.ledger is None:
+        return completed
+    before, ledger = completed.ledger, completed.ledger.refreshed()
+    completed = replace(completed, ledger=ledger)
+    keys = np.concatenate([key_hashes(part) for _, part in items.parts()])
+    positions = ledger.positions(keys)
+    if not (positions >= 0).any():
+        return completed
+    # A row is new if its time differs. Drivers' clocks differ, so a new row may be "older".
+    changed = before.finished_times(keys) != ledger.finished_times(keys)
+    new = (positions >= 0) & changed & (ledger.status[positions] != FAILED)
+    if not new.any():
+        return completed
     return replace(
-        known,
-        status=np.where(fresh, own.status[places], known.status),
-        taken_over=known.taken_over & ~fresh,
-        standing=np.ones(len(keys), bool),  # what was begun then may stand
+        completed,
+        status=np.where(new, ledger.status[positions], completed.status),
+        reused=completed.reused & ~new,
+        may_exist=np.ones(len(keys), bool),  # that attempt may have lost rows of written assets
     )
 
 
-def _some(index: RowIndex, places: NDArray[np.int64]) -> list[ItemResult]:
-    return from_table(index.rows(places[:_SAMPLES]), ItemResult)
+def _sample_rows(index: RowIndex, positions: NDArray[np.int64]) -> list[ItemResult]:
+    return from_table(index.rows(positions[:_SAMPLES]), ItemResult)

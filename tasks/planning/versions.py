@@ -1,4 +1,4 @@
-"""Which bytes, device and packages a run is about."""
+"""Versions of a run's inputs, its device class and its packages."""
 
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -10,25 +10,25 @@ from tasks import storage
 from tasks.errors import PlanError, StorageError
 
 UNREADABLE = "unreadable"
-"""Version of what may not be read: the items that need it are refused one by one."""
+"""Version of a file that cannot be read; each item that needs it is rejected."""
 
 _PACKAGES = ("stylegallery", "torch", "diffusers", "transformers", "ray", "pyarrow", "s3fs")
 
 
 def source_versions(uris: Iterable[str]) -> dict[str, str]:
-    """Name which bytes are at each URI.
+    """Return the version of the file at each URI, UNREADABLE for a file that cannot be read.
 
     Raises:
-        StorageError: a store is away for the moment, so that nothing can be said.
+        StorageError: a store is unavailable.
     """
     found = storage.versions(uris)
     return {uri: UNREADABLE if isinstance(v, StorageError) else v for uri, v in found.items()}
 
 
 def device_class(spec: RestyleSpec | PrepareSpec) -> str:
-    """Return `cpu`, `cuda` or `mps`: where the engines of a run will work.
+    """Return the device of a run's engines: `cpu`, `cuda` or `mps`.
 
-    What is asked for decides, not what this machine has: the driver may run on another.
+    Only the request counts, since the engines may run on other machines than the driver.
 
     Raises:
         PlanError: GPUs are asked for together with the device `cpu`.
@@ -36,8 +36,8 @@ def device_class(spec: RestyleSpec | PrepareSpec) -> str:
     device, gpus = spec.engine.device, spec.pool.gpus_per_actor
     if gpus > 0 and device in ("cpu", "mps"):
         raise PlanError(
-            f"{gpus:g} GPUs per actor are asked for, but the device is {device}; "
-            "leave the device at auto, or set GPUs per actor to 0"
+            f"{gpus:g} GPUs per actor are requested, but the device is {device}; "
+            "set the device to auto, or GPUs per actor to 0"
         )
     if device == "auto":
         return "cuda" if gpus > 0 else "cpu"
@@ -45,7 +45,7 @@ def device_class(spec: RestyleSpec | PrepareSpec) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions that may matter when a run is looked at later."""
+    """Return the versions of Python and of the packages that affect results, for run.json."""
     found = {"python": python_version()}
     for name in _PACKAGES:
         try:

@@ -1,1 +1,1 @@
-"""The files a run writes: plan, ledger, lock, success marker, finished items."""
+"""The records of a run: plan, ledger, lock, success marker, table of finished items."""

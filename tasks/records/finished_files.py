@@ -1,4 +1,4 @@
-"""Whether assets and region maps hold the bytes that they were written with."""
+"""Check that assets and region maps have the SHA-256 that was recorded for them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,41 +18,44 @@ _ROWS = 256
 
 
 def map_digests(regions_uri: str | None, style_regions: Mapping[str, str]) -> dict[str, str]:
-    """Return the path of each region map of an item, and its SHA-256, which it is named by."""
+    """Return path to SHA-256 of an item's region maps; the hash is the file's name."""
     paths = {path for path in (regions_uri, *style_regions.values()) if path}
     return {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in paths}
 
 
-def fault(output: str, path: str, sha256: str) -> str:
-    """Return what is wrong with a file, or nothing when it is whole.
+def file_problem(output: str, path: str, sha256: str) -> str:
+    """Return what is wrong with a file; empty if it is intact.
 
     Args:
         output: Absolute URI of the output root.
-        path: Of the file, below it.
-        sha256: Of its bytes as they were written.
+        path: Path of the file below it.
+        sha256: SHA-256 that was recorded when the file was written.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: the file cannot be read.
     """
     try:
         data = storage.read_bytes(storage.join(output, path))
     except FileMissing:
         return "is missing"
     if hashlib.sha256(data).hexdigest() != sha256:
-        return "its bytes are not those that were written"
+        return "differs from the file that was written"
     return ""
 
 
 class FinishedFiles:
-    """The files of finished items of one output; each is read once."""
+    """Checks the files of finished items of one output; reads each region map once."""
 
     def __init__(self, output: str) -> None:
-        """Look at none yet; `output` is the absolute URI of the root."""
+        """Check files below `output`, the absolute URI of the output root."""
         self._output = output
         self._maps: dict[str, bool] = {}
 
-    def are_whole(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tell of ok rows (N) whether asset and region maps are whole, two masks (N,).
+    def are_intact(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Check the files of N ok rows.
+
+        Returns:
+            (N,) true where the asset is intact, and (N,) true where all region maps are.
 
         Raises:
             StorageError: a file cannot be read.
@@ -63,11 +66,13 @@ class FinishedFiles:
             of_each = [map_digests(row.regions_uri, row.style_regions) for row in some]
             wanted = {path: sha for digests in of_each for path, sha in digests.items()}
             fresh = {path: sha for path, sha in wanted.items() if path not in self._maps}
-            self._maps |= dict(zip(fresh, self._look(list(fresh.items())), strict=True))
+            self._maps |= dict(zip(fresh, self._check_files(list(fresh.items())), strict=True))
             maps += [all(self._maps[path] for path in digests) for digests in of_each]
-            assets += self._look([(str(row.asset_uri), str(row.asset_sha256)) for row in some])
+            assets += self._check_files(
+                [(str(row.asset_uri), str(row.asset_sha256)) for row in some]
+            )
         return np.array(assets, bool), np.array(maps, bool)
 
-    def _look(self, files: list[tuple[str, str]]) -> list[bool]:
+    def _check_files(self, files: list[tuple[str, str]]) -> list[bool]:
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(lambda file: not fault(self._output, *file), files))
+            return list(pool.map(lambda file: not file_problem(self._output, *file), files))

@@ -1,8 +1,8 @@
-"""The table of all finished items over all runs: what a later run takes over.
+"""The table of finished items of all runs of an output, which later runs reuse.
 
-It lies in parts that are named by their content, so that closing a run twice adds nothing; when
-there are many, they are put together as few (see :mod:`tasks.records.parts`).
-`LATEST.json` tells people and tools which parts there are.
+The table is a folder of parts named by the hash of their content, so finalizing a run twice adds
+nothing. Many small parts are compacted into few (see :mod:`tasks.records.parts`). `LATEST.json`
+lists the parts for other tools.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
 from tasks.records.layout import LATEST
-from tasks.records.parts import MOST_BYTES, Parts, following, groups, replace
+from tasks.records.parts import MOST_BYTES, Parts, merge_parts, mergeable_groups, next_number
 
 _PART_ROWS = 20_000
 _MOST_PARTS = 64
 _PUBLISH_ATTEMPTS = 20
 _FOLDER, _BEGIN = "catalog", "items-"
 _DIGITS, _CONTENT = 16, 16
-"""Lengths in a part's name: of the number that orders it, and of the hash of its content."""
+"""Digits in a part's name: of the sequence number, and of the hash of its content."""
 
 
 def read_finished(output: str) -> Parts:
-    """Return the ok rows of all closed runs below `output`; empty when there are none.
+    """Return the ok rows of all finished runs of `output`.
 
     Raises:
         RecordError: a part is damaged.
@@ -37,36 +37,36 @@ def read_finished(output: str) -> Parts:
 
 
 def add_finished(output: str, found: Iterable[pa.Table]) -> None:
-    """Put tables of ok rows into the table, and bring LATEST.json up to date.
+    """Add tables of ok rows, and update LATEST.json.
 
-    Runs may close at the same time: none deletes what it has not read, and each looks once more
-    after it has written LATEST.json, so the last one names the parts of all.
+    Several runs may do this at the same time: each deletes only parts that it has read, and lists
+    the parts again after it has written LATEST.json, so the last one to write lists all parts.
 
     Raises:
         RecordError: a part is damaged.
         StorageError: the table cannot be read or written.
     """
     names = parquet.part_names(storage.join(output, _FOLDER))
-    for part in _chunks(found):
+    for part in _batches(found):
         _write(output, part, names)
     finished = read_finished(output)
     if len(finished.parts) > _MOST_PARTS:
-        _put_together(finished, storage.join(output, _FOLDER))
+        _compact(finished, storage.join(output, _FOLDER))
     for _ in range(_PUBLISH_ATTEMPTS):
-        finished = finished.renewed()
+        finished = finished.refreshed()
         if _is_published(output, finished):
             return
         _publish(output, finished)
 
 
-def _put_together(finished: Parts, folder: str) -> None:
-    """Write small parts side by side anew as one, without rows that later ones replace."""
-    for group in groups(finished.parts, _PART_ROWS):
-        replace(folder, group, finished.rows(finished.of(group)))
+def _compact(finished: Parts, folder: str) -> None:
+    """Merge small neighboring parts, without the rows that later rows replace."""
+    for group in mergeable_groups(finished.parts, _PART_ROWS):
+        merge_parts(folder, group, finished.rows(finished.positions_in(group)))
 
 
 def _is_published(output: str, finished: Parts) -> bool:
-    """Tell whether LATEST.json names just the parts that are there."""
+    """Tell whether LATEST.json lists exactly the existing parts."""
     try:
         about = json.loads(storage.read_bytes(storage.join(output, LATEST)))
         return bool(about["tables"] == _tables(finished))
@@ -86,7 +86,7 @@ def _tables(finished: Parts) -> list[str]:
     return [f"{_FOLDER}/{part.name}" for part in finished.parts]
 
 
-def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _batches(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     for table in found:
         held.append(table)
@@ -98,17 +98,17 @@ def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write(output: str, part: pa.Table, names: list[str]) -> None:
-    """Write a part behind those of these names, unless it is there."""
-    data = parquet.to_bytes(_own(part))
+    """Write a part after those in `names`, unless a part of the same content exists."""
+    data = parquet.to_bytes(_as_computed(part))
     content = hashlib.sha256(data).hexdigest()[:_CONTENT]
     if not any(name.endswith(f"-{content}.parquet") for name in names):
-        number = following(names, _DIGITS)
+        number = next_number(names, _DIGITS)
         name = f"{_BEGIN}{number:0{_DIGITS}d}-{content}.parquet"
         storage.write_bytes(storage.join(output, _FOLDER, name), data)
         names.append(name)
 
 
-def _own(part: pa.Table) -> pa.Table:
-    """Return the rows as those of the runs that computed them."""
+def _as_computed(part: pa.Table) -> pa.Table:
+    """Return the rows with `reused` false, as in the run that computed them."""
     place = part.schema.names.index("reused")
     return part.set_column(place, part.schema.field(place), pa.array(np.zeros(len(part), bool)))

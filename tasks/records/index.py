@@ -1,4 +1,4 @@
-"""Rows of Parquet parts found by item, while the rows themselves stay in their files."""
+"""An index of the rows in Parquet parts by item; the rows stay in their files."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -14,7 +14,7 @@ from tasks.records import parquet
 from tasks.records.item_key import ItemKey
 
 STATUSES = ("none", "ok", "rejected", "failed")
-"""What the numbers in an index stand for; 0 is for items without a row."""
+"""Meaning of the status numbers in an index; 0 is an item without a row."""
 OK = STATUSES.index("ok")
 REJECTED = STATUSES.index("rejected")
 FAILED = STATUSES.index("failed")
@@ -27,22 +27,22 @@ Numbers = NDArray[np.int64]
 
 
 class RowIndex:
-    """Which row counts for each item: an ok one if there is any, else the latest.
+    """Finds the row of each item: an ok row if there is one, else the latest.
 
-    An item takes about 40 bytes here, whatever its row holds. Items are told apart by 64-bit
-    hashes, so whoever fetches rows must compare their keys.
+    An item takes about 40 bytes. Items are identified by 64-bit hashes of their keys, so compare
+    the keys of fetched rows.
     """
 
     def __init__(self, parts: Iterable[tuple[str, pa.Table]] = ()) -> None:
-        """Read through tables of rows, each with the URI to fetch them from; older ones first.
+        """Index tables of rows, oldest first, each with its URI.
 
         Raises:
-            RecordError: a row has a status that there is not.
+            RecordError: a row has an unknown status.
         """
-        self._fill([(uri, numbers_of(uri, table)) for uri, table in parts])
+        self._build([(uri, index_columns(uri, table)) for uri, table in parts])
 
-    def _fill(self, parts: Iterable[tuple[str, Numbers]]) -> None:
-        """Take the numbers (3, N) of the rows of each part."""
+    def _build(self, parts: Iterable[tuple[str, Numbers]]) -> None:
+        """Build the index from the :func:`index_columns` (3, N) of each part, oldest first."""
         self._uris: list[str] = []
         found = [np.zeros((5, 0), np.int64)]
         for number, (uri, own) in enumerate(parts):
@@ -60,86 +60,89 @@ class RowIndex:
         return len(self._keys)
 
     def positions(self, wanted: Numbers) -> Numbers:
-        """Return where the rows of hashed keys stand in this index, -1 for those without one."""
+        """Return the positions (N,) of hashed keys (N,) in this index; -1 without a row."""
         if not len(self):
             return np.full(len(wanted), -1)
         places = np.searchsorted(self._keys, wanted).clip(max=len(self) - 1)
         return np.where(self._keys[places] == wanted, places, -1)
 
-    def found(self, wanted: Numbers) -> Numbers:
-        """Return the status, a number in STATUSES, of each hashed key's row; 0 for no row."""
+    def statuses(self, wanted: Numbers) -> Numbers:
+        """Return the status (N,) of hashed keys (N,), an index into STATUSES; 0 without a row."""
         places = self.positions(wanted)
         return np.where(places >= 0, self.status[places], 0) if len(self) else places * 0
 
-    def times(self, wanted: Numbers) -> Numbers:
-        """Return when each hashed key's row ended by its node's clock, in us UTC; -2 for no row."""
+    def finished_times(self, wanted: Numbers) -> Numbers:
+        """Return the end times (N,) of hashed keys (N,), in µs UTC by the node's clock.
+
+        -1 for a row without a time, -2 without a row.
+        """
         places = self.positions(wanted)
         return np.where(places >= 0, self.finished[places], -2) if len(self) else places - 1
 
     def in_order(self) -> Numbers:
-        """Return all positions in the order in which the rows were written."""
+        """Return all positions in the order of writing."""
         return np.lexsort((self._row, self._part))
 
     def rows(self, positions: Numbers) -> pa.Table:
-        """Return the rows at some positions, in their order, with the columns of ItemResult.
+        """Return the rows at `positions`, in this order, with the columns of ItemResult.
 
         Raises:
-            RecordError: a part is damaged now.
-            StorageError: a part is gone, or cannot be read.
+            RecordError: a part is damaged.
+            StorageError: a part is missing or cannot be read.
         """
-        found = list(self._fetched(positions))
+        found = list(self._fetch(positions))
         if not found:
             return _SCHEMA.empty_table()
         back = np.argsort(np.concatenate([inside for inside, _ in found]))
         return pa.concat_tables([rows for _, rows in found]).take(pa.array(back))
 
-    def _fetched(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
-        """Yield, part by part, which of some positions it holds, and the rows there."""
+    def _fetch(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
+        """Yield for each part the indices into `positions` of its rows, and the rows."""
         for inside in self._by_part(positions):
-            yield inside, self._taken(positions[inside])
+            yield inside, self._take_rows(positions[inside])
 
     def _by_part(self, positions: Numbers) -> list[Numbers]:
-        """Return which of some positions are in the same part, for each part."""
+        """Group indices into `positions` by part."""
         parts = self._part[positions]
         order = np.argsort(parts, kind="stable")
         cuts = np.flatnonzero(np.diff(parts[order])) + 1
         return np.split(order, cuts) if len(order) else []
 
-    def _taken(self, positions: Numbers) -> pa.Table:
-        """Return the rows at some positions of one part."""
+    def _take_rows(self, positions: Numbers) -> pa.Table:
+        """Return the rows at `positions`, all of one part."""
         table = _part(self._uris[self._part[positions[0]]])
         return table.take(pa.array(self._row[positions]))
 
 
-def numbers_of(uri: str, table: pa.Table) -> Numbers:
-    """Return what an index holds of rows (3, N): hashed key, status, time of end.
+def index_columns(uri: str, table: pa.Table) -> Numbers:
+    """Return the index entries of N rows (3, N): hashed key, status, end time.
 
     Raises:
-        RecordError: a row has a status that there is not.
+        RecordError: a row has an unknown status.
     """
     statuses = table["status"].to_pylist()
     if unknown := set(statuses) - set(STATUSES[1:]):
-        raise RecordError(f"{uri} holds the status {min(map(str, unknown))}; move it away")
+        raise RecordError(f"{uri} has the unknown status {min(map(str, unknown))}; move it away")
     return np.stack(
         [
-            hashes(table),
+            key_hashes(table),
             np.array([STATUSES.index(status) for status in statuses], np.int64),
             _integers(table["finished_at"].cast(pa.int64())),
         ]
     )
 
 
-def hashes(table: pa.Table) -> Numbers:
-    """Return the hashed key (N,) of each row of a table of items or of rows.
+def key_hashes(table: pa.Table) -> Numbers:
+    """Return the hashed keys (N,) of a table of items or results.
 
-    They are the same within a process only.
+    The hashes are valid only within this process.
     """
     columns = (table[name].to_pylist() for name in KEYS)
     return np.fromiter((hash(key) for key in zip(*columns, strict=True)), np.int64, len(table))
 
 
 def same_keys(one: pa.Table, other: pa.Table) -> bool:
-    """Tell whether two tables are of the same items in the same order."""
+    """Tell whether two tables have the same items in the same order."""
     pairs = ((one[name].combine_chunks(), other[name].combine_chunks()) for name in KEYS)
     return all(left.equals(right) for left, right in pairs)
 
@@ -151,4 +154,4 @@ def _integers(column: pa.ChunkedArray) -> Numbers:
 
 @lru_cache(maxsize=_HELD_PARTS)
 def _part(uri: str) -> pa.Table:
-    return parquet.read_rows_table(uri, ItemResult, parquet.KEPT)
+    return parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)

@@ -1,4 +1,4 @@
-"""What makes an item of a run one and the same item."""
+"""The key that identifies an item within a run."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from schemas.work import PlannedItem
 
 
 class ItemKey(NamedTuple):
-    """Identity of an item. The same photo listed twice is two items with one `item_id`."""
+    """Key of an item. A photo that is listed twice gives two items with the same `item_id`."""
 
     item_id: str
     product_id: str
@@ -17,5 +17,5 @@ class ItemKey(NamedTuple):
 
 
 def key_of(row: PlannedItem | ItemResult | ItemEvaluation) -> ItemKey:
-    """Return the key of an item or of its row."""
+    """Return the key of an item or of its result."""
     return ItemKey(row.item_id, row.product_id, row.view, row.gallery_id)

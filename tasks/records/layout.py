@@ -1,4 +1,4 @@
-"""Where everything lies below an output root: every name of the layout is here and only here."""
+"""The layout of an output: names of all files and folders below its root."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from tasks import storage
 
 LATEST = "catalog/LATEST.json"
 FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs", "thumbnails")
-"""What lies directly below an output root."""
+"""Folders directly below an output root."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class RunFiles:
 
     Attributes:
         output: Absolute URI of the output root.
-        run_id: The run.
+        run_id: Id of the run.
     """
 
     output: str
@@ -26,65 +26,65 @@ class RunFiles:
 
     @property
     def record(self) -> str:
-        """run.json."""
+        """The run record (JSON): parameters, versions, counts, state."""
         return self._at("run.json")
 
     @property
     def lock(self) -> str:
-        """Who drives the run; there only while somebody does."""
+        """The lock file; exists while a driver works on the run."""
         return self._at("lock.json")
 
     @property
     def lock_probe(self) -> str:
-        """What a driver writes and deletes at its start to learn how the store writes."""
+        """Temporary file that tests whether the store supports conditional writes."""
         return self._at("lock-probe.json")
 
     @property
     def plan(self) -> str:
-        """Folder of the parts with every item asked for."""
+        """Folder of the plan's parts, with one row per item."""
         return self._at("plan")
 
     @property
     def plan_styles(self) -> str:
-        """Folder of the references of all galleries; readers of `plan` pass such a name over."""
+        """Folder of the galleries' references; readers of `plan` skip names that begin with `_`."""
         return self._at("plan", "_galleries")
 
     @property
     def ledger(self) -> str:
-        """Folder of the append-only parts."""
+        """Folder of the ledger's append-only parts."""
         return self._at("ledger")
 
     @property
     def results(self) -> str:
-        """Folder of the parts with one row per item, each of the plan's part of that name."""
+        """Folder of the results, with one row per item; parts have the names of the plan's."""
         return self._at("results")
 
     @property
     def matches(self) -> str:
-        """Folder of the parts with one row per item and content region, likewise."""
+        """Folder of the matches, with one row per item and content region; same part names."""
         return self._at("matches")
 
     @property
     def evaluation(self) -> str:
-        """Folder of the parts with figures, each of the results' part of that name; on request."""
+        """Folder of the metrics per item, if the run was evaluated; same part names."""
         return self._at("evaluation")
 
     @property
     def evaluation_summary(self) -> str:
-        """What the figures come to."""
+        """Summary of the metrics (JSON)."""
         return self._at("evaluation", "summary.json")
 
     @property
     def retry(self) -> str:
-        """Failed rows as the next manifest; there only when something failed."""
+        """Catalog of the failed items, for another run; exists only if items failed."""
         return self._at("retry.parquet")
 
     @property
     def report(self) -> str:
-        """The page for people."""
+        """The HTML report."""
         return self._at("report", "index.html")
 
     @property
     def success(self) -> str:
-        """Written last."""
+        """The success marker, written last."""
         return self._at("_SUCCESS")

@@ -1,8 +1,8 @@
-"""The ledger of a run: append-only Parquet parts of what was done, the truth for resume.
+"""The ledger of a run: append-only Parquet parts with the rows of ended items, for resume.
 
-A part is written whole or not at all and never changed. A crash loses at most the rows of the
-last few seconds; their assets stand and are taken over by the next attempt. Slow items make a part
-each, so their driver now and then puts them together.
+A part is written atomically and never changed. A crash loses at most the rows of the last few
+seconds; the next attempt recovers them from their assets. Slow items give a part each, so the
+driver compacts the parts from time to time.
 """
 
 import logging
@@ -18,39 +18,45 @@ from tasks import storage
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.records.parts import Part, Parts, following, groups, read_whole, replace
+from tasks.records.parts import Part, Parts, merge_parts, mergeable_groups, next_number, read_all
 
 MAX_ROWS = 512
 MAX_TEXT = 2**23
-"""Most characters of rows, as JSON, that wait: one of thousands of references takes a million."""
+"""Most characters of buffered rows as JSON; a row with thousands of references has a million."""
 MAX_SECONDS = 3.0
 MORE_PARTS = 64
-"""Parts that may come before they are put together again."""
+"""Parts that may be added before they are compacted again."""
 MERGED_ROWS = 4096
-"""Most rows of what is put together: it is written anew each time that more join it."""
+"""Most rows of a compacted part; larger parts are not rewritten again and again."""
 PATIENCE = 600.0
-"""Seconds for which a store may be away before the run ends."""
+"""Seconds for which a store may be unavailable before the run fails."""
 _PAUSE = 5.0
 _DIGITS = 13
-"""Of the number that begins an epoch."""
+"""Digits of the number at the start of an epoch."""
 
 logger = logging.getLogger(__name__)
 
 
 class Ledger:
-    """Writes rows of one driver; each driver start has its own epoch, so none overwrites another.
+    """Writes the rows of one driver.
 
-    Epochs sort by their start: a later driver's rows are later in the ledger.
+    Each driver has its own epoch in the names of its parts, so drivers do not overwrite each
+    other. Epochs increase, so the rows of a later driver are later in the ledger.
     """
 
     def __init__(self, output: str, run_id: str, before: Iterable[Part] = ()) -> None:
-        """Write behind the parts that earlier drivers left.
+        """Append to the parts of earlier drivers.
+
+        Args:
+            output: Absolute URI of the output root.
+            run_id: Id of the run.
+            before: The existing parts, which are compacted together with new ones.
 
         Raises:
             StorageError: the ledger cannot be listed.
         """
         self._folder = RunFiles(output, run_id).ledger
-        number = following(parquet.part_names(self._folder), _DIGITS)
+        number = next_number(parquet.part_names(self._folder), _DIGITS)
         self._epoch = f"{number:0{_DIGITS}d}{secrets.token_hex(3)}"
         self._sequence = 0
         self._rows: list[ItemResult] = []
@@ -61,10 +67,10 @@ class Ledger:
         self._not_before = self._since
 
     def append(self, row: ItemResult) -> None:
-        """Take a row; it is durable after the next :meth:`commit`.
+        """Buffer a row; it is durable after the next :meth:`commit`.
 
         Raises:
-            StorageError: the ledger is full of rows and cannot be written.
+            StorageError: the buffered rows cannot be written.
         """
         if not self._rows:
             self._since = time.monotonic()
@@ -73,12 +79,13 @@ class Ledger:
         self.commit_if_due()
 
     def commit_if_due(self) -> None:
-        """Write the rows taken when they are many or have waited for long.
+        """Write the buffered rows if they are many, or older than MAX_SECONDS.
 
-        A store that is away for some minutes costs nothing: the rows wait, and with them the run.
+        If the store is unavailable, the rows stay buffered and are written later.
 
         Raises:
-            StorageError: they cannot be written for good; they are kept for the next attempt.
+            StorageError: a permanent error, or the store is unavailable for PATIENCE seconds; the
+                rows stay buffered.
         """
         now = time.monotonic()
         if now < self._not_before:
@@ -91,14 +98,14 @@ class Ledger:
                 now = time.monotonic()
                 if not error.transient or now - self._since > PATIENCE:
                     raise
-                logger.warning("%s; %d rows wait for the next attempt", error, len(self._rows))
+                logger.warning("%s; %d rows are kept for the next attempt", error, len(self._rows))
                 self._not_before = now + _PAUSE
 
     def commit(self) -> None:
-        """Write the rows taken so far as the next part.
+        """Write the buffered rows as the next part.
 
         Raises:
-            StorageError: they cannot be written; they are kept for the next attempt.
+            StorageError: the part cannot be written; the rows stay buffered.
         """
         if self._rows:
             name = f"part-{self._epoch}-{self._sequence:06d}.parquet"
@@ -106,33 +113,33 @@ class Ledger:
             self._sequence += 1
             self._rows, self._text = [], 0
             self._parts.append(Part(name, len(table), table.nbytes))
-            self.put_together()
+            self.compact()
 
-    def put_together(self) -> None:
-        """Write small parts side by side anew as one, when many have come.
+    def compact(self) -> None:
+        """Merge small neighboring parts, if there are many.
 
-        A fault here costs the next reader some seconds, and never a row: the run goes on.
+        Errors are only logged: without this, reading the ledger is slower, but no row is lost.
         """
         if len(self._parts) <= self._most_parts:
             return
         try:
-            for group in groups(tuple(self._parts), MERGED_ROWS):
-                made = replace(self._folder, group, read_whole(self._folder, group))
+            for group in mergeable_groups(tuple(self._parts), MERGED_ROWS):
+                made = merge_parts(self._folder, group, read_all(self._folder, group))
                 first = self._parts.index(group[0])
                 self._parts[first : first + len(group)] = [made]
-        except FileMissing:  # another driver is at it: the parts are its own now
+        except FileMissing:  # another driver compacts them
             self._parts = []
         except (RecordError, StorageError) as error:
-            logger.warning("parts of the ledger stay as many as they are: %s", error)
+            logger.warning("cannot compact the ledger: %s", error)
             self._parts = []
         self._most_parts = len(self._parts) + MORE_PARTS
 
 
 def read_ledger(output: str, run_id: str) -> Parts:
-    """Return the row that counts for each item of a run; empty when nothing was done yet.
+    """Return the ledger of a run, indexed by item; empty if the run has not started.
 
     Raises:
-        RecordError: a part is damaged or belongs to another run; says which.
+        RecordError: a part is damaged or belongs to another run; the message names it.
         StorageError: the ledger cannot be read.
     """
     folder = RunFiles(storage.absolute(output), run_id).ledger

@@ -1,8 +1,8 @@
-"""One driver at a time for one run: a file that its holder keeps fresh.
+"""One driver at a time per run: a lock file that its holder renews.
 
-Two runs over one output need no lock: what they write is named by its content. Two drivers of the
-same run would write the same tables, so the second is refused while the first lives, and takes
-over when it does not.
+Two runs over one output need no lock: the names of their files are hashes of the content. Two
+drivers of the same run would write the same tables, so a second driver is refused while the first
+one is alive, and takes over the run when it is dead.
 """
 
 import json
@@ -27,207 +27,239 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 15.0
 SILENT_BEATS = 4
-"""Beats without news after which a holder elsewhere is taken for dead."""
+"""Beats without a heartbeat after which a holder on another machine counts as dead."""
 _SURE_BEATS = 2
-"""Beats after its last look at the lock for which a holder takes the run for its own."""
+"""Beats for which a holder trusts its last check of the lock."""
 _UNREADABLE_BEATS = 2
-"""Looks in a row at a lock that cannot be read after which the run is given up."""
+"""Checks in a row that find an unreadable lock before the holder gives up the run."""
 _RACE_SECONDS = 0.5
+_FILE_KEYS = {"pid_namespace": "space", "process_start": "born"}
+"""Keys of lock.json that differ from the fields' names; fixed, for drivers of other versions."""
 
 
 class RunBusyError(PlanError):
-    """Another driver is at this run."""
+    """Another driver holds this run."""
 
 
 class RunLostError(TaskError):
-    """This driver does not hold the run any more: another may be at it, or may have ended it."""
+    """This driver no longer holds the run: another driver has taken it over or ended it."""
 
 
 @dataclass(frozen=True)
 class _Holder:
-    """Who holds a run: the words of the lock file.
+    """The holder of a run: the content of the lock file.
 
     Attributes:
-        token: Of this hold, unlike any other.
+        token: Random, unique for each time that the lock is acquired.
         host: Name of the machine.
-        space: Process numbers mean the same where this is equal.
-        pid: Process there.
-        born: When that process started, as its system counts; tells it from a later one.
-        beat: Grows for as long as the holder lives.
+        pid_namespace: PIDs are comparable only between processes of one namespace.
+        pid: PID of the driver.
+        process_start: Start time of that process in clock ticks; a later process of the same PID
+            has another.
+        beat: Number of the last heartbeat.
     """
 
     token: str
     host: str
-    space: str
+    pid_namespace: str
     pid: int
-    born: str
+    process_start: str
     beat: int = 0
 
-    def dead(self) -> bool:
-        """Tell whether it ran here and does not any more; of other machines nothing is known."""
-        if (self.host, self.space) != (socket.gethostname(), _space()):
+    @classmethod
+    def this_process(cls) -> "_Holder":
+        """Return this process as a new holder."""
+        pid, token = os.getpid(), secrets.token_hex(8)
+        return cls(token, socket.gethostname(), _pid_namespace(), pid, _process_start(pid))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "_Holder":
+        """Parse a lock file.
+
+        Raises:
+            TypeError, ValueError: it is not a lock file.
+        """
+        fields = {key: name for name, key in _FILE_KEYS.items()}
+        return cls(**{fields.get(key, key): value for key, value in json.loads(data).items()})
+
+    def to_json(self) -> bytes:
+        """Return the content of the lock file."""
+        content = {_FILE_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return f"{json.dumps(content, indent=2)}\n".encode()
+
+    def is_dead(self) -> bool:
+        """Tell whether it ran on this machine and has ended; false for other machines."""
+        if (self.host, self.pid_namespace) != (socket.gethostname(), _pid_namespace()):
             return False
-        return _born(self.pid) != self.born
+        return _process_start(self.pid) != self.process_start
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
 class RunLock:
-    """A hold on a run; see :func:`holding`.
+    """The lock of one run; see :func:`hold_run`.
 
     Attributes:
-        conditional: True when the store refuses to write over what is there where it is told to.
-            Elsewhere correctness rests on names made of content alone.
+        conditional_writes: True when the store refuses to create a file that exists. Without that,
+            two drivers may both acquire a lock; results stay correct because the names of files
+            are hashes of their content.
     """
 
     def __init__(self, files: RunFiles) -> None:
         self._files, self._place = files, files.lock
-        pid = os.getpid()
-        self._me = _Holder(secrets.token_hex(8), socket.gethostname(), _space(), pid, _born(pid))
-        self.conditional = False
+        self._holder = _Holder.this_process()
+        self.conditional_writes = False
         self._lost = ""
         self._unreadable = 0
-        self._looked = time.monotonic()
-        self._turn = threading.Lock()  # some stores take the old file away to write the new one
-        self._over = threading.Event()
+        self._last_check = time.monotonic()
+        self._io_lock = threading.Lock()  # some stores delete the old file before writing the new
+        self._released = threading.Event()
 
     def check(self) -> None:
-        """Refuse to go on with a run that is another's now; quick, unless this process was frozen.
+        """Check that this driver still holds the run; reads the file only if the last check is old.
 
         Raises:
-            RunLostError: it is, or was and has ended.
+            RunLostError: another driver has taken over or ended the run.
         """
-        if time.monotonic() - self._looked > _SURE_BEATS * BEAT_SECONDS:
-            self.confirm()
+        if time.monotonic() - self._last_check > _SURE_BEATS * BEAT_SECONDS:
+            self.verify()
         elif self._lost:
             raise RunLostError(self._lost)
 
-    def confirm(self) -> None:
-        """Refuse to go on with a run that is another's now, after a look at the lock.
+    def verify(self) -> None:
+        """Read the lock file and check that this driver still holds the run.
 
         Raises:
-            RunLostError: it is, or was and has ended.
+            RunLostError: another driver has taken over or ended the run.
         """
-        with self._turn:
-            if not self._look() and self._unreadable:
-                self._look()
+        with self._io_lock:
+            if not self._check_holder() and self._unreadable:
+                self._check_holder()
         if self._lost:
             raise RunLostError(self._lost)
 
-    def _look(self) -> bool:
-        """Tell whether the lock shows that the run is still held by this driver."""
+    def _check_holder(self) -> bool:
+        """Tell whether the lock file names this driver; note it if the run is lost."""
         if self._lost:
             return False
         begin = time.monotonic()
         try:
             now = self._read()
         except TaskError as error:
-            self._blind(error)
+            self._note_unreadable(error)
             return False
-        if now is None or now.token != self._me.token:
-            gone = "is gone: another driver has ended the run, or somebody removed the file"
-            self._lose(f"is held by {_named(now)}, who took the run over" if now else gone)
+        if now is None or now.token != self._holder.token:
+            gone = "is gone: another driver has ended the run, or somebody deleted the file"
+            self._mark_lost(f"is held by {now}, which has taken over the run" if now else gone)
             return False
-        self._looked, self._unreadable = begin, 0
+        self._last_check, self._unreadable = begin, 0
         return True
 
-    def _blind(self, error: TaskError) -> None:
-        """Take note that the lock could not be read."""
-        if isinstance(error, StorageError) and error.transient:  # the store is away for all drivers
-            self._looked = time.monotonic()
-            logger.warning("the run's lock could not be looked at: %s", error)
+    def _note_unreadable(self, error: TaskError) -> None:
+        """Note that the lock could not be read; repeated permanent errors mean that it is lost."""
+        if isinstance(error, StorageError) and error.transient:  # unavailable to all drivers
+            self._last_check = time.monotonic()
+            logger.warning("cannot check the run's lock: %s", error)
             return
         self._unreadable += 1
         if self._unreadable >= _UNREADABLE_BEATS:
-            self._lose(f"cannot be read any more ({error}), so another driver may take the run")
+            self._mark_lost(f"cannot be read ({error}), so another driver may take over the run")
         else:
-            logger.warning("the run's lock cannot be read: %s", error)
+            logger.warning("cannot read the run's lock: %s", error)
 
-    def _lose(self, why: str) -> None:
+    def _mark_lost(self, why: str) -> None:
         logger.warning("the run's lock is lost: %s %s", self._place, why)
         self._lost = (
-            f"the run is not this driver's any more: {self._place} {why}; what is done stands, so "
-            "run the same command again to see how the run ended, or to go on with it"
+            f"this driver no longer holds the run: {self._place} {why}; finished items are kept, "
+            "so run the same command again to continue the run or to see its result"
         )
 
-    def take(self) -> None:
-        """Get hold of the run, from a dead holder if need be.
+    def acquire(self) -> None:
+        """Acquire the lock, from a dead holder if there is one.
 
         Raises:
-            RunBusyError: a driver that lives has it.
-            StorageError: that cannot be told.
+            RunBusyError: a live driver holds the run.
+            StorageError: the lock cannot be read or written.
         """
         before = self._read()
-        if before is not None and not before.dead():
-            self._wait_for(before)
+        if before is not None and not before.is_dead():
+            self._await_heartbeat(before)
         try:
             if before is None:
-                storage.write_new(self._place, self._text())
+                storage.write_new(self._place, self._holder.to_json())
             else:
                 self._write()
-        except StorageError as error:  # the first that a run writes
+        except StorageError as error:  # the first file that a run writes
             if error.transient:
                 raise
             raise StorageError(
                 f"the output {self._files.output} cannot be written: {error}; choose another "
                 "folder or prefix, or allow writing there"
             ) from error
-        # Stores that know no conditions let the last of several writers win.
+        # Without conditional writes, the last of several writers wins.
         time.sleep(_RACE_SECONDS)
-        self._looked = time.monotonic()
+        self._last_check = time.monotonic()
         now = self._read()
-        if now is None or now.token != self._me.token:
-            raise self._busy(now)
-        self.conditional = self._honours_conditions()
-        if not self.conditional:
+        if now is None or now.token != self._holder.token:
+            raise self._busy_error(now)
+        self.conditional_writes = self._supports_conditional_writes()
+        if not self.conditional_writes:
             logger.warning(
-                "the store of %s writes over what is there even when told not to, so two drivers "
-                "that start one run together may both work for up to %g s; start one at a time",
+                "the store of %s does not support conditional writes, so two drivers that start "
+                "one run at the same time may both work on it for up to %g s; start one at a time",
                 self._files.output,
                 BEAT_SECONDS,
             )
 
-    def _honours_conditions(self) -> bool:
-        """Tell whether the output's store lets one of several writers of a new file win."""
+    def _supports_conditional_writes(self) -> bool:
+        """Tell whether the output's store refuses to create a file that exists."""
         kind, probe = storage.scheme(self._files.output), self._files.lock_probe
         if kind != "s3":
-            return kind in ("", "file")  # `tasks.storage.generic` can only look first
+            return kind in ("", "file")  # `tasks.storage.generic` can only check first
         try:
             storage.write_new(probe, b"{}\n")
             return not storage.write_new(probe, b"{}\n")
         finally:
             storage.delete(probe)
 
-    def keep(self) -> None:
-        """Show signs of life until :meth:`let_go`; runs in a thread."""
-        while not self._lost and not self._over.wait(BEAT_SECONDS):
+    def heartbeat(self) -> None:
+        """Renew the lock file every BEAT_SECONDS until :meth:`release`; runs in a thread."""
+        while not self._lost and not self._released.wait(BEAT_SECONDS):
             try:
-                with self._turn:
-                    if self._look():
+                with self._io_lock:
+                    if self._check_holder():
                         self._renew()
-            except StorageError as error:  # whoever takes the run over meanwhile is seen next time
-                logger.warning("the run's lock could not be renewed: %s", error)
-            except Exception as error:  # without signs of life another driver would take the run
-                self._lose(f"cannot be renewed any more ({type(error).__name__}: {error})")
+            except StorageError as error:  # the next check notices a takeover
+                logger.warning("cannot renew the run's lock: %s", error)
+            except Exception as error:  # without heartbeats another driver takes over the run
+                self._mark_lost(f"cannot be renewed ({type(error).__name__}: {error})")
 
     def _renew(self) -> None:
-        self._me = replace(self._me, beat=self._me.beat + 1)
+        self._holder = replace(self._holder, beat=self._holder.beat + 1)
         self._write()
-        late = time.monotonic() - self._looked > SILENT_BEATS * BEAT_SECONDS
+        late = time.monotonic() - self._last_check > SILENT_BEATS * BEAT_SECONDS
         if late and storage.exists(self._files.success):
-            self._lose("was renewed too late: another driver has ended the run")
+            self._mark_lost("was renewed too late: another driver has ended the run")
 
-    def let_go(self) -> None:
-        """Give the run up."""
-        self._over.set()
+    def release(self) -> None:
+        """Stop the heartbeat and delete the lock file if this driver holds it."""
+        self._released.set()
         try:
-            with self._turn:
+            with self._io_lock:
                 now = self._read()
-                if now is not None and now.token == self._me.token:
+                if now is not None and now.token == self._holder.token:
                     storage.delete(self._place)
         except TaskError as error:
-            logger.warning("the run's lock stays behind: %s", error)
+            logger.warning("cannot delete the run's lock: %s", error)
 
-    def _wait_for(self, holder: _Holder) -> None:
-        logger.warning("the run is held by %s; waiting for a sign of life", _named(holder))
+    def _await_heartbeat(self, holder: _Holder) -> None:
+        """Wait until `holder` counts as dead.
+
+        Raises:
+            RunBusyError: it sends a heartbeat.
+        """
+        logger.warning("the run is held by %s; waiting for its heartbeat", holder)
         deadline = time.monotonic() + SILENT_BEATS * BEAT_SECONDS
         while time.monotonic() < deadline:
             time.sleep(min(1.0, BEAT_SECONDS / 2))
@@ -235,66 +267,62 @@ class RunLock:
             if now is None:
                 return
             if now != holder:
-                raise self._busy(now)
+                raise self._busy_error(now)
 
-    def _busy(self, holder: _Holder | None) -> RunBusyError:
-        who = _named(holder) if holder else "another driver"
+    def _busy_error(self, holder: _Holder | None) -> RunBusyError:
         return RunBusyError(
-            f"{who} is at this run just now ({self._place}); wait for it, or stop it and run the "
-            "same command again"
+            f"{holder or 'another driver'} is working on this run ({self._place}); wait for it, or "
+            "stop it and run the same command again"
         )
 
     def _read(self) -> _Holder | None:
         try:
-            return _Holder(**json.loads(storage.read_bytes(self._place, 4096)))
+            return _Holder.from_json(storage.read_bytes(self._place, 4096))
         except FileMissing:
             return None
-        except (FileTooLarge, ValueError, TypeError) as error:
-            raise RunBusyError(f"{self._place} is no lock of ours; remove it") from error
+        except (FileTooLarge, ValueError, TypeError, AttributeError) as error:
+            raise RunBusyError(
+                f"{self._place} is not a lock file of StyleGallery; delete it"
+            ) from error
 
     def _write(self) -> None:
-        storage.write_bytes(self._place, self._text())
-
-    def _text(self) -> bytes:
-        return f"{json.dumps(asdict(self._me), indent=2)}\n".encode()
+        storage.write_bytes(self._place, self._holder.to_json())
 
 
 @contextmanager
-def holding(files: RunFiles) -> Iterator[RunLock]:
-    """Hold a run for the length of the block.
+def hold_run(files: RunFiles) -> Iterator[RunLock]:
+    """Hold a run's lock for the length of the block.
 
     Raises:
-        RunBusyError: a driver that lives has it; says which.
+        RunBusyError: a live driver holds the run; the message names it.
         StorageError: the lock cannot be read or written.
     """
     lock = RunLock(files)
-    here = copy_context()  # what log lines are about
-    beats = threading.Thread(target=here.run, args=(lock.keep,), name="run-lock", daemon=True)
+    context = copy_context()  # the fields of log lines
+    beats = threading.Thread(
+        target=context.run, args=(lock.heartbeat,), name="run-lock", daemon=True
+    )
     try:
-        lock.take()
+        lock.acquire()
         beats.start()
         yield lock
     finally:
         with deferred():
-            lock.let_go()
+            lock.release()
 
 
-def _named(holder: _Holder) -> str:
-    return f"process {holder.pid} on {holder.host}"
-
-
-def _space() -> str:
-    """Name the set of process numbers: containers on one host have their own."""
+def _pid_namespace() -> str:
+    """Return the PID namespace of this process: each container on a host has its own."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:  # no Linux
         return ""
 
 
-def _born(pid: int) -> str:
-    """Return when a process started, or empty text when there is none or it has ended."""
+def _process_start(pid: int) -> str:
+    """Return when a process started, in clock ticks; empty if it does not exist or has ended."""
     try:
-        # The fields after the name, which may hold blanks and brackets itself: 3, the state, to 22.
+        # Fields 3 (state) to 22 (start time) follow the name, which may hold blanks and brackets.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except OSError:

@@ -1,4 +1,4 @@
-"""Which run a command means when it names none: the newest of the output."""
+"""Find the newest run of an output, for commands that name no run."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -14,21 +14,21 @@ _THREADS: Final = 16
 
 
 def find_run(output: str, run_id: str = LATEST_RUN) -> str:
-    """Return `run_id`, or the id of the newest run of `output` where it is `latest`.
+    """Return `run_id`, or the id of the newest run of `output` if it is `latest`.
 
-    The newest run is the one that ended or, while it has not ended, started last.
+    The newest run is the one with the latest end time, or start time if it has not ended.
 
     Args:
-        output: Root of the outputs.
+        output: The output root.
         run_id: Id of a run, or `latest`.
 
     Raises:
-        FileMissing: there is no such run; the message names those that are there.
+        FileMissing: the run does not exist; the message lists the existing runs.
         StorageError: the output cannot be read.
     """
     root = storage.absolute(output)
     if run_id != LATEST_RUN:
-        # A run whose run.json is gone is one still, and `verify` names what brings it back.
+        # A run without run.json still exists; `verify` tells how to repair it.
         there = storage.exists(RunFiles(root, run_id).record)
         if not there and run_id not in storage.list_folders(storage.join(root, "runs")):
             raise FileMissing(f"{root} has no run {run_id}{_those_there(root)}")
@@ -38,12 +38,12 @@ def find_run(output: str, run_id: str = LATEST_RUN) -> str:
         times = pool.map(lambda name: _last_time(RunFiles(root, name)), names)
         found = [(time, name) for time, name in zip(times, names, strict=True) if time]
     if not found:
-        raise FileMissing(f"{root} holds no run; give the output of `stylegallery run`")
+        raise FileMissing(f"{root} holds no run; give the output folder of `stylegallery run`")
     return max(found)[1]
 
 
 def _last_time(files: RunFiles) -> datetime | None:
-    """Return when a run ended or started; None where its record is missing or damaged."""
+    """Return the end or start time of a run; None if its record is missing or damaged."""
     try:
         record = read_record(files)
     except (FileMissing, RecordError):
@@ -54,6 +54,6 @@ def _last_time(files: RunFiles) -> datetime | None:
 def _those_there(root: str) -> str:
     names = storage.list_folders(storage.join(root, "runs"))
     if not names:
-        return " and holds no other run; check the path"
+        return " and no other run; check the path"
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"; it holds {shown}"
+    return f"; it has {shown}"

@@ -1,9 +1,9 @@
-"""Tables in parts that grow: found by item and, when there are many, put together as few.
+"""Append-only tables in parts: indexed by item, and compacted when there are many parts.
 
-Several processes may read, add and put together at the same time, and any of them may die or stand
-still at any moment. Three rules keep every row in some part: a part is never changed, what is put
-together gets a name that nobody had before, and a part is deleted only by who has read it and has
-written its rows anew. So whoever misses a part that was there looks again, and finds its rows.
+Several processes may read, append and compact at the same time, and any of them may crash or hang.
+No row is lost, because a part is never changed, a merged part has a new name, and a process deletes
+only parts whose rows it has read and written to a merged part. A reader that misses a part lists
+the folder again and finds its rows in another part.
 """
 
 import re
@@ -17,13 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.result import ItemResult
+from schemas.text import counted
 from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
-from tasks.records.index import Numbers, RowIndex, numbers_of
+from tasks.records.index import Numbers, RowIndex, index_columns
 
 MOST_BYTES = 2**25
-"""About the most bytes in memory of a part that is put together."""
+"""Approximate limit of a merged part's size in memory, in bytes."""
 _THREADS = 8
 _ATTEMPTS = 50
 
@@ -32,12 +33,12 @@ Check = Callable[[str, pa.Table], None]
 
 @dataclass(frozen=True)
 class Part:
-    """How much a part holds.
+    """Size of a part.
 
     Attributes:
-        name: Its file's name.
-        rows: How many rows.
-        size: Bytes that they take in memory.
+        name: File name.
+        rows: Number of rows.
+        size: Size of the rows in memory, in bytes.
     """
 
     name: str
@@ -46,68 +47,69 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
+class _LoadedPart:
     part: Part
     numbers: Numbers
 
 
 class Parts(RowIndex):
-    """The rows in a folder's parts, also while others put these together.
+    """Index of the rows in a folder's parts; other processes may compact them meanwhile.
 
     Attributes:
-        parts: Those that are there, in order.
+        parts: The parts, sorted by name.
     """
 
     def __init__(
         self, folder: str, begin: str = "", check: Check = lambda _uri, _table: None
     ) -> None:
-        """Read the parts whose names begin so, several at a time.
+        """Read the parts in a folder, several at a time.
 
         Args:
-            folder: Absolute URI of their folder; none is one without parts.
-            begin: What their names begin with.
-            check: Raises an error for a part that does not belong here.
+            folder: Absolute URI of the folder; it may not exist yet.
+            begin: Read only parts whose names begin with this.
+            check: Raises an error for a part that does not belong to the table.
 
         Raises:
             RecordError: a part is damaged.
             StorageError: the parts cannot be read.
         """
         self._folder, self._begin, self._check = folder, begin, check
-        self._read: dict[str, _Read] = {}
+        self._loaded: dict[str, _LoadedPart] = {}
         self._newer: Parts | None = None
-        self._look()
+        self._read_parts()
 
-    def renewed(self) -> "Parts":
-        """Return the same as it is now; parts that were read before are not read again.
+    def refreshed(self) -> "Parts":
+        """Return an up-to-date index of the folder; reads only the new parts.
 
         Raises:
-            As for a new one.
+            RecordError: a part is damaged.
+            StorageError: the parts cannot be read.
         """
         new = copy(self)
         new._newer = None
-        new._look()
+        new._read_parts()
         return new
 
-    def _look(self) -> None:
-        """List the parts, and read the new ones, until the list stays the same.
+    def _read_parts(self) -> None:
+        """List the parts and read the new ones, until the list does not change.
 
-        A list is made piece by piece: what is put together meanwhile may be in none of them. Each
-        time reads only what has come since, which is less and less.
+        A listing is not atomic: it may miss rows that are moved to a merged part meanwhile. Each
+        round reads only the parts that are new since the round before.
         """
         names = self._names()
         for _ in range(_ATTEMPTS):
-            new = [name for name in names if name not in self._read]
+            new = [name for name in names if name not in self._loaded]
             with ThreadPoolExecutor(_THREADS) as pool:
-                found = dict(zip(new, pool.map(self._of, new), strict=True))
-            read = {name: self._read.get(name) or found[name] for name in names}
-            self._read = {name: one for name, one in read.items() if one is not None}
+                found = dict(zip(new, pool.map(self._read_part, new), strict=True))
+            read = {name: self._loaded.get(name) or found[name] for name in names}
+            self._loaded = {name: one for name, one in read.items() if one is not None}
             before, names = names, self._names()
-            if names == before == list(self._read):
+            if names == before == list(self._loaded):
                 break
-        if len(self._read) < len(before):
-            raise FileMissing(f"{self._folder}: parts are listed that are not there")
-        self.parts = [one.part for one in self._read.values()]
-        self._fill((self._uri(one.part.name), one.numbers) for one in self._read.values())
+        if len(self._loaded) < len(before):
+            raise FileMissing(f"{self._folder}: some listed parts do not exist; check the store")
+        self.parts = [one.part for one in self._loaded.values()]
+        self._build((self._uri(one.part.name), one.numbers) for one in self._loaded.values())
 
     def _names(self) -> list[str]:
         return [name for name in parquet.part_names(self._folder) if name.startswith(self._begin)]
@@ -115,23 +117,23 @@ class Parts(RowIndex):
     def _uri(self, name: str) -> str:
         return storage.join(self._folder, name)
 
-    def _of(self, name: str) -> _Read | None:
+    def _read_part(self, name: str) -> _LoadedPart | None:
         uri = self._uri(name)
         try:
-            table = parquet.read_rows_table(uri, ItemResult, parquet.KEPT)
+            table = parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)
         except FileMissing:
             return None
         self._check(uri, table)
-        return _Read(Part(name, len(table), table.nbytes), numbers_of(uri, table))
+        return _LoadedPart(Part(name, len(table), table.nbytes), index_columns(uri, table))
 
-    def of(self, parts: list[Part]) -> Numbers:
-        """Return the positions of the rows in some of the parts, in order."""
+    def positions_in(self, parts: list[Part]) -> Numbers:
+        """Return the positions of the rows in some of the parts, in the order of writing."""
         every, names = self.in_order(), {part.name for part in parts}
         numbers = [number for number, part in enumerate(self.parts) if part.name in names]
         return every[np.isin(self._part[every], numbers)]
 
-    def _fetched(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
-        """Fetch rows wherever they are now; what has been fetched is not asked for again."""
+    def _fetch(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
+        """Fetch rows from the parts that contain them now; parts may be compacted meanwhile."""
         index: Parts = self if self._newer is None else self._newer
         keys, left = self._keys[positions], np.arange(len(positions))
         for _ in range(_ATTEMPTS):
@@ -140,7 +142,7 @@ class Parts(RowIndex):
                 break
             for inside in index._by_part(places):
                 try:
-                    rows = index._taken(places[inside])
+                    rows = index._take_rows(places[inside])
                 except FileMissing:
                     gone.append(left[inside])
                 else:
@@ -148,22 +150,23 @@ class Parts(RowIndex):
             if not gone:
                 return
             left = np.concatenate(gone)
-            index = self._newer = index.renewed()
-        raise FileMissing(f"{self._folder}: {len(left)} rows are gone; run the same command again")
+            index = self._newer = index.refreshed()
+        missing = counted(len(left), "row")
+        raise FileMissing(f"{self._folder}: cannot find {missing}; run the same command again")
 
 
-def following(names: Iterable[str], digits: int) -> int:
-    """Return a number for the name of a part that is to come after all these.
+def next_number(names: Iterable[str], digits: int) -> int:
+    """Return the sequence number for a part after all of `names`.
 
-    Not the time: a clock may have been ahead once, and what came later would never count. Names
-    that older versions made hold the time, in as many digits.
+    Not a time stamp: after a wrong clock, later parts would sort before earlier ones. Names of
+    older versions contain a time stamp of as many digits, so numbers continue from there.
     """
     found = (re.match(rf"[a-z]+-(\d{{{digits}}})", name) for name in names)
     return 1 + max((int(number[1]) for number in found if number), default=0)
 
 
-def groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
-    """Yield parts side by side that are small enough to become one of at most so many rows."""
+def mergeable_groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
+    """Yield groups of neighboring parts that have at most `most_rows` rows together."""
     held, rows, size = list[Part](), 0, 0
     for part in parts:
         rows, size = rows + part.rows, size + part.size
@@ -176,14 +179,14 @@ def groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:
         yield held
 
 
-def replace(folder: str, parts: list[Part], rows: pa.Table) -> Part:
-    """Write the rows of parts as one, which takes the place of the last; then delete them.
+def merge_parts(folder: str, parts: list[Part], rows: pa.Table) -> Part:
+    """Write `rows`, those of `parts`, as one part that sorts like the last; then delete `parts`.
 
     Raises:
-        StorageError: it cannot be written, or not all of them deleted.
+        StorageError: the part cannot be written, or the others cannot be deleted.
     """
-    # New each time: were names made of contents, two who put together what the other has written
-    # could each delete what the other relies on.
+    # A random name: with names made of content, two processes that merge the same parts could each
+    # delete the merged part of the other.
     name = f"{parts[-1].name.partition('.')[0]}.{secrets.token_hex(6)}.parquet"
     storage.write_bytes(storage.join(folder, name), parquet.to_bytes(rows))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -191,13 +194,13 @@ def replace(folder: str, parts: list[Part], rows: pa.Table) -> Part:
     return Part(name, len(rows), rows.nbytes)
 
 
-def read_whole(folder: str, parts: list[Part]) -> pa.Table:
+def read_all(folder: str, parts: list[Part]) -> pa.Table:
     """Return all rows of some parts, in order.
 
     Raises:
-        FileMissing: another process has put one of them together with others.
-        RecordError: one is damaged.
-        StorageError: one cannot be read.
+        FileMissing: another process has merged one of them.
+        RecordError: a part is damaged.
+        StorageError: a part cannot be read.
     """
     uris = (storage.join(folder, part.name) for part in parts)
     with ThreadPoolExecutor(_THREADS) as pool:

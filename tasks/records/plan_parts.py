@@ -1,6 +1,6 @@
 """The items of a plan as Parquet parts: on the local disk while planning, then in the output.
 
-The references of a gallery are in a table of their own, once, however many items take their style.
+The references of a gallery are stored once, in a separate table.
 """
 
 import hashlib
@@ -22,35 +22,35 @@ from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.storage.leftovers import hold, is_left
+from tasks.storage.leftovers import is_abandoned, mark_in_use
 
 Styles = dict[str, list[StyleSource]]
-"""gallery_id to its references, ordered by style_id."""
+"""gallery_id to its references, sorted by style_id."""
 
 _PREFIX = "stylegallery-planned-"
 _STYLES_PART = "part-00000.parquet"
 _MOST_PROBLEMS = 20
 _REJECTED = ""
-"""Group of the items whose manifest rows cannot be used, whatever their galleries."""
+"""Group of the items whose manifest rows cannot be used."""
 
 
 class PlanItems:
-    """The items of a plan, gallery after gallery, in the catalog's order; rejected ones at the end.
+    """The items of a plan, sorted by gallery, then by catalog row; rejected items are last.
 
-    They lie in a folder that goes away with this object: a plan may be larger than the memory, and
-    planning leaves the output as it is.
+    They are stored in a temporary folder, which is deleted together with this object: a plan may be
+    larger than the memory, and planning does not write to the output.
 
     Attributes:
-        styles: The references of the galleries of its items.
-        rejected: How many items have a problem.
-        problems: The first of these problems.
+        styles: The references of each gallery.
+        rejected: Number of rejected items.
+        problems: The first few reasons for rejection.
     """
 
     def __init__(self, galleries: list[str]) -> None:
-        """Take items of these galleries."""
+        """Create an empty plan for these galleries."""
         self._home = Path(mkdtemp(prefix=_PREFIX))
         handle = os.open(self._home, os.O_RDONLY)
-        hold(handle)
+        mark_in_use(handle)
         finalize(self, os.close, handle)
         finalize(self, shutil.rmtree, self._home, ignore_errors=True)
         _sweep(self._home)
@@ -64,11 +64,11 @@ class PlanItems:
         self.problems: list[str] = []
 
     def add(self, gallery_id: str, table: pa.Table) -> None:
-        """Take the next items of a gallery, whose references are in `styles`."""
+        """Append items of a gallery, whose references are in `styles`."""
         self._add(gallery_id, table)
 
     def add_rejected(self, table: pa.Table) -> None:
-        """Take items of any galleries that have a problem."""
+        """Append rejected items, of any gallery."""
         self._add(_REJECTED, table)
         self.rejected += len(table)
         new = (text for text in table["problem"].unique().to_pylist() if text not in self.problems)
@@ -80,7 +80,7 @@ class PlanItems:
         self._parts[group] += 1
         self._count += len(table)
         keys = zip(*(table[c].to_pylist() for c in ("item_id", "product_id", "view")), strict=True)
-        text = "".join("\t".join(key) + "\n" for key in keys)  # ids hold no control characters
+        text = "".join("\t".join(key) + "\n" for key in keys)  # ids have no control characters
         self._digests[group].update(text.encode())
 
     def __len__(self) -> int:
@@ -91,12 +91,12 @@ class PlanItems:
             yield from work_items(part, self.styles)
 
     def parts(self) -> Iterator[tuple[str, pa.Table]]:
-        """Yield the items as tables, in order, each with its file's name."""
+        """Yield file name and items of each part, in order."""
         for path in sorted(self._home.iterdir()):
             yield path.name, pq.read_table(path)
 
     def digest(self) -> str:
-        """Return a hash of the items' identities."""
+        """Return a hash of the items' keys."""
         digest = hashlib.sha256()
         for name, own in self._digests.items():
             if name in self._parts:
@@ -104,14 +104,14 @@ class PlanItems:
         return digest.hexdigest()
 
     def checksum(self) -> str:
-        """Return a hash of all that is in the items, further columns and references included."""
+        """Return a hash of all columns of the items and of their references."""
         digest = hashlib.sha256(self._styles_bytes())
         for path in sorted(self._home.iterdir()):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
     def write(self, files: RunFiles) -> None:
-        """Copy the parts into a run's folder, where no others stay.
+        """Copy the parts to a run's folder, and delete other parts there.
 
         Raises:
             StorageError: the output cannot be written.
@@ -132,13 +132,13 @@ class PlanItems:
 
 
 class RunPlan:
-    """The plan in a run's folder, with the references of its galleries."""
+    """Reads the plan in a run's folder."""
 
     def __init__(self, files: RunFiles) -> None:
         """Read the references.
 
         Raises:
-            FileMissing: there is no plan.
+            FileMissing: the plan does not exist.
             RecordError: a table is damaged.
             StorageError: the output cannot be read.
         """
@@ -151,22 +151,22 @@ class RunPlan:
                 self._styles.setdefault(row.gallery_id, []).append(style)
 
     def part(self, name: str) -> pa.Table:
-        """Return the items of one part, to be chosen from and handed to :meth:`items`.
+        """Return the items of one part as a table; pass a selection of rows to :meth:`items`.
 
         Raises:
-            FileMissing: there is no such part.
-            RecordError: it is damaged.
-            StorageError: it cannot be read.
+            FileMissing: the part does not exist.
+            RecordError: the part is damaged.
+            StorageError: the part cannot be read.
         """
-        # Plans without that table hold the references in each item.
+        # Plans of older versions have the references in each item, without a separate table.
         model = WorkItem if self._styles is None else PlannedItem
         return parquet.read_rows_table(storage.join(self._files.plan, name), model)
 
     def items(self, table: pa.Table) -> list[WorkItem]:
-        """Return some rows of a part as items.
+        """Return rows of a part as items.
 
         Raises:
-            RecordError: the plan lacks the references of one.
+            RecordError: the plan lacks the references of a gallery.
         """
         if self._styles is None:
             return from_table(table, WorkItem)
@@ -179,40 +179,40 @@ class RunPlan:
 
 
 def _sweep(home: Path) -> None:
-    """Remove the folders of plans whose processes were killed; `home` was just made beside them."""
+    """Delete the temporary folders of killed processes beside `home`, which was just created."""
     now = home.stat().st_mtime
     for folder in home.parent.glob(f"{_PREFIX}*"):
-        if is_left(str(folder), now):
+        if is_abandoned(str(folder), now):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def work_items(table: pa.Table, styles: Styles) -> list[WorkItem]:
-    """Return rows of a plan as items; those of a gallery share one list of references.
+    """Return rows of a plan as items; items of a gallery share one list of references.
 
     Raises:
-        KeyError: there are no references for a gallery.
+        KeyError: `styles` lacks a gallery.
     """
     found = []
     for item in from_table(table, PlannedItem):
         own = [] if item.problem else styles[item.gallery_id]
-        # Not validated: that would copy thousands of references for each item.
+        # Not validated, because that would copy thousands of references per item.
         found.append(WorkItem.model_construct(**dict(item), styles=own))
     return found
 
 
 def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
-    """Yield name and items of each part of a run's plan, from its folder, in order.
+    """Yield name and items of each part of the plan in a run's folder, in order.
 
     Raises:
-        FileMissing: there is no plan.
+        FileMissing: the plan does not exist.
         RecordError: a part is damaged.
         StorageError: the output cannot be read.
     """
     if not parquet.part_names(files.plan):
-        raise FileMissing(f"{files.plan} holds no plan; {parquet.MADE_ANEW}")
+        raise FileMissing(f"{files.plan} holds no plan; {parquet.RERUN_REMEDY}")
     yield from parquet.read_parts(files.plan, PlannedItem)
 
 
 def has_problem(items: pa.Table) -> bool:
-    """Tell whether the items of a part are those whose manifest rows cannot be used."""
+    """Tell whether the items of a part are rejected."""
     return len(items) > 0 and items["problem"].null_count < len(items)

@@ -1,4 +1,4 @@
-"""run.json, read back."""
+"""Read and write run.json, the record of a run."""
 
 from pydantic import ValidationError
 
@@ -10,14 +10,23 @@ from tasks.records.layout import RunFiles
 
 
 def read_record(files: RunFiles) -> RunRecord:
-    """Return what run.json says.
+    """Return the record in run.json.
 
     Raises:
-        FileMissing: it is not there.
-        RecordError: it is damaged.
-        StorageError: it cannot be read.
+        FileMissing: run.json does not exist.
+        RecordError: run.json is damaged.
+        StorageError: run.json cannot be read.
     """
     try:
         return RunRecord.model_validate_json(storage.read_bytes(files.record))
     except ValidationError as error:
-        raise RecordError(f"{files.record} is damaged; {parquet.MADE_ANEW}") from error
+        raise RecordError(f"{files.record} is damaged; {parquet.RERUN_REMEDY}") from error
+
+
+def write_record(files: RunFiles, record: RunRecord) -> None:
+    """Write run.json.
+
+    Raises:
+        StorageError: run.json cannot be written.
+    """
+    storage.write_bytes(files.record, f"{record.model_dump_json(indent=2)}\n".encode())

@@ -1,4 +1,4 @@
-"""`_SUCCESS`: written last, and what tells that nothing is left of a plan."""
+"""Read and write `_SUCCESS`, the marker of a finished run, which is written last."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ _MOST_BYTES = 2**20
 _THREADS = 16
 
 
-def write_mark(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: RunSummary) -> None:
-    """Write the mark of a run whose tables and report stand.
+def write_marker(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: RunSummary) -> None:
+    """Write the marker of a run, after its tables and report.
 
     Raises:
         StorageError: the output cannot be read or written.
@@ -35,34 +35,34 @@ def write_mark(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: Ru
     storage.write_bytes(files.success, f"{json.dumps(content, indent=2)}\n".encode())
 
 
-def read_mark(files: RunFiles) -> dict[str, Any]:
-    """Return what the mark of a run says.
+def read_marker(files: RunFiles) -> dict[str, Any]:
+    """Return the content of a run's marker.
 
     Raises:
         FileMissing: the run has not finished.
-        RecordError: the mark is damaged.
-        StorageError: it cannot be read.
+        RecordError: the marker is damaged.
+        StorageError: the marker cannot be read.
     """
     try:
         mark = json.loads(storage.read_bytes(files.success, _MOST_BYTES))
     except (FileTooLarge, ValueError, RecursionError) as error:
-        raise RecordError(f"{files.success} is damaged; {parquet.MADE_ANEW}") from error
+        raise RecordError(f"{files.success} is damaged; {parquet.RERUN_REMEDY}") from error
     if not isinstance(mark, dict):
-        raise RecordError(f"{files.success} is damaged; {parquet.MADE_ANEW}")
+        raise RecordError(f"{files.success} is damaged; {parquet.RERUN_REMEDY}")
     return mark
 
 
-def closed(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary | None:
-    """Return the numbers of a run that was closed with just these items and has none to do again.
+def read_success(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary | None:
+    """Return the summary of a run that has finished these items; None if something is left to do.
 
-    The bytes of its tables are compared with what the mark says of them, their rows not looked at:
-    with a million rows that would take half a minute.
+    The SHA-256 of the tables is compared with the marker. Reading a million rows instead would take
+    half a minute.
 
     Raises:
         StorageError: the output cannot be read.
     """
     try:
-        mark = read_mark(files)
+        mark = read_marker(files)
         summary = RunSummary.model_validate({name: mark[name] for name in RunSummary.model_fields})
         if summary.failed or mark["plan_sha256"] != items.checksum():
             return None
@@ -73,11 +73,11 @@ def closed(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSummary |
         read_record(files)
         return summary if storage.exists(files.report) else None
     except (FileMissing, RecordError, KeyError, ValueError):
-        return None  # no mark, or one of an older version
+        return None  # no marker, or one of an older version
 
 
 def damaged_tables(files: RunFiles, mark: dict[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each table that is not the one that a mark was written for.
+    """Yield a sentence for each table that differs from the marker's SHA-256.
 
     Raises:
         StorageError: the output cannot be read.
@@ -88,17 +88,17 @@ def damaged_tables(files: RunFiles, mark: dict[str, Any]) -> Iterator[str]:
         "matches": (files.matches,),
     }
     for name, places in folders.items():
-        written = mark.get(f"{name}_sha256")  # marks of older versions do not tell of all
+        written = mark.get(f"{name}_sha256")  # markers of older versions lack some tables
         if written is not None and _digest(*places) != written:
-            yield f"{places[-1]} is not as it was written; {parquet.MADE_ANEW}"
+            yield f"{places[-1]} differs from the table that was written; {parquet.RERUN_REMEDY}"
 
 
 def _digest(*folders: str) -> str:
-    """Return a hash of the parts of some tables, one after the other."""
+    """Return the SHA-256 of the concatenated parts of some tables, in hex digits."""
     digest = hashlib.sha256()
     parts = [storage.join(place, name) for place in folders for name in parquet.part_names(place)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        for begin in range(0, len(parts), _THREADS):  # not all of them in memory
+        for begin in range(0, len(parts), _THREADS):  # only a few in memory at a time
             for data in pool.map(storage.read_bytes, parts[begin : begin + _THREADS]):
                 digest.update(data)
     return digest.hexdigest()

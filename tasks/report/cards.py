@@ -310,7 +310,7 @@ def make_cards(
         photos[item.image_uri] = item.image_version
         photos |= {style.image_uri: style.image_version for style in item.styles}
         if result.asset_uri:
-            photos[result.asset_uri] = storage.of_sha256(result.asset_sha256 or "")
+            photos[result.asset_uri] = storage.sha256_version(result.asset_sha256 or "")
         maps |= {*result.style_regions.values()}
         maps |= {result.regions_uri} if result.regions_uri else set()
     album.choose_size(photos, len(shown))

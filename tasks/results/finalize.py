@@ -19,16 +19,16 @@ from tasks import storage
 from tasks.errors import IncompleteRunError, RecordError
 from tasks.items.warnings import first, is_warned, sentences
 from tasks.manifests.retry import retry_manifest
-from tasks.planning import Plan, write_record
+from tasks.planning import Plan
 from tasks.planning.resume import Mask
 from tasks.records import parquet
 from tasks.records.finished_items import add_finished, read_finished
-from tasks.records.index import KEYS, OK, Numbers, RowIndex, hashes, same_keys
+from tasks.records.index import KEYS, OK, Numbers, RowIndex, key_hashes, same_keys
 from tasks.records.item_key import key_of
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import has_problem
-from tasks.records.run_record import read_record
-from tasks.records.success import write_mark
+from tasks.records.run_record import read_record, write_record
+from tasks.records.success import write_marker
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +149,8 @@ class _Choice:
 def _choices(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[_Choice]:
     offset = 0
     for name, items in plan.items.parts():
-        keys = hashes(items)
-        over = plan.known.taken_over[offset : offset + len(items)] & (own.found(keys) != OK)
+        keys = key_hashes(items)
+        over = plan.completed.reused[offset : offset + len(items)] & (own.statuses(keys) != OK)
         offset += len(items)
         yield _Choice(name, items, over, own.positions(keys), finished.positions(keys))
 
@@ -170,8 +170,8 @@ def write_results(plan: Plan) -> RunSummary:
         RecordError: the ledger or an earlier table is damaged.
         StorageError: the output cannot be read or written.
     """
-    if plan.closed:
-        return plan.closed
+    if plan.summary:
+        return plan.summary
     # Read anew: since the plan was made, another run may have put the finished items together.
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
@@ -243,11 +243,11 @@ def finalize(
         RecordError: the ledger or an earlier table is damaged, or `plan` is of another run.
         StorageError: the output cannot be read or written.
     """
-    if run_id != plan.run_id or storage.folder(spec.output) != plan.spec.output:
+    if run_id != plan.run_id or storage.folder_uri(spec.output) != plan.spec.output:
         raise RecordError(f"the plan is of {plan.run_id}, not of {run_id}; plan again")
     summary = summary or write_results(plan)
     close_record(plan, "finished", summary)
-    write_mark(plan.files, plan.spec, plan.items, summary)
+    write_marker(plan.files, plan.spec, plan.items, summary)
     return summary
 
 

@@ -18,13 +18,13 @@ from schemas.work import PlannedItem
 from tasks import storage
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.records import parquet
-from tasks.records.finished_files import fault, map_digests
-from tasks.records.index import KEYS, Numbers, hashes
+from tasks.records.finished_files import file_problem, map_digests
+from tasks.records.index import KEYS, Numbers, key_hashes
 from tasks.records.item_key import ItemKey, key_of
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import read_parts
 from tasks.records.run_record import read_record
-from tasks.records.success import damaged_tables, read_mark
+from tasks.records.success import damaged_tables, read_marker
 
 _THREADS = 8
 _FILE_REMEDY = "run the same command again with --check-assets, which makes it anew"
@@ -62,7 +62,7 @@ def verify(output: str, run_id: str) -> Verification:
     counts: Counter[str] = Counter()
     problems = [*_check_record(files), *_check_tables(files, counts)]
     try:
-        mark = read_mark(files)
+        mark = read_marker(files)
     except FileMissing:
         problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
     except RecordError as error:
@@ -81,7 +81,7 @@ def _check_record(files: RunFiles) -> list[str]:
     try:
         read_record(files)
     except FileMissing:
-        return [f"{files.record} is missing; {parquet.MADE_ANEW}"]
+        return [f"{files.record} is missing; {parquet.RERUN_REMEDY}"]
     except RecordError as error:
         return [str(error)]
     return []
@@ -98,8 +98,8 @@ def _check_tables(files: RunFiles, counts: Counter[str]) -> list[str]:
     except RecordError as error:
         problems.append(str(error))
     except FileMissing as error:
-        known = parquet.MADE_ANEW in str(error)
-        problems.append(str(error) if known else f"{error}; {parquet.MADE_ANEW}")
+        known = parquet.RERUN_REMEDY in str(error)
+        problems.append(str(error) if known else f"{error}; {parquet.RERUN_REMEDY}")
     return problems
 
 
@@ -117,7 +117,7 @@ def _check_part(
         *_check_matches(storage.join(files.matches, name), rows, counts),
         *(f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1),
     ]
-    return [f"{text}; {parquet.MADE_ANEW}" for text in found] + _check_files(
+    return [f"{text}; {parquet.RERUN_REMEDY}" for text in found] + _check_files(
         files.output, rows, maps, counts
     )
 
@@ -148,11 +148,11 @@ def _compare(files: RunFiles) -> list[str]:
     problems += [f"{_name(key)}: {n} rows instead of one" for key, n in there.items() if n > 1]
     problems += [f"{_name(key)}: planned, but has no row" for key in here if key not in there]
     problems += [f"{_name(key)}: has a row, but was not planned" for key in there - here]
-    return [f"{text}; {parquet.MADE_ANEW}" for text in dict.fromkeys(problems)]
+    return [f"{text}; {parquet.RERUN_REMEDY}" for text in dict.fromkeys(problems)]
 
 
 def _hashed(parts: Iterable[pa.Table]) -> Numbers:
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *map(hashes, parts)]))
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *map(key_hashes, parts)]))
 
 
 def _check_rows(items: Iterable[PlannedItem], rows: Iterable[ItemResult]) -> list[str]:
@@ -203,7 +203,7 @@ def _check_files(
 
     def check(path: str) -> str | None:
         try:
-            wrong = fault(output, path, wanted[path])
+            wrong = file_problem(output, path, wanted[path])
         except StorageError as error:
             return str(error)
         return f"{path}: {wrong}; {_FILE_REMEDY}" if wrong else None

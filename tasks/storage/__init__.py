@@ -1,4 +1,4 @@
-"""Read and write files by URI: local disk, S3, and whatever else fsspec opens."""
+"""Read and write files by URI: local disk, S3 and other fsspec file systems."""
 
 from tasks.storage.api import (
     MAX_IMAGE_BYTES,
@@ -9,9 +9,9 @@ from tasks.storage.api import (
     list_files,
     list_folders,
     list_names,
-    of_sha256,
     read_bytes,
     read_version,
+    sha256_version,
     version,
     versions,
     write_bytes,
@@ -20,9 +20,9 @@ from tasks.storage.api import (
 from tasks.storage.policy import scheme
 from tasks.storage.uris import (
     absolute,
-    folder,
+    folder_uri,
     join,
-    of_local,
+    local_uri,
     parent,
     prefix,
     resolve,
@@ -37,13 +37,12 @@ __all__ = [
     "content_version",
     "delete",
     "exists",
-    "folder",
+    "folder_uri",
     "join",
     "list_files",
     "list_folders",
     "list_names",
-    "of_local",
-    "of_sha256",
+    "local_uri",
     "parent",
     "prefix",
     "read_bytes",
@@ -51,6 +50,7 @@ __all__ = [
     "resolve",
     "resolver",
     "scheme",
+    "sha256_version",
     "stem",
     "version",
     "versions",

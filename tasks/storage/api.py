@@ -1,8 +1,7 @@
-"""Files and objects by URI, wherever they lie.
+"""Read, write and list files by URI: local paths, `file://`, `s3://` and other allowed schemes.
 
-Local paths, `file://`, `s3://` and what else `tasks.storage.policy` allows mean the same
-everywhere; trees look alike on all, so that `aws s3 sync` moves a whole output. All writes are
-atomic: a reader sees the old bytes or the new.
+All backends give the same folder tree, so `aws s3 sync` copies a whole output. Writes are atomic: a
+reader sees either the old bytes or the new ones. Transient errors are retried.
 """
 
 import hashlib
@@ -11,56 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from tasks.errors import AlreadyThere, FileMissing, StorageError
+from tasks.errors import AlreadyExists, FileMissing, StorageError
 from tasks.storage import connect
 from tasks.storage.base import Backend, Stat
 from tasks.storage.policy import scheme
-from tasks.storage.transient import persistently
+from tasks.storage.transient import with_retries
 from tasks.storage.uris import (
     absolute,
-    folder,
-    join,
     local_path,
-    of_local,
-    parent,
-    prefix,
-    resolve,
-    resolver,
-    stem,
 )
 
-__all__ = [
-    "MAX_IMAGE_BYTES",
-    "MISSING",
-    "absolute",
-    "content_version",
-    "delete",
-    "exists",
-    "folder",
-    "join",
-    "list_files",
-    "list_folders",
-    "list_names",
-    "of_local",
-    "of_sha256",
-    "parent",
-    "prefix",
-    "read_bytes",
-    "read_version",
-    "resolve",
-    "resolver",
-    "scheme",
-    "stem",
-    "version",
-    "versions",
-    "write_bytes",
-    "write_new",
-]
-
 MAX_IMAGE_BYTES = 256 * 2**20
-"""Largest image file that anybody reads."""
+"""Largest image file that is read."""
 MISSING = "missing"
-"""Version of what is not there."""
+"""Version of a file that does not exist."""
 
 _THREADS = 16
 
@@ -71,47 +34,47 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     """Return the bytes at `uri`.
 
     Raises:
-        FileMissing: nothing is there.
-        FileTooLarge: more than `max_bytes` are there; nothing was read.
-        StorageError: it cannot be read, however often it is tried.
+        FileMissing: the file does not exist.
+        FileTooLarge: the file has more than `max_bytes`; nothing was read.
+        StorageError: the file cannot be read, in spite of retries.
     """
     return read_version(uri, max_bytes)[0]
 
 
 def read_version(uri: str, max_bytes: int | None = None) -> tuple[bytes, str]:
-    """Return the bytes at `uri` and which they are (see :func:`version`), of one moment.
+    """Return the bytes at `uri` and their version (see :func:`version`), from one read.
 
     Raises:
-        As :func:`read_bytes`.
+        The errors of :func:`read_bytes`.
     """
-    data, found = _do(uri, "read", lambda backend, path: backend.read(path, max_bytes))
-    return data, _named(found) if found.etag else content_version(data)
+    data, found = _run(uri, "read", lambda backend, path: backend.read(path, max_bytes))
+    return data, _etag_version(found) if found.etag else content_version(data)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Put `data` at `uri`, whole or not at all; folders are made as needed.
+    """Write `data` to `uri` atomically, replacing an existing file; missing folders are created.
 
     Raises:
-        StorageError: it cannot be written, or other bytes arrived than were sent.
+        StorageError: the file cannot be written, or its size differs afterwards.
     """
-    _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=False))
+    _run(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=False))
 
 
 def write_new(uri: str, data: bytes) -> bool:
-    """Put `data` at `uri` as :func:`write_bytes` does, unless something is there already.
+    """Write `data` to `uri` like :func:`write_bytes`, unless the file exists.
 
-    Local disks and object stores that know conditional writes let one of several win; other
-    stores overwrite.
+    Of several concurrent writers only one succeeds, on a local disk and on object stores with
+    conditional writes. Other stores check first, so two writers may both succeed.
 
     Returns:
-        False when something was there: it is left as it was.
+        False if the file exists; it is not changed.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     try:
-        _do(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=True))
-    except AlreadyThere:
+        _run(uri, "write", lambda backend, path: _write(uri, backend, path, data, new=True))
+    except AlreadyExists:
         return False
     return True
 
@@ -121,120 +84,121 @@ def _write(uri: str, backend: Backend, path: str, data: bytes, *, new: bool) -> 
         return
     try:
         size = backend.stat(path).size
-    except FileNotFoundError as error:  # lost, or deleted since by another who has read it
-        reason = "was written and is not there; the store is at fault"
-        raise StorageError(f"{uri}: it {reason}", transient=True) from error
+    except FileNotFoundError as error:  # lost, or deleted by another process
+        raise StorageError(
+            f"{uri} is missing right after it was written; check the store", transient=True
+        ) from error
     if size != len(data):
         raise StorageError(
-            f"{uri}: {len(data)} bytes were sent but {size} arrived; the store is at fault",
+            f"{uri}: {len(data)} bytes were sent but {size} were stored; check the store",
             transient=True,
         )
 
 
 def exists(uri: str) -> bool:
-    """Tell whether a file or object is at `uri` (a folder is none).
+    """Tell whether a file or object exists at `uri`; false for a folder.
 
     Raises:
-        StorageError: that cannot be told.
+        StorageError: the store does not answer.
     """
     return version(uri, content=False) != MISSING
 
 
 def delete(uri: str) -> None:
-    """Remove the file or object at `uri`; none there is fine.
+    """Delete the file or object at `uri`, if it exists.
 
     Raises:
-        StorageError: it cannot be removed.
+        StorageError: it cannot be deleted.
     """
     with suppress(FileMissing):
-        _do(uri, "delete", lambda backend, path: backend.delete(path))
+        _run(uri, "delete", lambda backend, path: backend.delete(path))
 
 
 def list_files(place: str) -> dict[str, int]:
-    """Return what lies below a folder, at any depth: relative path to bytes, sorted by path.
+    """Return the files below a folder, at any depth: relative path to size, sorted by path.
 
     Raises:
-        FileMissing: its bucket is not there.
-        StorageError: it cannot be listed.
+        FileMissing: the bucket does not exist.
+        StorageError: the folder cannot be listed.
     """
-    found = _do(place, "list", lambda backend, path: backend.walk(path))
+    found = _run(place, "list", lambda backend, path: backend.walk(path))
     return dict(sorted(found.items()))
 
 
 def list_names(place: str) -> list[str]:
-    """Return the names of the files directly below a folder, sorted; no folder has no files.
+    """Return the sorted names of the files directly in a folder; none if it does not exist.
 
     Raises:
-        StorageError: it cannot be listed.
+        StorageError: the folder cannot be listed.
     """
-    return sorted(_do(place, "list", lambda backend, path: backend.names(path)))
+    return sorted(_run(place, "list", lambda backend, path: backend.names(path)))
 
 
 def list_folders(prefix: str) -> list[str]:
-    """Return the names of the folders directly below a folder, sorted; no folder has none.
+    """Return the sorted names of the folders directly in a folder; none if it does not exist.
 
     Raises:
-        StorageError: it cannot be listed.
+        StorageError: the folder cannot be listed.
     """
-    return sorted(_do(prefix, "list", lambda backend, path: backend.folders(path)))
+    return sorted(_run(prefix, "list", lambda backend, path: backend.folders(path)))
 
 
 def version(uri: str, *, content: bool = True) -> str:
-    """Name which bytes are at `uri` without moving more of them than needed.
+    """Return the version of a file: a text that changes with its bytes. Objects are not downloaded.
 
     Args:
         uri: A file or object.
-        content: False skips the hash of a local file and tells only whether it is there.
+        content: False returns "there" for an existing local file instead of reading it.
 
     Returns:
-        `sha256:<hex>` of a local file, `etag:<etag>-<size>` of an object, `missing` for nothing.
+        `sha256:<hex>` of a local file, `etag:<etag>-<size>` of an object, MISSING if none exists.
 
     Raises:
-        FileTooLarge: a local file is larger than any image may be.
-        StorageError: it is there but cannot be read.
+        FileTooLarge: a local file has more than MAX_IMAGE_BYTES.
+        StorageError: the file cannot be read.
     """
     try:
-        found = _do(uri, "read", lambda backend, path: backend.stat(path))
+        found = _run(uri, "read", lambda backend, path: backend.stat(path))
         if found.etag:
-            return _named(found)
+            return _etag_version(found)
         if not content:
             return "there"
-        return of_sha256(_do(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
+        return sha256_version(_run(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
     except FileMissing:
         return MISSING
 
 
 def versions(uris: Iterable[str]) -> dict[str, str | StorageError]:
-    """Return the version of each of many files, or why it cannot be told.
+    """Return the version of each of many files, or the error for a file that cannot be read.
 
-    Objects that lie side by side are looked up by lists of a thousand, not one by one.
+    Objects with a common prefix are looked up in listings of a thousand, not one by one.
 
     Raises:
-        StorageError: a store is away for the moment, so that nothing can be said.
+        StorageError: a store is unavailable.
     """
     wanted = sorted(set(uris))
     with ThreadPoolExecutor(_THREADS) as pool:
-        listed = _listed(wanted)
+        listed = _listed_versions(wanted)
         rest = [uri for uri in wanted if uri not in listed]
-        return {**listed, **dict(zip(rest, pool.map(_version_or_why, rest), strict=True))}
+        return {**listed, **dict(zip(rest, pool.map(_version_or_error, rest), strict=True))}
 
 
-def _listed(uris: list[str]) -> dict[str, str]:
-    """Return the versions of those that lists tell of."""
-    places = {_open(uri)[1]: uri for uri in uris if uri.startswith("s3://")}
+def _listed_versions(uris: list[str]) -> dict[str, str]:
+    """Return the versions of the S3 objects that appear in listings."""
+    places = {_backend_and_path(uri)[1]: uri for uri in uris if uri.startswith("s3://")}
     if not places:
         return {}
     one = next(iter(places.values()))
     try:
-        found = _do(one, "list", lambda backend, _: backend.stats(list(places)))
+        found = _run(one, "list", lambda backend, _: backend.stats(list(places)))
     except StorageError as error:
         if error.transient:
             raise
-        return {}  # who may not list may still read
-    return {places[path]: _named(stat) for path, stat in found.items() if stat.etag}
+        return {}  # permission to read does not include permission to list
+    return {places[path]: _etag_version(stat) for path, stat in found.items() if stat.etag}
 
 
-def _version_or_why(uri: str) -> str | StorageError:
+def _version_or_error(uri: str) -> str | StorageError:
     try:
         return version(uri)
     except StorageError as error:
@@ -244,31 +208,31 @@ def _version_or_why(uri: str) -> str | StorageError:
 
 
 def content_version(data: bytes) -> str:
-    """Return the version of a local file that holds `data`."""
-    return of_sha256(hashlib.sha256(data).hexdigest())
+    """Return the version of a local file with the bytes `data`."""
+    return sha256_version(hashlib.sha256(data).hexdigest())
 
 
-def of_sha256(digits: str) -> str:
-    """Return the version of a local file whose bytes have a hash."""
+def sha256_version(digits: str) -> str:
+    """Return the version of a local file with this SHA-256, in hex digits."""
     return f"sha256:{digits}"
 
 
-def _named(found: Stat) -> str:
+def _etag_version(found: Stat) -> str:
     return f"etag:{found.etag}-{found.size}"
 
 
-def _do(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
-    """Let the place of a URI do something, and again when a fault passes."""
-    backend, path = _open(uri)
+def _run(uri: str, doing: str, work: Callable[[Backend, str], T]) -> T:
+    """Run an operation on the URI's backend, retrying transient errors."""
+    backend, path = _backend_and_path(uri)
 
     def attempt() -> T:
-        with connect.translated(uri, doing):
+        with connect.translate_errors(uri, doing):
             return work(backend, path)
 
-    return persistently(attempt)
+    return with_retries(attempt)
 
 
-def _open(uri: str) -> tuple[Backend, str]:
+def _backend_and_path(uri: str) -> tuple[Backend, str]:
     place = absolute(uri)
     kind = scheme(place)
     path = local_path(place) if kind in ("", "file") else place.removeprefix("s3://")

@@ -1,4 +1,4 @@
-"""What a place where bytes lie must do."""
+"""The interface of storage backends."""
 
 import re
 from dataclasses import dataclass
@@ -12,63 +12,67 @@ _DRAFT = re.compile(r"\..{0,32}[0-9a-f]{16}\.tmp")
 
 @dataclass(frozen=True)
 class Stat:
-    """Size in bytes and, on an object store, the ETag."""
+    """Size of a file in bytes and, on an object store, its ETag."""
 
     size: int
     etag: str = ""
 
 
 class Backend(Protocol):
-    """What a place must do; paths are local paths, `BUCKET/KEY`, or the URIs of other schemes.
+    """A storage backend. Paths are local paths, `BUCKET/KEY` on S3, or URIs of other schemes.
 
-    Errors are OSErrors or botocore's.
+    Methods raise OSError or botocore's errors; `tasks.storage.connect` translates them.
     """
 
     def stat(self, path: str) -> Stat:
-        """Describe one file; FileNotFoundError for none and for folders."""
+        """Return size and ETag of a file; FileNotFoundError for a folder or no file."""
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
-        """Describe those of many files of which more is known cheaply than by asking for each."""
+        """Return size and ETag of those of many files that cheap listings contain."""
 
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        """Return all bytes and what they are; FileTooLarge above the limit."""
+        """Return all bytes with size and ETag; FileTooLarge above `limit` bytes."""
 
     def sha256(self, path: str, limit: int) -> str:
-        """Return the hash of all bytes as hex digits; FileTooLarge above the limit."""
+        """Return the SHA-256 in hex digits; FileTooLarge above `limit` bytes."""
 
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Replace all bytes at once; with `new`, AlreadyThere where something is.
+        """Write a file atomically; with `new`, raise AlreadyExists if it exists.
 
         Returns:
-            True when it is known that all bytes arrived; False asks for a look at the size.
+            True if the store has confirmed the bytes; on False the caller compares the size.
         """
 
     def delete(self, path: str) -> None:
-        """Remove one file."""
+        """Delete one file."""
 
     def names(self, path: str) -> list[str]:
-        """Names of the files directly below a folder."""
+        """Return the names of the files directly in a folder."""
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders directly below a folder."""
+        """Return the names of the folders directly in a folder."""
 
     def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all files below a folder; FileNotFoundError for no bucket."""
+        """Return relative path to size of all files below a folder.
+
+        Raises:
+            FileNotFoundError: the bucket does not exist.
+        """
 
 
 def is_draft(name: str) -> bool:
-    """Tell whether a file is one of ours that is being written beside its target.
+    """Tell whether a file is a draft: a temporary file that is renamed to its target.
 
-    No asset is called so, whatever its ids: the names of assets end in their format.
+    No asset has such a name: names of assets end in their image format.
     """
     return _DRAFT.fullmatch(name) is not None
 
 
 def check_size(path: str, size: int, limit: int | None) -> None:
-    """Refuse a file larger than `limit` bytes.
+    """Check that a file has at most `limit` bytes.
 
     Raises:
-        FileTooLarge: it is.
+        FileTooLarge: it has more.
     """
     if limit is not None and size > limit:
         most = f"{limit / 2**20:.0f} MB"

@@ -1,4 +1,4 @@
-"""Which place a scheme names, and how the errors of all of them become ours."""
+"""Choose the backend of a URI scheme, and translate the errors of all backends."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from functools import lru_cache
 from tasks.errors import AccessDenied, DiskFull, FileMissing, StorageError
 from tasks.storage.base import Backend
 from tasks.storage.local import LocalDisk
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 from tasks.storage.transient import is_disk_full, is_transient
 from tasks.storage.uris import spelling_hint
 
@@ -25,7 +25,7 @@ _S3_SETTINGS = (
 
 
 def backend_for(kind: str) -> Backend:
-    """Return the place that a scheme names; empty and `file` are the local disk."""
+    """Return the backend of a scheme; empty and `file` mean the local disk."""
     if kind in ("", "file"):
         return LocalDisk()
     settings = tuple(os.environ.get(name, "") for name in _S3_SETTINGS) if kind == "s3" else ()
@@ -34,16 +34,21 @@ def backend_for(kind: str) -> Backend:
 
 @lru_cache(maxsize=8)
 def _connected(kind: str, _process: int, settings: tuple[str, ...]) -> Backend:
-    """Connect once per process: neither sockets nor the event loop survive a fork."""
-    from tasks.storage.generic import OtherStore
-    from tasks.storage.s3 import ObjectStore
+    """Connect once per process: sockets and event loop do not survive a fork."""
+    from tasks.storage.generic import FsspecStore
+    from tasks.storage.s3 import S3Store
 
-    return ObjectStore(settings[0] or settings[1]) if kind == "s3" else OtherStore(kind)
+    return S3Store(settings[0] or settings[1]) if kind == "s3" else FsspecStore(kind)
 
 
 @contextmanager
-def translated(uri: str, doing: str) -> Iterator[None]:
-    """Turn the errors of disk and client into StorageErrors that name `uri`."""
+def translate_errors(uri: str, doing: str) -> Iterator[None]:
+    """Turn the errors of disk and client into StorageErrors that name `uri`.
+
+    Args:
+        uri: The file or folder.
+        doing: The operation for the message: "read", "write", "list" or "delete".
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -52,22 +57,22 @@ def translated(uri: str, doing: str) -> Iterator[None]:
         if doing == "write":
             reason = (error.strerror or type(error).__name__).lower()
             if isinstance(error, IsADirectoryError):
-                reason = "a folder of that name lies there; move it away"
+                reason = "a folder of that name exists; move it away"
             raise StorageError(f"{uri}: cannot write it ({reason})") from error
         raise FileMissing(f"{uri} not found{spelling_hint(uri)}") from error
     except StorageError:
         raise
     except PermissionError as error:
-        if is_transient(error):  # a credential that has just run out
-            raise StorageError(f"{uri}: {redacted(str(error))}", transient=True) from error
+        if is_transient(error):  # an expired credential
+            raise StorageError(f"{uri}: {redact(str(error))}", transient=True) from error
         reason = error.strerror or str(error) or "access denied"
-        raise AccessDenied(f"{uri}: no permission to {doing} it ({redacted(reason)})") from error
+        raise AccessDenied(f"{uri}: no permission to {doing} it ({redact(reason)})") from error
     except Exception as error:
-        passing = is_transient(error)
-        if not (passing or isinstance(error, OSError | BotoCoreError | ClientError)):
+        transient = is_transient(error)
+        if not (transient or isinstance(error, OSError | BotoCoreError | ClientError)):
             raise
-        reason = redacted(str(error)) or type(error).__name__
+        reason = redact(str(error)) or type(error).__name__
         if is_disk_full(error):
             text = f"{uri}: cannot {doing} it ({reason}); free some space and run it again"
             raise DiskFull(text) from error
-        raise StorageError(f"{uri}: cannot {doing} it ({reason})", transient=passing) from error
+        raise StorageError(f"{uri}: cannot {doing} it ({reason})", transient=transient) from error

@@ -1,4 +1,4 @@
-"""A local folder searched for files, through links, and without going round in circles."""
+"""List the files below a local folder, following links without loops."""
 
 import os
 from collections import deque
@@ -10,16 +10,16 @@ from tasks.storage.policy import check_root
 
 @dataclass
 class Scan:
-    """What lies below a folder, by relative path.
+    """The content of a folder, by relative path.
 
     Attributes:
-        files: Regular files, and links to some.
-        folders: Folders that were looked into.
-        hidden: Names that start with a dot; folders among them end in a slash and stay closed.
-        repeated: Linked folders that lead to one that is listed already, or to one above.
-        outside: Linked folders that lead out of what the operator allows.
-        broken: Links to what is not there.
-        locked: Folders that may not be read.
+        files: Regular files and links to regular files.
+        folders: Folders that were read.
+        hidden: Names that start with a dot. Folders among them end in a slash and are not read.
+        repeated: Links to a folder that is listed already or that contains this one.
+        outside: Links to folders outside STYLEGALLERY_ALLOWED_ROOTS.
+        broken: Links without a target.
+        locked: Folders without permission to read.
         special: Pipes, sockets and devices.
     """
 
@@ -34,9 +34,9 @@ class Scan:
 
 
 def scan(root: str) -> Scan:
-    """Look through a local folder; a folder that links lead to several times is listed once.
+    """List a local folder at all depths. A folder with several links to it is listed once.
 
-    Real folders come first, so that a link never takes the place of one.
+    Real folders are read before links, so a folder keeps its real path.
 
     Raises:
         OSError: the folder itself cannot be read.
@@ -47,7 +47,7 @@ def scan(root: str) -> Scan:
     while todo or links:
         place = todo.pop() if todo else links.popleft()
         real = os.path.realpath(os.path.join(root, place))
-        if place and (real in seen or _holds(real, top)):
+        if place and (real in seen or _contains(real, top)):
             found.repeated.append(place)
             continue
         seen.add(real)
@@ -65,16 +65,16 @@ def scan(root: str) -> Scan:
             continue
         found.folders += [place] if place else []
         for entry in entries:
-            _sort_in(entry, os.path.join(place, entry.name), found, todo, links)
+            _classify(entry, os.path.join(place, entry.name), found, todo, links)
     return found
 
 
-def _sort_in(
+def _classify(
     entry: os.DirEntry[str], path: str, found: Scan, todo: list[str], links: deque[str]
 ) -> None:
     try:
         is_folder, is_file = entry.is_dir(), entry.is_file()
-    except OSError:  # links in a circle
+    except OSError:  # a loop of links
         is_folder = is_file = False
     if entry.name.startswith("."):
         found.hidden.append(f"{path}/" if is_folder else path)
@@ -86,5 +86,5 @@ def _sort_in(
         (found.broken if entry.is_symlink() else found.special).append(path)
 
 
-def _holds(folder: str, inner: str) -> bool:
+def _contains(folder: str, inner: str) -> bool:
     return os.path.commonpath([folder, inner]) == folder

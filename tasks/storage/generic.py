@@ -1,4 +1,4 @@
-"""Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
+"""Backend for other fsspec file systems that the operator allows: GCS, Azure, FTP and the like."""
 
 import functools
 import hashlib
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from tasks.errors import AlreadyThere, StorageError
+from tasks.errors import AlreadyExists, StorageError
 from tasks.storage.base import Stat, check_size, is_draft
 from tasks.storage.transient import is_transient
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 _QUERY = re.compile("[?#]")
 _WHOLE_OR_NOTHING = {"memory", "gs", "gcs", "az", "abfs", "abfss", "oss"}
-"""Schemes whose files appear only when they are complete."""
+"""Schemes whose files become visible only when they are complete."""
 
 
-def _plain(work: Callable[P, T]) -> Callable[P, T]:
-    """Turn a protocol's own errors into OSErrors, which everybody understands."""
+def _as_os_errors(work: Callable[P, T]) -> Callable[P, T]:
+    """Turn a protocol's own permanent errors into OSErrors."""
 
     @functools.wraps(work)
     def do(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -36,10 +36,11 @@ def _plain(work: Callable[P, T]) -> Callable[P, T]:
     return do
 
 
-class OtherStore:
-    """Files behind any fsspec file system; its settings come from fsspec's own configuration.
+class FsspecStore:
+    """Files of any fsspec file system.
 
-    That is FSSPEC_<SCHEME>_<KEY> in the environment, or files below ~/.config/fsspec.
+    Its settings come from fsspec's configuration: FSSPEC_<SCHEME>_<KEY> in the environment, or
+    files below ~/.config/fsspec.
     """
 
     def __init__(self, kind: str) -> None:
@@ -52,8 +53,8 @@ class OtherStore:
             kind = get_filesystem_class(self._kind)
         except ImportError as error:  # fsspec names the package
             raise OSError(str(error)) from error
-        # Not `url_to_fs`, which takes `::` in a name for a chain of file systems. Some file systems
-        # cut off what they take for a query or fragment, and all of them a slash at the end.
+        # Not `url_to_fs`, which reads `::` in a name as a chain of file systems. `_strip_protocol`
+        # of some file systems removes a query or fragment, and of all of them a final slash.
         head = _QUERY.split(uri, maxsplit=1)[0]
         tail = uri.removeprefix(head)
         fs = kind(**kind._get_kwargs_from_urls(head), use_listings_cache=False)
@@ -61,9 +62,9 @@ class OtherStore:
             return fs, str(kind._strip_protocol(uri))
         return fs, str(kind._strip_protocol(f"{head}x"))[:-1] + tail
 
-    @_plain
+    @_as_os_errors
     def stat(self, path: str) -> Stat:
-        """Describe one file."""
+        """Return size and ETag of a file."""
         fs, place = self._at(path)
         info = fs.info(place)
         if info["type"] != "file":
@@ -71,12 +72,12 @@ class OtherStore:
         return Stat(int(info["size"]), _etag(info))
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
-        """Know nothing in advance."""
+        """Return nothing: fsspec has no cheap way to list many files."""
         return {}
 
-    @_plain
+    @_as_os_errors
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        """Return all bytes and what they are."""
+        """Return all bytes with size and ETag."""
         fs, place = self._at(path)
         before = self.stat(path)
         check_size(path, before.size, limit)
@@ -86,15 +87,15 @@ class OtherStore:
         return data, before
 
     def sha256(self, path: str, limit: int) -> str:
-        """Return the hash of all bytes as hex digits."""
+        """Return the SHA-256 in hex digits."""
         return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
 
-    @_plain
+    @_as_os_errors
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Write beside the target and rename, where files would grow in sight of readers."""
+        """Write a file; where readers could see half a file, write a draft and rename it."""
         fs, place = self._at(path)
-        if new and fs.exists(place):  # between look and write another may win
-            raise AlreadyThere(path)
+        if new and fs.exists(place):  # not atomic: another writer may come between
+            raise AlreadyExists(path)
         folder, _, name = place.rpartition("/")
         fs.makedirs(folder, exist_ok=True)
         if self._kind in _WHOLE_OR_NOTHING:
@@ -105,7 +106,7 @@ class OtherStore:
             fs.pipe_file(draft, data)
             try:
                 fs.mv(draft, place)
-            except Exception:  # some protocols rename onto free names alone
+            except Exception:  # some protocols do not rename onto an existing file
                 fs.rm_file(place)
                 fs.mv(draft, place)
         except BaseException:
@@ -114,17 +115,17 @@ class OtherStore:
             raise
         return False
 
-    @_plain
+    @_as_os_errors
     def delete(self, path: str) -> None:
-        """Remove one file."""
+        """Delete one file."""
         fs, place = self._at(path)
         if not fs.exists(place):
             raise FileNotFoundError(path)
         fs.rm_file(place)
 
-    @_plain
+    @_as_os_errors
     def names(self, path: str) -> list[str]:
-        """Names of the files directly below a folder."""
+        """Return the names of the files directly in a folder."""
         fs, place = self._at(path)
         try:
             found = fs.ls(place, detail=True)
@@ -133,9 +134,9 @@ class OtherStore:
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
         return [name for name in names if not is_draft(name)]
 
-    @_plain
+    @_as_os_errors
     def folders(self, path: str) -> list[str]:
-        """Names of the folders directly below a folder."""
+        """Return the names of the folders directly in a folder."""
         fs, place = self._at(path)
         try:
             found = fs.ls(place, detail=True)
@@ -143,9 +144,9 @@ class OtherStore:
             return []
         return [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
 
-    @_plain
+    @_as_os_errors
     def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all files below a folder."""
+        """Return relative path to size of all files below a folder."""
         fs, place = self._at(path)
         try:
             found = fs.find(place, detail=True)
@@ -160,7 +161,7 @@ class OtherStore:
 
 
 def _etag(info: dict[str, Any]) -> str:
-    """Return what a store says of a file's version, if it says anything that can be relied on."""
+    """Return the ETag, MD5 or generation of a file; empty if the store gives none."""
     for name in ("ETag", "etag", "md5Hash", "generation"):
         value = info.get(name)
         if isinstance(value, str | int) and value:

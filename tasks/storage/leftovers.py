@@ -1,7 +1,7 @@
-"""Files and folders that a process holds while it works on them, and those that a dead one left.
+"""Find temporary files and folders that a killed process has left behind.
 
-The lock of the system goes with its process, however that ends; so it tells the living from the
-dead on this machine and, where the file system carries locks, on all machines.
+A process locks its temporary files with flock. The kernel releases the lock when the process ends,
+however it ends; network file systems with locks pass this on to other machines.
 """
 
 import fcntl
@@ -10,21 +10,21 @@ import stat
 from contextlib import suppress
 
 _YOUNG, _OLD = 60.0, 86_400.0
-"""Seconds: a younger one may not be held yet, an older one without locks is taken for left."""
+"""Seconds. A younger file may not be locked yet; without flock, only an older one is abandoned."""
 
 
-def hold(handle: int) -> None:
-    """Hold an open file or folder until it is closed, where its file system knows locks."""
+def mark_in_use(handle: int) -> None:
+    """Lock an open file or folder until it is closed, if its file system supports flock."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_left(path: str, now: float) -> bool:
-    """Tell whether nobody holds a file or folder any more.
+def is_abandoned(path: str, now: float) -> bool:
+    """Tell whether the process that uses a file or folder has ended.
 
     Args:
-        path: What :func:`hold` is called on as soon as it is made.
-        now: Time by the clock that gave it its own.
+        path: A file or folder on which its process calls :func:`mark_in_use`.
+        now: Current time of the file system's clock.
     """
     try:
         found = os.lstat(path)
@@ -32,7 +32,7 @@ def is_left(path: str, now: float) -> bool:
         if age < _YOUNG or not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             return False
         handle = os.open(path, os.O_RDONLY if stat.S_ISDIR(found.st_mode) else os.O_RDWR)
-    except OSError:  # gone, or another user's
+    except OSError:  # deleted, or of another user
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Files on this machine."""
+"""Backend for the local disk."""
 
 import errno
 import hashlib
@@ -10,21 +10,21 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.errors import AlreadyThere
+from tasks.errors import AlreadyExists
 from tasks.storage.base import Stat, check_size, is_draft
-from tasks.storage.leftovers import hold, is_left
-from tasks.storage.regular_file import check_regular, no_file, opened
+from tasks.storage.leftovers import is_abandoned, mark_in_use
+from tasks.storage.regular_file import check_regular, not_regular_error, open_regular
 
-_PIECE = 2**20
+_CHUNK_BYTES = 2**20
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalDisk:
-    """Files; drafts of ours are never listed."""
+    """Local files. Listings leave out drafts."""
 
     def stat(self, path: str) -> Stat:
-        """Describe one file."""
+        """Return the size of a file."""
         found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):
             raise FileNotFoundError(path)
@@ -32,30 +32,30 @@ class LocalDisk:
         return Stat(found.st_size)
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
-        """Know nothing in advance: only its bytes tell the version of a local file."""
+        """Return nothing: the version of a local file is the hash of its bytes."""
         return {}
 
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        """Return all bytes and what they are."""
-        data = b"".join(_pieces(path, limit, whole=True))
+        """Return all bytes and their number."""
+        data = b"".join(_read_chunks(path, limit, whole=True))
         return data, Stat(len(data))
 
     def sha256(self, path: str, limit: int) -> str:
-        """Return the hash of all bytes as hex digits, which never are in memory together."""
+        """Return the SHA-256 in hex digits; reads the file in chunks."""
         digest = hashlib.sha256()
-        for piece in _pieces(path, limit):
+        for piece in _read_chunks(path, limit):
             digest.update(piece)
         return digest.hexdigest()
 
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Write beside the target, sync, rename, and sync the folder: a power cut loses nothing."""
+        """Write a draft, sync it, rename it and sync the folder, so a power cut loses nothing."""
         folder = os.path.dirname(path)
         _make_folder(folder)
         draft = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
         try:
             with open(draft, "xb") as file:
-                hold(file.fileno())
-                _sweep(folder, os.getpid())
+                mark_in_use(file.fileno())
+                _remove_abandoned_drafts(folder, os.getpid())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -69,11 +69,11 @@ class LocalDisk:
         return True
 
     def delete(self, path: str) -> None:
-        """Remove one file."""
+        """Delete one file."""
         os.unlink(path)
 
     def names(self, path: str) -> list[str]:
-        """Names of the files directly below a folder."""
+        """Return the names of the files directly in a folder."""
         try:
             with os.scandir(path) as entries:
                 return [e.name for e in entries if e.is_file() and not is_draft(e.name)]
@@ -81,7 +81,7 @@ class LocalDisk:
             return []
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders directly below a folder."""
+        """Return the names of the folders directly in a folder."""
         try:
             with os.scandir(path) as entries:
                 return [e.name for e in entries if e.is_dir()]
@@ -89,7 +89,7 @@ class LocalDisk:
             return []
 
     def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all files below a folder."""
+        """Return relative path to size of all files below a folder."""
         found = {}
         for folder, _, names in os.walk(path):
             for name in names:
@@ -99,53 +99,53 @@ class LocalDisk:
         return found
 
 
-def _pieces(path: str, limit: int | None, *, whole: bool = False) -> Iterator[bytes]:
-    """Yield a file's bytes; with `whole`, those that it had when it was opened as one."""
-    with opened(path) as file:
+def _read_chunks(path: str, limit: int | None, *, whole: bool = False) -> Iterator[bytes]:
+    """Yield a file's bytes in chunks; with `whole`, the first chunk has the file's size."""
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         check_size(path, size, limit)
         count = 0
         try:
-            piece = file.read(size if whole and size else _PIECE)
+            piece = file.read(size if whole and size else _CHUNK_BYTES)
             while piece:
-                # More may come than the size tells: files grow, and some of the system have none.
+                # More bytes than the size may follow: files grow, and those of /proc have size 0.
                 count += len(piece)
                 check_size(path, count, limit)
                 yield piece
-                piece = file.read(_PIECE)
+                piece = file.read(_CHUNK_BYTES)
         except OSError as error:
             if size:
                 raise
-            raise no_file(path) from error  # such as the memory of a process
+            raise not_regular_error(path) from error  # such as /proc/PID/mem
 
 
 @lru_cache(maxsize=256)
-def _sweep(folder: str, _process: int) -> None:
-    """Remove drafts that killed writers left in a folder, when a process first writes there.
+def _remove_abandoned_drafts(folder: str, _process: int) -> None:
+    """Delete the drafts of killed writers in a folder; runs once per process and folder.
 
-    A picture whose writer was killed is made again, and so is what else belongs there: no walk
-    through a whole output is needed to find what was left.
+    The files of a killed writer are written again, so their folders are visited without a scan of
+    the whole output.
     """
     with suppress(OSError), os.scandir(folder) as entries:
-        now = os.stat(folder).st_mtime  # by the clock of the file system: a draft was just made
+        now = os.stat(folder).st_mtime  # the file system's clock: a draft was just created
         for entry in entries:
-            if is_draft(entry.name) and is_left(entry.path, now):
+            if is_draft(entry.name) and is_abandoned(entry.path, now):
                 os.unlink(entry.path)
 
 
 def _make_folder(folder: str) -> None:
-    """Make a folder and those above it, and have each stay through a power cut."""
+    """Create a folder and its parents, synced to disk."""
     if os.path.isdir(folder):
         return
     above = os.path.dirname(folder)
     _make_folder(above)
-    with suppress(FileExistsError):  # another was faster
+    with suppress(FileExistsError):  # created by another process
         os.mkdir(folder)
     _sync_folder(above)
 
 
 def _sync_folder(folder: str) -> None:
-    """Have the names in a folder reach the disk, where its file system can do that."""
+    """Sync the names in a folder to disk, if its file system supports that."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -158,13 +158,14 @@ def _sync_folder(folder: str) -> None:
 
 
 def _link(draft: str, path: str) -> None:
-    """Give a file a second name, unless that is taken already."""
+    """Give a draft its final name; AlreadyExists if a file of that name exists."""
     try:
         os.link(draft, path)
     except OSError as error:
-        # No hard links here (FAT, some network disks): between look and rename another may win.
+        # Without hard links (FAT, some network disks) another writer may come between check and
+        # rename.
         if error.errno == errno.EEXIST or (error.errno in _NO_LINKS and os.path.exists(path)):
-            raise AlreadyThere(path) from error
+            raise AlreadyExists(path) from error
         if error.errno not in _NO_LINKS:
             raise
         os.replace(draft, path)

@@ -1,7 +1,8 @@
-"""Which URIs may be opened: local files and S3, and whatever else this machine's operator allows.
+"""Access policy: which URIs may be opened.
 
-A manifest comes from somebody else. It must not make our machines call addresses of its choosing,
-read files that the operator fenced off, or carry credentials into records and logs.
+Manifests are untrusted. They must not make our machines send requests to arbitrary addresses, read
+files outside the folders that the operator allows, or put credentials into records and logs. Local
+files and S3 are always allowed; the operator may allow more by environment variables.
 """
 
 import ipaddress
@@ -12,12 +13,12 @@ from urllib.parse import urlsplit
 
 from schemas.text import has_control_characters, one_line
 from tasks.errors import StorageError
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 SCHEMES_VARIABLE = "STYLEGALLERY_ALLOWED_SCHEMES"
 """Further fsspec schemes, separated by commas, such as `gs,az`."""
 ROOTS_VARIABLE = "STYLEGALLERY_ALLOWED_ROOTS"
-"""Folders, separated by the system's path separator; local files outside them are refused."""
+"""Allowed folders, separated by `os.pathsep`; local files outside them are refused."""
 OPERATOR_VARIABLES = (SCHEMES_VARIABLE, ROOTS_VARIABLE)
 
 _ALWAYS = ("file", "s3")
@@ -25,34 +26,34 @@ _NEVER = ("http", "https")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,30}):(/{0,2})")
 _CHAIN = re.compile(r"[^/]*::[^/]*://")
 _UNDECODED = re.compile("[\udc80-\udcff]")
-"""What Python makes of a byte in a local name that is not UTF-8."""
+"""How Python decodes a byte of a local name that is not UTF-8."""
 _METADATA_HOSTS = {"metadata", "metadata.google.internal", "instance-data"}
 _METADATA_NETS = [ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10")]
 _METADATA_NETS.append(ipaddress.ip_network("fd00:ec2::254/128"))
 
 
 def scheme(uri: str) -> str:
-    """Return `s3`, `file`, another scheme that the operator allows, or empty for a plain path.
+    """Return `s3`, `file`, another allowed scheme, or empty for a plain path.
 
-    A colon alone makes no scheme: `red:1.png` and `dress::blue.png` are names of files.
+    A colon alone does not make a scheme: `red:1.png` and `dress::blue.png` are file names.
 
     Raises:
-        StorageError: the URI is none that may be opened; says why, without its secrets.
+        StorageError: the URI may not be opened; the message hides credentials.
     """
     found = _SCHEME.match(uri)
     name, slashes = (found.group(1).lower(), found.group(2)) if found else ("", "")
     known = {*_ALWAYS, *_NEVER, *_allowed()}
     is_path = not found or (slashes != "//" and name not in known)
     if has_control_characters(_UNDECODED.sub("", uri) if is_path else uri):
-        raise StorageError(f"{printable(uri)} holds a control character; write the path without it")
+        raise StorageError(f"{printable(uri)} contains a control character; remove it")
     if _CHAIN.match(uri):
         raise StorageError(f"{printable(uri)} chains schemes by `::`, which is not supported")
     if is_path:
         return ""
     if name in _NEVER:
         raise StorageError(
-            f"{printable(uri)} starts with {name}:, which is not supported: a manifest must not "
-            "make our machines call an address; copy the file to a local path or s3://"
+            f"{printable(uri)} starts with {name}:, which is not supported, because manifests "
+            "must not send requests to other hosts; copy the file to a local path or s3://"
         )
     if name not in known:
         raise StorageError(
@@ -61,12 +62,12 @@ def scheme(uri: str) -> str:
         )
     if slashes != "//" and not (name == "file" and slashes):
         raise StorageError(
-            f"{printable(uri)} lacks the slashes of a URI; write {name}://, or ./ before the name "
-            "of a file"
+            f"{printable(uri)} lacks the slashes of a URI; write {name}://, or ./ before a file "
+            "name"
         )
     if "@" in _host_part(uri):
         raise StorageError(
-            f"{printable(uri)} holds a user name or password; remove it, credentials come from "
+            f"{printable(uri)} contains a user name or password; remove it and set credentials in "
             "the environment"
         )
     if name not in _ALWAYS:
@@ -74,26 +75,26 @@ def scheme(uri: str) -> str:
     return name
 
 
-def fenced() -> bool:
-    """Tell whether the operator has fenced local files in."""
+def roots_restricted() -> bool:
+    """Tell whether STYLEGALLERY_ALLOWED_ROOTS restricts local files to some folders."""
     return bool(os.environ.get(ROOTS_VARIABLE, "").strip(os.pathsep))
 
 
 def check_root(path: str) -> None:
-    """Refuse a local path outside the operator's folders; links are followed first.
+    """Check that a local path, with links resolved, lies inside the allowed folders.
 
     Raises:
-        StorageError: it is outside.
+        StorageError: it lies outside.
     """
-    if fenced():
+    if roots_restricted():
         root_and_place(path)
 
 
 def root_and_place(path: str) -> tuple[str, str]:
-    """Return the operator's folder that a local path lies in, and its place there without links.
+    """Return the allowed folder that contains a path, and the path relative to it, links resolved.
 
     Raises:
-        StorageError: it lies in none.
+        StorageError: no allowed folder contains it.
     """
     roots = [root for root in os.environ[ROOTS_VARIABLE].split(os.pathsep) if root]
     real = os.path.realpath(path)
@@ -106,8 +107,8 @@ def root_and_place(path: str) -> tuple[str, str]:
 
 
 def printable(uri: str) -> str:
-    """Return a URI fit for a line of text: no secrets, no signs that change how the line reads."""
-    return one_line(re.sub(r"(?<=://)[^/@\s]+@", "***@", redacted(uri)), 300)
+    """Return a URI for a message: on one line, without secrets and control characters."""
+    return one_line(re.sub(r"(?<=://)[^/@\s]+@", "***@", redact(uri)), 300)
 
 
 def _allowed() -> set[str]:
@@ -122,16 +123,16 @@ def _check_host(uri: str) -> None:
     try:
         host = (urlsplit(uri).hostname or "").rstrip(".").lower()
     except ValueError as error:
-        raise StorageError(f"{printable(uri)} is no URI ({error}); correct it") from error
+        raise StorageError(f"{printable(uri)} is not a valid URI ({error}); correct it") from error
     address = _address(host)
     if host in _METADATA_HOSTS or (address and any(address in net for net in _METADATA_NETS)):
         raise StorageError(
-            f"{printable(uri)} names the address of a machine's own metadata, which is refused"
+            f"{printable(uri)} names the host of a cloud metadata service, which is not allowed"
         )
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host spells out, in whichever notation."""
+    """Return the IP address that a host name spells out in any notation; None for other names."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Keeps secrets out of rows, logs and records: text from elsewhere passes through here."""
+"""Remove secrets from untrusted text before it goes into rows, logs and records."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import re
 _HIDDEN = "***"
 _SECRET_NAMES = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|API_?KEY|ACCESS_KEY")
 _SHORTEST = 6
-"""Shorter values of the environment are no secrets, and would tear holes into every text."""
+"""Shorter environment values are not redacted: they also occur in ordinary text."""
 _SHAPES = (
     re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"),  # user:password@
     re.compile(
@@ -17,8 +17,12 @@ _SHAPES = (
 )
 
 
-def redacted(text: str) -> str:
-    """Return `text` without what looks like a secret or is one of this process's environment."""
+def redact(text: str) -> str:
+    """Return `text` with secrets replaced by `***`.
+
+    Secrets are values of environment variables with a telling name, and texts that look like
+    credentials.
+    """
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and value in text and _SECRET_NAMES.search(name.upper()):
             text = text.replace(value, _HIDDEN)

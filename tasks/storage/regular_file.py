@@ -1,7 +1,7 @@
-"""Local files opened for reading: regular ones alone, and none outside the operator's folders.
+"""Open local files for reading: only regular files, only inside the allowed folders.
 
-A manifest may name a device without an end or a pipe that nobody writes to, and between a look and
-the opening another may put a link there. So what is opened is looked at, not what a path names.
+A manifest may name an endless device, or a pipe without a writer. A path may also change between a
+check and the opening, so the open file is checked, not the path.
 """
 
 import os
@@ -11,45 +11,45 @@ from contextlib import contextmanager
 from io import FileIO
 
 from tasks.errors import NotAFile
-from tasks.storage.policy import fenced, printable, root_and_place
+from tasks.storage.policy import printable, root_and_place, roots_restricted
 
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-"""Linux opens folders that may be passed through but not listed; others ask for both."""
+"""O_PATH (Linux) needs only permission to enter a folder; O_RDONLY also to list it."""
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @contextmanager
-def opened(path: str) -> Iterator[FileIO]:
+def open_regular(path: str) -> Iterator[FileIO]:
     """Open a file for the length of the block.
 
     Raises:
-        NotAFile: it is a device, a pipe or the like.
+        NotAFile: it is a device, a pipe or a socket.
         OSError: it cannot be opened.
-        StorageError: it lies outside the operator's folders.
+        StorageError: it lies outside the allowed folders.
     """
-    handle = _below_root(path) if fenced() else _opened(path, path)
+    handle = _below_root(path) if roots_restricted() else _open_below(path, path)
     with FileIO(handle) as file:
         check_regular(path, os.fstat(handle))
         yield file
 
 
 def check_regular(path: str, found: os.stat_result) -> None:
-    """Refuse what is no regular file.
+    """Check that a stat result is that of a regular file.
 
     Raises:
-        NotAFile: it is a device, a pipe or the like.
+        NotAFile: it is a device, a pipe or a socket.
     """
     if not stat.S_ISREG(found.st_mode):
-        raise no_file(path)
+        raise not_regular_error(path)
 
 
-def no_file(path: str) -> NotAFile:
-    """Return the refusal of what is no regular file."""
-    return NotAFile(f"{printable(path)} is a device, a pipe or the like; give a regular file")
+def not_regular_error(path: str) -> NotAFile:
+    """Return the error for a path that does not name a regular file."""
+    return NotAFile(f"{printable(path)} is a device, a pipe or a socket; give a regular file")
 
 
 def _below_root(path: str) -> int:
-    """Open a file step by step from the operator's folder, where no step may be a link."""
+    """Open a file folder by folder from its allowed root, refusing links."""
     root, place = root_and_place(path)
     *above, name = place.split(os.sep)
     folder = os.open(root, _FOLDER)
@@ -58,15 +58,15 @@ def _below_root(path: str) -> int:
             inner = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return _opened(path, name, folder)
+        return _open_below(path, name, folder)
     finally:
         os.close(folder)
 
 
-def _opened(path: str, name: str, folder: int | None = None) -> int:
-    """Open a file below an open folder or, without one, wherever its path leads."""
+def _open_below(path: str, name: str, folder: int | None = None) -> int:
+    """Open a file relative to the open `folder` without following links, else by its path."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(path)
-    check_regular(path, found)  # before the opening: that of a device may do something
+    check_regular(path, found)  # first, because opening a device may have side effects
     return os.open(name, _FILE | (0 if folder is None else os.O_NOFOLLOW), dir_fd=folder)

@@ -1,4 +1,4 @@
-"""Objects on S3 and on servers that speak its language (through s3fs, never pyarrow's writer)."""
+"""Backend for S3 and compatible servers, through s3fs."""
 
 import hashlib
 import os
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from tasks.errors import AlreadyThere
+from tasks.errors import AlreadyExists
 from tasks.storage.base import Stat, check_size
-from tasks.storage.transient import store_code
+from tasks.storage.transient import s3_error_code
 from tasks.storage.uris import bucket_and_key, prefix
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _FEW = 50
-"""Objects that are asked for one by one rather than by lists of a thousand names."""
+"""Up to this many objects are looked up one by one instead of in listings of a thousand."""
 
 
-class ObjectStore:
-    """Objects behind an s3fs file system; one PUT each, so they appear whole."""
+class S3Store:
+    """S3 objects. Each is written by a single PUT, so readers never see half an object."""
 
     def __init__(self, endpoint: str = "") -> None:
-        """Connect to AWS or, when named, to another server; keys come from the environment."""
+        """Connect to AWS or to the server at `endpoint`; credentials come from the environment."""
         import s3fs
 
         config: dict[str, Any] = {
@@ -32,7 +32,7 @@ class ObjectStore:
         }
         if endpoint:
             config["s3"] = {"addressing_style": "path"}
-            # botocore's newer default checksums are refused, or stored as data, by many servers.
+            # Many servers refuse the checksums that botocore sends by default, or store them.
             os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
             os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
         self._fs: Any = s3fs.S3FileSystem(
@@ -41,21 +41,20 @@ class ObjectStore:
             skip_instance_cache=True,
             use_listings_cache=False,
         )
-        self._fs.retries = (
-            1  # botocore tries again what it sent, `tasks.storage.transient` all the rest
-        )
+        self._fs.retries = 1  # botocore and `tasks.storage.transient` retry already
         self._gives_md5: dict[str, bool] = {}
 
     def stat(self, path: str) -> Stat:
-        """Describe one object."""
-        found = self._fs.call_s3("head_object", **_named(path))
+        """Return size and ETag of an object."""
+        found = self._fs.call_s3("head_object", **_object_arguments(path))
         return Stat(int(found["ContentLength"]), _etag(found))
 
     def stats(self, paths: list[str]) -> dict[str, Stat]:
-        """Describe objects by lists of their names, where those hold much of what is asked for.
+        """Return size and ETag of the objects that listings contain.
 
-        A catalog's photos mostly lie side by side: a thousand then cost one request. Whatever the
-        lists do not show is left out, so that a server with an order of its own misleads nobody.
+        The photos of a catalog mostly have a common prefix, so one request returns a thousand.
+        Objects that a listing misses, such as those of a server with another sort order, are left
+        out; the caller looks them up one by one.
         """
         found: dict[str, Stat] = {}
         places = sorted((*bucket_and_key(path), path) for path in paths)
@@ -65,7 +64,7 @@ class ObjectStore:
             prefix = os.path.commonprefix([keys[0], keys[-1]])  # noqa: RUF071 - of names, not paths
             begin = 0
             while len(keys) - begin > _FEW:
-                # starts just before the first key that is wanted
+                # begins just before the first wanted key
                 page = self._fs.call_s3(
                     "list_objects_v2", Bucket=bucket, Prefix=prefix, StartAfter=keys[begin][:-1]
                 ).get("Contents", [])
@@ -79,18 +78,21 @@ class ObjectStore:
         return found
 
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
-        """Return all bytes and what they are, in one request.
+        """Return all bytes with size and ETag, in one request.
 
-        An ETag that is an MD5 tells of bytes that were damaged on their way. Some stores give
-        ETags of the same form that are something else: in a bucket where none was right yet, two
-        reads that are alike show that.
+        Bytes are compared with an ETag that is an MD5, to detect damage on the way. Some stores
+        have ETags that look like an MD5 but are not: two equal reads that both differ from the
+        ETag show this, for a bucket in which no ETag has matched yet.
+
+        Raises:
+            ConnectionError: the bytes differ from the ETag.
         """
         data, answer = self._got(path, limit)
         etag, (bucket, _) = _etag(answer), bucket_and_key(path)
         if _may_be_md5(answer) and self._gives_md5.get(bucket, True):
             right = _md5(data) == etag
             if not right and (bucket in self._gives_md5 or self._got(path, limit)[0] != data):
-                raise ConnectionError("its bytes are not those of its ETag")
+                raise ConnectionError("the bytes received differ from the ETag")
             self._gives_md5.setdefault(bucket, right)
         return data, Stat(len(data), etag)
 
@@ -101,7 +103,7 @@ class ObjectStore:
         return data, answer
 
     async def _get(self, path: str, limit: int | None) -> tuple[bytes, dict[str, Any]]:
-        answer = await self._fs._call_s3("get_object", **_named(path))
+        answer = await self._fs._call_s3("get_object", **_object_arguments(path))
         body, size = answer["Body"], int(answer["ContentLength"])
         try:
             check_size(f"s3://{path}", size, limit)
@@ -113,22 +115,22 @@ class ObjectStore:
         return data, answer
 
     def sha256(self, path: str, limit: int) -> str:
-        """Return the hash of all bytes as hex digits."""
+        """Return the SHA-256 in hex digits."""
         return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
 
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Send a single PUT, which the server checks; S3 takes 5 GB at most that way."""
+        """Write an object by a single PUT of at most 5 GB, with an MD5 that the server checks."""
         md5 = _md5(data)
         more = {"ContentMD5": b64encode(bytes.fromhex(md5)).decode()}
         try:
             answer = self._put(path, data, new, more)
         except OSError as error:
-            code = store_code(error)
+            code = s3_error_code(error)
             if new and code in ("PreconditionFailed", "412"):
-                raise AlreadyThere(path) from error
+                raise AlreadyExists(path) from error
             if not new or code not in ("NotImplemented", "501"):
                 raise
-            answer = self._put(path, data, False, more)  # a server that knows no conditions
+            answer = self._put(path, data, False, more)  # a server without conditional writes
         arrived = _etag(answer or {}) == md5
         if arrived:
             self._gives_md5[bucket_and_key(path)[0]] = True
@@ -136,21 +138,23 @@ class ObjectStore:
 
     def _put(self, path: str, data: bytes, new: bool, more: dict[str, str]) -> Any:
         condition = {"IfNoneMatch": "*"} if new else {}
-        return self._fs.call_s3("put_object", Body=data, **_named(path), **condition, **more)
+        return self._fs.call_s3(
+            "put_object", Body=data, **_object_arguments(path), **condition, **more
+        )
 
     def delete(self, path: str) -> None:
-        """Remove one object."""
-        self._fs.call_s3("delete_object", **_named(path))
+        """Delete one object."""
+        self._fs.call_s3("delete_object", **_object_arguments(path))
 
     def names(self, path: str) -> list[str]:
-        """Names of the objects directly below a prefix."""
+        """Return the names of the objects directly below a prefix."""
         try:
             return [name for name, _ in self._listed(path, Delimiter="/")]
         except FileNotFoundError:
             return []
 
     def folders(self, path: str) -> list[str]:
-        """Names of the prefixes directly below a prefix."""
+        """Return the names of the prefixes directly below a prefix."""
         try:
             pages = list(self._pages(path, Delimiter="/"))
         except FileNotFoundError:
@@ -159,19 +163,19 @@ class ObjectStore:
         return [name.removesuffix("/").rpartition("/")[2] for name in found]
 
     def walk(self, path: str) -> dict[str, int]:
-        """Relative path to size of all objects below a prefix."""
+        """Return relative path to size of all objects below a prefix."""
         return dict(self._listed(path))
 
     def _listed(self, path: str, **options: str) -> Iterator[tuple[str, int]]:
-        """Yield what follows the prefix in each key, and the object's size, page by page."""
+        """Yield each key without the prefix, and the object's size."""
         for page in self._pages(path, **options):
             start = page["Prefix"]
             for entry in page.get("Contents", []):
-                if entry["Key"] != start:  # an empty object that stands for the folder
+                if entry["Key"] != start:  # an empty object as a placeholder for the folder
                     yield entry["Key"].removeprefix(start), int(entry["Size"])
 
     def _pages(self, path: str, **options: str) -> Iterator[dict[str, Any]]:
-        """Yield the pages of a list of objects below a prefix, which each page names."""
+        """Yield the pages of a listing below a prefix; each page contains the prefix."""
         bucket, key = bucket_and_key(path)
         start = prefix(key) if key else ""
         request = {"Bucket": bucket, "Prefix": start, **options}
@@ -183,10 +187,10 @@ class ObjectStore:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _named(path: str) -> dict[str, str]:
-    """Return the words that name one object in a request, its key as it is written.
+def _object_arguments(path: str) -> dict[str, str]:
+    """Return the request arguments that name one object.
 
-    s3fs's own methods take a path apart, by rules that some keys do not survive.
+    s3fs's own methods parse paths and change some keys, so they are not used.
     """
     bucket, key = bucket_and_key(path)
     if not key:
@@ -199,10 +203,10 @@ def _md5(data: bytes) -> str:
 
 
 def _may_be_md5(answer: dict[str, Any]) -> bool:
-    """Tell whether an ETag has the form of an MD5, and is not said to be none.
+    """Tell whether the ETag of an answer may be the MD5 of the object.
 
-    Those of objects in parts end in the number of parts; of objects under a key of the customer's,
-    AWS hashes what is encrypted.
+    The ETag of a multipart upload is not: it ends in the number of parts. That of an object
+    encrypted by KMS or a customer's key is not either.
     """
     encrypted = str(answer.get("ServerSideEncryption", "")).startswith("aws:")
     customers = answer.get("SSECustomerAlgorithm")

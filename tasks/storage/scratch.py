@@ -1,4 +1,4 @@
-"""Folders for what Ray, Prefect and planning write: writable, with room, short where needed."""
+"""Find a folder for temporary files of Ray, Prefect and planning: writable, with free space."""
 
 import os
 import shutil
@@ -11,17 +11,17 @@ from typing import Final
 from tasks.errors import PlanError
 
 USUAL: Final = "/tmp"
-"""Where temporary files go that nobody has another folder for."""
+"""The usual folder for temporary files."""
 _FALLBACKS: Final = (USUAL, "/var/tmp", "/dev/shm")
 _MIN_FREE_BYTES: Final = 2**26
 _SOCKET_PATH_BYTES: Final = 103 if sys.platform == "darwin" else 107
-"""Longest path of a Unix socket."""
+"""Longest path of a Unix socket, in bytes."""
 _RAY_SOCKET: Final = "/ray/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-"""The longest path that Ray makes below its folder."""
+"""The longest path that Ray creates below its folder."""
 
 
 def problem(folder: str | Path) -> str:
-    """Return why files cannot be written to a folder; nothing when they can."""
+    """Return why files cannot be written to a folder; empty if they can."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
@@ -31,40 +31,40 @@ def problem(folder: str | Path) -> str:
 
 
 def ray_problem(folder: str | Path) -> str:
-    """Return why Ray cannot keep its files and sockets in a folder; nothing when it can."""
+    """Return why Ray cannot use a folder for its files and sockets; empty if it can."""
     most = _SOCKET_PATH_BYTES - len(_RAY_SOCKET)
     if len(os.fsencode(Path(folder).absolute())) > most:
-        return f"the path is longer than {most} bytes, too long for Unix sockets"
-    below = Path(folder, "ray")  # another user's, perhaps
+        return f"its path has more than {most} bytes, too long for Unix sockets"
+    below = Path(folder, "ray")  # may belong to another user
     return problem(folder) or (problem(below) if below.exists() else "")
 
 
 def temporary_folder() -> str:
-    """Return the first folder that files can be written to, TMPDIR before the usual ones.
+    """Return the first folder that files can be written to: TMPDIR, then the usual ones.
 
-    Unlike :func:`tempfile.gettempdir` it asks for free space as well.
+    Unlike :func:`tempfile.gettempdir`, this requires free space.
 
     Raises:
-        PlanError: there is none.
+        PlanError: no folder can be used.
     """
     return _first(("TMPDIR",), problem)
 
 
 def ray_folder() -> str:
-    """Return the first folder that Ray can use, RAY_TMPDIR and TMPDIR before the usual ones.
+    """Return the first folder that Ray can use: RAY_TMPDIR, TMPDIR, then the usual ones.
 
     Raises:
-        PlanError: there is none.
+        PlanError: no folder can be used.
     """
     return _first(("RAY_TMPDIR", "TMPDIR"), ray_problem)
 
 
-def _first(variables: tuple[str, ...], complaint: Callable[[str], str]) -> str:
+def _first(variables: tuple[str, ...], find_problem: Callable[[str], str]) -> str:
     named = [folder for variable in variables if (folder := os.environ.get(variable))]
-    whys: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for folder in (*named, *_FALLBACKS):
-        whys[folder] = complaint(folder)
-        if not whys[folder]:
+        reasons[folder] = find_problem(folder)
+        if not reasons[folder]:
             return folder
-    told = "; ".join(f"{folder}: {why}" for folder, why in whys.items())
-    raise PlanError(f"no folder for temporary files can be used ({told}); set {variables[0]}")
+    listed = "; ".join(f"{folder}: {reason}" for folder, reason in reasons.items())
+    raise PlanError(f"no folder for temporary files can be used ({listed}); set {variables[0]}")

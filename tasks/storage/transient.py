@@ -1,4 +1,4 @@
-"""Which faults pass by themselves."""
+"""Classify errors as transient or permanent, and retry the transient ones."""
 
 import asyncio
 import errno
@@ -15,8 +15,8 @@ from tenacity import (
 
 from tasks.errors import DiskFull, StorageError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_PASSING = {
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_TRANSIENT_ERRNOS = {
     errno.EAGAIN,
     errno.EBUSY,
     errno.ECONNABORTED,
@@ -31,7 +31,7 @@ _PASSING = {
     errno.ETIMEDOUT,
     getattr(errno, "EREMOTEIO", errno.EIO),
 }
-_PASSING_NAMES = {
+_TRANSIENT_NAMES = {
     "ClientPayloadError",
     "ConnectTimeoutError",
     "ConnectionClosedError",
@@ -48,11 +48,11 @@ _PASSING_NAMES = {
     "ResponseStreamingError",
     "error_temp",
 }
-"""Classes of botocore, aiohttp, urllib3, ftplib and torch, by name: no import just to ask."""
-_PASSING_CODES = {
-    "BadDigest",  # bytes were changed on their way
+"""Transient errors of botocore, aiohttp, urllib3, ftplib and torch; by name, to avoid imports."""
+_TRANSIENT_CODES = {
+    "BadDigest",  # the bytes were damaged on their way
     "ConditionalRequestConflict",
-    "ExpiredToken",  # botocore fetches a new one
+    "ExpiredToken",  # botocore fetches a new token
     "IncompleteBody",
     "InternalError",
     "OperationAborted",
@@ -67,34 +67,34 @@ _PASSING_CODES = {
     "TooManyRequests",
     "XAmzContentSHA256Mismatch",
 }
-"""Words of S3 for what went wrong."""
+"""Transient error codes of S3."""
 MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError"}
-"""Classes, by name, of errors for which less at a time may do."""
+"""Names of error classes that mean too little memory: a smaller batch may succeed."""
 T = TypeVar("T")
 ATTEMPTS = 4
-"""On top of those that the client of an object store makes by itself."""
+"""Attempts per operation, each with the retries of the store's client."""
 _FIRST_PAUSE, _LONGEST_PAUSE, _SECONDS = 0.5, 15.0, 120.0
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether another attempt at what raised `error` may succeed.
+    """Tell whether another attempt may succeed.
 
-    Time-outs, throttling, lost connections and a lack of memory pass; a full disk, a bad input or
-    a defect do not.
+    True for time-outs, throttling, lost connections and a lack of memory; false for a full disk, a
+    bad input or a bug.
     """
     if isinstance(error, StorageError):
         return error.transient
-    if store_code(error) in _PASSING_CODES:
+    if s3_error_code(error) in _TRANSIENT_CODES:
         return True
     if isinstance(error, TimeoutError | ConnectionError | asyncio.TimeoutError | MemoryError):
         return True
-    if any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__):
+    if any(kind.__name__ in _TRANSIENT_NAMES for kind in type(error).__mro__):
         return True
-    return isinstance(error, OSError) and error.errno in _PASSING
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 
 
-def store_code(error: BaseException) -> str:
-    """Return S3's word for what went wrong, which s3fs hides in the error that it translates."""
+def s3_error_code(error: BaseException) -> str:
+    """Return S3's error code, from the cause of an error that s3fs has translated; else empty."""
     found: BaseException | None = error
     while found is not None:
         answer = getattr(found, "response", None)
@@ -105,33 +105,35 @@ def store_code(error: BaseException) -> str:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether there was no room left to write what was to be written."""
-    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
+    """Tell whether the disk or quota is full."""
+    return isinstance(error, DiskFull) or (
+        isinstance(error, OSError) and error.errno in _FULL_ERRNOS
+    )
 
 
-def lacks_memory(error: BaseException) -> bool:
-    """Tell whether less at a time may do: device or machine had too little memory."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether device or machine had too little memory, so a smaller batch may succeed."""
     return any(kind.__name__ in MEMORY_ERRORS for kind in type(error).__mro__)
 
 
-def is_sticky(message: str) -> bool:
-    """Tell from an error's text whether this process has lost its CUDA context for good.
+def is_cuda_context_lost(message: str) -> bool:
+    """Tell from an error's text whether this process has lost its CUDA context.
 
-    Running out of memory is not meant: the context survives it.
+    False for "out of memory", after which the context still works.
     """
     if "out of memory" in message.lower():
         return False
     return any(sign in message for sign in ("CUDA error", "device-side assert", "CUBLAS_STATUS"))
 
 
-def persistently(do: Callable[[], T]) -> T:
-    """Return what `do` returns; after a passing fault, try it again.
+def with_retries(do: Callable[[], T]) -> T:
+    """Return what `do` returns, retrying it after transient errors.
 
-    The pauses are random up to a bound that doubles (full jitter), so that a thousand actors which
-    a store has turned away together do not come back together.
+    Pauses are random up to a limit that doubles (full jitter), so that many throttled actors do
+    not retry at the same time.
 
     Raises:
-        Exception: the last fault, when no attempt helped or the fault is none that passes.
+        Exception: the first permanent error, or the error of the last attempt.
     """
     again = Retrying(
         retry=retry_if_exception(is_transient),
@@ -142,25 +144,25 @@ def persistently(do: Callable[[], T]) -> T:
     return again(do)
 
 
-def read_twice(
+def read_and_decode(
     uri: str,
     read: Callable[[], bytes],
     decode: Callable[[bytes], T],
     faults: tuple[type[Exception], ...],
 ) -> T:
-    """Return what a file decodes to; one that decodes badly is read once more before that counts.
+    """Read and decode a file; if it cannot be decoded, read it again.
 
-    Bytes can be damaged on their way, and not every store offers a checksum that would tell.
+    Bytes may be damaged on their way, and not every store has a checksum that detects this.
 
     Args:
         uri: The file.
-        read: Reads it.
-        decode: Raises one of `faults` where the bytes cannot be used.
-        faults: What tells of bytes that cannot be used.
+        read: Reads the file.
+        decode: Raises one of `faults` if the bytes cannot be decoded.
+        faults: Errors that mean bad bytes.
 
     Raises:
-        StorageError: two reads gave different bytes, and neither can be used; this passes.
-        Exception: what `decode` raises of bytes that are read twice alike.
+        StorageError: two reads gave different bytes, and neither can be decoded; transient.
+        Exception: the error of `decode`, if two reads gave the same bytes.
     """
     data = read()
     try:
@@ -173,7 +175,7 @@ def read_twice(
         return decode(again)
     except faults as error:
         raise StorageError(
-            f"{uri}: two reads gave different bytes, and neither can be used; check the store and "
-            "the way to it",
+            f"{uri}: two reads gave different bytes, and neither can be decoded; check the store "
+            "and the network",
             transient=True,
         ) from error

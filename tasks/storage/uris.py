@@ -1,8 +1,8 @@
-"""What a URI means: absolute, relative to a manifest, below a folder; each scheme by its own rules.
+"""Build, join and resolve URIs, by the rules of each scheme.
 
-Local paths follow the file system, where `.`, `..` and `//` are resolved. A key of an object store
-is text: `a//b`, `a/./b` and `a/` are keys of their own, `?`, `#` and `%` stand for themselves, and
-nothing in a key ever leads to a local file. `file://` URIs are percent-encoded.
+In local paths, `.`, `..` and `//` are resolved. Keys of an object store are plain text: `a//b`,
+`a/./b` and `a/` are different keys, and `?`, `#` and `%` have no special meaning. `file://` URIs
+are percent-encoded.
 """
 
 import os
@@ -13,17 +13,17 @@ from urllib.parse import quote, unquote_to_bytes
 
 from schemas.text import has_control_characters
 from tasks.errors import StorageError
-from tasks.storage.policy import check_root, fenced, printable, scheme
+from tasks.storage.policy import check_root, printable, roots_restricted, scheme
 
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
-"""Relative paths that need no second look: no scheme, no dot segments, no unusual character."""
+"""Relative paths without scheme, dot segments or unusual characters, which only need joining."""
 _S3_PLACE = re.compile(
     r"(arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:\d*:accesspoint[:/][A-Za-z0-9.-]+"
     r"|arn:aws[a-z-]*:s3-outposts:[a-z0-9-]*:\d*:outpost[:/][A-Za-z0-9-]+[:/](?:accesspoint|bucket)"
     r"[:/][A-Za-z0-9-]+|[A-Za-z0-9][A-Za-z0-9._-]*)(?:/(.*))?",
     re.DOTALL,
 )
-"""Bucket, or ARN of an access point, and key."""
+"""Bucket or ARN of an access point, and key."""
 _WINDOWS = re.compile(r"(?:^|/)[A-Za-z]:[/\\]|\\\\")
 _FILE = "file://"
 
@@ -31,12 +31,11 @@ _FILE = "file://"
 def absolute(uri: str) -> str:
     """Return the absolute URI of a file, an object or a folder.
 
-    A local file is named by its plain path, or, where its name is no text (not UTF-8, control
-    characters), by a `file://` URI. Keys of object stores are left as they are.
+    The URI of a local file is its plain path, or a `file://` URI if its name is not UTF-8 or has
+    control characters. Keys of object stores are not changed.
 
     Raises:
-        StorageError: the URI is none that may be opened (see `tasks.storage.policy`), or names no
-        bucket.
+        StorageError: the URI may not be opened (see `tasks.storage.policy`), or names no bucket.
     """
     kind = scheme(uri)
     if kind == "s3":
@@ -44,26 +43,27 @@ def absolute(uri: str) -> str:
         bucket_and_key(rest)
         return f"s3://{rest}"
     if kind == "file":
-        return of_local(_path_of(uri))
-    return uri if kind else of_local(_expanded(uri))
+        return local_uri(_file_uri_path(uri))
+    return uri if kind else local_uri(_expand_user(uri))
 
 
-def folder(uri: str) -> str:
-    """Return the absolute URI of a folder without the slash that ends it.
+def folder_uri(uri: str) -> str:
+    """Return the absolute URI of a folder without the final slash.
 
-    Of two slashes at the end the last stays: on an object store `a//` holds other keys than `a/`.
+    Of two final slashes one stays, because `a//` and `a/` are different prefixes on an object
+    store.
 
     Raises:
-        As :func:`absolute`.
+        The errors of :func:`absolute`.
     """
     return _without_slash(absolute(uri))
 
 
-def of_local(path: str) -> str:
+def local_uri(path: str) -> str:
     """Return the absolute URI of a local path (see :func:`absolute`).
 
     Raises:
-        StorageError: it lies outside the operator's folders.
+        StorageError: it lies outside the allowed folders.
     """
     place = os.path.abspath(path)
     check_root(place)
@@ -71,19 +71,19 @@ def of_local(path: str) -> str:
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether an absolute URI names a file of this machine."""
+    """Tell whether an absolute URI names a local file."""
     return "://" not in uri or uri.startswith(_FILE)
 
 
 def local_path(uri: str) -> str:
-    """Return the path that the absolute URI of a local file names."""
+    """Return the path of a local file's absolute URI."""
     if not uri.startswith(_FILE):
         return uri
     return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE)))
 
 
 def bucket_and_key(place: str) -> tuple[str, str]:
-    """Split an S3 URI without its `s3://` into bucket (or access point) and key.
+    """Split an S3 URI, without its `s3://`, into bucket (or access point) and key.
 
     Raises:
         StorageError: it names no bucket.
@@ -95,22 +95,22 @@ def bucket_and_key(place: str) -> tuple[str, str]:
 
 
 def prefix(folder_uri: str) -> str:
-    """Return what the URIs of everything below a folder start with."""
+    """Return the common prefix of all URIs below a folder: its URI with a final slash."""
     return folder_uri if folder_uri.endswith("/") else f"{folder_uri}/"
 
 
 def join(base: str, *parts: str) -> str:
-    """Return the URI of `parts` below the folder `base`, whatever they start with."""
+    """Return the URI of `parts` below the folder `base`; parts are not interpreted."""
     for part in parts:
         base = prefix(base) + (quote(os.fsencode(part)) if base.startswith(_FILE) else part)
     return base
 
 
 def parent(uri: str) -> str:
-    """Return the folder that holds `uri`; a bucket is its own.
+    """Return the folder that contains `uri`; for a bucket, the bucket itself.
 
     Raises:
-        As :func:`absolute`.
+        The errors of :func:`absolute`.
     """
     place = absolute(uri)
     if not is_local(place) and "/" not in place.partition("://")[2]:
@@ -119,47 +119,47 @@ def parent(uri: str) -> str:
 
 
 def stem(uri: str) -> str:
-    """Return the name of a file without its ending."""
+    """Return the name of a file without its suffix."""
     return os.path.splitext(uri.rpartition("/")[2])[0]
 
 
 def resolve(uri: str, manifest_uri: str) -> str:
-    """Return `uri` made absolute; a relative path starts at the folder of the manifest.
+    """Return a URI of a manifest made absolute; relative paths start at the manifest's folder.
 
-    `/…`, `~/…` and `file://` name files of the machine that reads the manifest, wherever that lies.
+    `/…`, `~/…` and `file://` always name local files, even in a manifest on an object store.
 
     Args:
-        uri: As a manifest has it.
-        manifest_uri: Where that manifest lies, absolute.
+        uri: The text in the manifest.
+        manifest_uri: Absolute URI of the manifest.
 
     Raises:
-        StorageError: the URI is none that may be opened (see `tasks.storage.policy`).
+        StorageError: the URI may not be opened (see `tasks.storage.policy`).
     """
     if scheme(uri) or uri.startswith(("/", "~/")) or uri == "~":
         return absolute(uri)
     if is_local(manifest_uri):
-        return of_local(_as_on_disk(os.path.dirname(local_path(manifest_uri)), uri))
+        return local_uri(_find_spelling(os.path.dirname(local_path(manifest_uri)), uri))
     start, _, place = manifest_uri.partition("://")
     host, key = bucket_and_key(place) if start == "s3" else place.partition("/")[::2]
-    return absolute(f"{start}://{host}/{_merged(key, uri)}")
+    return absolute(f"{start}://{host}/{_joined_key(key, uri)}")
 
 
 def resolver(manifest_uri: str) -> Callable[[str], str]:
-    """Return :func:`resolve` for one manifest, which is quick with plain relative paths.
+    """Return :func:`resolve` for one manifest, fast for plain relative paths.
 
-    The million rows of a large manifest share what stands before them.
+    A large manifest has a million rows, which share the URI of its folder.
     """
-    if fenced():  # each place is looked at, links included
+    if roots_restricted():  # each path is checked, with links resolved
         return lambda uri: resolve(uri, manifest_uri)
     base = resolve("x", manifest_uri)[:-1]
     return lambda uri: base + uri if _PLAIN.fullmatch(uri) else resolve(uri, manifest_uri)
 
 
 def shortener(manifest_uri: str) -> Callable[[str], str]:
-    """Return a function that writes an absolute URI as a row of this manifest.
+    """Return a function that makes absolute URIs relative to a manifest.
 
-    The row is relative where that means the same to :func:`resolve`, so that the manifest moves
-    together with its files; else it is the absolute URI.
+    A URI stays absolute if :func:`resolve` would not give it back. Relative URIs allow the manifest
+    to be moved together with its files.
     """
     base, resolve_row = prefix(parent(manifest_uri)), resolver(absolute(manifest_uri))
 
@@ -169,35 +169,35 @@ def shortener(manifest_uri: str) -> Callable[[str], str]:
         short = uri.removeprefix(base)
         if not short or short.startswith("/"):
             return uri
-        texts = (text for text in (short, f"./{short}") if _means(text, uri, resolve_row))
+        texts = (text for text in (short, f"./{short}") if _resolves_to(text, uri, resolve_row))
         return next(texts, uri)
 
     return shorten
 
 
 def spelling_hint(uri: str) -> str:
-    """Return in parentheses how a path that names nothing may be misspelt, if there is a clue."""
+    """Return a likely reason, in parentheses, why a path does not exist; empty without a clue."""
     name = uri if is_local(uri) else uri.partition("://")[2]
     if _WINDOWS.search(name):
-        return " (a path of Windows; copy the files here and write their path on this machine)"
+        return " (a Windows path; copy the files here and write their path on this machine)"
     if "\\" in name:
-        return " (its backslashes belong to the name; write / between folders)"
+        return " (backslashes are part of the name; write / between folders)"
     if unicodedata.normalize("NFC", name) != unicodedata.normalize("NFD", name):
-        return " (its accents may be encoded otherwise there: NFC and NFD are two names)"
+        return " (its accents may be encoded differently: NFC and NFD are two different names)"
     if re.search("%[0-9A-Fa-f]{2}", name) and not uri.startswith(_FILE):
-        return " (a path is not percent-encoded; write %20 as a space, and the like)"
+        return " (paths are not percent-encoded; write a space instead of %20)"
     return ""
 
 
-def _means(text: str, uri: str, resolve_row: Callable[[str], str]) -> bool:
+def _resolves_to(text: str, uri: str, resolve_row: Callable[[str], str]) -> bool:
     try:
         return resolve_row(text) == uri
     except StorageError:
         return False
 
 
-def _merged(key: str, text: str) -> str:
-    """Return the key that a relative path names beside `key`; `..` ends at the bucket."""
+def _joined_key(key: str, text: str) -> str:
+    """Resolve a relative path against a key; `..` does not lead out of the bucket."""
     kept = key.split("/")[:-1]
     for segment in text.split("/"):
         if segment == "..":
@@ -207,11 +207,11 @@ def _merged(key: str, text: str) -> str:
     return "/".join(kept)
 
 
-def _as_on_disk(home: str, text: str) -> str:
-    """Return the local path of a relative one, spelt as its file is.
+def _find_spelling(home: str, text: str) -> str:
+    """Return the local path of a relative one, in the spelling of the existing file.
 
-    Tables made on Windows have backslashes, and those of other systems may encode accents
-    otherwise. What is there as it is written stays so.
+    Manifests from Windows have backslashes, and other systems may encode accents differently. A
+    path that exists as written is not changed.
     """
     place = os.path.join(home, text)
     if (text.isascii() and "\\" not in text) or os.path.exists(place):
@@ -224,21 +224,23 @@ def _as_on_disk(home: str, text: str) -> str:
     return next(filter(os.path.exists, places), place)
 
 
-def _expanded(path: str) -> str:
-    """Return a path from the command line with its `~`, unless a file has just that name."""
+def _expand_user(path: str) -> str:
+    """Expand `~` in a path from the command line, unless a file has that name."""
     return path if path.startswith("~") and os.path.exists(path) else os.path.expanduser(path)
 
 
-def _path_of(uri: str) -> str:
+def _file_uri_path(uri: str) -> str:
     rest = uri[len("file:") :]
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in ("", "localhost") or not slash:
-            raise StorageError(f"{printable(uri)} names a host; write file:///absolute/path")
+            raise StorageError(
+                f"{printable(uri)} names a host, which is not supported; write file:///absolute/path"
+            )
         rest = f"/{rest}"
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise StorageError(f"{printable(uri)} holds a NUL, which no file name has; correct it")
+        raise StorageError(f"{printable(uri)} contains a NUL character; correct it")
     return path
 
 

@@ -15,7 +15,7 @@ from schemas.run import RestyleSpec
 from tasks import planning
 from tasks.execution import execute
 from tasks.records import lock as run_lock
-from tasks.records.lock import RunLostError, holding
+from tasks.records.lock import RunLostError, hold_run
 from tasks.results import finalize
 
 LOST = 75
@@ -35,14 +35,14 @@ def main(spec_file: str) -> None:
         _fill_disk()
     spec = RestyleSpec.model_validate_json(Path(spec_file).read_text())
     plan = planning.make_plan(spec)
-    with holding(plan.files) as lock:
+    with hold_run(plan.files) as lock:
         try:
             planning.write_plan(plan)
             execute.execute(plan, lambda _: lock.check())
-            lock.confirm()
+            lock.verify()
             finalize.finalize(spec, plan.run_id, plan)
         except Exception:
-            lock.confirm()
+            lock.verify()
             raise
 
 

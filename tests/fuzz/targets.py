@@ -13,8 +13,8 @@ from stylegallery.matching.correspondence import parse_pins
 from stylegallery.regions import label_images
 from tasks.errors import ManifestError
 from tasks.manifests import reader
-from tasks.manifests.parquet import batches_of
-from tasks.manifests.rows import Rows, rows_of
+from tasks.manifests.parquet import read_batches
+from tasks.manifests.rows import Rows, table_rows
 from tasks.manifests.text import text_table
 from tests.fuzz import seeds
 from tests.sentences import MOST, violation
@@ -101,16 +101,16 @@ def _picture(data: bytes) -> None:
 
 
 def _catalog(data: bytes) -> None:
-    _check(photo.problem for photo in _photos(batches_of(PLACE, data, CatalogRow)))
+    _check(photo.problem for photo in _photos(read_batches(PLACE, data, CatalogRow)))
 
 
 def _galleries(data: bytes) -> None:
-    found = reader.galleries_of(PLACE, batches_of(PLACE, data, GalleryRow))
+    found = reader.check_galleries(PLACE, read_batches(PLACE, data, GalleryRow))
     _check(gallery.problem for gallery in found.values())
 
 
 def _photos(rows: Iterable[Rows]) -> Iterator[reader.Photo]:
-    return reader.catalog_of(PLACE, rows)
+    return reader.check_catalog(PLACE, rows)
 
 
 def _check(problems: Iterable[ManifestError | None]) -> None:
@@ -124,9 +124,9 @@ def _text(place: str) -> Callable[[bytes], None]:
     def read(data: bytes) -> None:
         model: type[Row] = GalleryRow if b"style_id" in data else CatalogRow
         found = text_table(place, data, model)
-        rows = rows_of(place, found.table, found.numbers)
+        rows = table_rows(place, found.table, found.numbers)
         if model is GalleryRow:
-            galleries = reader.galleries_of(place, rows)
+            galleries = reader.check_galleries(place, rows)
             _check(gallery.problem for gallery in galleries.values())
         else:
             _check(photo.problem for photo in _photos(rows))

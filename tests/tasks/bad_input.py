@@ -107,14 +107,14 @@ def reference(data: bytes, *words: str) -> Kind:
 
 def unreadable(scene: Scene) -> str:
     """A photo that may not be read; root may read all, so the disk says so itself."""
-    item, real = item_of(scene.folder, PHOTO), local.opened
+    item, real = item_of(scene.folder, PHOTO), local.open_regular
 
     def opened(path: str) -> Any:
         if path.endswith("photo.jpg"):
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    scene.patch.setattr(local, "opened", opened)
+    scene.patch.setattr(local, "open_regular", opened)
     found = versions.source_versions([item.image_uri])[item.image_uri]
     return _refused(scene, item.model_copy(update={"image_version": found}))
 
@@ -208,7 +208,7 @@ def text(name: str, content: str | bytes, *words: str) -> Kind:
     def happen(scene: Scene) -> str:
         path = scene.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(builder.catalog_from(str(path), strict=True))
+        return str(builder.build_catalog(str(path), strict=True))
 
     return Kind(ManifestError, (name, *words), happen)
 
@@ -233,7 +233,7 @@ def unknown_gallery(scene: Scene) -> str:
     path = write(scene.folder / "c.parquet", CATALOG, {"galleries": [["g"], ["\x1b[31m"]]})
     found = reader.read_galleries([str(write(scene.folder / "g.parquet", GALLERY, {}))])
     photos = reader.read_catalog(str(path))
-    return str(list(reader.check_routes(photos, found)))
+    return str(list(reader.check_gallery_names(photos, found)))
 
 
 def bomb(scene: Scene) -> str:

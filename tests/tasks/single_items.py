@@ -36,6 +36,6 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
     return WorkItem(**values)
 
 
-def restyle_item(bench: Bench, item: WorkItem, adopt: bool = False) -> ItemResult:
-    (finish,) = restyle_items(bench, [Assignment(item, adopt=adopt)])
+def restyle_item(bench: Bench, item: WorkItem, may_exist: bool = False) -> ItemResult:
+    (finish,) = restyle_items(bench, [Assignment(item, may_exist=may_exist)])
     return finish()

@@ -27,7 +27,7 @@ def pins(**changes: object) -> bytes:
     return json.dumps({"matches": [{**PIN, **changes}]}).encode()
 
 
-NO_FILE = ("photo.jpg is a device, a pipe or the like", "give a regular file")
+NO_FILE = ("photo.jpg is a device, a pipe or a socket", "give a regular file")
 IMAGES = {
     "missing": bad.photo(None, "not found; check image_uri"),
     "empty": bad.photo(b"", "not an image", "export it"),
@@ -56,7 +56,7 @@ IMAGES = {
     "not a number": bad.photo(bad.not_numbers(), "no numbers", "export it again"),
     "a folder": Kind(REJECTED, ("photo.jpg", "not found; check image_uri"), bad.folder),
     "backslashes": bad.other_spelling("in\\a.png", "write / between folders"),
-    "a drive": bad.other_spelling("C:\\a.png", "a path of Windows"),
+    "a drive": bad.other_spelling("C:\\a.png", "a Windows path"),
     "other accents": bad.other_spelling("\u00e9.png", "NFC and NFD are two names"),
     "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),
@@ -105,11 +105,13 @@ DATES = pa.array([date(2020, 1, 1), None])
 DATES_PAST = pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32())
 CATALOGS = {
     "missing catalog": bad.catalog_bytes(None, "not found; give a Parquet, CSV"),
-    "empty catalog": bad.catalog_bytes(b"", "is no Parquet file", "`stylegallery manifest` makes"),
-    "catalog of CSV": bad.catalog_bytes(b"product_id,image_uri\na,b\n", "is no Parquet file"),
-    "half a catalog": bad.catalog_bytes(bad.good_parquet()[:300], "is no Parquet file"),
+    "empty catalog": bad.catalog_bytes(
+        b"", "is not a Parquet file", "`stylegallery manifest` makes"
+    ),
+    "catalog of CSV": bad.catalog_bytes(b"product_id,image_uri\na,b\n", "is not a Parquet file"),
+    "half a catalog": bad.catalog_bytes(bad.good_parquet()[:300], "is not a Parquet file"),
     "garbage footer": bad.catalog_bytes(
-        bad.good_parquet()[:-60] + b"\xff" * 52 + bad.good_parquet()[-8:], "is no Parquet file"
+        bad.good_parquet()[:-60] + b"\xff" * 52 + bad.good_parquet()[-8:], "is not a Parquet file"
     ),
     "encrypted catalog": bad.catalog_bytes(
         b"PARE" + bytes(99) + b"PARE", "is encrypted", "without encryption"
@@ -126,7 +128,7 @@ CATALOGS = {
     "key twice": bad.catalog("row 2", "already in row 1; make it unique", product_id=["a", "a"]),
     "null": bad.catalog("row 2", "is empty (null); give it a value", product_id=["a", None]),
     "empty id": bad.catalog("row 2", "is empty; give it a value", product_id=["a", ""]),
-    "id of dots": bad.catalog("row 1", "not only dots", product_id=["..", "b"]),
+    "id of dots": bad.catalog("row 1", "only dots", product_id=["..", "b"]),
     "id with ANSI": bad.catalog("row 1", "'\\x1b[31mred'", product_id=["\x1b[31mred", "b"]),
     "id with C1": bad.catalog("row 1", "control character", product_id=["\x9b31m", "b"]),
     "id turned around": bad.catalog("row 2", "'\\u202egpj'", product_id=["a", "\u202egpj"]),
@@ -136,24 +138,24 @@ CATALOGS = {
     "gallery null": bad.catalog("`galleries`, row 1", "remove it", galleries=[["g", None], None]),
     "unknown gallery": Kind(
         ManifestError,
-        ("`galleries`, row 2", "'\\x1b[31m'", "(there: g)", "correct the name"),
+        ("`galleries`, row 2", "'\\x1b[31m'", "(existing: g)", "correct the name"),
         bad.unknown_gallery,
     ),
-    "negative seed": bad.catalog("`seed`, row 1", "-1 is refused", "correct it", seed=[-1, 2]),
+    "negative seed": bad.catalog("`seed`, row 1", "-1 is invalid", "correct it", seed=[-1, 2]),
     "seed too large": bad.catalog(
-        "`seed`, row 2", "is no whole number", seed=pa.array([1, 2**63], pa.uint64())
+        "`seed`, row 2", "is not a 64-bit integer", seed=pa.array([1, 2**63], pa.uint64())
     ),
     "no rows": bad.catalog("has no rows; add at least one", product_id=[], image_uri=[]),
     "huge text": bad.catalog("`note`, row 2", "leave the column out", note=["", "x" * 2_000_000]),
     "huge text in lists": bad.catalog("`tags`, row 1", "shorten it", tags=[["x" * 10**6], []]),
     "column with a line": bad.catalog(
-        "columns there", "add it", **{"image_uri": None, "a\n\x1b[2J\u202e": ["x", "y"]}
+        "existing columns", "add it", **{"image_uri": None, "a\n\x1b[2J\u202e": ["x", "y"]}
     ),
 }
 GALLERIES = {
     "weight 0": bad.gallery("`weight`, row 2", "greater than 0", weight=[1.0, 0.0]),
-    "weight NaN": bad.gallery("`weight`, row 1", "nan is refused", weight=[float("nan"), 1.0]),
-    "weight infinite": bad.gallery("`weight`, row 2", "inf is refused", weight=[1, float("inf")]),
+    "weight NaN": bad.gallery("`weight`, row 1", "nan is invalid", weight=[float("nan"), 1.0]),
+    "weight infinite": bad.gallery("`weight`, row 2", "inf is invalid", weight=[1, float("inf")]),
     "date of words": bad.gallery("`valid_until`, row 2", "2030-01-31", valid_until=["", "soon"]),
     "date past all years": bad.gallery("`valid_until`, row 1", "date", valid_until=DATES_PAST),
     "style twice": bad.gallery("`style_id`, row 2", "already in row 1", style_id=["1", "1"]),
@@ -168,12 +170,12 @@ TEXTS = {
     "CSV of Latin-1": bad.text("c.csv", HEAD.encode() + b"\xe9,a,1\n", "save it as UTF-8"),
     "CSV with a column twice": bad.text("c.csv", "a,b,a\n1,2,3\n", "`a`", "keep one"),
     "CSV with cells too many": bad.text("c.csv", HEAD + "a,b,1,2\n", "row 1", "into quotes"),
-    "CSV with an open quote": bad.text("c.csv", HEAD + 'a,"b,1\n', "is no CSV file", "correct it"),
+    "CSV with an open quote": bad.text("c.csv", HEAD + 'a,"b,1\n', "not valid CSV", "correct it"),
     "CSV with a seed of text": bad.text(
-        "c.csv", HEAD + "a,b,x\n", "row 1", "'x' is no whole number"
+        "c.csv", HEAD + "a,b,x\n", "row 1", "'x' is not a 64-bit integer"
     ),
     "CSV with a seed too large": bad.text(
-        "c.csv", HEAD + f"a,b,{2**70}\n", "row 1", "is no whole number"
+        "c.csv", HEAD + f"a,b,{2**70}\n", "row 1", "is not a 64-bit integer"
     ),
     "JSON cut": bad.text("c.jsonl", "{", "row 1", "write one object a line"),
     "JSON list": bad.text("c.jsonl", "[1]", "row 1", "one object for each row"),
@@ -182,7 +184,7 @@ TEXTS = {
         "c.jsonl",
         '{"product_id": "\\ud800", "image_uri": "a"}',
         "row 1",
-        "half of a character; correct it",
+        "a lone surrogate; correct it",
     ),
     "JSON seed infinite": bad.text(
         "c.jsonl", '{"product_id": "a", "image_uri": "a", "seed": Infinity}', "row 1", "correct it"
@@ -202,7 +204,7 @@ URIS = {
     "uri with NUL": bad.uri("a\0b.jpg", "control character"),
     "uri with ANSI": bad.uri("s3://bucket/\x1b[2J.jpg", "control character"),
     "uri turned around": bad.uri("\u202egpj.exe", "control character"),
-    "uri too long": bad.uri("x" * 9000, "so it is no path; correct it"),
+    "uri too long": bad.uri("x" * 9000, "which no path is; correct it"),
     "output on https": bad.place("https://x.example/out", "not supported"),
     "output with password": bad.place(f"s3://k:{SECRET}@bucket/out", "credentials come from"),
 }

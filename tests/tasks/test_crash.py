@@ -21,10 +21,11 @@ from tasks.execution.execute import assignments
 from tasks.items.context import Bench
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
-from tasks.planning.resume import since
+from tasks.planning import plan as plan_module
+from tasks.planning.resume import refresh
 from tasks.records import lock
 from tasks.records.ledger import Ledger
-from tasks.records.lock import RunLostError, holding
+from tasks.records.lock import RunLostError, hold_run
 from tasks.report import build
 from tasks.results import finalize
 from tasks.results.verify import verify
@@ -50,7 +51,7 @@ class Disk:
             patch.setattr(LocalDisk, name, self._counted(getattr(LocalDisk, name)))
         self._lives = itertools.count(1)
         self._life = 0
-        patch.setattr(lock, "_born", lambda _pid: str(self._life))
+        patch.setattr(lock, "_process_start", lambda _pid: str(self._life))
         patch.setattr(lock, "_RACE_SECONDS", 0.0)
         patch.setattr(lock, "BEAT_SECONDS", 3600.0)
 
@@ -95,13 +96,13 @@ Doer = Callable[[Assignment], Any]
 def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Plan:
     """What flow and pool do, without Ray: an item after the other, its row at once."""
     plan = planning.make_plan(spec)
-    if plan.closed:
+    if plan.summary:
         return plan
-    with holding(plan.files):
+    with hold_run(plan.files):
         planning.write_plan(plan)
         setup = ActorSetup(spec.engine, spec.params, plan.spec.output, plan.run_id, "", 1)
         do, ledger = doer(setup), Ledger(plan.spec.output, plan.run_id)
-        for assignment in assignments(plan, plan.known):
+        for assignment in assignments(plan, plan.completed):
             ledger.append(do(assignment))
             ledger.commit()
         summary = finalize.write_results(plan)
@@ -142,7 +143,9 @@ def test_a_death_at_any_write_changes_nothing(
     request: pytest.FixtureRequest,
 ) -> None:
     # The model stays as it is: hashing it for each of the runs is most of what they would do.
-    monkeypatch.setattr(planning, "engine_fingerprint", lru_cache(planning.engine_fingerprint))
+    monkeypatch.setattr(
+        plan_module, "engine_fingerprint", lru_cache(plan_module.engine_fingerprint)
+    )
     changes: dict[str, Any] = {"gallery_ids": ["rocket"]} if kind == "real" else {}
     doer = light
     if kind == "real":
@@ -248,7 +251,7 @@ def test_lost_pictures_are_made_anew_when_asked_for(
     for _ in range(2):
         again = planning.make_plan(spec)
         assert (again.run_id, again.counts.todo) == (plan.run_id, 1 - len(made))
-        assert (~since(again.known, again.items).done).sum() == again.counts.todo
+        assert (~refresh(again.completed, again.items).done).sum() == again.counts.todo
         drive(spec, anew)
         assert made == [lost.item_id]
         assert verify(spec.output, plan.run_id).ok

@@ -1,10 +1,10 @@
-"""Lines for machines: JSON, one object a line, with the ids that it is about."""
+"""Structured logging: one JSON object a line, with the ids of its item."""
 
 import json
 import logging
 from typing import Any
 
-from tasks.logs import JsonLines, about
+from tasks.logs import JsonLines, log_context
 
 
 def line(formatter: JsonLines, text: str, **extra: str) -> dict[str, Any]:
@@ -16,14 +16,14 @@ def line(formatter: JsonLines, text: str, **extra: str) -> dict[str, Any]:
     return json.loads(said)
 
 
-def test_a_line_says_what_it_is_about_and_the_record_itself_comes_first() -> None:
+def test_lines_have_context_fields_and_record_fields_take_precedence() -> None:
     formatter = JsonLines("%(message)s", None, "%", run_id="r1")
     plain = line(formatter, "two\nlines")
     assert plain.pop("timestamp").endswith("+00:00")
     assert plain == {
         "levelname": "WARNING", "name": "tasks.x", "message": "two\nlines", "run_id": "r1",
     }  # fmt: skip
-    with about(run_id="r2", gallery_id="ink"):
+    with log_context(run_id="r2", gallery_id="ink"):
         inside = line(formatter, "x", gallery_id="oil")
     assert (inside["run_id"], inside["gallery_id"]) == ("r2", "oil")
     assert "gallery_id" not in line(formatter, "x")

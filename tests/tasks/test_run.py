@@ -159,7 +159,7 @@ def test_everything_on_s3(make_spec: MakeSpec, s3_env: S3Server, tmp_path: Path)
     s3_env.file(f"out/{next(iter(plan.items)).asset_key}").write_bytes(b"spoilt")
     proof = verify(far.output, plan.run_id)
     assert len(proof.problems) == 1
-    assert "not those that were written" in proof.problems[0]
+    assert "differs from the file that was written" in proof.problems[0]
 
 
 BAD = {

@@ -31,8 +31,8 @@ def demo(
 
     products, galleries = write_inputs(out / "inputs")
     catalog, references = out / "inputs" / "catalog.parquet", out / "inputs" / "galleries.parquet"
-    photos = builder.catalog_from(str(products))
-    styles = builder.gallery_from(str(galleries))
+    photos = builder.build_catalog(str(products))
+    styles = builder.build_galleries(str(galleries))
     builder.write_manifest(photos, str(catalog))
     builder.write_manifest(styles, str(references))
     print_stderr(

@@ -26,7 +26,7 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
 
     from tasks import storage
     from tasks.records.finished_items import read_finished
-    from tasks.records.index import STATUSES, hashes
+    from tasks.records.index import STATUSES, key_hashes
     from tasks.records.layout import RunFiles
     from tasks.records.ledger import read_ledger
     from tasks.records.plan_parts import has_problem, read_parts
@@ -41,8 +41,8 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
         if has_problem(part):
             counts["rejected"] += len(part)
             continue
-        keys = hashes(part)
-        mine, theirs = own.found(keys), finished.found(keys)
+        keys = key_hashes(part)
+        mine, theirs = own.statuses(keys), finished.statuses(keys)
         counts.update(STATUSES[status] for status in np.where(mine > 0, mine, theirs).tolist())
     unended = counts.pop(STATUSES[0], 0)
     ended = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none yet"

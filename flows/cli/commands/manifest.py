@@ -34,7 +34,7 @@ def catalog(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     view `main` of the product `shirt`. Skipped files are counted and printed
     with the reason.
     """
-    table = builder.catalog_from(src, print_stderr, strict=strict)
+    table = builder.build_catalog(src, print_stderr, strict=strict)
     builder.write_manifest(table, out)
     products = len(set(table["product_id"].to_pylist()))
     print_stderr(f"{out}: {counted(table.num_rows, 'photo')} of {counted(products, 'product')}")
@@ -48,7 +48,7 @@ def gallery(src: Source, /, *, out: Out, strict: Strict = False) -> None:
     sub-folder form one gallery with the name of the folder. Skipped files are
     counted and printed with the reason.
     """
-    table = builder.gallery_from(src, print_stderr, strict=strict)
+    table = builder.build_galleries(src, print_stderr, strict=strict)
     builder.write_manifest(table, out)
     references = counted(table.num_rows, "reference")
     galleries = counted(len(set(table["gallery_id"].to_pylist())), "gallery")

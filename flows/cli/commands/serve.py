@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from flows.cli.settings import check_log_format, from_file, resolve
 from flows.runtime.errors import UsageError
-from tasks.logs import set_up_prefect
+from tasks.logs import configure_prefect_logs
 
 _FORWARDED = "flows,tasks,stylegallery"
 
@@ -45,7 +45,7 @@ def serve(
     # Send our logs to the page of the flow run; log lines of threads without a run are ignored.
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", _FORWARDED)
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-    set_up_prefect()
+    configure_prefect_logs()
     prefect_api.choose_home()
     prefect_api.drop_unusable_proxies()
     prefect_api.check_api()

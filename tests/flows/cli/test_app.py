@@ -18,9 +18,9 @@ from flows.cli.app import main
 from flows.cli.commands.schema import MODELS, schema
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
-from tasks.planning import write_record
 from tasks.records.layout import RunFiles
 from tasks.records.newest_run import find_run
+from tasks.records.run_record import write_record
 from tests.tiny_model import write_tiny_model
 
 COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905

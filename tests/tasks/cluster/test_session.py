@@ -103,7 +103,7 @@ def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.Monkey
     assert len(queue) == 1
     now[0] = 1.0
     (again,) = queue.take(8, 1)
-    assert (again.attempt, again.adopt, again.item) == (2, True, a.item)
+    assert (again.attempt, again.may_exist, again.item) == (2, True, a.item)
 
 
 def test_sigterm_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:

@@ -47,7 +47,7 @@ def test_items_that_come_to_nothing_are_named_but_not_without_end(
 @pytest.mark.slow
 def test_figures_are_at_rays_endpoint() -> None:
     """In a process of its own: the endpoint's port is chosen when Ray starts."""
-    home = Path(__file__).parents[2]
+    home = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, __file__, str(free_port())],
         capture_output=True,

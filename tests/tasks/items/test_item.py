@@ -176,7 +176,7 @@ def test_a_blank_reference_is_warned_of_in_the_row(
     named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
     styles = [item.styles[0].model_copy(update=named), *item.styles]
     item = item.model_copy(update={"styles": styles, "item_id": "cd" * 32})
-    rows = [restyle_item(bench, item), restyle_item(bench, item, adopt=True)]
+    rows = [restyle_item(bench, item), restyle_item(bench, item, may_exist=True)]
     assert [(row.status, row.reused) for row in rows] == [("ok", False), ("ok", True)]
     (warning,) = rows[0].warnings
     assert warning.startswith("reference 'b' of gallery 'g' is ")
@@ -228,7 +228,7 @@ def test_a_standing_asset_gives_its_row_back(
     item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
     row = restyle_item(bench, item)
     monkeypatch.setattr(StyleGallery, "sample_batch", None)
-    again = restyle_item(bench, item, adopt=True)
+    again = restyle_item(bench, item, may_exist=True)
     different = {"timings", "finished_at", "reused"}
     assert again.reused
     assert again.model_dump(exclude=different) == row.model_dump(exclude=different)
@@ -254,7 +254,7 @@ def test_an_asset_that_cannot_be_trusted_is_made_again(
         bench.cache.clear()
         assert row.regions_uri is not None
         Path(bench.output, row.regions_uri).unlink()
-    again = restyle_item(bench, item, adopt=True)
+    again = restyle_item(bench, item, may_exist=True)
     assert again.reused == (harm == "no map")  # which is made without making the picture again
     assert path.read_bytes() == good
     assert Path(bench.output, str(row.regions_uri)).exists()

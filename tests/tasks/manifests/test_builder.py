@@ -1,4 +1,4 @@
-"""Folders, CSV and JSON Lines become manifests that the planner reads."""
+"""Building manifests from folders, CSV and JSON Lines."""
 
 import os
 from pathlib import Path
@@ -23,8 +23,8 @@ def test_a_folder_becomes_a_catalog(tmp_path: Path) -> None:
     names = ("b.jpg", "a/1.PNG", "a-1.webp", "a/1.jpg", "a/notes.txt", ".hidden/x.jpg", "ü x.tif")
     touch(tmp_path, *names)
     out = str(tmp_path / "c.parquet")
-    table = builder.catalog_from(str(tmp_path))
-    assert table.equals(builder.catalog_from(str(tmp_path)))
+    table = builder.build_catalog(str(tmp_path))
+    assert table.equals(builder.build_catalog(str(tmp_path)))
     assert set(table["image_uri"].to_pylist()) == {
         str(tmp_path / name)
         for name in names
@@ -40,12 +40,12 @@ def test_a_folder_becomes_a_catalog(tmp_path: Path) -> None:
 
 def test_a_manifest_moves_with_its_images(tmp_path: Path) -> None:
     home = touch(tmp_path / "home", "img/a.jpg")
-    builder.write_manifest(builder.catalog_from(str(home / "img")), str(home / "c.parquet"))
+    builder.write_manifest(builder.build_catalog(str(home / "img")), str(home / "c.parquet"))
     home.rename(tmp_path / "moved")
     (photo,) = list(reader.read_catalog(str(tmp_path / "moved/c.parquet")))
     assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
     elsewhere = str(tmp_path / "other/c.parquet")
-    builder.write_manifest(builder.catalog_from(str(tmp_path / "moved")), elsewhere)
+    builder.write_manifest(builder.build_catalog(str(tmp_path / "moved")), elsewhere)
     (photo,) = list(reader.read_catalog(elsewhere))
     assert photo.row.image_uri == str(tmp_path / "moved/img/a.jpg")
 
@@ -53,7 +53,7 @@ def test_a_manifest_moves_with_its_images(tmp_path: Path) -> None:
 def test_sub_folders_become_galleries(tmp_path: Path) -> None:
     touch(tmp_path / "styles", "Monet/1.jpg", "Monet/late/2.jpg", "Kilim/1.png", "Kilim/1.jpg")
     out = str(tmp_path / "g.parquet")
-    builder.write_manifest(builder.gallery_from(str(tmp_path / "styles")), out)
+    builder.write_manifest(builder.build_galleries(str(tmp_path / "styles")), out)
     found = reader.read_galleries([out])
     assert {name: [row.style_id for row in own.rows] for name, own in found.items()} == {
         "Kilim": ["1-jpg", "1-png"],
@@ -62,7 +62,7 @@ def test_sub_folders_become_galleries(tmp_path: Path) -> None:
 
 
 def test_a_flat_folder_is_one_gallery(tmp_path: Path) -> None:
-    table = builder.gallery_from(str(touch(tmp_path / "kilim", "a.jpg", "b.jpg")))
+    table = builder.build_galleries(str(touch(tmp_path / "kilim", "a.jpg", "b.jpg")))
     assert set(table["gallery_id"].to_pylist()) == {"kilim"}
 
 
@@ -76,7 +76,7 @@ def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     out = str(tmp_path / "c.parquet")
-    builder.write_manifest(builder.catalog_from(str(source)), out)
+    builder.write_manifest(builder.build_catalog(str(source)), out)
     one, two = list(reader.read_catalog(out))
     assert (one.row.product_id, one.row.galleries, one.row.seed) == ("007", ["monet", "kilim"], 5)
     assert one.row.image_uri == str(tmp_path / "list/img/a.jpg")
@@ -84,11 +84,11 @@ def test_a_csv_becomes_a_catalog(tmp_path: Path) -> None:
     assert (two.row.product_id, two.row.galleries, two.extra) == ("a,b", None, {})
 
 
-def test_a_csv_made_on_windows_names_the_files_that_are_there(tmp_path: Path) -> None:
+def test_paths_of_a_csv_from_windows_are_found(tmp_path: Path) -> None:
     home = touch(tmp_path, "photos/a.png", "b\\c.png")
     rows = "a,photos\\a.png\nb,.\\photos\\a.png\nc,b\\c.png\nd,red:1.png\n"
     (home / "c.csv").write_text(f"product_id,image_uri\n{rows}")
-    found = builder.catalog_from(str(home / "c.csv"))["image_uri"].to_pylist()
+    found = builder.build_catalog(str(home / "c.csv"))["image_uri"].to_pylist()
     names = ("photos/a.png", "photos/a.png", "b\\c.png", "red:1.png")
     assert found == [str(home / name) for name in names]
 
@@ -101,7 +101,7 @@ def test_json_lines_become_galleries(tmp_path: Path) -> None:
         '{"gallery_id": "g", "style_id": "b", "image_uri": "s3://bucket/b.jpg"}\n'
     )
     out = str(tmp_path / "g.parquet")
-    builder.write_manifest(builder.gallery_from(str(source)), out)
+    builder.write_manifest(builder.build_galleries(str(source)), out)
     one, two = reader.read_galleries([out])["g"].rows
     assert (one.weight, str(one.valid_until)) == (2.0, "2030-01-31")
     assert (two.weight, two.image_uri) == (1.0, "s3://bucket/b.jpg")
@@ -114,51 +114,53 @@ def test_json_lines_become_galleries(tmp_path: Path) -> None:
         ("c.csv", "product_id,image_uri\n", "has no rows"),
         ("c.csv", "product_id,image_uri\na,b,c\n", "row 1: has more cells"),
         ("c.csv", "product_id,image_uri\na,b\na,c\n", "row 2: 'a' / 'main' is already in row 1"),
-        ("c.csv", "product_id,image_uri,seed\na,b,x\n", "`seed`, row 1: 'x' is no whole number"),
+        (
+            "c.csv",
+            "product_id,image_uri,seed\na,b,x\n",
+            "row 1: 'x' is not a 64-bit integer",
+        ),
         ("c.csv", "product_id,image_uri\n..,b\n", "row 1: '..' becomes a folder"),
         ("c.csv", "product_id,image_uri\na,ftp://x\n", "`image_uri`, row 1: ftp://x starts with"),
-        ("c.jsonl", "{", "row 1: is no JSON"),
-        ("c.jsonl", "[1]", "row 1: is no JSON object"),
+        ("c.jsonl", "{", "row 1: is not valid JSON"),
+        ("c.jsonl", "[1]", "row 1: is not a JSON object"),
         ("c.jsonl", '{"product_id": "a", "image_uri": null}', "`image_uri`, row 1: is empty"),
     ],
 )
-def test_broken_lists_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_invalid_text_files_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ManifestError) as caught:
-        builder.catalog_from(str(tmp_path / name), strict=True)
+        builder.build_catalog(str(tmp_path / name), strict=True)
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [builder.catalog_from, builder.gallery_from])
+@pytest.mark.parametrize("make", [builder.build_catalog, builder.build_galleries])
 def test_a_folder_without_images_is_refused(tmp_path: Path, make: Any) -> None:
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="contains no images"):
         make(str(touch(tmp_path, "a.txt")))
     with pytest.raises(ManifestError, match="not found"):
         make(str(tmp_path / "none.csv"))
 
 
-@pytest.mark.parametrize("make", [builder.catalog_from, builder.gallery_from])
-def test_one_bad_name_refuses_no_folder_and_what_is_left_out_is_told(
-    tmp_path: Path, make: Any
-) -> None:
+@pytest.mark.parametrize("make", [builder.build_catalog, builder.build_galleries])
+def test_what_a_folder_leaves_out_is_reported(tmp_path: Path, make: Any) -> None:
     for name in (b"caf\xe9.png", b"a.jpg", b"a.png", b"b.heic"):
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(b"x")
     told: list[str] = []
     assert make(str(tmp_path), told.append).num_rows == 3
     assert told == [
-        "kept apart: 2 images (a.jpg, a.png); where names are alike, ids end in the file's ending "
-        "or a number",
-        "named by file:// URI: 1 image (caf%E9.png); the name is not UTF-8 text, so rename if the "
-        "manifest is to move together with the images",
-        "left out: 1 picture of a format that is not read (b.heic); export as JPEG or PNG",
+        "ids differ from file names: 2 images (a.jpg, a.png); names that would give the same id "
+        "get a suffix",
+        "named by file:// URI: 1 image (caf%E9.png); the name is not UTF-8 text; rename the file "
+        "if manifest and images are to be moved together",
+        "left out: 1 picture of an unsupported format (b.heic); export as JPEG or PNG",
     ]
 
 
-def test_odd_names_come_back_from_a_manifest_that_moves(tmp_path: Path) -> None:
+def test_unusual_names_survive_moving_the_manifest(tmp_path: Path) -> None:
     names = ("red:1.png", "dress::blue.png", "~a.png", "~/b.png", "s3:c.png", "file:/d.png")
     names += ("e%20f.png", "back\\slash.png", "e\u0301.png", "\u00e9.png", "http:/g.png")
     home = touch(tmp_path / "home", *names)
-    table = builder.catalog_from(str(home))
+    table = builder.build_catalog(str(home))
     builder.write_manifest(table, str(home / "c.parquet"))
     moved = home.rename(tmp_path / "moved")
     rows = [photo.row for photo in reader.read_catalog(str(moved / "c.parquet"))]
@@ -166,11 +168,13 @@ def test_odd_names_come_back_from_a_manifest_that_moves(tmp_path: Path) -> None:
     assert all(storage.exists(row.image_uri) for row in rows)
 
 
-def test_lists_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_files_above_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tasks.manifests.text.MAX_BYTES", 10)
     (tmp_path / "c.csv").write_text("product_id,image_uri\na,b\n")
     with pytest.raises(ManifestError, match="split it, or write Parquet"):
-        builder.catalog_from(str(tmp_path / "c.csv"))
+        builder.build_catalog(str(tmp_path / "c.csv"))
     monkeypatch.setattr("tasks.manifests.parts.MAX_BYTES", 10)
     (tmp_path / "c.parquet").write_bytes(bytes(20))
     with pytest.raises(ManifestError, match="split it into several"):
@@ -179,7 +183,7 @@ def test_lists_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("folder", ["shop/img", "shop//img/", "shop/img//"])
 def test_a_prefix_on_s3_becomes_a_catalog(moto_bucket: str, folder: str) -> None:
-    """Whatever the keys are, the catalog names just these, and never a local file."""
+    """The catalog has exactly the keys, and never a local file."""
     names = ["a.png", "b//c.png", "d/e.png", "~f.png", "../g.png", "h/./i.png", "j::k:l.png"]
     names += ["/rooted.png", "v?versionId=1.png", "50%25.png", "#1.png", "back\\slash.png"]
     place = f"{moto_bucket}/{folder}"
@@ -187,7 +191,7 @@ def test_a_prefix_on_s3_becomes_a_catalog(moto_bucket: str, folder: str) -> None
     for uri in uris:
         storage.write_bytes(uri, uri.encode())
     for out in (moto_bucket, place, f"{place}/d", "s3://moto"):
-        table = builder.catalog_from(place)
+        table = builder.build_catalog(place)
         builder.write_manifest(table, storage.join(out, "c.parquet"))
         rows = [p.row for p in reader.read_catalog(storage.join(out, "c.parquet"))]
         assert {row.image_uri for row in rows} == uris
@@ -199,12 +203,12 @@ def test_a_bucket_becomes_a_catalog_and_a_gallery(s3_env: S3Server) -> None:
     (s3_env.root / "flat").mkdir()
     for name in ("dress/front.png", "shirt.jpg"):
         storage.write_bytes(f"s3://flat/{name}", b"x")
-    catalog = builder.catalog_from("s3://flat")
+    catalog = builder.build_catalog("s3://flat")
     assert catalog.to_pylist() == [
         {"product_id": "dress", "view": "front", "image_uri": "s3://flat/dress/front.png"},
         {"product_id": "shirt", "view": "main", "image_uri": "s3://flat/shirt.jpg"},
     ]
-    gallery = builder.gallery_from("s3://flat/")
+    gallery = builder.build_galleries("s3://flat/")
     assert gallery["gallery_id"].to_pylist() == ["dress", "flat"]
     builder.write_manifest(catalog, "s3://flat/c.parquet")
     assert [p.row.image_uri for p in reader.read_catalog("s3://flat/c.parquet")] == (

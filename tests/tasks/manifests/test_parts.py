@@ -1,4 +1,4 @@
-"""A folder of parts is one manifest, whoever wrote it."""
+"""Folders of Parquet parts of all common writers are manifests."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def ids(folder: Path) -> list[str]:
     return [photo.row.product_id for photo in read(folder)]
 
 
-def test_parts_are_read_in_order_and_marks_passed_over(tmp_path: Path) -> None:
+def test_parts_are_read_in_order_without_markers(tmp_path: Path) -> None:
     folder = tmp_path / "c.parquet"
     for number in (10, 2, 1):
         part(folder / f"part.{number}.parquet", f"p{number}")
@@ -58,7 +58,7 @@ def test_parts_may_be_empty_or_of_other_types(tmp_path: Path) -> None:
         read(folder)
 
 
-def test_names_of_folders_become_columns(tmp_path: Path) -> None:
+def test_hive_partitions_become_columns(tmp_path: Path) -> None:
     table = pa.table(
         {
             "product_id": ["a", "b", "c"],
@@ -84,7 +84,7 @@ def test_names_of_folders_become_columns(tmp_path: Path) -> None:
     assert (photo.row.product_id, photo.extra) == ("a", {"_k": "v"})
 
 
-def test_parts_without_an_ending_are_read(tmp_path: Path) -> None:
+def test_parts_without_suffix_are_read(tmp_path: Path) -> None:
     for number in range(2):
         part(tmp_path / f"c/00000{number}_0", f"p{number}")
     (tmp_path / "c/_SUCCESS").touch()
@@ -109,13 +109,11 @@ def test_problems_name_the_part(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"3.parquet: column `image_uri`: is missing"):
         read(tmp_path / "c")
     (tmp_path / "c/3.parquet").write_bytes(b"")
-    with pytest.raises(ManifestError, match=r"3.parquet: is no Parquet file"):
+    with pytest.raises(ManifestError, match=r"3.parquet: is not a Parquet file"):
         read(tmp_path / "c")
 
 
-def test_folders_that_are_no_manifest_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ManifestError, match="not found; give a Parquet, CSV or JSON file"):
         read(tmp_path / "none")
     part(tmp_path / "delta/1.parquet", "a")
@@ -141,8 +139,8 @@ def test_folders_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:
     assert found[1].extra == {"k": "v"}
 
 
-def test_photos_and_tables_of_text_need_no_manifest(tmp_path: Path) -> None:
-    """A folder of images, a CSV or a JSON file is read as `stylegallery manifest` would."""
+def test_photo_folders_and_text_files_are_manifests(tmp_path: Path) -> None:
+    """They are read like `stylegallery manifest` reads them."""
     for path in ("photos/dress/front.png", "photos/dress/back.png", "refs/ink/a.png"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (48, 64), "red").save(tmp_path / path)
@@ -162,11 +160,11 @@ def test_photos_and_tables_of_text_need_no_manifest(tmp_path: Path) -> None:
     assert [row.style_id for row in galleries["ink"].rows] == ["a"]
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.md").write_text("x")
-    with pytest.raises(ManifestError, match="holds no images"):
+    with pytest.raises(ManifestError, match="contains no images"):
         list(reader.read_catalog(str(tmp_path / "empty")))
 
 
-def test_swapped_manifests_are_recognised(tmp_path: Path) -> None:
+def test_swapped_manifests_are_recognized(tmp_path: Path) -> None:
     catalog, gallery = str(tmp_path / "c.parquet"), str(tmp_path / "g.parquet")
     pq.write_table(pa.table({"product_id": ["a"], "image_uri": ["a.png"]}), catalog)
     styles = {"gallery_id": ["g"], "style_id": ["a"], "image_uri": ["a.png"]}
@@ -176,7 +174,7 @@ def test_swapped_manifests_are_recognised(tmp_path: Path) -> None:
             read()
 
 
-def test_a_column_without_a_name_is_no_sign_of_swapping(tmp_path: Path) -> None:
+def test_an_unnamed_column_does_not_mean_swapped_manifests(tmp_path: Path) -> None:
     pq.write_table(pa.table({"product_id": ["a"], "": ["x"]}), tmp_path / "c.parquet")
     with pytest.raises(ManifestError, match=r"`image_uri`: is missing .*; add it"):
         list(reader.read_catalog(str(tmp_path / "c.parquet")))

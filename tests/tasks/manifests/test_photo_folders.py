@@ -1,4 +1,4 @@
-"""What of a folder is listed, and what is said of the rest."""
+"""Which files of a folder are listed, and the notes about the others."""
 
 import os
 from pathlib import Path
@@ -24,25 +24,25 @@ def touch(folder: Path, *names: str | bytes) -> Path:
 
 
 def listed(folder: Path | str) -> tuple[list[str], str]:
-    """Return the images that are listed, and what is said of the rest."""
+    """Return the listed images, and the notes about other files."""
     found = find_photos(str(folder))
     for note in found.notes():
         assert not violation(note)
     return list(found.images), "\n".join(found.notes())
 
 
-def test_all_images_are_listed_and_all_else_is_counted(tmp_path: Path) -> None:
+def test_images_are_listed_and_other_files_reported(tmp_path: Path) -> None:
     images = ["a.jpg", "b.jfif", "c.JPE", "d/e.pjpeg", "f.AVIF"]
     others = ["g.heic", "h.CR2", "i.svg", "notes.txt", "j", "empty/notes.txt", "empty/in/k.psd"]
     hidden = [".thumbs/l.jpg", "._a.jpg", ".DS_Store"]
     assert listed(touch(tmp_path, *images, *others, *hidden)) == (
         images,
-        "left out: 4 pictures of formats that are not read (empty/in/k.psd, g.heic, h.CR2 and 1 "
+        "left out: 4 pictures of unsupported formats (empty/in/k.psd, g.heic, h.CR2 and 1 "
         "more); export as JPEG or PNG\n"
         "left out: 1 folder without an image (empty)\n"
-        "left out: 2 hidden images or folders (._a.jpg, .thumbs/); rename without the dot at the "
-        "start to list it\n"
-        "left out: 3 files that are no images (empty/notes.txt, j, notes.txt)",
+        "left out: 2 hidden images or folders (._a.jpg, .thumbs/); rename without the "
+        "leading dot to include it\n"
+        "left out: 3 files that are not images (empty/notes.txt, j, notes.txt)",
     )
 
 
@@ -66,11 +66,11 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert images == ["again/a.png", "again/deep/b.png", "c.png", "file.png", "sub/d.png"]
     assert "left out: 5 linked folders (inner, linked, self and 2 more); leads to" in said
     assert "left out: 2 broken links (circle, gone.png); leads to nothing" in said
-    assert "left out: 1 file that is no image (pipe.png)" in said
+    assert "left out: 1 file that is not an image (pipe.png)" in said
     assert listed(home) == (images, said)
 
 
-def test_links_never_lead_out_of_what_the_operator_allows(
+def test_links_out_of_the_allowed_folders_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path / "secret", "a.png")
@@ -83,9 +83,7 @@ def test_links_never_lead_out_of_what_the_operator_allows(
     assert said.startswith("left out: 2 images or linked folders (c.png, linked); lies outside")
 
 
-def test_a_folder_that_may_not_be_read_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_folders_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.png", "locked/b.png")
     real = os.scandir
 
@@ -97,11 +95,11 @@ def test_a_folder_that_may_not_be_read_is_told(
     monkeypatch.setattr(os, "scandir", refuse)
     images, said = listed(tmp_path)
     assert images == ["a.png"]
-    assert said == "left out: 1 folder that may not be read (locked); change permissions"
+    assert said == "left out: 1 unreadable folder (locked); change permissions"
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png", "\u202e.png"])
-def test_names_that_are_no_text_are_listed(tmp_path: Path, name: str | bytes) -> None:
+def test_names_that_are_not_utf8_are_listed(tmp_path: Path, name: str | bytes) -> None:
     touch(tmp_path, "ok.png", name)
     found = find_photos(str(tmp_path))
     assert len(found.images) == 2
@@ -110,7 +108,7 @@ def test_names_that_are_no_text_are_listed(tmp_path: Path, name: str | bytes) ->
 
 
 @pytest.mark.parametrize("root", ["restyled/", "deep/er/", ""])
-def test_an_output_of_our_own_is_no_photo(tmp_path: Path, root: str, s3_env: S3Server) -> None:
+def test_outputs_are_left_out(tmp_path: Path, root: str, s3_env: S3Server) -> None:
     names = [*(f"{root}{name}" for name in OUTPUT), "a.png", "runs/b.png", f"{root}inputs/c.png"]
     for place in (str(tmp_path), s3_env.uri(f"photos/{tmp_path.name}")):
         for name in names:
@@ -125,7 +123,7 @@ def test_an_output_of_our_own_is_no_photo(tmp_path: Path, root: str, s3_env: S3S
     assert listed(tmp_path / root / "assets" / "g")[0] == ["p/main-0123.png"]
 
 
-def test_folders_called_like_those_of_an_output_are_photos(tmp_path: Path) -> None:
+def test_folders_with_names_of_an_output_are_listed(tmp_path: Path) -> None:
     names = ["assets/a.png", "catalog/b.png", "runs/marathon/c.png", "runs/run-1/d.png"]
     assert listed(touch(tmp_path, *names)) == (names, "")
 
@@ -135,8 +133,8 @@ def test_folders_called_like_those_of_an_output_are_photos(tmp_path: Path) -> No
     [
         ("none", "not found; check the path"),
         ("file.png", "is a file; give its folder"),
-        ("texts", "holds no images"),
-        ("phone", "left out: 2 pictures of formats that are not read (a.heic, b.heic); export"),
+        ("texts", "contains no images"),
+        ("phone", "left out: 2 pictures of unsupported formats (a.heic, b.heic); export"),
         ("restyled", "1 output of StyleGallery (.); to restyle results, give a folder below"),
     ],
 )
@@ -149,7 +147,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, name: str, words: st
     assert not violation(str(caught.value), str(tmp_path))
 
 
-def test_keys_are_listed_as_they_are(moto_bucket: str) -> None:
+def test_keys_are_not_normalized(moto_bucket: str) -> None:
     names = ["/a.png", "b.png", "dots/../c.png", "dots/./d.png", "v?versionId=1.png", "x//y.png"]
     others = ["ctl\x01.png", "sub/", "notes.txt", ".hidden/z.png", "trail.png/"]
     for name in (*names, *(name for name in others if "\x01" not in name)):
@@ -161,10 +159,10 @@ def test_keys_are_listed_as_they_are(moto_bucket: str) -> None:
     for name, uri in find_photos(f"{moto_bucket}/").images.items():
         assert uri == f"{moto_bucket}/{name}"
         assert storage.read_bytes(uri) == name.encode()
-    assert "1 image that no URI can name (ctl%01.png); rename" in said
+    assert "1 image with a name that no URI can express (ctl%01.png); rename" in said
     assert "2 folders without an image (sub, trail.png)" in said
     assert "1 hidden image or folder (.hidden/)" in said
-    assert "2 files that are no images (notes.txt, trail.png/)" in said
+    assert "2 files that are not images (notes.txt, trail.png/)" in said
     with pytest.raises(ManifestError, match="not found; check the path"):
         find_photos("s3://no-such-bucket")
 

@@ -1,4 +1,4 @@
-"""Ids made from the paths of images."""
+"""Ids from the paths of images."""
 
 import os
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.manifest import CatalogRow
-from tasks.manifests.photo_names import galleries_and_styles, products_and_views
+from tasks.manifests.photo_names import name_galleries_and_styles, name_products_and_views
 
 PATHS = st.lists(st.text("ab-/.\\1\u00e9e\u0301:\x01", min_size=1, max_size=8), unique=True)
 
@@ -31,29 +31,31 @@ PATHS = st.lists(st.text("ab-/.\\1\u00e9e\u0301:\x01", min_size=1, max_size=8), 
     ],
 )
 def test_a_folder_is_a_product_and_its_photos_are_views(path: str, product: str, view: str) -> None:
-    ids = products_and_views([path])
+    ids = name_products_and_views([path])
     assert ids.by_path == {path: (product, view)}
     assert ids.renamed == []
 
 
-def test_a_second_view_changes_nothing_of_the_first() -> None:
-    one = products_and_views(["dress/front.png"]).by_path
-    assert one.items() < products_and_views(["dress/back.png", "dress/front.png"]).by_path.items()
+def test_a_second_view_keeps_the_id_of_the_first() -> None:
+    one = name_products_and_views(["dress/front.png"]).by_path
+    assert (
+        one.items() < name_products_and_views(["dress/back.png", "dress/front.png"]).by_path.items()
+    )
 
 
-def test_a_photo_beside_a_folder_of_its_name_is_a_view_of_it() -> None:
-    assert products_and_views(["dress.png", "dress/back.png"]).by_path == {
+def test_a_photo_next_to_a_folder_of_its_name_is_a_view_of_it() -> None:
+    assert name_products_and_views(["dress.png", "dress/back.png"]).by_path == {
         "dress.png": ("dress", "main"),
         "dress/back.png": ("dress", "back"),
     }
-    ids = products_and_views(["dress.png", "dress/main.png"])
+    ids = name_products_and_views(["dress.png", "dress/main.png"])
     assert ids.by_path["dress/main.png"] == ("dress-2", "main")
     assert ids.renamed == ["dress/main.png"]
 
 
-def test_names_that_are_alike_are_kept_apart_and_told() -> None:
+def test_equal_stems_get_different_ids() -> None:
     paths = ["a-b.png", "a-b/x.png", "a/b/x.png", "c.jpg", "c.png", "d/v.JPG", "d/v.png", "e.png"]
-    ids = products_and_views(paths)
+    ids = name_products_and_views(paths)
     assert [ids.by_path[path] for path in paths] == [
         ("a-b", "main"),
         ("a-b", "x"),
@@ -67,13 +69,13 @@ def test_names_that_are_alike_are_kept_apart_and_told() -> None:
     assert ids.renamed == ["c.jpg", "c.png", "a/b/x.png", "d/v.JPG", "d/v.png"]
 
 
-def test_accents_encoded_in_two_ways_are_two_products() -> None:
-    assert len(set(products_and_views(["\u00e9.png", "e\u0301.png"]).by_path.values())) == 2
+def test_nfc_and_nfd_names_are_two_products() -> None:
+    assert len(set(name_products_and_views(["\u00e9.png", "e\u0301.png"]).by_path.values())) == 2
 
 
-def test_galleries_that_are_alike_are_kept_apart() -> None:
+def test_equal_gallery_names_get_different_ids() -> None:
     paths = ["kilim.png", "kilim/1.png", "a\\b/1.png", "a-b/1.png", "Monet/late/2.jpg"]
-    ids = galleries_and_styles(paths, "kilim")
+    ids = name_galleries_and_styles(paths, "kilim")
     assert ids.by_path == {
         "kilim.png": ("kilim-2", "kilim"),
         "kilim/1.png": ("kilim", "1"),
@@ -87,7 +89,7 @@ def test_galleries_that_are_alike_are_kept_apart() -> None:
 @given(PATHS)
 def test_ids_are_valid_and_unique(paths: list[str]) -> None:
     paths = [f"{path}x.png" for path in paths]
-    for ids in (products_and_views(paths), galleries_and_styles(paths, "own")):
+    for ids in (name_products_and_views(paths), name_galleries_and_styles(paths, "own")):
         assert list(ids.by_path) and set(ids.by_path) == set(paths) if paths else not ids.by_path
         assert len(set(ids.by_path.values())) == len(paths)
         for outer, inner in ids.by_path.values():

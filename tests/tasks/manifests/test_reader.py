@@ -1,4 +1,4 @@
-"""Each way to break a manifest is refused with one sentence: where, what, what to do."""
+"""Each broken rule gives one sentence: where, what, what to do."""
 
 import re
 from datetime import date, datetime
@@ -64,7 +64,7 @@ def test_dictionaries_and_large_strings_are_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
-def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> None:
+def test_all_parquet_encodings_of_text_are_read(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "c.parquet"
     ways = dict.fromkeys(GOOD, encoding)
     pq.write_table(pa.table(GOOD), path, use_dictionary=False, column_encoding=ways)
@@ -75,15 +75,15 @@ def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> Non
     ("columns", "column", "row", "words"),
     [
         ({"seed": pa.array([1, 2**63], pa.uint64())}, "seed", 2, "is not a 64-bit integer"),
-        ({"seed": [1.0, 2.5]}, "seed", 2, "2.5 is no whole number"),
-        ({"seed": ["1", "x"]}, "seed", 2, "'x' is no whole number"),
-        ({"product_id": [float("inf"), 2.0]}, "product_id", 1, "inf is no text"),
-        ({"product_id": [b"a", b"\xff"]}, "product_id", 2, "are no UTF-8 text"),
+        ({"seed": [1.0, 2.5]}, "seed", 2, "2.5 is not a 64-bit integer"),
+        ({"seed": ["1", "x"]}, "seed", 2, "'x' is not a 64-bit integer"),
+        ({"product_id": [float("inf"), 2.0]}, "product_id", 1, "inf is not text"),
+        ({"product_id": [b"a", b"\xff"]}, "product_id", 2, "are not UTF-8"),
         ({"product_id": ["a", None]}, "product_id", 2, "is empty (null); give it a value"),
         ({"product_id": ["a", ""]}, "product_id", 2, "is empty; give it a value"),
         ({"image_uri": ["", "b"]}, "image_uri", 1, "is empty; give it a value"),
         ({"product_id": ["a", "a"]}, "product_id", 2, "'a' / 'main' is already in row 1"),
-        ({"product_id": ["a", ".."]}, "product_id", 2, "not only dots; rename it"),
+        ({"product_id": ["a", ".."]}, "product_id", 2, "or only dots; rename it"),
         ({"product_id": ["a", "/" * 80]}, "product_id", 2, "too long for a file name"),
         ({"product_id": ["a\nb", "c"]}, "product_id", 1, "control character"),
         ({"view": ["ü" * 101, "c"]}, "view", 1, "longer than 200 bytes"),
@@ -94,7 +94,7 @@ def test_text_is_read_in_whatever_encoding(tmp_path: Path, encoding: str) -> Non
         ({"mask_uri": [None, "gs://x/a"]}, "mask_uri", 2, "use a local path, file:// or s3://"),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_told_of(
+def test_invalid_rows_are_reported(
     tmp_path: Path, columns: dict[str, Any], column: str, row: int, words: str
 ) -> None:
     with pytest.raises(ManifestError) as caught:
@@ -113,7 +113,7 @@ def test_a_row_that_breaks_a_rule_is_told_of(
 @pytest.mark.parametrize(
     ("columns", "column", "words"),
     [
-        ({"image_uri": None}, "image_uri", "is missing (columns there: product_id); add it"),
+        ({"image_uri": None}, "image_uri", "is missing (existing columns: product_id); add it"),
         ({"product_id": [True, False]}, "product_id", "has type bool but must be string"),
         ({"product_id": [["a"], ["b"]]}, "product_id", "must be string"),
         ({"galleries": [{"a": 1}, None]}, "galleries", "must be list"),
@@ -122,7 +122,7 @@ def test_a_row_that_breaks_a_rule_is_told_of(
     ],
 )
 @pytest.mark.parametrize("strict", [True, False])
-def test_a_table_that_cannot_hold_a_catalog_is_refused(
+def test_tables_without_the_columns_are_refused(
     tmp_path: Path, columns: dict[str, Any], column: str, words: str, strict: bool
 ) -> None:
     with pytest.raises(ManifestError, match=re.escape(words)) as caught:
@@ -135,7 +135,7 @@ def test_a_catalog_without_a_usable_row_is_refused(tmp_path: Path) -> None:
         catalog(tmp_path, image_uri=["https://x/a.jpg", "https://x/b.jpg"])
 
 
-def test_an_unusable_row_keeps_what_can_be_shown(tmp_path: Path) -> None:
+def test_an_invalid_row_keeps_its_valid_values(tmp_path: Path) -> None:
     columns: dict[str, Any] = {
         "product_id": ["a", None, "a", "x\x1b", "b"],
         "image_uri": ["1.jpg", "2.jpg", "3.jpg", "4.jpg", "5.jpg"],
@@ -156,7 +156,7 @@ def test_an_unusable_row_keeps_what_can_be_shown(tmp_path: Path) -> None:
     assert [photo.digest for photo in again if photo.problem] == digests
 
 
-def test_blank_rows_ask_for_nothing(tmp_path: Path) -> None:
+def test_blank_rows_are_skipped(tmp_path: Path) -> None:
     found = catalog(tmp_path, product_id=["a", None, "", "b"], image_uri=["a", None, "", "b"])
     assert [(photo.row.product_id, photo.file_row) for photo in found] == [("a", 1), ("b", 4)]
     with pytest.raises(ManifestError, match="has no rows; add at least one"):
@@ -171,7 +171,7 @@ def test_rows_are_counted_over_batches(tmp_path: Path) -> None:
     assert "row 11001: 'p3' / 'main' is already in row 4" in problem
 
 
-def test_ids_with_slashes_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_ids_may_contain_slashes(tmp_path: Path) -> None:
     found = catalog(tmp_path, product_id=["AB/12", "../../x"], view=["a\\b", None])
     assert [(p.row.product_id, p.row.view) for p in found] == [
         ("AB/12", "a\\b"),
@@ -179,24 +179,24 @@ def test_ids_with_slashes_are_taken_as_they_are(tmp_path: Path) -> None:
     ]
 
 
-def test_ids_that_differ_in_case_are_two(tmp_path: Path) -> None:
+def test_ids_are_case_sensitive(tmp_path: Path) -> None:
     assert len(catalog(tmp_path, product_id=["a", "A"])) == 2
 
 
-def test_files_that_are_no_manifests_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.parquet"
     with pytest.raises(ManifestError, match="not found; give a Parquet, CSV"):
         list(reader.read_catalog(str(path)))
     for data in (b"", b"product_id,image_uri\na,b\n", b"PAR1" + bytes(100) + b"PAR1"):
         path.write_bytes(data)
-        with pytest.raises(ManifestError, match="is no Parquet file"):
+        with pytest.raises(ManifestError, match="is not a Parquet file"):
             list(reader.read_catalog(str(path)))
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in GOOD}), path)
     with pytest.raises(ManifestError, match="has no rows"):
         list(reader.read_catalog(str(path)))
 
 
-def test_galleries_are_sorted_and_chosen(tmp_path: Path) -> None:
+def test_galleries_are_sorted_and_selected(tmp_path: Path) -> None:
     found = galleries(tmp_path)
     assert list(found) == ["g", "h"]
     assert [row.style_id for row in found["g"].rows] == ["1", "2"]
@@ -208,16 +208,16 @@ def test_galleries_are_sorted_and_chosen(tmp_path: Path) -> None:
     ("columns", "column", "row", "words"),
     [
         ({"weight": [1.0, 0.0, 1.0]}, "weight", 2, "greater than 0"),
-        ({"weight": [1.0, float("nan"), 1.0]}, "weight", 2, "nan is refused"),
+        ({"weight": [1.0, float("nan"), 1.0]}, "weight", 2, "nan is invalid"),
         ({"weight": [1, -2, 1]}, "weight", 2, "greater than 0"),
         ({"style_id": ["1", "1", "1"]}, "style_id", 2, "'g' / '1' is already in row 1"),
-        ({"weight": ["1", "x", "1"]}, "weight", 2, "'x' is no number"),
-        ({"gallery_id": ["g", "a\x1b", "h"]}, "gallery_id", 2, "no control character"),
+        ({"weight": ["1", "x", "1"]}, "weight", 2, "'x' is not a number"),
+        ({"gallery_id": ["g", "a\x1b", "h"]}, "gallery_id", 2, "control characters"),
         ({"valid_until": ["2030-01-01", "soon", ""]}, "valid_until", 2, "write it as 2030-01-31"),
         ({"image_uri": ["2.png", "gopher://x", "h.png"]}, "image_uri", 2, "not supported"),
     ],
 )
-def test_a_broken_reference_spoils_its_gallery_alone(
+def test_an_invalid_reference_affects_only_its_gallery(
     tmp_path: Path, columns: dict[str, Any], column: str, row: int, words: str
 ) -> None:
     with pytest.raises(ManifestError) as caught:
@@ -231,10 +231,10 @@ def test_a_broken_reference_spoils_its_gallery_alone(
     assert found["h"].rows
 
 
-def test_galleries_without_one_that_can_be_used_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="row 1: 'x' is no number"):
+def test_manifests_without_a_usable_gallery_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="row 1: 'x' is not a number"):
         galleries(tmp_path, weight=["x", "1", "y"])
-    with pytest.raises(ManifestError, match="row 3: 'y' is no number"):
+    with pytest.raises(ManifestError, match="row 3: 'y' is not a number"):
         galleries(tmp_path, only=("h",), weight=["1", "1", "y"])
     with pytest.raises(ManifestError, match=r"`gallery_id`, row 2: is empty \(null\)"):
         galleries(tmp_path, gallery_id=["g", None, "h"])
@@ -249,11 +249,11 @@ def test_dates_are_read_from_text_and_time(tmp_path: Path) -> None:
 
 def test_unknown_galleries_are_refused(tmp_path: Path) -> None:
     found = galleries(tmp_path)
-    with pytest.raises(ManifestError, match=r"no gallery 'x' \(there: g, h\)"):
+    with pytest.raises(ManifestError, match=r"no gallery 'x' \(existing: g, h\)"):
         galleries(tmp_path, only=("x",))
     routed = catalog(tmp_path, galleries=[["g"], ["g", "x"]])
     with pytest.raises(ManifestError, match="`galleries`, row 2: names gallery 'x'"):
-        list(reader.check_routes(routed, found))
+        list(reader.check_gallery_names(routed, found))
 
 
 def test_a_style_in_two_manifests_is_refused(tmp_path: Path) -> None:
@@ -269,13 +269,13 @@ def test_a_style_in_two_manifests_is_refused(tmp_path: Path) -> None:
     assert found["h"].problem is None
 
 
-def test_missing_licences_are_listed(tmp_path: Path) -> None:
+def test_missing_licenses_are_listed(tmp_path: Path) -> None:
     until = pa.array([date(2026, 1, 1), None, date(2026, 1, 2)])
     found = galleries(tmp_path, license=["CC0", " ", "CC0"], valid_until=until)
     with pytest.raises(ManifestError) as caught:
         reader.check_licenses(found, "g.parquet", date(2026, 1, 2))
     assert "2 references" in str(caught.value)
-    assert "g/1 (no licence), g/2 (expired 2026-01-01)" in str(caught.value)
+    assert "g/1 (no license), g/2 (expired 2026-01-01)" in str(caught.value)
 
 
 def test_manifests_are_read_from_s3(s3_env: S3Server, tmp_path: Path) -> None:

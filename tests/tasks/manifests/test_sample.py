@@ -1,4 +1,4 @@
-"""A preview draws from what can be used, and shows which galleries cannot."""
+"""A preview samples valid rows, and shows which galleries cannot be used."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tasks.manifests.sample import preview_spec
 from tests.tasks.conftest import MakeSpec, write_catalog
 
 
-def test_rows_that_cannot_be_used_are_not_drawn(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_invalid_rows_are_not_sampled(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(products=3)
     write_catalog(tmp_path / "in", 3, image_uri=["p0.png", "ftp://x/p1.png", "p2.png"])
     (uri,) = spec.galleries

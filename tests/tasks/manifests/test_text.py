@@ -1,4 +1,4 @@
-"""CSV and JSON as spreadsheets, databases and scripts write them."""
+"""CSV and JSON files of spreadsheets, databases and scripts."""
 
 from datetime import date
 from pathlib import Path
@@ -11,24 +11,24 @@ from tasks.manifests.reader import Galleries, Photo
 
 
 def catalog(folder: Path, name: str, data: str | bytes) -> list[Photo]:
-    """Take a text through the command's steps and read what it wrote."""
+    """Build a manifest from a text, and read it."""
     (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
     out = str(folder / "out.parquet")
-    builder.write_manifest(builder.catalog_from(str(folder / name)), out)
+    builder.write_manifest(builder.build_catalog(str(folder / name)), out)
     return list(reader.read_catalog(out))
 
 
 def told_of(source: Path) -> list[str]:
-    """Return what is said while a catalog is made."""
+    """Return the notes from building a catalog."""
     told: list[str] = []
-    builder.catalog_from(str(source), told.append)
+    builder.build_catalog(str(source), told.append)
     return told
 
 
 def galleries(folder: Path, name: str, data: str) -> Galleries:
     (folder / name).write_text(data)
     out = str(folder / "out.parquet")
-    builder.write_manifest(builder.gallery_from(str(folder / name)), out)
+    builder.write_manifest(builder.build_galleries(str(folder / name)), out)
     return reader.read_galleries([out])
 
 
@@ -67,7 +67,7 @@ UNICODE = "product_id\timage_uri\tTitel\r\nÄ1\tph/a.png\tschön\r\n"
         ("one.json", '{\n "Product_ID": "A", "image_uri": "ph/a.png", "t": 1}', "A", {"t": "1"}),
     ],
 )  # fmt: skip
-def test_a_row_is_found_in(
+def test_supported_spellings(
     tmp_path: Path, name: str, data: str | bytes, product: str, extra: dict[str, str]
 ) -> None:
     (photo,) = catalog(tmp_path, name, data)
@@ -77,26 +77,31 @@ def test_a_row_is_found_in(
     assert photo.extra == extra
 
 
-def test_numbers_with_a_comma_are_numbers_where_semicolons_separate(tmp_path: Path) -> None:
+def test_decimal_commas_are_read_with_semicolons(tmp_path: Path) -> None:
     head = "gallery_id;style_id;image_uri;weight;valid_until\n"
     found = galleries(tmp_path, "g.csv", head + "g;1;a.png;0,5;2030-01-31\ng;2;b.png;;\n")
     rows = found["g"].rows
     assert [row.weight for row in rows] == [0.5, 1.0]
     assert rows[0].valid_until == date(2030, 1, 31)
-    # The comma is still read when another row makes the column text.
+    # Also if another row makes the column text.
     found = galleries(tmp_path, "g.csv", head + "g;1;a.png;0,5;\nh;2;b.png;heavy;\n")
     assert found["g"].rows[0].weight == 0.5
-    assert "'heavy' is no number" in str(found["h"].problem)
+    assert "'heavy' is not a number" in str(found["h"].problem)
     head = "gallery_id,style_id,image_uri,weight\n"
     found = galleries(tmp_path, "g.csv", head + 'g,1,a.png,"0,5"\nh,2,b.png,2\n')
-    assert "'0,5' is no number" in str(found["g"].problem)
+    assert "'0,5' is not a number" in str(found["g"].problem)
 
 
-def test_rows_that_cannot_be_used_are_named_and_kept(tmp_path: Path) -> None:
+def test_invalid_rows_are_reported_and_kept(tmp_path: Path) -> None:
     text = "product_id,image_uri,seed\na,a.png,5\n\nb,b.png,x\n..,c.png,\nd,ftp://d,\na,e.png,\n"
     found = catalog(tmp_path, "c.csv", text)
     problems = [str(photo.problem) for photo in found if photo.problem]
-    words = ["'x' is no whole number", "'..' becomes", "ftp:", "'a' / 'main' is already in row 1"]
+    words = [
+        "'x' is not a 64-bit integer",
+        "'..' becomes",
+        "ftp:",
+        "'a' / 'main' is already in row 1",
+    ]
     assert [word in problem for word, problem in zip(words, problems, strict=True)] == [True] * 4
     assert (found[0].row.seed, found[0].row.image_uri) == (5, str(tmp_path / "a.png"))
     rows = [f"c.csv: column `{c}`, row {n}" for c, n in
@@ -104,10 +109,10 @@ def test_rows_that_cannot_be_used_are_named_and_kept(tmp_path: Path) -> None:
     told = told_of(tmp_path / "c.csv")
     assert [row in said for row, said in zip(rows, told, strict=True)] == [True] * 4
     with pytest.raises(ManifestError, match=r"c\.csv: column `seed`, row 3: .*rows 4, 5, 6\)"):
-        builder.catalog_from(str(tmp_path / "c.csv"), strict=True)
+        builder.build_catalog(str(tmp_path / "c.csv"), strict=True)
 
 
-def test_many_rows_that_cannot_be_used_are_named_up_to_a_number(tmp_path: Path) -> None:
+def test_only_the_first_invalid_rows_are_reported(tmp_path: Path) -> None:
     rows = "".join(f"p{i},p.png,x\n" for i in range(30))
     (tmp_path / "c.csv").write_text(f"product_id,image_uri,seed\na,a.png,1\n{rows}")
     told = told_of(tmp_path / "c.csv")
@@ -123,17 +128,25 @@ def test_many_rows_that_cannot_be_used_are_named_up_to_a_number(tmp_path: Path) 
             HEAD + "a,b\na,b,c\nd,e\nf,g,h\ni,j,k\n",
             r"row 2: has more .*: rows 4, 5\)",
         ),
-        ("c.csv", "product_id;image_uri\na;b;c\n", "put text that holds semicolons into quotes"),
-        ("c.jsonl", '{"product_id": 1, "image_uri": "a"}\n{\n[1]\n', r"row 2: is no JSON .*row 3"),
-        ("c.jsonl", '{"product_id": "\\ud800", "image_uri": "a"}\n', "row 1: .* half of a char"),
-        ("c.json", '[{"product_id": 1}, 2]', "row 2: is no JSON object"),
-        ("c.json", '[{"product_id": 1}', "row 1: is no JSON"),
+        ("c.csv", "product_id;image_uri\na;b;c\n", "put text that contains semicolons into quotes"),
+        (
+            "c.jsonl",
+            '{"product_id": 1, "image_uri": "a"}\n{\n[1]\n',
+            r"2: is not valid JSON .*row 3",
+        ),
+        ("c.jsonl", '{"product_id": "\\ud800", "image_uri": "a"}\n', "row 1: .* lone surrogate"),
+        ("c.json", '[{"product_id": 1}, 2]', "row 2: is not a JSON object"),
+        ("c.json", '[{"product_id": 1}', "row 1: is not valid JSON"),
         ("c.json", "{}", "has no rows"),
-        ("c.json", '{\n"product_id": {"0": "A"}, "image_uri": {"0": "a"}}', "row 1: .* is no text"),
+        (
+            "c.json",
+            '{\n"product_id": {"0": "A"}, "image_uri": {"0": "a"}}',
+            "row 1: .* is not text",
+        ),
         ("c.csv", "Product_ID,product id,image_uri\na,b,c\n", "more than once; keep one"),
     ],
 )
-def test_what_no_table_can_hold_is_refused(
+def test_rows_that_do_not_fit_into_a_table_are_refused(
     tmp_path: Path, name: str, text: str, words: str
 ) -> None:
     with pytest.raises(ManifestError, match=words):

@@ -1,4 +1,4 @@
-"""Columns of every Arrow type become the values of a manifest, or text that is carried through."""
+"""Columns of all Arrow types become manifest values, or text in the extra columns."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -116,7 +116,7 @@ NS = 1704067200123456789
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )
-def test_further_columns_of_any_type_are_carried_through(
+def test_extra_columns_of_any_type_are_passed_on(
     tmp_path: Path, column: pa.Array, text: str
 ) -> None:
     columns = {"product_id": ["a"], "image_uri": ["a.png"], "more": column}
@@ -124,7 +124,7 @@ def test_further_columns_of_any_type_are_carried_through(
     assert photo.extra == {"more": text}
 
 
-def test_a_cell_that_is_too_long_spoils_its_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_is_too_long_affects_only_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "MAX_TEXT", 4)
     for kind in (
         pa.string(),

@@ -1,4 +1,4 @@
-"""Items of rows that cannot be used: planned, never tried, and told apart from all others."""
+"""Items of invalid rows are planned as rejected, with ids of their own."""
 
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def test_an_unknown_gallery_is_rejected_and_the_known_one_done(
     assert found == [("p0", "cofee"), ("p1", "\N{REPLACEMENT CHARACTER}[31m")]
     assert "`galleries`, row 1: names gallery 'cofee', which no" in rejected(plan)[0][2]
     assert plan.counts.todo == 3
-    # What is misspelt may be meant by `only`.
+    # The misspelt name may mean a selected gallery.
     narrow = planning.make_plan(plan.spec.model_copy(update={"gallery_ids": ["coffee"]}))
     assert [(i.product_id, i.gallery_id) for i in narrow.items] == [("p2", "coffee"), *found]
 
@@ -89,11 +89,11 @@ def test_a_gallery_with_an_unusable_reference_is_rejected(
         ("p1", "coffee"),
     ]
     assert "gallery cannot be used: " in rejected(plan)[0][2]
-    assert "column `weight`, row 2: 'heavy' is no number" in rejected(plan)[0][2]
+    assert "column `weight`, row 2: 'heavy' is not a number" in rejected(plan)[0][2]
     kept = {i.item_id for i in good.items if i.gallery_id == "rocket"}
     assert kept == {i.item_id for i in plan.items if not i.problem}
     assert plan.run_id != good.run_id
-    with pytest.raises(ManifestError, match="row 2: 'heavy' is no number"):
+    with pytest.raises(ManifestError, match="row 2: 'heavy' is not a number"):
         planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
 
 
@@ -127,10 +127,8 @@ def test_a_limit_counts_rejected_items(make_spec: MakeSpec, tmp_path: Path) -> N
     ]
 
 
-def test_a_run_of_which_nothing_is_left_but_rejected_rows_ends(
-    make_spec: MakeSpec, tmp_path: Path
-) -> None:
-    """Neither Ray nor an engine is needed, and the same command does nothing again."""
+def test_a_run_with_only_rejected_items_ends(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """Needs neither Ray nor an engine; the same command again does nothing."""
     uris = ["p0.png", "ftp://x/p1.png"]
     columns = {"image_uri": uris, "galleries": [["rocket"], None], "season": ["x", "y"]}
     spec = planned(make_spec, tmp_path, products=2, **columns).spec
@@ -155,7 +153,7 @@ def test_a_run_of_which_nothing_is_left_but_rejected_rows_ends(
         assert (again.run_id, again.counts.todo) == (plan.run_id, 0)
 
 
-def test_nothing_asked_for_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_an_empty_selection_is_refused(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = planned(make_spec, tmp_path, products=2, galleries=[["rocket"], ["rocket"]]).spec
-    with pytest.raises(PlanError, match="check `only`"):
+    with pytest.raises(PlanError, match="check `gallery_ids`"):
         planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))

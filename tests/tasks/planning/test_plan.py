@@ -1,4 +1,4 @@
-"""The plan: the same for the same inputs, another for any change that can change a picture."""
+"""Equal inputs give equal plans; a change that affects pixels changes the items."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_planning_needs_neither_torch_nor_ray() -> None:
     code += "heavy = {'torch', 'diffusers', 'transformers', 'ray', 'prefect'} & set(sys.modules)\n"
     code += "sys.exit(', '.join(sorted(heavy)) or None)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
@@ -38,7 +38,7 @@ def test_items_are_grouped_by_gallery_in_catalog_order(make_spec: MakeSpec) -> N
     assert plan.estimate.seconds > 0
 
 
-def test_planning_writes_nothing_until_told(make_spec: MakeSpec) -> None:
+def test_make_plan_writes_nothing(make_spec: MakeSpec) -> None:
     spec = make_spec()
     plan = planning.make_plan(spec)
     assert not Path(spec.output).exists()
@@ -101,9 +101,7 @@ def test_a_changed_reference_changes_its_gallery_only(make_spec: MakeSpec, tmp_p
         {"pool": PoolSpec(gpus_per_actor=1)},
     ],
 )
-def test_what_changes_pixels_changes_every_item(
-    make_spec: MakeSpec, change: dict[str, Any]
-) -> None:
+def test_parameters_change_every_item(make_spec: MakeSpec, change: dict[str, Any]) -> None:
     run, before = ids(make_spec())
     again, after = ids(make_spec(**change))
     assert again != run
@@ -119,7 +117,7 @@ def test_a_limit_takes_photos_in_all_their_galleries(make_spec: MakeSpec) -> Non
     assert plan.run_id != planning.make_plan(make_spec()).run_id
 
 
-def test_rows_choose_their_galleries_and_only_narrows(make_spec: MakeSpec, tmp_path: Path) -> None:
+def test_rows_and_gallery_ids_select_galleries(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(products=2)
     write_catalog(tmp_path / "in", 2, galleries=[["rocket"], None], seed=[5, None])
     plan = planning.make_plan(spec)
@@ -132,7 +130,7 @@ def test_rows_choose_their_galleries_and_only_narrows(make_spec: MakeSpec, tmp_p
     narrowed = planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
     assert [i.product_id for i in narrowed.items] == ["p1"]
     write_catalog(tmp_path / "in", 1, galleries=[["rocket"]])
-    with pytest.raises(PlanError, match="check `only`"):
+    with pytest.raises(PlanError, match="check `gallery_ids`"):
         planning.make_plan(spec.model_copy(update={"gallery_ids": ["coffee"]}))
 
 
@@ -147,11 +145,11 @@ def test_an_unlicensed_reference_stops_the_plan(make_spec: MakeSpec, tmp_path: P
     planning.make_plan(spec)
     path = tmp_path / "in" / "galleries.parquet"
     pq.write_table(pq.read_table(path).drop_columns("license"), path)
-    with pytest.raises(ManifestError, match=r"coffee/cup \(no licence\)"):
+    with pytest.raises(ManifestError, match=r"coffee/cup \(no license\)"):
         planning.make_plan(spec)
 
 
-def test_the_device_is_what_was_asked_for(make_spec: MakeSpec) -> None:
+def test_the_device_class_follows_the_request(make_spec: MakeSpec) -> None:
     spec = make_spec()
 
     def placed(device: str, gpus: float) -> str:

@@ -1,4 +1,4 @@
-"""The table of finished items, when runs close together and when writing it was cut short."""
+"""The table of finished items with concurrent runs and interrupted writes."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def latest(output: Path) -> dict[str, object]:
     return found
 
 
-def test_runs_that_close_together_lose_nothing(
+def test_runs_that_end_at_the_same_time_lose_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finished_items, "_MOST_PARTS", 4)
@@ -46,7 +46,7 @@ def test_runs_that_close_together_lose_nothing(
     assert latest(tmp_path) == {"tables": parts(tmp_path), "rows": 24}
 
 
-def test_rows_are_found_where_another_run_has_moved_them(
+def test_rows_are_found_after_another_run_has_compacted_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b", "c"):
@@ -61,8 +61,8 @@ def test_rows_are_found_where_another_run_has_moved_them(
     assert sorted(before["product_id"].to_pylist()) == ["a", "b", "c"]
 
 
-def test_the_row_that_was_added_last_counts_whatever_the_clocks(tmp_path: Path) -> None:
-    """One of an older version, whose parts are named by the time; and closing twice adds none."""
+def test_the_last_row_counts_with_any_clock(tmp_path: Path) -> None:
+    """Also with parts of an older version, named by time; finalizing twice adds no part."""
     ahead = datetime(2090, 1, 1, tzinfo=UTC)
     rows = [
         row(product="a").model_copy(
@@ -84,8 +84,8 @@ def test_the_row_that_was_added_last_counts_whatever_the_clocks(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]"])
-def test_the_next_run_mends_latest_json(tmp_path: Path, spoilt: str) -> None:
-    """Also a run that adds nothing, after one that ended before it could write the file."""
+def test_the_next_run_repairs_latest_json(tmp_path: Path, spoilt: str) -> None:
+    """Also a run that adds nothing, after one that crashed before it wrote the file."""
     add(tmp_path, "a", "b")
     place = tmp_path / "catalog/LATEST.json"
     if spoilt:
@@ -96,7 +96,7 @@ def test_the_next_run_mends_latest_json(tmp_path: Path, spoilt: str) -> None:
     assert latest(tmp_path) == {"tables": parts(tmp_path), "rows": 2}
 
 
-def test_a_run_that_dies_while_it_compacts_loses_nothing(
+def test_a_crash_during_compaction_loses_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):

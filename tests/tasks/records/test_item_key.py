@@ -1,4 +1,4 @@
-"""An item is the same item exactly as long as its picture is; its rows merge in any order."""
+"""Item ids change exactly when the picture changes; rows merge in any order."""
 
 import itertools
 import random
@@ -20,7 +20,7 @@ from schemas.run import PoolSpec, RestyleSpec
 from tasks.manifests.reader import Gallery, Photo
 from tasks.planning.expand import expand
 from tasks.records import parquet
-from tasks.records.index import hashes
+from tasks.records.index import key_hashes
 from tasks.records.item_key import key_of
 from tasks.records.layout import RunFiles
 from tasks.records.ledger import read_ledger
@@ -35,7 +35,7 @@ QUICK = settings(
 )
 BASES = [StyleParams(), StyleParams(sampler="optimise"), StyleParams(method="styleid")]
 OWN = ("mask", "protect", "routing")
-"""What a photo may bring along."""
+"""Optional files of a photo."""
 
 World = dict[str, Any]
 """All that a run is made of, by name: see `item_id`."""
@@ -131,7 +131,7 @@ CHANGES = ("photo", "seed", *OWN, "styles", "engine", "format", "quality")
 @pytest.mark.parametrize("name", CHANGES)
 @QUICK
 @given(one=worlds, other=worlds)
-def test_whatever_changes_the_picture_changes_the_id(name: str, one: World, other: World) -> None:
+def test_a_change_of_the_picture_changes_the_id(name: str, one: World, other: World) -> None:
     assume(_seen(name, one[name]) != _seen(name, other[name]))
     assert item_id(one) != item_id({**one, name: other[name]})
 
@@ -139,13 +139,13 @@ def test_whatever_changes_the_picture_changes_the_id(name: str, one: World, othe
 @pytest.mark.parametrize("name", SAME)
 @QUICK
 @given(one=worlds, other=worlds)
-def test_whatever_else_changes_leaves_the_id(name: str, one: World, other: World) -> None:
+def test_other_changes_keep_the_id(name: str, one: World, other: World) -> None:
     assert item_id(one) == item_id({**one, name: other[name]})
 
 
 @QUICK
 @given(one=worlds, other=worlds)
-def test_ids_are_alike_exactly_when_all_is(one: World, other: World) -> None:
+def test_ids_are_equal_only_for_equal_inputs(one: World, other: World) -> None:
     alike = all(_seen(name, one[name]) == _seen(name, other[name]) for name in CHANGES)
     alike &= one["params"] == other["params"]
     assert (item_id(one) == item_id(other)) == alike
@@ -156,7 +156,7 @@ def test_ids_are_alike_exactly_when_all_is(one: World, other: World) -> None:
 @pytest.mark.parametrize("name", ["version", "weight", "mask"])
 @QUICK
 @given(world=worlds, other=references)
-def test_each_thing_of_a_reference_counts(name: str, world: World, other: World) -> None:
+def test_each_field_of_a_reference_changes_the_id(name: str, world: World, other: World) -> None:
     first = min(world["styles"])
     style = world["styles"][first]
     assume(style[name] != other[name])
@@ -167,7 +167,7 @@ def test_each_thing_of_a_reference_counts(name: str, world: World, other: World)
 @pytest.mark.parametrize("name", StyleParams.model_fields)
 @QUICK
 @given(data=st.data(), base=st.sampled_from(BASES))
-def test_each_parameter_counts(name: str, data: st.DataObject, base: StyleParams) -> None:
+def test_each_parameter_changes_the_id(name: str, data: st.DataObject, base: StyleParams) -> None:
     value = data.draw(_values(name))
     try:
         other = StyleParams.model_validate({**base.model_dump(), name: value})
@@ -300,7 +300,7 @@ def read_back(output: Path) -> dict[str, ItemResult]:
 
     index = read_ledger(str(output), "run-1")
     table = index.rows(index.in_order())
-    assert (index.positions(hashes(table)) == index.in_order()).all()
+    assert (index.positions(key_hashes(table)) == index.in_order()).all()
     rows = from_table(table, ItemResult)
     assert len({key_of(row) for row in rows}) == len(rows) == len(index)
     return {row.product_id: row for row in rows}

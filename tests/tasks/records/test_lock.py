@@ -1,4 +1,4 @@
-"""One driver for one run: the second is refused while the first lives, and takes over after it."""
+"""One driver per run: a second one is refused while the first is alive, then takes over."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from tasks import storage
 from tasks.errors import StorageError
 from tasks.records import lock as run_lock
 from tasks.records.layout import RunFiles
-from tasks.records.lock import RunBusyError, RunLostError, holding
+from tasks.records.lock import RunBusyError, RunLostError, hold_run
 from tests.s3_server import S3Server
 
 HOLD = """
 import sys, time
 from tasks.records.layout import RunFiles
-from tasks.records.lock import holding
-with holding(RunFiles(sys.argv[1], "run-1")):
+from tasks.records.lock import hold_run
+with hold_run(RunFiles(sys.argv[1], "run-1")):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -41,51 +41,51 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> RunFiles:
     return RunFiles(server.uri(f"lock/{tmp_path.name}"), "run-1")
 
 
-def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
-    with holding(files):
+def test_a_held_run_is_refused_until_it_is_released(files: RunFiles) -> None:
+    with hold_run(files):
         with (
-            pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is at this run"),
-            holding(files),
+            pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* is working on"),
+            hold_run(files),
         ):
             pass
         assert storage.exists(files.lock)
     assert not storage.exists(files.lock)
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
-def test_a_killed_holder_here_is_followed_at_once(
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(
     files: RunFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_lock.RunLock, "_wait_for", lambda *_: pytest.fail("waits"))
+    monkeypatch.setattr(run_lock.RunLock, "_await_heartbeat", lambda *_: pytest.fail("waits"))
     command = [sys.executable, "-c", HOLD, files.output]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"
     other.send_signal(signal.SIGKILL)
     other.communicate()
     assert storage.exists(files.lock)
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
-def test_a_silent_holder_elsewhere_is_followed_after_some_beats(files: RunFiles) -> None:
-    with holding(files):
+def test_a_silent_holder_on_another_machine_is_replaced_after_some_beats(files: RunFiles) -> None:
+    with hold_run(files):
         words = json.loads(storage.read_bytes(files.lock))
     storage.write_bytes(files.lock, json.dumps({**words, "host": "elsewhere"}).encode())
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         lock.check()
 
 
-def test_who_lost_the_run_is_told_and_leaves_the_lock(files: RunFiles) -> None:
-    with holding(files) as lock:
+def test_a_driver_that_lost_the_run_keeps_the_new_lock(files: RunFiles) -> None:
+    with hold_run(files) as lock:
         words = json.loads(storage.read_bytes(files.lock))
         theirs = json.dumps({**words, "token": "theirs"}).encode()
         storage.write_bytes(files.lock, theirs)
         deadline = time.monotonic() + 30
         while not lock._lost and time.monotonic() < deadline:
             time.sleep(0.05)
-        with pytest.raises(RunLostError, match=r"held by process .* who took the run over"):
+        with pytest.raises(RunLostError, match=r"held by process .* which has taken over the run"):
             lock.check()
     assert storage.read_bytes(files.lock) == theirs
 
@@ -94,35 +94,35 @@ SPOILT = {"gone": b"", "emptied": b"", "words": b"mine", "no holder": b"[1]", "l
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_a_lock_that_is_gone_or_spoilt_is_lost(
+def test_a_missing_or_damaged_lock_is_lost(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever notices first: the heartbeat, or a look before something is written."""
+    """Noticed by the heartbeat, or by the check before a write."""
     files = RunFiles(str(tmp_path), "run-1")
     for beats in (0.05, 3600.0):
         monkeypatch.setattr(run_lock, "BEAT_SECONDS", beats)
-        with holding(files) as lock:
+        with hold_run(files) as lock:
             storage.write_bytes(files.lock, SPOILT[how])
             if how == "gone":
                 storage.delete(files.lock)
             deadline = time.monotonic() + 30
             while beats < 1 and not lock._lost and time.monotonic() < deadline:
                 time.sleep(0.01)
-            with pytest.raises(RunLostError, match=r"lock\.json (is gone|cannot be read any more)"):
-                lock.confirm() if beats > 1 else lock.check()
+            with pytest.raises(RunLostError, match=r"lock\.json (is gone|cannot be read)"):
+                lock.verify() if beats > 1 else lock.check()
         if how != "gone":
             assert storage.read_bytes(files.lock) == SPOILT[how]
             storage.delete(files.lock)
         assert not storage.exists(files.lock)
 
 
-def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
+def test_an_unexpected_error_in_the_heartbeat_gives_up_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(_: object) -> None:
         raise ZeroDivisionError("of ours")
 
-    with holding(RunFiles(str(tmp_path), "run-1")) as lock:
+    with hold_run(RunFiles(str(tmp_path), "run-1")) as lock:
         monkeypatch.setattr(run_lock.RunLock, "_write", defect)
         deadline = time.monotonic() + 30
         while not lock._lost and time.monotonic() < deadline:
@@ -132,7 +132,7 @@ def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
 
 
 @pytest.mark.parametrize("kind", ["local", "rclone", "moto"])
-def test_only_a_store_that_knows_no_conditions_is_warned_of(
+def test_stores_without_conditional_writes_give_a_warning(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     output = str(tmp_path)
@@ -141,16 +141,18 @@ def test_only_a_store_that_knows_no_conditions_is_warned_of(
     elif kind == "moto":
         output = request.getfixturevalue("moto_bucket")
     files = RunFiles(output, "run-1")
-    with holding(files) as lock:
-        assert lock.conditional == (kind != "rclone")
+    with hold_run(files) as lock:
+        assert lock.conditional_writes == (kind != "rclone")
         assert storage.list_names(storage.parent(files.lock)) == ["lock.json"]
-    said = [r.message for r in caplog.records if "even when told not to" in r.message]
+    said = [r.message for r in caplog.records if "does not support conditional writes" in r.message]
     assert len(said) == (kind == "rclone")
 
 
-def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_does_not_lose_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = RunFiles(str(tmp_path), "run-1")
-    with holding(files) as lock:
+    with hold_run(files) as lock:
         away = StorageError("away", transient=True)
         monkeypatch.setattr(run_lock.RunLock, "_read", lambda _: (_ for _ in ()).throw(away))
         time.sleep(0.5)
@@ -158,21 +160,24 @@ def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.undo()
 
 
-def test_another_file_in_its_place_is_named(tmp_path: Path) -> None:
+def test_a_foreign_lock_file_is_reported(tmp_path: Path) -> None:
     files = RunFiles(str(tmp_path), "run-1")
     storage.write_bytes(files.lock, b"mine")
-    with pytest.raises(RunBusyError, match="is no lock of ours; remove it"), holding(files):
+    with (
+        pytest.raises(RunBusyError, match="is not a lock file of StyleGallery"),
+        hold_run(files),
+    ):
         pass
 
 
 @pytest.mark.parametrize("below", ["a-file", "a-file/deeper", "folder-is-a-file/out"])
-def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, below: str) -> None:
+def test_a_read_only_output_is_reported(tmp_path: Path, below: str) -> None:
     (tmp_path / "a-file").write_text("")
     (tmp_path / "folder-is-a-file").write_text("")
     output = str(tmp_path / below)
     with (
         pytest.raises(StorageError, match=r"the output .* cannot be written") as error,
-        holding(RunFiles(output, "run-1")),
+        hold_run(RunFiles(output, "run-1")),
     ):
         raise AssertionError("held")
     assert output in str(error.value)

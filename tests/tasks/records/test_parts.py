@@ -1,4 +1,4 @@
-"""Tables in parts: few however slowly the rows come, whole whoever dies or stands still when."""
+"""Tables in parts: compaction keeps them few, and crashes or frozen processes lose no row."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -22,12 +22,12 @@ from tests.tasks.results.test_finalize import row
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put parts together early."""
+    """Compact parts early."""
     monkeypatch.setattr(ledgers, "MORE_PARTS", 4)
 
 
 def write(ledger: Ledger, *products: str) -> None:
-    """Commit one item after the other, as slow ones are."""
+    """Commit items one by one, as with slow items."""
     for product in products:
         ledger.append(row(product=product))
         ledger.commit()
@@ -47,7 +47,7 @@ def names(output: Path) -> list[str]:
 ITEMS = [f"p{number:02d}" for number in range(30)]
 
 
-def test_slow_items_leave_few_parts_and_every_attempt(tmp_path: Path) -> None:
+def test_slow_items_give_few_parts_without_losing_attempts(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "run-1")
     for attempts, product in itertools.product((1, 2), ITEMS):
         ledger.append(row("failed", product, attempts))
@@ -55,7 +55,7 @@ def test_slow_items_leave_few_parts_and_every_attempt(tmp_path: Path) -> None:
     assert len(names(tmp_path)) <= 5
     index = read_ledger(str(tmp_path), "run-1")
     assert {one.attempts for one in from_table(index.rows(index.in_order()), ItemResult)} == {2}
-    whole = parts.read_whole(str(tmp_path / "runs/run-1/ledger"), index.parts)
+    whole = parts.read_all(str(tmp_path / "runs/run-1/ledger"), index.parts)
     assert whole["attempts"].to_pylist() == [1] * 30 + [2] * 30
 
     again = Ledger(str(tmp_path), "run-1", index.parts)
@@ -68,7 +68,7 @@ def test_slow_items_leave_few_parts_and_every_attempt(tmp_path: Path) -> None:
     ]
 
 
-def test_parts_of_earlier_versions_are_put_together(
+def test_parts_of_earlier_versions_are_compacted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledgers, "MORE_PARTS", 1000)
@@ -76,26 +76,24 @@ def test_parts_of_earlier_versions_are_put_together(
     index = read_ledger(str(tmp_path), "run-1")
     assert len(index.parts) == len(ITEMS)
     monkeypatch.setattr(ledgers, "MORE_PARTS", 4)
-    Ledger(str(tmp_path), "run-1", index.parts).put_together()
+    Ledger(str(tmp_path), "run-1", index.parts).compact()
     assert len(names(tmp_path)) == 1
     assert held(tmp_path) == ITEMS
     assert len(index.rows(index.in_order())) == len(ITEMS)  # found again where they are now
 
 
-def test_parts_are_bounded_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_parts_are_limited_in_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "MOST_BYTES", 100)
     sizes = [(5, 10), (5, 10), (1, 10), (9, 10), (3, 90), (1, 10), (1, 10), (1, 200), (1, 1)]
     given = [Part(str(number), *size) for number, size in enumerate(sizes)]
-    assert [[part.name for part in group] for group in parts.groups(given, 10)] == [
+    assert [[part.name for part in group] for group in parts.mergeable_groups(given, 10)] == [
         ["0", "1"],
         ["2", "3"],
         ["4", "5"],
     ]
 
 
-def test_rows_of_much_text_do_not_wait_for_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_rows_are_committed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledgers, "MAX_TEXT", 100_000)
     ledger = Ledger(str(tmp_path), "run-1")
     for product in ITEMS:
@@ -108,10 +106,8 @@ class Killed(BaseException):
     """SIGKILL."""
 
 
-def test_a_death_at_any_change_loses_no_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows that were committed stay, whatever write or deletion was the last."""
+def test_a_crash_at_any_write_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committed rows survive a crash after any write or deletion."""
     monkeypatch.setattr(ledgers, "MORE_PARTS", 2)
     monkeypatch.setattr(parts, "_THREADS", 1)
     left, committed = 1000, 0
@@ -144,7 +140,7 @@ def test_a_death_at_any_change_loses_no_row(
         assert held(output) == ITEMS[:6]
 
 
-def test_a_driver_that_stood_still_while_it_put_parts_together_takes_nothing_away(
+def test_a_driver_frozen_during_compaction_deletes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     former, real = Ledger(str(tmp_path), "run-1"), storage.write_bytes
@@ -166,7 +162,7 @@ def test_a_driver_that_stood_still_while_it_put_parts_together_takes_nothing_awa
     assert len(names(tmp_path)) < 30
 
 
-def test_a_store_that_deletes_nothing_costs_no_row(
+def test_a_store_that_refuses_deletion_loses_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(uri: str) -> None:
@@ -178,7 +174,7 @@ def test_a_store_that_deletes_nothing_costs_no_row(
     assert "not allowed" in caplog.text
 
 
-def test_readers_find_every_row_while_parts_are_put_together(tmp_path: Path) -> None:
+def test_readers_find_every_row_during_compaction(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "run-1")
     write(ledger, "first")
     writer = Thread(target=write, args=(ledger, *ITEMS * 2))
@@ -186,17 +182,17 @@ def test_readers_find_every_row_while_parts_are_put_together(tmp_path: Path) -> 
     index = read_ledger(str(tmp_path), "run-1")
     while writer.is_alive():
         assert "first" in held(tmp_path)
-        before, index = len(index), index.renewed()
+        before, index = len(index), index.refreshed()
         assert len(index) >= before
     writer.join()
     assert held(tmp_path) == ["first", *ITEMS]
     assert len(index.rows(index.in_order())) == len(index)
 
 
-def test_a_list_that_is_torn_by_another_process_is_made_again(
+def test_inconsistent_listings_are_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a long list, one page comes from before and the next from after parts moved."""
+    """One page of a listing is from before a compaction, the next page from after it."""
     write(Ledger(str(tmp_path), "run-1"), *ITEMS[:8])
     real = storage.list_names
     lists: Iterator[slice] = iter([slice(0, 1)])
@@ -204,9 +200,9 @@ def test_a_list_that_is_torn_by_another_process_is_made_again(
     assert held(tmp_path) == ITEMS[:8]
 
 
-def test_rows_that_are_gone_for_good_are_told_of(tmp_path: Path) -> None:
+def test_missing_rows_are_reported(tmp_path: Path) -> None:
     write(Ledger(str(tmp_path), "run-1"), "a", "b")
     index = read_ledger(str(tmp_path), "run-1")
     (tmp_path / "runs/run-1/ledger" / names(tmp_path)[0]).unlink()
-    with pytest.raises(FileMissing, match="ledger: 1 rows are gone; run the same command again"):
+    with pytest.raises(FileMissing, match="ledger: cannot find 1 row; run the same command again"):
         index.rows(index.in_order())

@@ -1,4 +1,4 @@
-"""A plan's tables: references once, items that point to them, and plans of earlier versions."""
+"""The tables of a plan: items, references stored once, and plans of earlier versions."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def read_back(plan: Plan) -> list[WorkItem]:
 
 
 def as_before(plan: Plan) -> None:
-    """Write the parts as they were once: each item with the references of its gallery."""
+    """Write parts like an earlier version: each item with the references of its gallery."""
     shutil.rmtree(plan.files.plan_styles)
     items = list(plan.items)
     for name, part in plan.items.parts():
@@ -60,7 +60,7 @@ def test_references_are_written_once(make_spec: MakeSpec) -> None:
     assert found[0].styles is found[1].styles  # so that a lease holds them once
 
 
-def test_plans_with_references_in_each_item_are_read_and_gone_on_with(make_spec: MakeSpec) -> None:
+def test_plans_with_references_in_each_item_are_resumed(make_spec: MakeSpec) -> None:
     plan = written(make_spec)
     as_before(plan)
     assert read_back(plan) == list(plan.items)
@@ -70,7 +70,7 @@ def test_plans_with_references_in_each_item_are_read_and_gone_on_with(make_spec:
     assert read_back(plan) == list(plan.items)
 
 
-def test_plans_that_lack_something_are_told_of(make_spec: MakeSpec) -> None:
+def test_incomplete_plans_are_reported(make_spec: MakeSpec) -> None:
     plan = written(make_spec)
     path = Path(plan.files.plan_styles, "part-00000.parquet")
     pq.write_table(pq.read_table(path).slice(2), path)
@@ -84,9 +84,7 @@ def test_plans_that_lack_something_are_told_of(make_spec: MakeSpec) -> None:
         read_back(plan)
 
 
-MEASURED = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="no /proc tells a process's size"
-)
+MEASURED = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 CODE = """
 import re, sys
 from pathlib import Path
@@ -96,17 +94,17 @@ from tasks.execution.execute import assignments
 spec = RestyleSpec.model_validate_json(Path(sys.argv[1]).read_text())
 plan = planning.make_plan(spec)
 planning.write_plan(plan)
-next(assignments(plan, plan.known))
+next(assignments(plan, plan.completed))
 largest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(plan.counts.todo, int(largest[1]) // 1024)
 """
 
 
 def planned_elsewhere(spec: RestyleSpec, folder: Path) -> tuple[int, int]:
-    """Plan in a process of its own; return the items to do and its largest size in MB."""
+    """Plan in a new process; return the number of items to do and the peak memory in MB."""
     (folder / "spec.json").write_text(spec.model_dump_json())
     command = [sys.executable, "-c", CODE, str(folder / "spec.json")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     said = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     todo, size = said.split()
     return int(todo), int(size)
@@ -161,7 +159,7 @@ def test_rows_of_long_text_fit_into_memory(
     assert size < MOST_MB
 
 
-def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
+def test_folders_of_killed_processes_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (

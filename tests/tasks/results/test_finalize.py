@@ -20,7 +20,7 @@ from tasks.messages import ActorSetup
 from tasks.planning import Plan
 from tasks.records import parquet
 from tasks.records.finished_items import add_finished, read_finished
-from tasks.records.index import STATUSES, RowIndex, hashes
+from tasks.records.index import STATUSES, RowIndex, key_hashes
 from tasks.records.ledger import Ledger, read_ledger
 from tasks.results import finalize
 from tests.tasks.actors import LightActor, a_match, passing_fault
@@ -152,15 +152,15 @@ def test_a_flipped_bit_in_a_page_is_noticed(
 
 def test_an_ok_row_wins_in_any_order() -> None:
     rows = [row("failed"), row("ok"), row("failed", attempts=2), row("rejected")]
-    key = hashes(to_table([row()], ItemResult))
+    key = key_hashes(to_table([row()], ItemResult))
     for order in itertools.permutations(rows):
         for cut in range(5):
             index = index_of(list(order[:cut]), list(order[cut:]))
             assert len(index) == 1
-            assert STATUSES[index.found(key)[0]] == "ok"
-    other = hashes(to_table([row(product="other")], ItemResult))
-    assert index.found(other).tolist() == [0]
-    assert index_of().found(key).tolist() == [0]
+            assert STATUSES[index.statuses(key)[0]] == "ok"
+    other = key_hashes(to_table([row(product="other")], ItemResult))
+    assert index.statuses(other).tolist() == [0]
+    assert index_of().statuses(key).tolist() == [0]
 
 
 def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
         parquet.write_rows(uri, rows[3 * k : 3 * k + 3], ItemResult)
     index = RowIndex((uri, parquet.read_table(uri)) for uri in uris)
     wanted = [rows[i] for i in (7, 0, 8, 4, 0, 3)]
-    places = index.positions(hashes(to_table(wanted, ItemResult)))
+    places = index.positions(key_hashes(to_table(wanted, ItemResult)))
     assert from_table(index.rows(places), ItemResult) == wanted
     assert index.rows(places[:0]).num_rows == 0
 
@@ -183,13 +183,13 @@ def test_tables_of_older_versions_are_read(tmp_path: Path) -> None:
     assert held(str(tmp_path)) == [row().model_copy(update={"timings": {}})]
     place = old.schema.names.index("status")
     pq.write_table(old.set_column(place, "status", [["lost"]]), folder / "part-1.parquet")
-    with pytest.raises(RecordError, match=r"part-1.parquet holds the status lost"):
+    with pytest.raises(RecordError, match=r"part-1.parquet has the unknown status lost"):
         read_ledger(str(tmp_path), "run-1")
     pq.write_table(
         old.set_column(old.schema.names.index("matches"), "matches", [[7]]),
         folder / "part-1.parquet",
     )
-    with pytest.raises(RecordError, match=r"part-1.parquet is no table of ItemResult"):
+    with pytest.raises(RecordError, match=r"part-1.parquet is not a table of ItemResult"):
         read_ledger(str(tmp_path), "run-1")
 
 
@@ -212,7 +212,7 @@ def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
         read_ledger(str(tmp_path), "run-1")
     pq.write_table(pa.table({"x": [1]}), folder / "part-2.parquet")
-    with pytest.raises(RecordError, match=r"part-2.parquet lacks the columns .*item_id"):
+    with pytest.raises(RecordError, match=r"part-2.parquet .* lacks the columns .*item_id"):
         read_ledger(str(tmp_path), "run-1")
     (folder / "part-2.parquet").unlink()
     (tmp_path / "runs/run-2").mkdir()
@@ -230,7 +230,7 @@ def done(make_spec: MakeSpec) -> Callable[..., Plan]:
         planning.write_plan(plan)
         setup = ActorSetup(plan.spec.engine, plan.spec.params, plan.spec.output, plan.run_id, "", 1)
         actor, ledger = LightActor(setup), Ledger(plan.spec.output, plan.run_id)
-        for assignment in list(assignments(plan, plan.known))[skip:]:
+        for assignment in list(assignments(plan, plan.completed))[skip:]:
             found, item = actor.do(assignment), assignment.item
             if item.product_id in failing:
                 error = ErrorInfo(stage="write", type="OSError", message="the disk is full")
@@ -289,7 +289,7 @@ def test_finished_items_gather_over_runs(done: Callable[..., Plan]) -> None:
     summary = finalize.finalize(second.spec, second.run_id, second)
     assert (summary.ok, summary.reused) == (6, 4)
     finished = read_finished(second.spec.output)
-    planned = np.concatenate([hashes(part) for _, part in second.items.parts()])
+    planned = np.concatenate([key_hashes(part) for _, part in second.items.parts()])
     assert sorted(finished.positions(planned)) == list(range(6))
     assert not any(finished.rows(finished.in_order())["reused"].to_pylist())
     (first_names, second_names) = (names(first), names(second))

@@ -19,6 +19,7 @@ from tasks.errors import FileMissing
 from tasks.items.context import Bench
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
+from tasks.planning import plan as plan_module
 from tasks.records.newest_run import find_run
 from tasks.results.verify import verify
 from tests.tasks.conftest import MakeSpec
@@ -74,8 +75,8 @@ def all_tables(home: Home) -> None:
         shutil.rmtree(home.run / table)
 
 
-SPOILT, GONE = "its bytes are not those that were written", "is missing"
-ANEW, LOST = "is not as it was written", "not found"
+SPOILT, GONE = "differs from the file that was written", "is missing"
+ANEW, LOST = "differs from the table that was written", "not found"
 KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     "asset spoilt": (lambda h: other_bytes(h.asset()), SPOILT),
     "asset spoilt, size kept": (lambda h: last_bytes(h.asset()), SPOILT),
@@ -97,7 +98,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     "record gone": (lambda h: (h.run / "run.json").unlink(), "run.json is missing"),
     "record spoilt": (lambda h: other_bytes(h.run / "run.json"), "run.json is damaged"),
     "plan gone": (lambda h: shutil.rmtree(h.run / "plan"), "holds no plan"),
-    "plan spoilt": (lambda h: other_bytes(h.part("plan")), "no Parquet file"),
+    "plan spoilt": (lambda h: other_bytes(h.part("plan")), "not a Parquet file"),
     "plan lacks a row": (lambda h: edit(h.part("plan"), lambda t: t.slice(1)), "was not planned"),
     "plan holds a row twice": (lambda h: edit(h.part("plan"), twice), "planned 2 times"),
     "plan changed": (lambda h: edit(h.part("plan"), recoloured), ANEW),
@@ -110,7 +111,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
         "2 rows instead of one",
     ),
     "results gone": (lambda h: shutil.rmtree(h.run / "results"), LOST),
-    "results spoilt": (lambda h: last_bytes(h.part("results")), "no Parquet file"),
+    "results spoilt": (lambda h: last_bytes(h.part("results")), "not a Parquet file"),
     "results lack a row": (
         lambda h: edit(h.part("results"), lambda t: t.slice(1)),
         "planned, but has no row",
@@ -121,7 +122,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
     ),
     "results changed": (lambda h: edit(h.part("results"), recoloured), ANEW),
     "matches gone": (lambda h: shutil.rmtree(h.run / "matches"), LOST),
-    "matches spoilt": (lambda h: other_bytes(h.part("matches")), "no Parquet file"),
+    "matches spoilt": (lambda h: other_bytes(h.part("matches")), "not a Parquet file"),
     "matches lack rows": (
         lambda h: edit(h.part("matches"), lambda t: t.slice(0, 0)),
         "matches are of regions []",
@@ -135,7 +136,7 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
 def _fingerprinted() -> Iterator[None]:
     """Hash the model once: it stays as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "engine_fingerprint", lru_cache(planning.engine_fingerprint))
+        patch.setattr(plan_module, "engine_fingerprint", lru_cache(plan_module.engine_fingerprint))
         yield
 
 
@@ -215,7 +216,7 @@ def test_a_run_that_an_older_version_closed_is_closed_anew(
     engines.drive(spec)
     assert engines.made == []
     assert "matches_sha256" in json.loads(mark.read_text())
-    assert planning.make_plan(spec).closed
+    assert planning.make_plan(spec).summary
 
 
 def test_verify_of_no_run_says_so(tmp_path: Path) -> None:

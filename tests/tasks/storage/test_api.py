@@ -1,4 +1,4 @@
-"""Storage means the same on the local disk and on a real S3 server."""
+"""Files behave the same on the local disk, a real S3 server and other fsspec file systems."""
 
 import hashlib
 import os
@@ -16,11 +16,11 @@ from tasks import storage
 from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, NotAFile, StorageError
 from tasks.storage import api, connect, transient
 from tasks.storage.base import Stat
-from tasks.storage.generic import OtherStore
-from tasks.storage.leftovers import hold
+from tasks.storage.generic import FsspecStore
+from tasks.storage.leftovers import mark_in_use
 from tasks.storage.local import LocalDisk
 from tasks.storage.policy import SCHEMES_VARIABLE
-from tasks.storage.s3 import ObjectStore
+from tasks.storage.s3 import S3Store
 from tests import ftp_server
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.ftp_server import serve_ftp
@@ -30,7 +30,7 @@ from tests.sentences import violation
 
 @pytest.fixture(params=["local", "s3", "memory", "ftp"])
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A disk, a real S3 server, and what only fsspec knows: memory, and a real FTP server."""
+    """The root of a local disk, a real S3 server, fsspec's memory, or a real FTP server."""
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)  # what is tried is tested, not for how long
     if request.param == "local":
         return str(tmp_path)
@@ -70,7 +70,7 @@ def test_bytes_come_back(root: str) -> None:
     assert not storage.exists(uri)
 
 
-def test_missing_and_folders_are_no_files(root: str) -> None:
+def test_a_folder_or_missing_path_is_not_a_file(root: str) -> None:
     storage.write_bytes(storage.join(root, "folder/file"), b"x")
     for name in ("folder", "none"):
         with pytest.raises(FileMissing, match="not found"):
@@ -80,7 +80,7 @@ def test_missing_and_folders_are_no_files(root: str) -> None:
     assert storage.list_files(storage.join(root, "none")) == {}
 
 
-def test_lists_tell_names_and_sizes(root: str) -> None:
+def test_listings_give_names_and_sizes(root: str) -> None:
     for name in ("b", "a/1", "a/deep/2"):
         storage.write_bytes(storage.join(root, name), name.encode())
     assert storage.list_files(root) == {"a/1": 3, "a/deep/2": 8, "b": 1}
@@ -100,7 +100,7 @@ def test_lists_tell_names_and_sizes(root: str) -> None:
         assert storage.list_names(f"{root}/.0123456789abcdef.tmp") == ["2"]
 
 
-def test_too_large_files_are_not_read(root: str) -> None:
+def test_files_above_the_limit_are_not_read(root: str) -> None:
     uri = storage.join(root, "big")
     storage.write_bytes(uri, bytes(2 * 2**20))
     with pytest.raises(FileTooLarge, match="2 MB, more than the limit of 1 MB"):
@@ -108,7 +108,7 @@ def test_too_large_files_are_not_read(root: str) -> None:
     assert len(storage.read_bytes(uri, 2 * 2**20)) == 2 * 2**20
 
 
-def test_a_hash_needs_no_more_memory_than_a_piece(tmp_path: Path) -> None:
+def test_hashing_reads_in_chunks(tmp_path: Path) -> None:
     big = tmp_path / "big"
     with big.open("wb") as file:
         file.truncate(200 * 2**20)
@@ -121,7 +121,7 @@ def test_a_hash_needs_no_more_memory_than_a_piece(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc here")
-def test_files_without_a_size_are_not_believed() -> None:
+def test_files_of_size_zero_are_limited_too() -> None:
     with pytest.raises(NotAFile, match="give a regular file"):
         storage.read_bytes("/proc/self/mem")
     assert storage.read_bytes("/proc/self/status").startswith(b"Name:")
@@ -129,7 +129,7 @@ def test_files_without_a_size_are_not_believed() -> None:
         storage.read_bytes("/proc/self/maps", 10)
 
 
-def test_versions_name_the_bytes(root: str) -> None:
+def test_the_version_changes_with_the_bytes(root: str) -> None:
     one, two = storage.join(root, "one"), storage.join(root, "two")
     storage.write_bytes(one, b"same")
     storage.write_bytes(two, b"same")
@@ -141,7 +141,7 @@ def test_versions_name_the_bytes(root: str) -> None:
     assert storage.version(one) != before
 
 
-def test_what_is_there_is_not_written_over(root: str) -> None:
+def test_write_new_keeps_an_existing_file(root: str) -> None:
     uri = storage.join(root, "a/new")
     assert storage.write_new(uri, b"first")
     ignorant = root.startswith("s3")  # rclone's server ignores conditions; moto's does not, below
@@ -150,7 +150,7 @@ def test_what_is_there_is_not_written_over(root: str) -> None:
     assert storage.list_names(storage.join(root, "a")) == ["new"]
 
 
-def test_an_object_that_is_there_is_not_written_over(moto_bucket: str) -> None:
+def test_write_new_keeps_an_existing_object(moto_bucket: str) -> None:
     uri = f"{moto_bucket}/new"
     assert storage.write_new(uri, b"first")
     assert not storage.write_new(uri, b"second")
@@ -186,8 +186,8 @@ ODD_KEYS = (
 )
 
 
-def test_a_key_is_a_text_and_no_path(moto_bucket: str) -> None:
-    """Slashes, dots, `?versionId=` and the like are part of a key; the client leaves them alone."""
+def test_keys_are_not_parsed_as_paths(moto_bucket: str) -> None:
+    """Slashes, dots, `?versionId=` and the like are part of a key."""
     uris = {key: storage.join(moto_bucket, key) for key in ODD_KEYS}
     for key, uri in uris.items():
         storage.write_bytes(uri, key.encode())
@@ -206,7 +206,7 @@ def test_a_key_is_a_text_and_no_path(moto_bucket: str) -> None:
     assert storage.list_files(moto_bucket) == {}
 
 
-def test_lists_go_on_after_a_page(moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listings_of_several_pages(moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number}.png" for number in range(5)]
     for name in names:
         storage.write_bytes(storage.join(moto_bucket, name), b"x")
@@ -227,10 +227,10 @@ def test_a_bucket_may_be_a_folder(s3_env: S3Server) -> None:
     assert storage.list_names("s3://no-such-bucket") == []
 
 
-def test_local_names_that_are_no_text_are_addressed_by_file_uris(tmp_path: Path) -> None:
+def test_local_names_that_are_not_utf8_get_file_uris(tmp_path: Path) -> None:
     for name in (b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png"):
         path = os.fsdecode(bytes(tmp_path) + b"/" + name)
-        uri = storage.of_local(path)
+        uri = storage.local_uri(path)
         assert uri.isprintable()
         storage.write_bytes(uri, name)
         assert Path(path).read_bytes() == storage.read_bytes(uri) == name
@@ -244,7 +244,7 @@ def test_local_names_that_are_no_text_are_addressed_by_file_uris(tmp_path: Path)
     assert storage.parent(storage.join(folder, "in", "1%.png")) == storage.join(folder, "in")
 
 
-def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_equals_version_of_each_file(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uris = [storage.join(root, f"photos/p{i:03d}/main.jpg") for i in range(130)]
     for uri in uris[:-1]:
         storage.write_bytes(uri, uri.encode())
@@ -252,30 +252,30 @@ def test_versions_of_many_are_those_of_each(root: str, monkeypatch: pytest.Monke
     each = {uri: storage.version(uri) for uri in uris}
     assert each[uris[-1]] == storage.MISSING
     asked: list[str] = []
-    real = ObjectStore.stat
-    monkeypatch.setattr(ObjectStore, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
+    real = S3Store.stat
+    monkeypatch.setattr(S3Store, "stat", lambda self, p: (asked.append(p), real(self, p))[1])
     assert storage.versions(reversed(uris)) == each
     if root.startswith("s3"):
         assert asked == [uris[-1].removeprefix("s3://")]  # the lists told of all others
 
 
-def test_bytes_changed_on_the_way_are_refused_by_the_server(
+def test_the_server_refuses_bytes_damaged_in_upload(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
-    uri, real, sent = s3_env.uri("storage/digest"), ObjectStore._put, []
+    uri, real, sent = s3_env.uri("storage/digest"), S3Store._put, []
 
-    def spoil(self: ObjectStore, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
+    def spoil(self: S3Store, path: str, data: bytes, new: bool, more: dict[str, str]) -> object:
         sent.append(data)
         return real(self, path, data[:-1] + b"!" if len(sent) == 1 else data, new, more)
 
-    monkeypatch.setattr(ObjectStore, "_put", spoil)
+    monkeypatch.setattr(S3Store, "_put", spoil)
     storage.write_bytes(uri, b"as it was sent")
     assert len(sent) == 2
     assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
 
 
-def test_bytes_changed_on_the_way_back_are_read_again(
+def test_bytes_damaged_in_download_are_read_again(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
@@ -288,30 +288,30 @@ def test_bytes_changed_on_the_way_back_are_read_again(
 
 
 @pytest.mark.parametrize("told", [{}, {"ServerSideEncryption": "aws:kms"}])
-def test_etags_that_are_no_md5_are_not_taken_for_one(
+def test_etags_that_are_not_md5_are_recognized(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
 ) -> None:
-    """Some stores give other digests of 32 digits: what is read twice alike is as it is stored."""
+    """Some stores give other digests of 32 digits; two equal reads show that."""
     for name in "ab":
         storage.write_bytes(s3_env.uri(f"storage/odd-{name}"), name.encode())
-    real, reads = ObjectStore._get, []
+    real, reads = S3Store._get, []
 
-    async def other(self: ObjectStore, path: str, limit: int | None) -> object:
+    async def other(self: S3Store, path: str, limit: int | None) -> object:
         data, answer = await real(self, path, limit)
         reads.append(path)
         return data, {**answer, "ETag": "0" * 32, **told}
 
-    monkeypatch.setattr(ObjectStore, "_get", other)
+    monkeypatch.setattr(S3Store, "_get", other)
     connect._connected.cache_clear()
     for name in "ab":
         assert storage.read_bytes(s3_env.uri(f"storage/odd-{name}")) == name.encode()
     assert len(reads) == (2 if told else 3)  # such a bucket is found out once
 
 
-def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transient_errors_are_retried(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = storage.join(root, "file")
     storage.write_bytes(uri, b"data")
-    kind = type(api._open(uri)[0])
+    kind = type(api._backend_and_path(uri)[0])
     real, tries = kind.read, []
 
     def stumble(self: object, path: str, limit: int | None) -> object:
@@ -330,12 +330,12 @@ def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.Monke
     assert len(tries) == 1
 
 
-def test_a_write_that_fails_leaves_the_old_file(
+def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = str(tmp_path / "file")
     storage.write_bytes(uri, b"old")
-    with pytest.raises(StorageError, match="a folder of that name lies there; move it away"):
+    with pytest.raises(StorageError, match="a folder of that name exists; move it away"):
         storage.write_bytes(str(tmp_path), b"x")
 
     def no_space(_: int) -> None:
@@ -349,10 +349,8 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_names_are_on_the_disk_when_a_write_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a power cut a file system knows the names of those folders that were synced alone."""
+def test_a_write_syncs_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut, only names in synced folders survive."""
     real, synced = os.fsync, list[os.stat_result]()
 
     def fsync(handle: int) -> None:
@@ -368,7 +366,7 @@ def test_names_are_on_the_disk_when_a_write_returns(
         assert [found.st_ino for found in synced] == [there.stat().st_ino for there in last]
 
 
-def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+def test_drafts_of_killed_writers_are_deleted(tmp_path: Path) -> None:
     left, young, held, other = (
         tmp_path / f".{16 * letter}{ending}"
         for letter, ending in (("a", ".tmp"), ("b", ".tmp"), ("c", ".tmp"), ("d", ".png"))
@@ -378,7 +376,7 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Pat
         if path != young:
             os.utime(path, (path.stat().st_mtime - 100,) * 2)
     with held.open("rb") as file:
-        hold(file.fileno())
+        mark_in_use(file.fileno())
         storage.write_bytes(str(tmp_path / "file"), b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {
         "file", young.name, held.name, other.name
@@ -386,28 +384,29 @@ def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("found", "said"), [(Stat(3), "4 bytes were sent but 3 arrived"), (None, "is not there")]
+    ("found", "said"),
+    [(Stat(3), "4 bytes were sent but 3 were stored"), (None, "is missing right after")],
 )
-def test_bytes_lost_on_the_way_are_noticed(
+def test_lost_bytes_are_detected(
     found: Stat | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stat(_: OtherStore, path: str) -> Stat:
+    def stat(_: FsspecStore, path: str) -> Stat:
         if found is None:
             raise FileNotFoundError(path)
         return found
 
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     monkeypatch.setenv(SCHEMES_VARIABLE, "memory")
-    monkeypatch.setattr(OtherStore, "stat", stat)
+    monkeypatch.setattr(FsspecStore, "stat", stat)
     with pytest.raises(StorageError, match=said) as caught:
         storage.write_bytes("memory://lost/file", b"four")
     assert caught.value.transient
 
 
-def test_a_file_that_another_deletes_after_the_write_was_written(
+def test_a_file_may_be_deleted_right_after_its_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when two runs compact the same parts at once."""
+    """For example, two runs compact the same parts at the same time."""
     write = LocalDisk.write
 
     def then_deleted(disk: LocalDisk, path: str, data: bytes, *, new: bool = False) -> bool:
@@ -419,7 +418,7 @@ def test_a_file_that_another_deletes_after_the_write_was_written(
     storage.write_bytes(str(tmp_path / "file"), b"four")
 
 
-def test_no_permission_is_said_and_does_not_pass(
+def test_missing_permission_is_reported_without_retry(
     s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
@@ -429,7 +428,7 @@ def test_no_permission_is_said_and_does_not_pass(
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """An S3 server that asks everybody to slow down."""
+    """An S3 server that answers SlowDown to each request."""
 
     def answer(self) -> None:
         self.server.asked += 1  # type: ignore[attr-defined]
@@ -449,7 +448,7 @@ def busy_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     server.asked = 0  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    # What is tried is tested here, not for how long.
+    # Tests the retries, not their pauses.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     yield server
@@ -457,7 +456,7 @@ def busy_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_a_busy_store_is_asked_again_and_then_called_transient(busy_server: HTTPServer) -> None:
+def test_a_throttling_store_is_retried_and_the_error_is_transient(busy_server: HTTPServer) -> None:
     with pytest.raises(StorageError) as caught:
         storage.read_bytes("s3://bucket/key")
     assert caught.value.transient
@@ -473,6 +472,6 @@ def test_a_busy_store_is_asked_again_and_then_called_transient(busy_server: HTTP
         ("file://host/share/a.jpg", "names a host"),
     ],
 )
-def test_other_uris_are_refused(uri: str, words: str) -> None:
+def test_unsupported_uris_are_refused(uri: str, words: str) -> None:
     with pytest.raises(StorageError, match=words):
         storage.absolute(uri)

@@ -1,4 +1,4 @@
-"""Which URIs may be opened, and what of them may be printed."""
+"""Which URIs may be opened, and how messages print them."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.storage.policy import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
-from tasks.storage.redaction import redacted
+from tasks.storage.redaction import redact
 
 REFUSED = {
-    "http": ("http://shop.example/a.jpg", "must not make our machines call an address"),
+    "http": ("http://shop.example/a.jpg", "must not send requests to other hosts"),
     "metadata": ("http://169.254.169.254/latest/meta-data", "not supported"),
     "other": ("gs://bucket/a.jpg", SCHEMES_VARIABLE),
     "chain": ("simplecache::s3://bucket/a.jpg", "chains schemes"),
@@ -29,7 +29,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_says_why_and_no_secret(name: str) -> None:
+def test_refusals_name_the_reason_and_no_secret(name: str) -> None:
     uri, words = REFUSED[name]
     with pytest.raises(StorageError, match=words) as caught:
         storage.absolute(uri)
@@ -41,7 +41,7 @@ def test_what_is_refused_says_why_and_no_secret(name: str) -> None:
     "host",
     ["169.254.169.254", "metadata.google.internal", "0xA9FEA9FE", "2852039166", "[fd00:ec2::254]"],
 )
-def test_a_machines_own_metadata_is_refused_even_where_the_scheme_is_allowed(
+def test_metadata_services_are_refused_for_allowed_schemes(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SCHEMES_VARIABLE, "ftp")
@@ -50,13 +50,13 @@ def test_a_machines_own_metadata_is_refused_even_where_the_scheme_is_allowed(
         storage.absolute(f"ftp://{host}/a.jpg")
 
 
-def test_http_is_refused_whatever_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_is_always_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SCHEMES_VARIABLE, "http,https")
     with pytest.raises(StorageError, match="not supported"):
         storage.absolute("https://shop.example/a.jpg")
 
 
-def test_local_files_stay_below_the_roots_links_included(
+def test_links_out_of_the_allowed_folders_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, outside = tmp_path / "in", tmp_path / "in-too"
@@ -73,10 +73,10 @@ def test_local_files_stay_below_the_roots_links_included(
 
 
 @pytest.mark.parametrize("flipped", ["in/a", "in"])
-def test_a_link_put_there_after_the_look_leads_nowhere(
+def test_a_link_created_after_the_check_is_not_followed(
     flipped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each look sees a file below the root, and each opening a link out of it."""
+    """Each check sees a file below the root, and each opening a link out of it."""
     for name in ("root", "secret"):
         (tmp_path / name / "in").mkdir(parents=True)
         (tmp_path / name / "in" / "a").write_bytes(name.encode())
@@ -102,18 +102,18 @@ def test_a_link_put_there_after_the_look_leads_nowhere(
             read(uri)
 
 
-def test_a_manifest_in_a_bucket_cannot_leave_it() -> None:
+def test_relative_paths_stay_in_the_bucket() -> None:
     assert storage.resolve("../../../x", "s3://bucket/in/c.parquet") == "s3://bucket/x"
 
 
-def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted/secret+key")
     monkeypatch.setenv("SOME_TOKEN", "short")
     text = (
         "GET http://me:word@host/x?a=1&X-Amz-Signature=abc123&b=2 by AKIAABCDEFGHIJKLMNOP "
         "with planted/secret+key is short"
     )
-    assert redacted(text) == (
+    assert redact(text) == (
         "GET http://***@host/x?a=1&X-Amz-Signature=***&b=2 by *** with *** is short"
     )
     assert printable("ftp://me:word@host/\x1bx") == "ftp://***@host/\N{REPLACEMENT CHARACTER}x"
@@ -125,6 +125,6 @@ def test_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
         ["/data/c.parquet", "s3://b/in/c.parquet", "/data/../in/c.parquet", "s3://b/c"]
     ),
 )
-def test_plain_paths_are_resolved_as_all_others(parts: list[str], manifest: str) -> None:
+def test_the_fast_path_resolves_like_the_slow_one(parts: list[str], manifest: str) -> None:
     plain = "/".join(parts)
     assert storage.resolver(manifest)(plain) == storage.resolve(f"./{plain}", manifest)

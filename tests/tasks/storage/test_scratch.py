@@ -1,4 +1,4 @@
-"""Folders for temporary files: which are taken, and what is said of the others."""
+"""Choice of the folder for temporary files, and the error without one."""
 
 import os
 from pathlib import Path
@@ -19,13 +19,15 @@ def none_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is short enough for sockets, whatever pytest's own is."""
+    """A folder whose path is short enough for sockets."""
     used = len(os.fsencode(tmp_path)) + len(scratch._RAY_SOCKET)
     monkeypatch.setattr(scratch, "_SOCKET_PATH_BYTES", used + 8)
     return tmp_path
 
 
-def test_the_operators_folder_comes_first(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_take_precedence(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(short))
     assert scratch.temporary_folder() == scratch.ray_folder() == str(short)
     (short / "ray1").mkdir()
@@ -35,7 +37,7 @@ def test_the_operators_folder_comes_first(short: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["missing", "file", LONG])
-def test_a_folder_that_ray_cannot_use_is_passed_over(
+def test_folders_that_ray_cannot_use_are_skipped(
     name: str, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (short / "file").write_text("not a folder")
@@ -47,18 +49,18 @@ def test_a_folder_that_ray_cannot_use_is_passed_over(
     assert scratch.temporary_folder() == str(short / (LONG if name == LONG else "good"))
 
 
-def test_a_folder_without_room_is_passed_over(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_folders_are_skipped(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "_MIN_FREE_BYTES", 2**80)
     assert "MB are free" in scratch.problem(short)
 
 
-def test_another_users_ray_folder_is_passed_over(short: Path) -> None:
+def test_ray_folders_of_other_users_are_skipped(short: Path) -> None:
     assert scratch.ray_problem(short) == ""
     (short / "ray").write_text("in the way")
     assert scratch.ray_problem(short) == "not a directory"
 
 
-def test_where_no_folder_is_left_each_is_named_with_its_fault(
+def test_the_error_names_each_folder_and_its_problem(
     short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch, "_FALLBACKS", (str(short / "none"),))

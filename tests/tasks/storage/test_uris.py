@@ -1,4 +1,4 @@
-"""URIs made absolute, joined and resolved, each by the rules of its scheme."""
+"""Making URIs absolute, joining and resolving them, by the rules of each scheme."""
 
 import unicodedata
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_names_with_colons_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyP
         uris.absolute("gs:bucket/a.png")
 
 
-def test_a_tilde_is_the_home_of_who_types_it_unless_it_starts_a_name(
+def test_a_tilde_is_expanded_unless_a_file_has_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,7 +90,7 @@ def test_a_tilde_is_the_home_of_who_types_it_unless_it_starts_a_name(
         ("x//y.png", "/in/c.parquet", "/in/x/y.png"),
         ("../y.png", "/in/c.parquet", "/y.png"),
         ("a.png", "file:///caf%E9/c.parquet", "file:///caf%E9/a.png"),
-        # A row may name a file of this machine, wherever its manifest lies.
+        # A row may name a local file, even in a manifest on an object store.
         ("/x/a.jpg", "s3://bucket/c.parquet", "/x/a.jpg"),
         ("file:///x/a.jpg", "s3://bucket/c.parquet", "/x/a.jpg"),
     ],
@@ -110,11 +110,11 @@ def test_access_points_are_buckets() -> None:
             uris.bucket_and_key(place)
 
 
-def test_folders_of_keys_keep_what_tells_them_apart() -> None:
-    assert uris.folder("s3://bucket/a/") == uris.folder("s3://bucket/a") == "s3://bucket/a"
-    assert uris.folder("s3://bucket/") == "s3://bucket"
-    assert uris.folder("s3://bucket/a//") == "s3://bucket/a//"
-    assert uris.folder("/") == "/"
+def test_folder_uris_keep_double_slashes() -> None:
+    assert uris.folder_uri("s3://bucket/a/") == uris.folder_uri("s3://bucket/a") == "s3://bucket/a"
+    assert uris.folder_uri("s3://bucket/") == "s3://bucket"
+    assert uris.folder_uri("s3://bucket/a//") == "s3://bucket/a//"
+    assert uris.folder_uri("/") == "/"
     assert uris.parent("s3://bucket/in/c.parquet") == "s3://bucket/in"
     assert uris.parent("s3://bucket/c.parquet") == uris.parent("s3://bucket") == "s3://bucket"
     assert uris.parent("s3://bucket/a//c.parquet") == "s3://bucket/a//"
@@ -124,7 +124,7 @@ def test_folders_of_keys_keep_what_tells_them_apart() -> None:
 
 
 @given(NAMES, st.sampled_from(["s3://b/c.parquet", "s3://b/a//c.parquet", "s3://b/a/c.parquet"]))
-def test_every_key_comes_back_from_a_manifest(key: str, manifest: str) -> None:
+def test_keys_survive_shortening_and_resolving(key: str, manifest: str) -> None:
     for uri in (f"s3://b/{key}", uris.join(uris.parent(manifest), key)):
         row = uris.shortener(manifest)(uri)
         assert uris.resolve(row, manifest) == uris.resolver(manifest)(row) == uri
@@ -132,12 +132,12 @@ def test_every_key_comes_back_from_a_manifest(key: str, manifest: str) -> None:
 
 
 @given(NAMES)
-def test_every_local_name_comes_back_from_a_manifest(name: str) -> None:
-    uri = uris.of_local(f"/none/{name}")
+def test_local_names_survive_shortening_and_resolving(name: str) -> None:
+    uri = uris.local_uri(f"/none/{name}")
     assert uris.resolve(uris.shortener("/none/c.parquet")(uri), "/none/c.parquet") == uri
 
 
-def test_names_are_taken_as_the_disk_spells_them(tmp_path: Path) -> None:
+def test_other_spellings_of_existing_files_are_found(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     for name in (f"photos/{decomposed}.png", "photos/a.png", "b\\c.png", f"{composed}2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -157,9 +157,9 @@ def test_names_are_taken_as_the_disk_spells_them(tmp_path: Path) -> None:
     ("uri", "words"),
     [
         ("/in/photos\\a.png", "write / between folders"),
-        ("/in/C:\\photos\\a.png", "a path of Windows"),
-        ("/in/C:/photos/a.png", "a path of Windows"),
-        ("/in/\\\\server\\share\\a.png", "a path of Windows"),
+        ("/in/C:\\photos\\a.png", "a Windows path"),
+        ("/in/C:/photos/a.png", "a Windows path"),
+        ("/in/\\\\server\\share\\a.png", "a Windows path"),
         ("s3://bucket/\u00e9.png", "NFC and NFD"),
         ("/in/a%20b.png", "not percent-encoded"),
         ("file:///in/caf%E9.png", ""),
@@ -167,7 +167,7 @@ def test_names_are_taken_as_the_disk_spells_them(tmp_path: Path) -> None:
         ("/in/50%.png", ""),
     ],
 )
-def test_a_missing_file_is_told_how_its_name_may_be_misspelt(uri: str, words: str) -> None:
+def test_spelling_hints(uri: str, words: str) -> None:
     hint = uris.spelling_hint(uri)
     assert words in hint
     assert bool(hint) == bool(words)
