@@ -1,4 +1,4 @@
-"""What the command line says while a run goes on."""
+"""Terminal output during a run."""
 
 import pytest
 

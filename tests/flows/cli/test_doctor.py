@@ -1,4 +1,4 @@
-"""What the doctor finds in surroundings that would keep a run from starting."""
+"""`stylegallery doctor` in environments in which a run cannot start."""
 
 import os
 from pathlib import Path

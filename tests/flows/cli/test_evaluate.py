@@ -1,4 +1,4 @@
-"""What `stylegallery evaluate` prints of an evaluation."""
+"""The summary that `stylegallery evaluate` prints."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where settings come from, and which source wins."""
+"""The sources of settings and their priority."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("actor = 3", "unknown key `actor`"),
         ("[pool]\nactor = 3", "unknown key `pool.actor`; did you mean `actors`?"),
@@ -102,10 +102,10 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
         ("a = ", "is not TOML"),
     ],
 )
-def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         from_file(write(tmp_path, text))
-    assert complaint in str(error.value)
+    assert message in str(error.value)
 
 
 def test_former_names_still_work_and_the_new_one_is_said(
@@ -140,16 +140,16 @@ def test_an_unknown_environment_variable_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "complaint"),
+    ("word", "message"),
     [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "not a style")],
 )
-def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
+def test_wrong_assignments_are_refused(word: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         from_assignments([word])
 
 
 @pytest.mark.parametrize(
-    ("layer", "complaint"),
+    ("layer", "message"),
     [
         ({"catalog": "c"}, "not given: galleries, output"),
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
@@ -159,8 +159,8 @@ def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
         ({**PLACES, "preset": "fast", "model": "a/b"}, "add it, for SD 1.5 with --lora"),
     ],
 )
-def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
+def test_wrong_values_are_refused(layer: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         resolve(layer)
 
 

@@ -1,4 +1,4 @@
-"""Signals: what they raise, what a second one does, and a whole run that is stopped and resumed."""
+"""Signals: the exceptions of the first, the effect of a second, and a run that is stopped."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SETTINGS = {"steps": 1, "inversion_steps": 2, "max_regions": 2, "image_size": 64
 
 
 def snippet(body: str) -> subprocess.CompletedProcess[str]:
-    """Run some lines in a process that has the handlers."""
+    """Run code in a new process that imports the handlers."""
     head = (
         "import os, signal, sys, time\n"
         "from flows.runtime import interrupts\n"
@@ -159,7 +159,7 @@ class Scene:
             )
 
     def assets(self) -> dict[str, int]:
-        """Each picture, and when it was written."""
+        """Return the modification time of each asset."""
         found = (self.out / "assets").rglob("*.png")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
@@ -253,7 +253,7 @@ def test_a_run_goes_on_and_ends_without_its_prefect_server(scene: Scene) -> None
     warnings = [line for line in said.splitlines() if "WARNING" in line]
     busy = [
         line for line in warnings if "stylegallery.models.threads" in line
-    ]  # of this machine's load
+    ]  # about the load of this machine
     assert len(warnings) - len(busy) == 1
     assert "the Prefect server was lost" in said
     assert str(scene.run / "report" / "index.html") in said
@@ -262,4 +262,4 @@ def test_a_run_goes_on_and_ends_without_its_prefect_server(scene: Scene) -> None
     assert verify(str(scene.out), scene.run.name).ok
     after = scene.assets()
     assert len(after) == ITEMS
-    assert before.items() <= after.items()  # nothing is made twice
+    assert before.items() <= after.items()  # no asset is written twice
