@@ -31,7 +31,9 @@ def evaluate(
     lpips: Annotated[str, Parameter(help=field_help(ExternalWeights, "lpips"))] = "",
     csd: Annotated[str, Parameter(help=field_help(ExternalWeights, "csd"))] = "",
     inception: Annotated[str, Parameter(help=field_help(ExternalWeights, "inception"))] = "",
-    ray_address: Annotated[str, Parameter(help=field_help(PoolSpec, "ray_address"))] = "local",
+    ray_address: Annotated[
+        str, Parameter(help=field_help(PoolSpec, "ray_address"), show_default=False)
+    ] = "local",
 ) -> None:
     """Measure how much of the photo each result keeps and how close it is to its references.
 
