@@ -8,11 +8,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from schemas.result import ItemResult
 from schemas.run import RunSummary
-from tasks.evaluation.reader import read_summary, worst
+from tasks.evaluation.reader import read_summary, worst_items
 from tasks.planning import Plan
 from tasks.report.cards import headline
 from tasks.report.charts import label
-from tasks.report.data import first_troubled
+from tasks.report.data import first_failed_or_rejected
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,9 @@ def publish(plan: Plan, summary: RunSummary, report: str) -> None:
     """
     try:
         without_asset = summary.rejected + summary.failed
-        failed_or_rejected = first_troubled(plan.files, _MAX_FAILURES) if without_asset else []
+        failed_or_rejected = (
+            first_failed_or_rejected(plan.files, _MAX_FAILURES) if without_asset else []
+        )
         create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         for key, uri, text in (
             ("report-link", report, "Report: photo, references, result"),
@@ -76,7 +78,7 @@ def _throughput(plan: Plan) -> str:
 
 
 def _evaluation(plan: Plan) -> list[str]:
-    """Return tables of the metrics and of the worst items; nothing if none were measured."""
+    """Return tables of the metrics and of the worst_items items; nothing if none were measured."""
     summary = read_summary(plan.files)
     if summary is None:
         return []
@@ -89,7 +91,7 @@ def _evaluation(plan: Plan) -> list[str]:
     lines += [
         f"| {_escaped(row.product_id)} | {_escaped(row.gallery_id)} | "
         f"{'; '.join(row.flags) or reason} |"
-        for row, reason in worst(plan.files, _MAX_WORST)
+        for row, reason in worst_items(plan.files, _MAX_WORST)
     ]
     return lines
 

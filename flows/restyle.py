@@ -17,8 +17,8 @@ from tasks.steps import (
     evaluate_results,
     execute_plan,
     make_plan,
-    on_record,
     open_run,
+    recorded_run,
     write_results,
 )
 
@@ -59,7 +59,7 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
         job = make_plan(spec)
         summary, report = job.plan.summary, job.plan.files.report
         if summary is None:
-            with on_record(job):
+            with recorded_run(job):
                 open_run(job)
                 execute_plan(job)
                 summary = write_results(job)

@@ -1,4 +1,4 @@
-"""What passes between driver and actors: ids and URIs, never pixels."""
+"""Messages between driver and actors: ids and URIs, never pixels."""
 
 from dataclasses import dataclass
 
@@ -11,57 +11,54 @@ from tasks.records.item_key import ItemKey
 
 @dataclass(frozen=True)
 class Assignment:
-    """An item to be done.
+    """One attempt at an item, assigned to an actor.
 
     Attributes:
         item: The item.
-        attempt: How often it will have been started, this time included.
-        may_exist: True when its asset may exist already, written before a crash.
-        over: True when what stands in its asset's place is spoilt and is written over.
-        alone: True when an actor died while it had this item and others in hand: which of them
-            was to blame shows when each is done by itself.
-        part: Name of the plan's file that holds it.
+        attempt: Number of this attempt, from 1.
+        recover: Look for an existing asset first, and reuse it if it is intact.
+        overwrite: A damaged file occupies the asset's place; overwrite it.
+        alone: Process the item by itself. Set for items that were in progress when an actor died
+            and of which only one caused the death.
+        part: Name of the plan file that holds the item.
     """
 
     item: WorkItem
     attempt: int = 1
-    may_exist: bool = False
-    over: bool = False
+    recover: bool = False
+    overwrite: bool = False
     alone: bool = False
     part: str = ""
 
 
 @dataclass(frozen=True)
 class Started:
-    """An actor's word that it begins some items: if it dies now, one of them is the suspect.
-
-    Those begun before stay in its hands until their rows are there.
-    """
+    """An actor starts these items. Items of earlier events stay in progress until their results."""
 
     keys: tuple[ItemKey, ...]
 
 
 @dataclass(frozen=True)
 class PreparingReferences:
-    """An actor's word that references of the items it has begun are to be prepared first."""
+    """An actor first prepares references of the items that it has started."""
 
 
 @dataclass(frozen=True)
 class ActorSetup:
-    """What an actor needs to know once.
+    """Settings that an actor receives once, when it is created.
 
     Attributes:
-        engine: The model, with the device that was planned.
-        params: Of the run.
+        engine: The model and its device.
+        params: Style parameters of the run.
         output: Absolute URI of the output root.
         run_id: The run.
-        engine_fingerprint: Written into each row.
-        threads: CPU threads for torch; 0 leaves it alone.
-        batch: How many items may share the engine's calls.
-        overlap: Decode, encode and write items in threads beside the engine, which is at the next
-            ones by then. Rows come later then. Not for engines on several CPU cores: another
-            thread that computes opens an OpenMP pool of its own, beside which theirs sleep at
-            each barrier (measured on two cores: UNet calls 1.9 times slower).
+        engine_fingerprint: Copied into each result.
+        threads: CPU threads for torch; 0 keeps torch's default.
+        batch: Maximum number of items per UNet call.
+        overlap: Decode, encode and write finished items in threads while the engine works on the
+            next ones, so results arrive later. Off for engines on several CPU cores: a second
+            computing thread opens an OpenMP pool of its own and slows UNet calls 1.9 times
+            (measured on two cores).
     """
 
     engine: EngineSpec
@@ -75,4 +72,4 @@ class ActorSetup:
 
 
 Event = Started | PreparingReferences | ItemResult
-"""What an actor streams back: markers, and after its marker the row of each item, in order."""
+"""What an actor streams back: `Started` for a group of items, then their results in order."""

@@ -1,8 +1,8 @@
-"""The steps of a run as Prefect tasks: one task for a whole stage, never one for an item.
+"""The steps of a run as Prefect tasks: one task per stage, never one per item.
 
-Item by item, the pool in :mod:`tasks` retries, blames and keeps the ledger. What Prefect retries
-here is a stage that was lost as a whole, and since every stage resumes from what is already
-written, a retry means: go on. Prefect caches and persists nothing: the output is the truth.
+:mod:`tasks.execution.pool` retries single items and keeps the ledger. Prefect retries a stage that
+failed as a whole; every stage resumes from the files that are already written. Prefect caches and
+persists nothing: the output folder is the only state.
 """
 
 import logging
@@ -29,10 +29,10 @@ from tasks.results import finalize
 logger = logging.getLogger(__name__)
 
 
-class Job:
-    """A plan on its way from task to task.
+class RunContext:
+    """The plan and the lock of a run, passed from task to task.
 
-    Not a dataclass on purpose: Prefect would search it for futures, item by item.
+    Not a dataclass: Prefect would search the fields of one for futures, item by item.
     """
 
     def __init__(self, plan: planning.Plan) -> None:
@@ -40,18 +40,18 @@ class Job:
         self.lock: RunLock | None = None
 
     def check(self) -> None:
-        """Refuse to go on with a run that another driver has taken over; quick."""
+        """Raise RunLostError if the last heartbeat saw another driver take the run."""
         if self.lock is not None:
             self.lock.check()
 
     def verify(self) -> None:
-        """Refuse the same after a look at the lock: before what is written of the whole run."""
+        """Read the lock, then do the same; called before files of the whole run are written."""
         if self.lock is not None:
             self.lock.verify()
 
 
-def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a stage failed of something that may pass, such as a store that is away."""
+def is_transient_failure(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a stage failed with a transient error, such as an unavailable store."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StorageError) and error.transient
 
@@ -59,101 +59,97 @@ def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 _STAGE: dict[str, Any] = {
     "retries": 2,
     "retry_delay_seconds": [10, 60],
-    "retry_condition_fn": may_pass,
+    "retry_condition_fn": is_transient_failure,
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
 
 
 @task(name="plan", **_STAGE)
-def make_plan(spec: RestyleSpec) -> Job:
-    """Read the manifests, list every item, look up what is done already."""
+def make_plan(spec: RestyleSpec) -> RunContext:
+    """Read the manifests, list all items and find the finished ones."""
     announce_phase("planning")
-    return Job(planning.make_plan(spec))
+    return RunContext(planning.make_plan(spec))
 
 
 @task(name="open", **_STAGE)
-def open_run(job: Job) -> None:
-    """Write down what is asked for."""
-    planning.write_plan(job.plan, job.lock.conditional_writes if job.lock else None)
+def open_run(run: RunContext) -> None:
+    """Write the plan and run.json."""
+    planning.write_plan(run.plan, run.lock.conditional_writes if run.lock else None)
 
 
 @task(name="execute", **_STAGE)
-def execute_plan(job: Job) -> None:
-    """Restyle what is left to do on a pool of Ray actors."""
+def execute_plan(run: RunContext) -> None:
+    """Restyle the unfinished items on a pool of Ray actors."""
 
-    def hear(now: Progress) -> None:
-        job.check()
+    def on_progress(now: Progress) -> None:
+        run.check()
         announce(now)
 
-    execute.execute(job.plan, on_progress=hear)
+    execute.execute(run.plan, on_progress=on_progress)
 
 
 @task(name="results", **_STAGE)
-def write_results(job: Job) -> RunSummary:
-    """Write one result row for each item, and the tables made of them."""
-    job.verify()
+def write_results(run: RunContext) -> RunSummary:
+    """Write one result per item, and the tables derived from them."""
+    run.verify()
     announce_phase("writing the results")
-    return finalize.write_results(job.plan)
+    return finalize.write_results(run.plan)
 
 
 @task(name="evaluate", **_STAGE)
-def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
-    """Measure what came out, and count what is outside the gates."""
-    job.verify()
+def evaluate_results(run: RunContext, summary: RunSummary) -> RunSummary:
+    """Evaluate the results and count the items that miss a quality gate."""
+    run.verify()
     announce_phase("measuring")
-    spec = job.plan.spec
-    found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
-    return summary.model_copy(update={"flagged": found.flagged})
+    spec = run.plan.spec
+    evaluation = evaluate.evaluate(spec.output, run.plan.run_id, spec.gates, spec.pool)
+    return summary.model_copy(update={"flagged": evaluation.flagged})
 
 
 @task(name="report", **_STAGE)
-def build_report(job: Job) -> str:
-    """Write the page that shows what came out."""
-    job.verify()
+def build_report(run: RunContext) -> str:
+    """Write the HTML report."""
+    run.verify()
     announce_phase("building the report")
-    return build.build_report(job.plan.spec.output, job.plan.run_id)
+    return build.build_report(run.plan.spec.output, run.plan.run_id)
 
 
 @task(name="finalize", **_STAGE)
-def close_run(job: Job, summary: RunSummary) -> None:
-    """Close the run's record, and write the mark of success last."""
-    job.verify()
-    finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
+def close_run(run: RunContext, summary: RunSummary) -> None:
+    """Close run.json, then write `_SUCCESS`."""
+    run.verify()
+    finalize.finalize(run.plan.spec, run.plan.run_id, run.plan, summary)
 
 
 @contextmanager
-def on_record(job: Job) -> Iterator[None]:
-    """Hold the run, and say in run.json how it ended when it does not get to its end.
+def recorded_run(run: RunContext) -> Iterator[None]:
+    """Hold the run's lock; if the block fails or is cancelled, record that in run.json.
 
     Raises:
-        RunBusyError: another driver is at it; nothing is written then.
+        RunBusyError: another driver holds the run; nothing is written.
     """
-    with log_context(run_id=job.plan.run_id), hold_run(job.plan.files) as job.lock, _said(job):
-        yield
+    with log_context(run_id=run.plan.run_id), hold_run(run.plan.files) as run.lock:
+        try:
+            yield
+        except RunLostError:
+            raise  # run.json belongs to another driver now
+        except Exception as error:
+            run.verify()  # a lost lock is the more important error
+            _close(run, "crashed", str(error))
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM, or cancelled in the Prefect UI
+            _close(run, "cancelled", "stopped from outside")
+            raise
 
 
-@contextmanager
-def _said(job: Job) -> Iterator[None]:
-    try:
-        yield
-    except RunLostError:
-        raise  # the record is another's now
-    except Exception as error:
-        job.verify()  # whoever has lost the run needs to hear of that, not of what came of it
-        _close(job, "crashed", str(error))
-        raise
-    except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
-        _close(job, "cancelled", "stopped from outside")
-        raise
-
-
-def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
+def _close(run: RunContext, state: Literal["cancelled", "crashed"], message: str) -> None:
+    """Record in run.json how the run ended; errors of that are logged only."""
     try:
         with deferred():
-            job.verify()
-            finalize.close_record(job.plan, state, message=message)
+            run.verify()
+            finalize.close_record(run.plan, state, message=message)
     except (FileMissing, RunLostError):
-        pass  # it ended before anything was written, or the record is another's now
-    except TaskError as error:  # what ended the run must come through
+        pass  # nothing was written yet, or run.json belongs to another driver
+    except TaskError as error:  # the caller raises the error that ended the run
         logger.warning("run.json still says `running`: %s", error)

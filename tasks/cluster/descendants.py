@@ -1,4 +1,4 @@
-"""Processes that a library starts below this one and may leave behind; on Linux, else none."""
+"""Find and kill descendant processes that a library leaves behind. Linux only; no-op elsewhere."""
 
 import os
 import signal
@@ -7,28 +7,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def children() -> set[int]:
-    """Return the processes that this one has started."""
+def child_pids() -> set[int]:
+    """Return the ids of this process's children."""
     return set(_children(os.getpid()))
 
 
 @contextmanager
-def ended(but: set[int]) -> Iterator[None]:
-    """Kill what still runs, after the block, of the processes that were below this one before it.
+def kill_leftovers(spare: set[int]) -> Iterator[None]:
+    """Kill, after the block, the descendants that existed before it and still run.
 
     Args:
-        but: Children to leave alone, with what is below them.
+        spare: Children to spare, with their descendants.
     """
-    found = _below(children() - but)
+    found = _below(child_pids() - spare)
     handles = []
     for pid in found:
-        with suppress(OSError, AttributeError):  # it has ended, or the system has no such handles
+        with suppress(OSError, AttributeError):  # it has exited, or the system has no pidfd
             handles.append(os.pidfd_open(pid))
     try:
         yield
     finally:
         for handle in handles:
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # it has exited
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
             os.close(handle)
 
@@ -42,7 +42,7 @@ def _below(pids: set[int]) -> set[int]:
 
 
 def _children(pid: int) -> Iterator[int]:
-    """A thread that ends hands its children to another one, so all threads are asked."""
+    """Yield children of all threads: a thread that ends passes its children to another one."""
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # it has just exited
             yield from map(int, path.read_text().split())

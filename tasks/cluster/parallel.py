@@ -1,4 +1,4 @@
-"""Work in pieces on all CPUs of a Ray cluster, where a lost piece is just done again."""
+"""Map a function over inputs in Ray tasks; lost tasks are retried."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -9,25 +9,25 @@ from ray.exceptions import RayError, RayTaskError
 from tasks.cluster.session import Layout, wait
 from tasks.errors import StorageError
 
-P = TypeVar("P")
+T = TypeVar("T")
 R = TypeVar("R")
 
 _RETRIES = 2
 
 
-def spread(
-    do: Callable[[P], R], pieces: Sequence[P], layout: Layout, *, engines: bool = False
+def map_unordered(
+    function: Callable[[T], R], inputs: Sequence[T], layout: Layout, *, engines: bool = False
 ) -> Iterator[tuple[int, R | Exception]]:
-    """Yield each piece's number and what `do` made of it, in the order in which they are ready.
+    """Yield the index and output of each input, in the order of completion.
 
-    A piece is tried again when its process or node dies, or its store is away. What fails then is
-    yielded as its exception.
+    A task is retried when its process or node dies, or after a storage error. If it still fails,
+    its exception takes the place of its output.
 
     Args:
-        do: A function of a module, as it runs in other processes.
-        pieces: What to do, one call each.
-        layout: Of the cluster, which must be connected.
-        engines: Each call holds the CPUs and GPUs of an engine, instead of one CPU.
+        function: A module-level function: it runs in other processes.
+        inputs: One input per task.
+        layout: Layout of the connected cluster.
+        engines: Each task reserves the CPUs and GPUs of an engine instead of one CPU.
     """
     options: dict[str, Any] = {
         "num_cpus": layout.cpus if engines else 1,
@@ -37,14 +37,14 @@ def spread(
     }
     if layout.env:
         options["runtime_env"] = {"env_vars": layout.env}
-    remote = ray.remote(do).options(**options)
-    waiting = {remote.remote(piece): number for number, piece in enumerate(pieces)}
+    remote = ray.remote(function).options(**options)
+    waiting = {remote.remote(one): index for index, one in enumerate(inputs)}
     while waiting:
-        for one in wait(list(waiting), 1):
-            number = waiting.pop(one)
+        for ref in wait(list(waiting), 1):
+            index = waiting.pop(ref)
             try:
-                yield number, ray.get(one)
+                yield index, ray.get(ref)
             except RayTaskError as error:
-                yield number, error.cause if isinstance(error.cause, Exception) else error
+                yield index, error.cause if isinstance(error.cause, Exception) else error
             except RayError as error:
-                yield number, error
+                yield index, error

@@ -1,4 +1,4 @@
-"""Ray: started here or joined, how many actors fit on it, and shut down only if it is ours."""
+"""Start or join Ray, compute how many actors fit, and shut Ray down only if it was started here."""
 
 import logging
 import os
@@ -26,8 +26,8 @@ from tasks.storage.policy import OPERATOR_VARIABLES
 logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 128 * 2**20
-"""Only ids and rows pass through Ray."""
-_PASSED_ON = (
+"""Small, because only ids and results pass through Ray."""
+_FORWARDED = (
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
     "AWS_REGION",
@@ -38,19 +38,20 @@ _PASSED_ON = (
     *OPERATOR_VARIABLES,
     FORMAT_VARIABLE,
 )
-"""Settings for actors elsewhere. Keys are not among them: nodes bring their own role."""
+"""Environment variables for actors on other machines. Credentials are not forwarded: each node
+uses its own role."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many actors, and what each of them holds.
+    """Number of actors and their resources.
 
     Attributes:
-        actors: Engines at once.
-        cpus: CPUs that Ray books for each.
-        gpus: GPUs that Ray books for each.
-        env: Environment variables that actors on another machine need.
-        elastic: There shall be as many actors as the cluster holds, as nodes come and go.
+        actors: Number of engines.
+        cpus: CPUs that Ray reserves for each.
+        gpus: GPUs that Ray reserves for each.
+        env: Environment variables for actors on other machines.
+        elastic: Change the number of actors as nodes join and leave the cluster.
     """
 
     actors: int
@@ -61,75 +62,75 @@ class Layout:
 
     @property
     def threads(self) -> int:
-        """Threads for torch in each actor."""
+        """CPU threads for torch in each actor."""
         return max(1, int(self.cpus))
 
 
 @contextmanager
 def connected(pool: PoolSpec) -> Iterator[Layout]:
-    """Have Ray for the length of the block.
+    """Connect to Ray during the block; start a local one if the address is `local`.
 
-    A Ray that runs in this process already is used and left running.
+    If this process is connected already, that connection is used and left open.
 
     Raises:
-        PoolError: there is no cluster at the address, or the actors do not fit.
+        PoolError: the cluster cannot be reached, or the actors do not fit.
     """
     ours = not ray.is_initialized()
     local = pool.ray_address == "local"
-    not_of_ray = descendants.children()
+    other_children = descendants.child_pids()
     try:
-        with _sigterm_kept():
+        with _keep_sigterm_handler():
             if ours:
                 _start(pool.ray_address)
-        with _sigterm_raises():
-            yield lay_out(pool, live_nodes(), fixed=local)
+        with _sigterm_exits():
+            yield plan_layout(pool, live_nodes(), fixed=local)
     finally:
         if ours:
-            # Ray's agents outlive it by a minute when it ends while they start.
-            with descendants.ended(but=not_of_ray), _sigterm_kept():
+            # Ray's agents outlive Ray by a minute if it shuts down while they start.
+            with descendants.kill_leftovers(spare=other_children), _keep_sigterm_handler():
                 ray.shutdown()
 
 
-def lay_out(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
-    """Decide how many actors run and what each holds.
+def plan_layout(pool: PoolSpec, nodes: list[dict[str, float]], *, fixed: bool) -> Layout:
+    """Compute the number of actors and their resources.
 
     Args:
-        pool: What is asked for.
+        pool: The requested pool.
         nodes: `CPU` and `GPU` of each live node.
-        fixed: True when no node can join later, so that what does not fit never will.
+        fixed: True if no node can join later, so actors that do not fit never will.
 
     Raises:
-        PoolError: it does not fit; says what to ask for instead.
+        PoolError: the actors do not fit; the message says what to request instead.
     """
-    cpus_there = sum(node.get("CPU", 0.0) for node in nodes)
-    gpus_there = sum(node.get("GPU", 0.0) for node in nodes)
+    total_cpus = sum(node.get("CPU", 0.0) for node in nodes)
+    total_gpus = sum(node.get("GPU", 0.0) for node in nodes)
     gpus = pool.gpus_per_actor
     if gpus and fixed and not any(node.get("GPU", 0.0) >= gpus for node in nodes):
         raise PoolError(
-            f"{gpus:g} GPUs per actor are asked for, but there are {gpus_there:g} here; "
+            f"{gpus:g} GPUs per actor are requested, but there are {total_gpus:g} here; "
             "set GPUs per actor to 0 to run on the CPU"
         )
-    room = room_for(pool, nodes)
+    room = actor_capacity(pool, nodes)
     actors = pool.actors or (1 if fixed and not gpus else room) or 1
     if gpus and fixed and actors > room:
-        logger.warning("%g GPUs hold %d actors; running as many", gpus_there, room)
+        logger.warning("only %d actors fit on %g GPUs; starting %d", room, total_gpus, room)
         actors = room
-    biggest = max((node.get("CPU", 0.0) for node in nodes), default=1.0)
-    cpus = pool.cpus_per_actor or min(cpus_there / actors, biggest) or 1.0
-    cpus = float(int(cpus)) if cpus > 1 else cpus  # Ray books whole CPUs above one
-    if fixed and actors * cpus > cpus_there + 1e-6:
+    largest = max((node.get("CPU", 0.0) for node in nodes), default=1.0)
+    cpus = pool.cpus_per_actor or min(total_cpus / actors, largest) or 1.0
+    cpus = float(int(cpus)) if cpus > 1 else cpus  # Ray reserves whole CPUs above one
+    if fixed and actors * cpus > total_cpus + 1e-6:
         raise PoolError(
             f"{actors} actors with {cpus:g} CPUs each need {actors * cpus:g}, but there are "
-            f"{cpus_there:g} here; ask for fewer, or set CPUs per actor to 0 to share them"
+            f"{total_cpus:g} here; request fewer, or set CPUs per actor to 0 to share them"
         )
-    env = {} if fixed else {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    env = {} if fixed else {name: os.environ[name] for name in _FORWARDED if name in os.environ}
     return Layout(actors, cpus, gpus, env, elastic=not (fixed or pool.actors))
 
 
-def room_for(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
-    """Return how many actors fit: by GPUs, or one on each node with a CPU.
+def actor_capacity(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
+    """Return how many actors fit: as many as the GPUs allow, or one per node with a CPU.
 
-    Node by node, for what is left over on one is of no use on another.
+    Counted node by node, because an actor cannot use fractions of two nodes.
     """
     if pool.gpus_per_actor:
         share = pool.gpus_per_actor
@@ -138,20 +139,26 @@ def room_for(pool: PoolSpec, nodes: list[dict[str, float]]) -> int:
 
 
 def _start(address: str) -> None:
+    """Start a local Ray, or join the one at an address.
+
+    Raises:
+        PoolError: it cannot be reached.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
             warn_if_overloaded()
-            _have_token()
+            _ensure_token()
             folder = os.path.abspath(os.path.join(scratch.ray_folder(), "ray"))
-            # The engines are the work: at Ray's nice 15 any other process would stop them.
+            # Ray's default niceness of 15 would let any other process stop the engines.
             os.environ.setdefault("RAY_worker_niceness", "0")
-            # Events of tasks are for Ray's dashboard. When a signal to the process group has ended
+            # Task events serve the dashboard only. After a signal to the process group has killed
             # Ray, the driver would wait five seconds to send the last ones.
             os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
-            # Named outright: a bare init() would join whatever cluster was last seen here.
-            # Ray forks: an exception in a hook of that would be lost, and the lock of logging held.
+            # The address is explicit: a bare init() would join the last cluster seen here.
+            # Signals are deferred: Ray forks, and an exception raised in a fork hook would be
+            # lost and leave the lock of `logging` held.
             with deferred():
                 ray.init(
                     address="local",
@@ -167,35 +174,35 @@ def _start(address: str) -> None:
         raise PoolError(f"Ray at {address!r} cannot be reached: {error}") from error
 
 
-def _have_token() -> None:
-    """Have a token for our own Ray where it cannot keep one in the home folder."""
+def _ensure_token() -> None:
+    """Set a token for the local Ray if Ray cannot store one in the home folder."""
     if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
     try:
-        kept = Path.home() / ".ray"
-        kept.mkdir(exist_ok=True)
-        why = scratch.problem(kept)
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
-        why = str(error)
-    if why:
+        folder = Path.home() / ".ray"
+        folder.mkdir(exist_ok=True)
+        problem = scratch.problem(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        problem = str(error)
+    if problem:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def live_nodes() -> list[dict[str, float]]:
-    """Return `CPU`, `GPU` and the like of each node that lives."""
+    """Return the resources of each live node, such as `CPU` and `GPU`."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"]]
 
 
 def wait(refs: list[Any], count: int, timeout: float | None = None) -> list[Any]:
-    """Return the references that are ready, as soon as `count` of them are.
+    """Return the ready references, as soon as `count` of them are ready.
 
     Args:
-        refs: Object references or generators of such.
+        refs: Object references, or generators of them.
         count: How many to wait for.
-        timeout: Seconds after which fewer are returned; None waits.
+        timeout: Seconds after which fewer may be returned; None waits forever.
 
     Raises:
-        BaseException: what the handler of a signal raised meanwhile, which Ray would wrap.
+        BaseException: an exception of a signal handler, unwrapped from Ray's SystemError.
     """
     try:
         ready, _ = ray.wait(refs, num_returns=count, timeout=timeout)
@@ -205,11 +212,10 @@ def wait(refs: list[Any], count: int, timeout: float | None = None) -> list[Any]
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Put the SIGTERM handler back: Prefect cancels through it.
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore the SIGTERM handler after the block: Prefect cancels through it.
 
-    `ray.init` replaces it, and `ray.shutdown` has the system end the process on SIGTERM, behind
-    Python's back.
+    `ray.init` replaces it, and `ray.shutdown` resets it to the default, which kills the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -222,19 +228,19 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Where nobody handles SIGTERM, let it raise, so that what was done is written down."""
+def _sigterm_exits() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM if it has no handler, so that results are still written."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _leave(number: int, _frame: FrameType | None) -> None:
+def _exit(number: int, _frame: FrameType | None) -> None:
     logger.warning("stopped by signal %d", number)
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Signals that wait: what has to be written at the end of a run is not cut short by another one."""
+"""Defer signals, so that the last writes of a run are not interrupted."""
 
 import signal
 import threading
@@ -8,35 +8,35 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_PATIENCE: Final = 10.0
+_MAX_SECONDS: Final = 10.0
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Deliver SIGINT and SIGTERM after the block, or at once when it takes too long.
+    """Deliver SIGINT and SIGTERM after the block, or at once if the block takes too long.
 
-    Python handles signals in the main thread; blocks of other threads are not concerned.
+    In other threads it does nothing: Python handles signals in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
-    since = time.monotonic()
+    received: list[int] = []
+    begin = time.monotonic()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     ours = {number: handler for number, handler in handlers.items() if handler is not None}
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def receive(number: int, frame: FrameType | None) -> None:
         handler = ours[signal.Signals(number)]
-        if time.monotonic() - since > _PATIENCE and callable(handler):
+        if time.monotonic() - begin > _MAX_SECONDS and callable(handler):
             handler(number, frame)
-        heard.append(number)
+        received.append(number)
 
     for number in ours:
-        signal.signal(number, hear)
+        signal.signal(number, receive)
     try:
         yield
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
-        if heard:
-            signal.raise_signal(heard[0])
+        if received:
+            signal.raise_signal(received[0])

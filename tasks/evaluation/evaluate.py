@@ -1,6 +1,6 @@
-"""The figures of a run's results: a part of rows beside each part of results, and what they say.
+"""Evaluate a run: write metrics for each part of its results, and a summary.
 
-Doing it again measures only what has changed since.
+A repeated evaluation computes only what has changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +24,10 @@ from schemas.work import WorkItem
 from stylegallery.metrics.inception import ArtInception
 from stylegallery.metrics.item import MetricSuite
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout, connected
 from tasks.errors import FileMissing, RecordError
-from tasks.evaluation.item import ItemEvaluator, measure_of, unmeasured
+from tasks.evaluation.item import ItemEvaluator, failed_evaluation, measurement_name
 from tasks.evaluation.totals import Totals
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
@@ -35,12 +35,12 @@ from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
 
 OnMeasured = Callable[[int, int], None]
-"""Told how many items are measured, and of how many."""
+"""Called with the number of evaluated items and their total."""
 
 Pair = tuple[ItemResult, WorkItem]
 
-_SLICE, _PIECE = 1_000, 16
-"""Items that are written down together, and those that one process measures in one go."""
+_SLICE, _TASK_ITEMS = 1_000, 16
+"""Items per write, and items per Ray task."""
 
 
 def evaluate(
@@ -51,23 +51,23 @@ def evaluate(
     weights: ExternalWeights | None = None,
     on_measured: OnMeasured = lambda _done, _total: None,
 ) -> EvaluationSummary:
-    """Measure the results of a run by tasks on Ray, and write them down beside the results.
+    """Evaluate the results of a run in Ray tasks and write the metrics next to the results.
 
     Args:
-        output: Root of the outputs.
-        run_id: A run whose results are written.
-        gates: What results are to keep, such as `ssim >= 0.5`; those outside are flagged.
-        pool: Where Ray runs.
-        weights: Weight files of external networks, on every machine.
-        on_measured: Called in this thread, now and then.
+        output: The output root.
+        run_id: A run with results.
+        gates: Quality gates such as `ssim >= 0.5`; items that miss one are flagged.
+        pool: Settings of the Ray cluster.
+        weights: Weight files of external networks, present on every machine.
+        on_measured: Called now and then, in this thread.
 
     Raises:
-        FileMissing: there is no such run, or its results are not written yet.
-        ModelNotFound: the weights of an external network are missing.
+        FileMissing: there is no such run, or it has no results yet.
+        ModelNotFound: a weight file is missing.
         PoolError: Ray cannot be reached.
         RecordError: a table of the run is damaged.
         StorageError: the output cannot be read or written.
-        ValueError: a gate is none, or its figure is not measured.
+        ValueError: a gate cannot be parsed, or its metric is not computed.
     """
     files = RunFiles(storage.absolute(output), run_id)
     chosen, nets = list(gates), weights or ExternalWeights()
@@ -77,17 +77,18 @@ def evaluate(
     if not names:
         raise FileMissing(f"{files.results} holds no results; finish the run first")
     totals, plan = Totals(files, chosen, nets), RunPlan(files)
-    MetricSuite(nets)  # what is no such network shows before the work
+    MetricSuite(nets)  # fails on wrong weight files before the work starts
     if nets.inception:
         ArtInception(nets.inception)
     total = sum(len(results) for name in names for results, _ in _slices(files, plan, name))
     with connected(pool or PoolSpec()) as layout:
         for name in names:
-            former, made = _former(files, name, measure_of(nets)), list[pa.Table]()
+            earlier, made = _earlier_rows(files, name, measurement_name(nets)), list[pa.Table]()
             for results, items in _slices(files, plan, name):
                 pairs = list(zip(from_table(results, ItemResult), plan.items(items), strict=True))
                 rows = [
-                    _flagged(row, wanted) for row in _measure(files, pairs, former, nets, layout)
+                    _flagged(row, wanted)
+                    for row in _evaluate_pairs(files, pairs, earlier, nets, layout)
                 ]
                 totals.add(rows, [item for _, item in pairs])
                 made.append(to_table(rows, ItemEvaluation))
@@ -101,7 +102,7 @@ def evaluate(
 
 
 def _slices(files: RunFiles, plan: RunPlan, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Yield the results of a part that have an asset, and their items, some at a time."""
+    """Yield slices of a part's results with an asset, and their planned items."""
     rows = parquet.read_rows_table(storage.join(files.results, name), ItemResult)
     items = plan.part(name)
     good = pc.equal(rows["status"], "ok")
@@ -110,8 +111,8 @@ def _slices(files: RunFiles, plan: RunPlan, name: str) -> Iterator[tuple[pa.Tabl
         yield rows.slice(begin, _SLICE), items.slice(begin, _SLICE)
 
 
-def _former(files: RunFiles, name: str, measure: str) -> dict[ItemKey, ItemEvaluation]:
-    """Return the rows of an evaluation before this one that may still hold."""
+def _earlier_rows(files: RunFiles, name: str, measure: str) -> dict[ItemKey, ItemEvaluation]:
+    """Return rows of an earlier evaluation with the same metrics."""
     try:
         rows = parquet.read_rows(storage.join(files.evaluation, name), ItemEvaluation)
     except (FileMissing, RecordError):
@@ -119,41 +120,42 @@ def _former(files: RunFiles, name: str, measure: str) -> dict[ItemKey, ItemEvalu
     return {key_of(row): row for row in rows if row.measure == measure and not row.error}
 
 
-def _measure(
+def _evaluate_pairs(
     files: RunFiles,
     pairs: list[Pair],
-    former: dict[ItemKey, ItemEvaluation],
+    earlier: dict[ItemKey, ItemEvaluation],
     nets: ExternalWeights,
     layout: Layout,
 ) -> list[ItemEvaluation]:
+    """Return one row per pair: an earlier one if its asset is the same, else a new one."""
     rows: list[ItemEvaluation | None] = []
     for result, _ in pairs:
-        before = former.get(key_of(result))
+        before = earlier.get(key_of(result))
         same = before is not None and before.asset_sha256 == result.asset_sha256
         rows.append(before if same else None)
     left = [number for number, row in enumerate(rows) if row is None]
-    pieces = [left[i : i + _PIECE] for i in range(0, len(left), _PIECE)]
-    for size in (_PIECE, 1):  # what ends its process is then measured by itself
-        jobs = [(files.output, nets, [pairs[number] for number in piece]) for piece in pieces]
+    pieces = [left[i : i + _TASK_ITEMS] for i in range(0, len(left), _TASK_ITEMS)]
+    for size in (_TASK_ITEMS, 1):  # items whose process died are evaluated one by one
+        tasks = [(files.output, nets, [pairs[number] for number in piece]) for piece in pieces]
         again: list[int] = []
-        for place, made in spread(examine, jobs, layout):
+        for place, made in map_unordered(evaluate_items, tasks, layout):
             if not isinstance(made, Exception):
                 for number, row in zip(pieces[place], made, strict=True):
                     rows[number] = row
             elif size > 1:
                 again += pieces[place]
             else:
-                result, told = pairs[pieces[place][0]][0], one_line(str(made), 300)
-                rows[pieces[place][0]] = unmeasured(
-                    result, measure_of(nets), f"measuring it failed: {told}"
+                result, message = pairs[pieces[place][0]][0], one_line(str(made), 300)
+                rows[pieces[place][0]] = failed_evaluation(
+                    result, measurement_name(nets), f"its evaluation failed: {message}"
                 )
         pieces = [[number] for number in sorted(again)]
     return [row for row in rows if row is not None]
 
 
-def examine(job: tuple[str, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
-    """Measure some items of an output, in a process that keeps its networks for the next."""
-    output, nets, pairs = job
+def evaluate_items(task: tuple[str, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
+    """Evaluate some items of an output, in a process that keeps its networks for later tasks."""
+    output, nets, pairs = task
     return [_evaluator(output, nets).evaluate(result, item) for result, item in pairs]
 
 

@@ -1,4 +1,4 @@
-"""One result's files in, its row of figures out."""
+"""Evaluate one result: read its files, return its metrics."""
 
 import logging
 from functools import lru_cache
@@ -15,22 +15,22 @@ from stylegallery.images import codec
 from stylegallery.images.picture import Picture
 from stylegallery.metrics.item import MetricSuite, ReferenceFeatures, RegionPair
 from stylegallery.regions import label_images
+from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
 from tasks.errors import StorageError
-from tasks.report.thumbnails import NotAnImage, read_labels
 from tasks.storage.redaction import redact
 
 MEASURE = "lite0-320-1"
-"""Another name whenever a figure of the same pictures changes; rows of the old are made anew."""
+"""Version of the metrics: change it when a metric changes; older rows are then computed again."""
 
-_MOST_KEPT = 64
+_CACHED = 64
 _KEYS = ("item_id", "product_id", "view", "gallery_id", "asset_sha256")
 
 logger = logging.getLogger(__name__)
 
 
 class ItemEvaluator:
-    """Measures items of one output, one after the other; what galleries share is read once."""
+    """Evaluates items of one output; references and region maps are cached."""
 
     def __init__(self, output: str, weights: ExternalWeights) -> None:
         """Load the networks.
@@ -40,62 +40,68 @@ class ItemEvaluator:
             weights: Weight files of external networks.
 
         Raises:
-            ModelNotFound: one of them is not there, or not what it should be.
+            ModelNotFound: a weight file is missing or of another network.
         """
         self._output, self._metrics = output, MetricSuite(weights)
-        self._measure = measure_of(weights)
-        self._references = lru_cache(_MOST_KEPT)(self._read_reference)
-        self._labels = lru_cache(_MOST_KEPT)(self._read_labels)
+        self._measure = measurement_name(weights)
+        self._references = lru_cache(_CACHED)(self._read_reference)
+        self._labels = lru_cache(_CACHED)(self._read_labels)
 
     def evaluate(self, result: ItemResult, item: WorkItem) -> ItemEvaluation:
-        """Measure one item with an asset; what cannot be compared becomes the row's `error`.
+        """Evaluate one item with an asset; an unusable file becomes the row's `error`.
 
         Raises:
-            StorageError: the store is away for the moment.
+            StorageError: a transient error of the store.
         """
         try:
-            return _row(result, self._measure, self._figures(result, item))
-        except (InputError, NotAnImage, StorageError) as error:
+            return _row(result, self._measure, self._score(result, item))
+        except (InputError, StorageError) as error:
             if isinstance(error, StorageError) and error.transient:
                 raise
-            return unmeasured(result, self._measure, str(error))
+            return failed_evaluation(result, self._measure, str(error))
 
-    def _figures(self, result: ItemResult, item: WorkItem) -> dict[str, object]:
+    def _score(self, result: ItemResult, item: WorkItem) -> dict[str, object]:
+        """Return the metrics of one item: fields of ItemEvaluation.
+
+        Raises:
+            InputError: a file cannot be used or has changed.
+            StorageError: a file cannot be read.
+        """
         original = _picture(item.image_uri, item.image_version)
-        made = _picture(storage.join(self._output, result.asset_uri or ""))
-        if made.size != original.size:
-            raise BadImage(f"{result.asset_uri} has not the size of {item.image_uri}")
+        restyled = _picture(storage.join(self._output, result.asset_uri or ""))
+        if restyled.size != original.size:
+            raise BadImage(f"{result.asset_uri} and {item.image_uri} differ in size")
         protection = None
         if item.protect_uri:
             data = _read(item.protect_uri, item.protect_version)
             protection = label_images.decode_protection(data, item.protect_uri)
         styles = {style.style_id: n for n, style in enumerate(item.styles)}
         pairs = [(match, self._pair(match, result, styles)) for match in result.matches]
-        known = [(match, pair) for match, pair in pairs if pair is not None]
+        matched = [(match, pair) for match, pair in pairs if pair is not None]
         scores = self._metrics.score(
-            made.pixels,
+            restyled.pixels,
             original.pixels,
             [self._references(style) for style in item.styles],
-            [pair for _, pair in known],
+            [pair for _, pair in matched],
             protection,
         )
         regions = [
             RegionMetrics.model_validate(
-                {**match.model_dump(include=set(RegionMetrics.model_fields)), **figures}
+                {**match.model_dump(include=set(RegionMetrics.model_fields)), **metrics}
             )
-            for (match, _), figures in zip(known, scores.regions, strict=True)
+            for (match, _), metrics in zip(matched, scores.regions, strict=True)
         ]
         return {**scores.metrics, "regions": regions}
 
     def _pair(
         self, match: MatchRow, result: ItemResult, styles: dict[str, int]
     ) -> RegionPair | None:
-        """Return the two regions of a match, None where the original was kept or a map is gone."""
-        theirs = result.style_regions.get(match.style_id)
-        if match.fallback == "content" or not result.regions_uri or theirs is None:
+        """Return the two regions of a match, or None without a map or if the original was kept."""
+        style_map = result.style_regions.get(match.style_id)
+        if match.fallback == "content" or not result.regions_uri or style_map is None:
             return None
         mask = self._labels(result.regions_uri) == match.region
-        style_mask = self._labels(theirs) == match.style_region
+        style_mask = self._labels(style_map) == match.style_region
         if not mask.any() or not style_mask.any():
             return None
         return RegionPair(mask, styles[match.style_id], style_mask, match.area)
@@ -105,25 +111,25 @@ class ItemEvaluator:
         return self._metrics.reference_features(pixels, style.weight)
 
     def _read_labels(self, path: str) -> Tensor:
-        return torch.from_numpy(read_labels(_read(storage.join(self._output, path))).copy())
+        return torch.from_numpy(decode_region_map(_read(storage.join(self._output, path))).copy())
 
 
-def measure_of(weights: ExternalWeights) -> str:
-    """Name a measurement: rows of another are made anew."""
+def measurement_name(weights: ExternalWeights) -> str:
+    """Return the name of a set of metrics; rows with another name are computed again."""
     given = [name for name in ("lpips", "csd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 
-def unmeasured(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
-    """Return the row of a result that has no figures."""
-    told = one_line(redact(why), 600)
-    logger.warning("%s cannot be measured: %s", result.item_id[:12], told)
-    return _row(result, measure, {"error": told})
+def failed_evaluation(result: ItemResult, measure: str, why: str) -> ItemEvaluation:
+    """Return the row of a result that cannot be evaluated."""
+    message = one_line(redact(why), 600)
+    logger.warning("%s cannot be evaluated: %s", result.item_id[:12], message)
+    return _row(result, measure, {"error": message})
 
 
-def _row(result: ItemResult, measure: str, figures: dict[str, object]) -> ItemEvaluation:
+def _row(result: ItemResult, measure: str, metrics: dict[str, object]) -> ItemEvaluation:
     known = {name: getattr(result, name) for name in _KEYS}
-    return ItemEvaluation.model_validate({**known, "measure": measure, **figures})
+    return ItemEvaluation.model_validate({**known, "measure": measure, **metrics})
 
 
 def _picture(uri: str, version: str | None = None) -> Picture:
@@ -131,7 +137,12 @@ def _picture(uri: str, version: str | None = None) -> Picture:
 
 
 def _read(uri: str, version: str | None = None) -> bytes:
-    """Read a file; one that is not as planned any more is of no use for a comparison."""
+    """Read a file in its planned version.
+
+    Raises:
+        BadImage: it changed after the run.
+        StorageError: it cannot be read.
+    """
     data, now = storage.read_version(uri, storage.MAX_IMAGE_BYTES)
     if version not in (None, now):
         raise BadImage(f"{uri} changed after the run; run the same command again")

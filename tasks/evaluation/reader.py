@@ -1,7 +1,4 @@
-"""What an evaluation left of a run: the summary, and the rows of items and charts.
-
-Light: whoever only looks at figures needs no torch.
-"""
+"""Read the evaluation of a run: its summary and the metrics of items. Imports no torch."""
 
 import heapq
 
@@ -19,11 +16,11 @@ from tasks.records.layout import RunFiles
 
 
 def read_summary(files: RunFiles) -> EvaluationSummary | None:
-    """Return what a run's evaluation came to, None where there is none.
+    """Return the summary of a run's evaluation, or None if there is none.
 
     Raises:
-        RecordError: it is damaged.
-        StorageError: it cannot be read.
+        RecordError: the summary is damaged.
+        StorageError: the summary cannot be read.
     """
     try:
         data = storage.read_bytes(files.evaluation_summary)
@@ -54,7 +51,7 @@ def flagged_ids(files: RunFiles, most: int) -> set[str]:
 
 
 def evaluations(files: RunFiles, results: list[ItemResult]) -> dict[ItemKey, ItemEvaluation]:
-    """Return the figures of some results, as far as they are of the assets that stand.
+    """Return the metrics of some results; rows of other assets are left out.
 
     Raises:
         RecordError: a table is damaged.
@@ -70,8 +67,8 @@ def evaluations(files: RunFiles, results: list[ItemResult]) -> dict[ItemKey, Ite
     }
 
 
-def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
-    """Return the items to look at first, each with why: flagged ones, then those least kept.
+def worst_items(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
+    """Return the items to check first, each with a reason: flagged ones, then lowest SSIM.
 
     Raises:
         RecordError: a table is damaged.
@@ -80,14 +77,14 @@ def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
     found = (
         row
         for _, part in parquet.read_parts(files.evaluation, ItemEvaluation, parquet.EVALUATE_REMEDY)
-        for row in from_table(_suspects(part, most), ItemEvaluation)
+        for row in from_table(_candidates(part, most), ItemEvaluation)
     )
     chosen = heapq.nsmallest(most, found, lambda row: (-len(row.flags), row.ssim or 0.0))
     return [(row, f"SSIM {row.ssim:.2f}" if row.ssim is not None else "") for row in chosen]
 
 
-def _suspects(part: pa.Table, most: int) -> pa.Table:
-    """Return the few rows of a part that may be among the worst of all."""
+def _candidates(part: pa.Table, most: int) -> pa.Table:
+    """Return the `most` worst rows of a part."""
     part = part.append_column("missed", pc.list_value_length(part["flags"]))
     order = [("missed", "descending"), ("ssim", "ascending")]
     return part.take(pc.sort_indices(part, sort_keys=order)[:most]).drop_columns("missed")

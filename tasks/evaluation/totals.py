@@ -1,4 +1,4 @@
-"""What the figures of many items come to: means with intervals, and each gallery as a set."""
+"""Aggregate the metrics of many items: means with intervals, and distances of galleries as sets."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -22,27 +22,31 @@ from stylegallery.errors import InputError
 from stylegallery.images import codec
 from stylegallery.metrics.inception import ArtInception
 from stylegallery.metrics.item import MetricSuite
-from stylegallery.metrics.sets import art_product, frechet_interval, mean_interval
+from stylegallery.metrics.sets import (
+    art_product,
+    frechet_interval,
+    mean_interval,
+)
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout
 from tasks.errors import StorageError
 from tasks.records.layout import RunFiles
 
-_SAMPLE, _PIECE = 500, 16
-"""Pictures of a gallery that its set is judged by, and those that one process reads in one go."""
+_SAMPLE, _TASK_IMAGES = 500, 16
+"""Maximum number of assets per gallery for set distances, and images per Ray task."""
 
 
 class Totals:
-    """Takes rows as they are made, and keeps numbers alone."""
+    """Accumulates metrics; keeps only numbers and paths."""
 
     def __init__(self, files: RunFiles, gates: list[str], nets: ExternalWeights) -> None:
-        """Begin with nothing.
+        """Start with no items.
 
         Args:
-            files: Of the run.
-            gates: Those that it sets.
-            nets: Files of further networks.
+            files: Files of the run.
+            gates: Its quality gates.
+            nets: Weight files of external networks.
         """
         self._files, self._gates, self._nets = files, gates, nets
         self._figures: dict[str, list[float]] = {name: [] for name in ItemMetrics.model_fields}
@@ -55,7 +59,7 @@ class Totals:
         self.items = self._flagged = self._unmeasured = 0
 
     def add(self, rows: list[ItemEvaluation], items: list[WorkItem]) -> None:
-        """Take rows and the items that they are of."""
+        """Add rows and their planned items."""
         for row, item in zip(rows, items, strict=True):
             self.items += 1
             self._flagged += bool(row.flags)
@@ -75,10 +79,10 @@ class Totals:
             self._references[row.gallery_id] = [style.image_uri for style in item.styles]
 
     def summary(self, layout: Layout) -> EvaluationSummary:
-        """Say what all of it comes to.
+        """Return the summary; set distances read some images again, in Ray tasks.
 
         Args:
-            layout: Of the Ray cluster, which reads some pictures again.
+            layout: Layout of the Ray cluster.
         """
         return EvaluationSummary(
             items=self.items,
@@ -96,10 +100,11 @@ class Totals:
         )
 
     def _gallery(self, name: str, layout: Layout) -> GalleryMetrics:
+        """Compare an even sample of a gallery's assets with its references, as sets."""
         assets = self._assets[name]
         count = min(_SAMPLE, len(assets))
-        evenly = (assets[place * len(assets) // count] for place in range(count))
-        chosen = [storage.join(self._files.output, asset) for asset in evenly]
+        sample = (assets[place * len(assets) // count] for place in range(count))
+        chosen = [storage.join(self._files.output, asset) for asset in sample]
         blocks = self._distance("", chosen, self._references[name], layout)
         if not blocks:
             return GalleryMetrics()
@@ -116,20 +121,23 @@ class Totals:
         return found.model_copy(update={"fid_art": fid, "art_fid": product})
 
     def _distance(
-        self, weights: str, made: list[str], wanted: list[str], layout: Layout
+        self, weights: str, assets: list[str], references: list[str], layout: Layout
     ) -> ConfidenceInterval | None:
-        """Return the Frechet distance over a network: Lite0 by blocks, or the file's whole."""
-        sets = [_all_vectors(weights, uris, layout) for uris in (made, wanted)]
+        """Return the Frechet distance of two sets of images.
+
+        `weights` is a file of an Inception network, or empty for the blocks of Lite0.
+        """
+        sets = [_all_vectors(weights, uris, layout) for uris in (assets, references)]
         return frechet_interval(sets[0], sets[1]) if all(map(len, sets)) else None
 
 
-def vectors(job: tuple[str, list[str]]) -> NDArray[np.float64]:
-    """Return (N, B, D) vectors of those pictures that can be read, in a process of its own.
+def vectors(task: tuple[str, list[str]]) -> NDArray[np.float64]:
+    """Return feature vectors (N, blocks, channels) of the images that can be read.
 
     Args:
-        job: File of an Inception network, empty for Lite0's blocks; and the pictures' URIs.
+        task: A file of an Inception network, or empty for Lite0's blocks; and the images' URIs.
     """
-    weights, uris = job
+    weights, uris = task
     found = []
     for uri in uris:
         try:
@@ -150,8 +158,8 @@ def _encoder(weights: str) -> Callable[[Tensor], Tensor]:
 
 
 def _all_vectors(weights: str, uris: list[str], layout: Layout) -> NDArray[np.float64]:
-    pieces = [(weights, uris[i : i + _PIECE]) for i in range(0, len(uris), _PIECE)]
-    found = dict(spread(vectors, pieces, layout))
-    whole = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
-    filled = [made for made in whole if len(made)]
+    tasks = [(weights, uris[i : i + _TASK_IMAGES]) for i in range(0, len(uris), _TASK_IMAGES)]
+    found = dict(map_unordered(vectors, tasks, layout))
+    arrays = [made for _, made in sorted(found.items()) if not isinstance(made, Exception)]
+    filled = [array for array in arrays if len(array)]
     return np.concatenate(filled) if filled else np.empty((0, 1, 1))

@@ -1,23 +1,19 @@
-"""The actor: loads the engine once, then does leases of items, a few at a time."""
+"""The Ray actor: loads the engine once, then restyles chunks of items."""
 
 import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from schemas.result import ItemResult
 from stylegallery.models.threads import limit_spinning
-from tasks.execution.metrics import Finds
+from tasks.execution.metrics import CacheMetrics
 from tasks.logs import configure_actor_logs
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.records.item_key import key_of
 from tasks.storage.transient import MEMORY_ERRORS, is_cuda_context_lost
-
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +21,7 @@ _WRITERS = 2
 
 
 class StyleActor:
-    """One engine in one process; Ray makes it remote (see `tasks.execution.worker`)."""
+    """One engine in one process. :mod:`tasks.execution.worker` turns the class into a Ray actor."""
 
     def __init__(self, setup: ActorSetup) -> None:
         """Load the engine.
@@ -37,85 +33,102 @@ class StyleActor:
         import torch
 
         from stylegallery import StyleGallery
-        from tasks.items.context import Bench
+        from tasks.items.context import ActorContext
 
         configure_actor_logs(setup.run_id)
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
-        self._bench = Bench(
+        self._context = ActorContext(
             StyleGallery.load(setup.engine),
             setup.output,
             setup.params,
             fingerprint=setup.engine_fingerprint,
             batch=setup.batch,
         )
-        self._finds = Finds()
+        self._cache_metrics = CacheMetrics()
 
     def ready(self) -> int:
-        """Answer with the process id once the engine is loaded."""
+        """Return the process id; Ray calls this once the engine is loaded."""
         return os.getpid()
 
-    def run(self, lease: list[Assignment]) -> Iterator[Event]:
-        """Do the items of a lease, yielding a marker when some are begun, and the row of each.
+    def run(self, chunk: list[Assignment]) -> Iterator[Event]:
+        """Restyle a chunk of items; yield `Started` before each group and one result per item.
 
-        While the engine is at some items, threads read the photos of those after them and, where
-        the setup says so, decode, encode and write those before them.
+        The process exits when the CUDA context is lost: every later item would fail too, and
+        an exception would leave the process alive.
         """
-        rest, writing = deque(lease), deque[_Writing]()
+        assignments = {key_of(assignment.item): assignment for assignment in chunk}
+        for event in self._events(chunk):
+            if not isinstance(event, ItemResult):
+                yield event
+                continue
+            if event.error and is_cuda_context_lost(event.error.message):
+                logger.error("the CUDA context is lost; the process exits: %s", event.error.message)
+                os._exit(1)
+            yield self._complete(assignments[key_of(event)], event)
+
+    def _events(self, chunk: list[Assignment]) -> Iterator[Event]:
+        """Restyle group by group.
+
+        While the engine works on a group, threads read the photos of the next group and, with
+        `overlap`, decode, encode and write the previous ones.
+        """
+        remaining, writing = deque(chunk), deque[Future[ItemResult]]()
         with ThreadPoolExecutor(_WRITERS) as writers:
-            while rest:
-                group = self._group(rest)
+            while remaining:
+                group = self._next_group(remaining)
                 overlap = self._setup.overlap and not group[0].alone
-                yield from self._rows(writing, 2 * len(group) if overlap else 0)
+                yield from _written(writing, 2 * len(group) if overlap else 0)
                 yield Started(tuple(key_of(assignment.item) for assignment in group))
                 yield from self._announced(group)
-                todo = self._restyle(group, list(rest))
+                finishers = self._restyle(group, list(remaining))
                 if overlap:
-                    writing += zip(group, map(writers.submit, todo), strict=True)
+                    writing += map(writers.submit, finishers)
                 else:
-                    yield from (self._signed(a, do()) for a, do in zip(group, todo, strict=True))
-            yield from self._rows(writing, 0)
+                    yield from (finish() for finish in finishers)
+            yield from _written(writing, 0)
 
-    def _group(self, rest: deque[Assignment]) -> list[Assignment]:
-        """Take the items off the front that are done together."""
-        group = [rest.popleft()]
-        while rest and len(group) < self._bench.batch and not (group[0].alone or rest[0].alone):
-            group.append(rest.popleft())
+    def _next_group(self, remaining: deque[Assignment]) -> list[Assignment]:
+        """Remove the next items that share UNet calls from the front."""
+        group = [remaining.popleft()]
+        while (
+            remaining
+            and len(group) < self._context.batch
+            and not (group[0].alone or remaining[0].alone)
+        ):
+            group.append(remaining.popleft())
         return group
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
-        """Say that references are prepared first, which the first item of a gallery waits for."""
+        """Yield an event if references must be prepared, which delays a gallery's first item."""
         from tasks.items.inputs import has_unprepared_references
 
-        if has_unprepared_references(self._bench, [assignment.item for assignment in group]):
+        if has_unprepared_references(self._context, [assignment.item for assignment in group]):
             yield PreparingReferences()
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
-        """Let the engine do its part of a group; `rest` is what comes after it."""
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
+        """Run the engine on a group and start to read the photos of the next one.
+
+        Returns:
+            For each item, a function that decodes, encodes and writes it.
+        """
         from tasks.items.inputs import read_ahead
         from tasks.items.item import restyle_items
 
-        read_ahead(self._bench, [assignment.item for assignment in rest[: self._bench.batch]])
-        finishes = restyle_items(self._bench, group)
-        self._finds.take(self._bench.found)
-        return finishes
+        read_ahead(self._context, [a.item for a in remaining[: self._context.batch]])
+        items = restyle_items(self._context, group)
+        self._cache_metrics.report(self._context.found)
+        return [item.finish for item in items]
 
-    def _rows(self, writing: deque["_Writing"], most: int) -> Iterator[ItemResult]:
-        """Yield the rows of what is written, in order, and wait until `most` are not."""
-        while writing and (len(writing) > most or writing[0][1].done()):
-            assignment, row = writing.popleft()
-            yield self._signed(assignment, row.result())
-
-    def _signed(self, assignment: Assignment, row: ItemResult) -> ItemResult:
-        if row.error and is_cuda_context_lost(row.error.message):
-            # Raising would not do: the process would live on and fail every later item.
-            logger.error("the CUDA context is lost, leaving: %s", row.error.message)
-            os._exit(1)
-        if row.error and row.error.type in MEMORY_ERRORS:
-            self._bench.free_memory()
-        self._say(assignment, row)
-        return row.model_copy(
+    def _complete(self, assignment: Assignment, result: ItemResult) -> ItemResult:
+        """Log a result and add attempt, engine, node and run to it."""
+        if result.error and result.error.type in MEMORY_ERRORS:
+            self._context.free_memory()
+        _log(assignment, result)
+        return result.model_copy(
             update={
                 "attempts": assignment.attempt,
                 "engine_fingerprint": self._setup.engine_fingerprint,
@@ -124,21 +137,25 @@ class StyleActor:
             }
         )
 
-    def _say(self, assignment: Assignment, row: ItemResult) -> None:
-        seconds = row.timings.get("total", 0.0)
-        told = {
-            "plan_part": assignment.part,
-            **key_of(row)._asdict(),
-            "attempt": assignment.attempt,
-            "status": row.status,
-            "seconds": seconds,
-        }
-        if row.error is None:
-            logger.info("%s: ok in %g s", row.item_id[:12], seconds, extra=told)
-        else:
-            said, stage = row.error.message, row.error.stage
-            told |= {"stage": stage, "error": row.error.type}
-            logger.warning("%s in %s: %s", row.item_id[:12], stage, said, extra=told)
+
+def _written(writing: deque[Future[ItemResult]], most: int) -> Iterator[ItemResult]:
+    """Yield finished results in order; wait until at most `most` are unfinished."""
+    while writing and (len(writing) > most or writing[0].done()):
+        yield writing.popleft().result()
 
 
-_Writing = tuple[Assignment, "Future[ItemResult]"]
+def _log(assignment: Assignment, result: ItemResult) -> None:
+    seconds = result.timings.get("total", 0.0)
+    fields = {
+        "plan_part": assignment.part,
+        **key_of(result)._asdict(),
+        "attempt": assignment.attempt,
+        "status": result.status,
+        "seconds": seconds,
+    }
+    if result.error is None:
+        logger.info("%s: ok in %g s", result.item_id[:12], seconds, extra=fields)
+    else:
+        message, stage = result.error.message, result.error.stage
+        fields |= {"stage": stage, "error": result.error.type}
+        logger.warning("%s in %s: %s", result.item_id[:12], stage, message, extra=fields)

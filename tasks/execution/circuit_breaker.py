@@ -1,4 +1,4 @@
-"""Tells a run in which everything fails from one with some bad items."""
+"""A circuit breaker: pauses a run while its store is unavailable, ends one in which all fails."""
 
 import time
 
@@ -6,73 +6,74 @@ from schemas.result import ItemResult
 from tasks.errors import PoolError
 from tasks.records.ledger import PATIENCE
 
-_DEATHS = 30
-_FAILURES = 50
-_PASSING = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
+_MAX_DEATHS = 30
+_MAX_FAILURES = 50
+_MAX_TRANSIENT = 8
+_FIRST_PAUSE, _MAX_PAUSE = 5.0, 60.0
 
 
-class Breaker:
-    """Counts what fails without anything else in between; pauses a run first, and then ends it.
+class CircuitBreaker:
+    """Counts consecutive failures; first pauses a run, then ends it.
 
-    Faults that pass, such as a store that is away, are waited out for some minutes, during which
-    no item is handed out, so that none uses up its attempts.
+    During transient faults, such as an unavailable store, no items are assigned for some minutes,
+    so items do not use up their attempts.
     """
 
     def __init__(self) -> None:
-        self._deaths = self._failures = self._passing = 0
-        self._since = self._until = 0.0
+        self._deaths = self._failures = self._transient = 0
+        self._first_failure = self._open_until = 0.0
         self._pause = _FIRST_PAUSE
 
     @property
-    def holds(self) -> bool:
-        """True while nothing should be handed out."""
-        return time.monotonic() < self._until
+    def is_open(self) -> bool:
+        """True while no items should be assigned."""
+        return time.monotonic() < self._open_until
 
-    def row(self, row: ItemResult) -> None:
-        """Take note of how an attempt ended.
+    def record(self, result: ItemResult) -> None:
+        """Count the result of an attempt.
 
         Raises:
-            PoolError: nothing but failures any more.
+            PoolError: too many attempts in a row failed.
         """
-        if row.error is not None and row.error.stage == "actor":
-            return  # see `death`
+        if result.error is not None and result.error.stage == "actor":
+            return  # counted by record_death
         self._deaths = 0
-        if row.status != "failed":
-            self._failures = self._passing = 0
-        elif row.error is not None and row.error.transient:
-            self._wait(row)
+        if result.status != "failed":
+            self._failures = self._transient = 0
+        elif result.error is not None and result.error.transient:
+            self._record_transient(result)
         else:
             self._failures += 1
-        if self._failures >= _FAILURES:
-            raise PoolError(f"the last {self._failures} items all failed, {_why(row)}")
+        if self._failures >= _MAX_FAILURES:
+            raise PoolError(f"the last {self._failures} items all failed, {_reason(result)}")
 
-    def death(self) -> None:
-        """Take note that an engine's process ended while at an item.
+    def record_death(self) -> None:
+        """Count an engine process that died while it worked on an item.
 
         Raises:
-            PoolError: they do nothing else any more.
+            PoolError: too many died in a row.
         """
         self._deaths += 1
-        if self._deaths >= _DEATHS:
+        if self._deaths >= _MAX_DEATHS:
             raise PoolError(
-                f"the last {self._deaths} items all ended the process of their engine; it "
-                "probably lacks memory: ask for fewer actors or a smaller working size"
+                f"the engine's process died on each of the last {self._deaths} items; it probably "
+                "runs out of memory: use fewer actors or a smaller image size"
             )
 
-    def _wait(self, row: ItemResult) -> None:
+    def _record_transient(self, result: ItemResult) -> None:
         now = time.monotonic()
-        if not self._passing:
-            self._since, self._pause = now, _FIRST_PAUSE
-        self._passing += 1
-        if self._passing < _PASSING or self.holds:
+        if not self._transient:
+            self._first_failure, self._pause = now, _FIRST_PAUSE
+        self._transient += 1
+        if self._transient < _MAX_TRANSIENT or self.is_open:
             return
-        if now - self._since > PATIENCE:
-            raise PoolError(f"nothing has come through for {PATIENCE / 60:.0f} min, {_why(row)}")
-        self._until = now + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if now - self._first_failure > PATIENCE:
+            raise PoolError(f"no item succeeded for {PATIENCE / 60:.0f} min, {_reason(result)}")
+        self._open_until = now + self._pause
+        self._pause = min(2 * self._pause, _MAX_PAUSE)
 
 
-def _why(row: ItemResult) -> str:
-    what = f"at stage {row.error.stage}: {row.error.message}" if row.error else "without a word"
-    return f"the latest {what}; mend that and run the same command again, which goes on from here"
+def _reason(result: ItemResult) -> str:
+    error = result.error
+    what = f"at stage {error.stage}: {error.message}" if error else "without an error message"
+    return f"the latest {what}; fix the cause and run the same command again to resume"

@@ -1,4 +1,4 @@
-"""The doing of a plan: what is not done yet goes through the pool, row by row into the ledger."""
+"""Execute a plan: run the unfinished items through the pool and write results to the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tasks.execution.actor import StyleActor
 
 _BATCH = {"cuda": 8}
-"""Items that share UNet calls, where nobody says; a CPU is as fast with one after the other."""
-_SOME = 256
+"""Default number of items per UNet call by device; on a CPU batches bring no speed."""
+_SLICE = 256
 
 
 def execute(
@@ -27,15 +27,15 @@ def execute(
     on_progress: OnProgress = lambda _: None,
     actor: "type[StyleActor] | None" = None,
 ) -> None:
-    """Do what a plan has left to do. Doing it again, with the same plan or a new one, resumes.
+    """Process the unfinished items of a plan. A repeated call, even with a new plan, resumes.
 
     Args:
         plan: From :func:`tasks.planning.plan`.
-        on_progress: Called in this thread, often; must be quick.
-        actor: What to run instead of :class:`tasks.execution.actor.StyleActor`.
+        on_progress: Called often, in this thread; must be fast.
+        actor: Actor class; default :class:`tasks.execution.actor.StyleActor`.
 
     Raises:
-        PoolError: no engine can be started, or all of them keep dying.
+        PoolError: no engine can be started, or engines keep dying.
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
@@ -51,13 +51,16 @@ def execute(
     if done == len(plan.items):
         on_progress(progress)
         return
-    from tasks.cluster.session import connected  # Ray, which planning does without
+    from tasks.cluster.session import connected  # imports Ray, which planning does not need
     from tasks.execution.actor import StyleActor
     from tasks.execution.pool import Pool
 
     on_progress(replace(progress, phase="starting Ray"))
-    before = completed.ledger.parts if completed.ledger is not None else ()
-    ledger = Ledger(plan.spec.output, plan.run_id, before)
+    ledger = Ledger(
+        plan.spec.output,
+        plan.run_id,
+        completed.ledger.parts if completed.ledger is not None else (),
+    )
     ledger.compact()
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
@@ -67,19 +70,20 @@ def execute(
 
 
 def assignments(plan: Plan, completed: CompletedItems) -> Iterator[Assignment]:
-    """Yield what is left to do, in the plan's order; items are made when they are asked for."""
+    """Yield the unfinished items in the plan's order, created on demand."""
     offset = 0
     for name, part in plan.items.parts():
         here = slice(offset, offset + len(part))
         offset += len(part)
         left = (~completed.done[here]).nonzero()[0]
-        for begin in range(0, len(left), _SOME):
-            places = left[begin : begin + _SOME]
+        may_exist, damaged = completed.may_exist[here], completed.damaged[here]
+        for begin in range(0, len(left), _SLICE):
+            places = left[begin : begin + _SLICE]
             items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
-                over = bool(completed.damaged[here][place])
-                may_exist = bool(completed.may_exist[here][place]) and not over
-                yield Assignment(item, may_exist=may_exist, over=over, part=name)
+                overwrite = bool(damaged[place])
+                recover = bool(may_exist[place]) and not overwrite
+                yield Assignment(item, recover=recover, overwrite=overwrite, part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

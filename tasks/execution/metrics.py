@@ -1,10 +1,9 @@
-"""What somebody who watches a run hears: lines for items that came to nothing, and figures.
+"""Log lines for failed items, and Prometheus metrics.
 
-The figures go to Prometheus through the endpoint that Ray opens on each node, which adds node and
-session to them: `ray_stylegallery_items_total` by status and gallery,
-`ray_stylegallery_retries_total`, `ray_stylegallery_stage_seconds` by stage,
-`ray_stylegallery_queue` and `ray_stylegallery_actors`; actors add
-`ray_stylegallery_images_total` by where an image was found.
+Ray exports the metrics on each node and adds node and session as labels:
+`ray_stylegallery_items_total` by status and gallery, `ray_stylegallery_retries_total`,
+`ray_stylegallery_stage_seconds` by stage, `ray_stylegallery_queue`, `ray_stylegallery_actors`, and
+from actors `ray_stylegallery_images_total` by where a prepared image was found.
 """
 
 import logging
@@ -17,65 +16,65 @@ from tasks.records.item_key import key_of
 
 logger = logging.getLogger(__name__)
 
-_MOST_LINES = 200
-_SECONDS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
+_MAX_LINES = 200
+_BUCKETS = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 
 
-class Watch:
-    """The eyes on one run."""
+class RunMetrics:
+    """Metrics and log lines of one run, in the driver."""
 
     def __init__(self) -> None:
-        """Register the figures with Ray, which must run."""
-        self._lines = _MOST_LINES
-        self._items = Counter(
-            "stylegallery_items_total", "Items that ended.", ("status", "gallery")
-        )
-        self._retries = Counter("stylegallery_retries_total", "Attempts followed by another.")
+        """Register the metrics with Ray, which must be running."""
+        self._lines = _MAX_LINES
+        self._items = Counter("stylegallery_items_total", "Finished items.", ("status", "gallery"))
+        self._retries = Counter("stylegallery_retries_total", "Attempts that were retried.")
         self._stages = Histogram(
-            "stylegallery_stage_seconds", "Seconds of an item by stage.", _SECONDS, ("stage",)
+            "stylegallery_stage_seconds", "Seconds per item and stage.", _BUCKETS, ("stage",)
         )
-        self._queue = Gauge("stylegallery_queue", "Items not yet handed to an actor.")
-        self._actors = Gauge("stylegallery_actors", "Actors that are up.")
+        self._queue = Gauge("stylegallery_queue", "Items not yet assigned to an actor.")
+        self._actors = Gauge("stylegallery_actors", "Actors whose engine is loaded.")
 
-    def row(self, row: ItemResult, *, again: bool) -> None:
-        """Count a row, and log it when it has no asset; `again` where the item is tried again."""
-        self._say(row, again)
-        if again:
+    def record(self, result: ItemResult, *, retried: bool) -> None:
+        """Count the result of an attempt; log it if it has an error."""
+        self._log(result, retried)
+        if retried:
             self._retries.inc()
             return
-        self._items.inc(tags={"status": row.status, "gallery": row.gallery_id})
-        for stage, seconds in row.timings.items():
+        self._items.inc(tags={"status": result.status, "gallery": result.gallery_id})
+        for stage, seconds in result.timings.items():
             self._stages.observe(seconds, tags={"stage": stage})
 
-    def load(self, waiting: int, actors: int) -> None:
-        """Tell how many items wait and how many actors are up."""
-        self._queue.set(waiting)
+    def set_load(self, queued: int, actors: int) -> None:
+        """Set the number of queued items and of actors whose engine is loaded."""
+        self._queue.set(queued)
         self._actors.set(actors)
 
-    def _say(self, row: ItemResult, again: bool) -> None:
-        if row.error is None or self._lines < 0:
+    def _log(self, result: ItemResult, retried: bool) -> None:
+        if result.error is None or self._lines < 0:
             return
         self._lines -= 1
         if self._lines < 0:
-            logger.warning("more items came to nothing; the ledger and the report name them")
+            logger.warning("more items failed; the ledger and the report list them")
             return
-        name = f"{row.product_id}/{row.view} in {row.gallery_id} (item {row.item_id[:12]})"
-        ended = "is tried again" if again else row.status
-        said, stage = row.error.message, row.error.stage
-        logger.warning("%s: %s in %s: %s", name, ended, stage, said, extra=key_of(row)._asdict())
+        item = f"{result.product_id}/{result.view} in {result.gallery_id}"
+        name = f"{item} (item {result.item_id[:12]})"
+        outcome = "will be retried, failed" if retried else result.status
+        message, stage = result.error.message, result.error.stage
+        extra = key_of(result)._asdict()
+        logger.warning("%s: %s in %s: %s", name, outcome, stage, message, extra=extra)
 
 
-class Finds:
-    """Tells from an actor how often an image was known already: what the caches are worth."""
+class CacheMetrics:
+    """Counts, in an actor, where prepared images were found: the hit rates of the caches."""
 
     def __init__(self) -> None:
-        """Register the figure with Ray, which must run."""
+        """Register the metric with Ray, which must be running."""
         self._images = Counter(
-            "stylegallery_images_total", "Images made ready, by where they were found.", ("found",)
+            "stylegallery_images_total", "Prepared images, by where they were found.", ("found",)
         )
 
-    def take(self, found: Counts[str]) -> None:
-        """Tell what was counted, and begin to count anew."""
+    def report(self, found: Counts[str]) -> None:
+        """Add counts to the metric and reset them."""
         for place, count in found.items():
             self._images.inc(count, tags={"found": place})
         found.clear()

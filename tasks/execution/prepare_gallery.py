@@ -1,4 +1,4 @@
-"""References prepared before a run: analysed once, and left in `prepared/` for all actors."""
+"""Prepare references before a run: store them in `prepared/`, where all actors find them."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,30 +12,30 @@ from stylegallery import StyleGallery
 from stylegallery.errors import InputError
 from stylegallery.models.fingerprint import engine_fingerprint
 from tasks import storage
-from tasks.cluster.parallel import spread
+from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import connected
 from tasks.errors import StorageError
-from tasks.items.context import Bench
-from tasks.items.inputs import style_of
+from tasks.items.context import ActorContext
+from tasks.items.inputs import load_style
 from tasks.manifests import reader
 from tasks.planning.expand import style_source
 from tasks.planning.versions import device_class, source_versions
 from tasks.storage.redaction import redact
 
-_Piece = tuple[StyleSource, str, StyleParams, EngineSpec, str, str]
+_Task = tuple[StyleSource, str, StyleParams, EngineSpec, str, str]
 
 
 def prepare_galleries(
     spec: PrepareSpec, on_prepared: Callable[[int, int], None] = lambda _done, _total: None
 ) -> dict[str, str]:
-    """Prepare every reference of some galleries; those prepared already cost a look.
+    """Prepare every reference of some galleries; those already stored are only read.
 
     Args:
-        spec: What to prepare, for which runs.
-        on_prepared: Told how many are prepared, and of how many.
+        spec: Galleries, parameters, engine and output.
+        on_prepared: Called with the number of prepared references and their total.
 
     Returns:
-        What went wrong: `gallery/style`, or a gallery, to a sentence. Empty when all can be used.
+        Problems: `gallery/style`, or a gallery, to an error message. Empty if all can be used.
 
     Raises:
         ManifestError: a manifest breaks a rule.
@@ -51,25 +51,31 @@ def prepare_galleries(
     engine = spec.engine.model_copy(update={"device": device})
     fingerprint = engine_fingerprint(spec.engine, device)
     output = storage.absolute(spec.output)
-    pieces: list[_Piece] = [
+    tasks: list[_Task] = [
         (style_source(row, versions), row.gallery_id, spec.params, engine, fingerprint, output)
         for row in rows
     ]
-    wrong = {name: str(gallery.problem) for name, gallery in galleries.items() if gallery.problem}
+    problems = {
+        name: str(gallery.problem) for name, gallery in galleries.items() if gallery.problem
+    }
     with connected(spec.pool) as layout:
-        for done, (number, told) in enumerate(spread(_prepare, pieces, layout, engines=True), 1):
-            if told:
+        outcomes = map_unordered(_prepare, tasks, layout, engines=True)
+        for done, (number, problem) in enumerate(outcomes, 1):
+            if problem:
                 name = f"{rows[number].gallery_id}/{rows[number].style_id}"
-                wrong[name] = one_line(redact(str(told)), 600)
+                problems[name] = one_line(redact(str(problem)), 600)
             on_prepared(done, len(rows))
-    return dict(sorted(wrong.items()))
+    return dict(sorted(problems.items()))
 
 
-def _prepare(piece: _Piece) -> str:
-    """Prepare one reference in a process that keeps its engine; return why it cannot be used."""
-    style, gallery_id, params, engine, fingerprint, output = piece
+def _prepare(task: _Task) -> str:
+    """Prepare one reference; return why it cannot be used, or an empty string.
+
+    The process keeps its engine for the next reference.
+    """
+    style, gallery_id, params, engine, fingerprint, output = task
     try:
-        style_of(_bench(params, engine, fingerprint, output), style, gallery_id)
+        load_style(_context(params, engine, fingerprint, output), style, gallery_id)
     except InputError as error:
         return str(error)
     except StorageError as error:
@@ -80,5 +86,7 @@ def _prepare(piece: _Piece) -> str:
 
 
 @lru_cache(1)
-def _bench(params: StyleParams, engine: EngineSpec, fingerprint: str, output: str) -> Bench:
-    return Bench(StyleGallery.load(engine), output, params, fingerprint=fingerprint)
+def _context(
+    params: StyleParams, engine: EngineSpec, fingerprint: str, output: str
+) -> ActorContext:
+    return ActorContext(StyleGallery.load(engine), output, params, fingerprint=fingerprint)

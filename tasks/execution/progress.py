@@ -1,6 +1,6 @@
-"""The progress of a run, and the listeners that are told of it.
+"""The progress of a run and its listeners.
 
-A flow's parameters are what the Prefect form shows, so listeners travel in a context variable.
+Listeners are held in a context variable: parameters of a flow would appear in the Prefect form.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,21 +21,21 @@ Phase = Literal[
     "measuring",
     "building the report",
 ]
-"""What a run does, in its order."""
+"""The phases of a run, in order."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        done: Items that ended, those taken over from before included.
+        done: Finished items, including reused ones.
         total: Items of the plan.
         ok: Items with an asset.
-        rejected: Items whose input is at fault.
-        failed: Items that failed after retries.
-        retried: Attempts that came to nothing but were followed by another.
-        phase: What the run is doing.
+        rejected: Items with unusable input.
+        failed: Items that failed after all retries.
+        retried: Failed attempts that were retried.
+        phase: Current phase.
     """
 
     done: int
@@ -46,10 +46,10 @@ class Progress:
     retried: int = 0
     phase: Phase = "restyling"
 
-    def with_row(self, row: ItemResult) -> "Progress":
-        """Count one more row."""
-        more = {row.status: getattr(self, row.status) + 1}
-        return replace(self, done=self.done + 1, **more)
+    def with_result(self, result: ItemResult) -> "Progress":
+        """Return the progress after one more result."""
+        counts = {result.status: getattr(self, result.status) + 1}
+        return replace(self, done=self.done + 1, **counts)
 
 
 OnProgress = Callable[[Progress], None]
@@ -59,7 +59,7 @@ _listeners: ContextVar[tuple[OnProgress, ...]] = ContextVar("progress_listeners"
 
 @contextmanager
 def listening(listener: OnProgress) -> Iterator[None]:
-    """Tell `listener` of the progress of any run started inside the block."""
+    """Call `listener` with the progress of any run inside the block."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
         yield
@@ -68,11 +68,11 @@ def listening(listener: OnProgress) -> Iterator[None]:
 
 
 def announce(now: Progress) -> None:
-    """Tell all listeners how far the run is."""
+    """Call all listeners."""
     for listener in _listeners.get():
         listener(now)
 
 
 def announce_phase(phase: Phase) -> None:
-    """Tell all listeners what the run does now."""
+    """Call all listeners with a new phase and no counts."""
     announce(Progress(done=0, total=0, phase=phase))

@@ -1,4 +1,4 @@
-"""What is still to be handed out: new items, those given back, those that wait for a retry."""
+"""The queue of items to assign: new items, returned items, and items that wait for a retry."""
 
 import heapq
 import itertools
@@ -11,46 +11,49 @@ from itertools import islice
 
 from tasks.messages import Assignment
 
-_LONGEST_PAUSE = 30.0
+_MAX_DELAY = 30.0
 
 
-class Backlog:
-    """Items given back, then new ones as they are asked for, and a heap of those not due yet.
+class WorkQueue:
+    """Returned items first, then new ones, which are created on demand; retries join when due.
 
-    Times are of `time.monotonic`.
+    Times are those of `time.monotonic`, in seconds.
     """
 
     def __init__(self, assignments: Iterable[Assignment], count: int) -> None:
-        """Take `count` assignments, of which none is made before it is needed."""
-        self._new, self._unmade = iter(assignments), count
+        """Wrap an iterable of `count` assignments."""
+        self._new, self._new_count = iter(assignments), count
         self._queue: deque[Assignment] = deque()
-        self._later: list[tuple[float, int, Assignment]] = []
-        self._tie = itertools.count()
+        self._delayed: list[tuple[float, int, Assignment]] = []
+        self._tie_breaker = itertools.count()
 
     def __len__(self) -> int:
-        return self._unmade + len(self._queue) + len(self._later)
+        return self._new_count + len(self._queue) + len(self._delayed)
 
-    def take(self, most: int, workers: int) -> list[Assignment]:
-        """Take a lease off the front: `most` items, fewer near the end so that all stay busy."""
+    def next_chunk(self, most: int, workers: int) -> list[Assignment]:
+        """Remove the next chunk: `most` items, or fewer near the end to keep all workers busy."""
         now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self._queue.append(heapq.heappop(self._later)[2])
-        ready = len(self._queue) + self._unmade
-        share = min(most, math.ceil(ready / (2 * max(workers, 1))))
-        lease = [self._queue.popleft() for _ in range(min(share, len(self._queue)))]
-        fresh = list(islice(self._new, share - len(lease)))
-        self._unmade -= len(fresh)
-        return lease + fresh
+        while self._delayed and self._delayed[0][0] <= now:
+            self._queue.append(heapq.heappop(self._delayed)[2])
+        available = len(self._queue) + self._new_count
+        share = min(most, math.ceil(available / (2 * max(workers, 1))))
+        returned = [self._queue.popleft() for _ in range(min(share, len(self._queue)))]
+        new = list(islice(self._new, share - len(returned)))
+        self._new_count -= len(new)
+        return returned + new
 
-    def give_back(self, assignments: Iterable[Assignment]) -> None:
-        """Put items that were never begun back to the front, in their order."""
+    def put_back(self, assignments: Iterable[Assignment]) -> None:
+        """Return items that were never started to the front, in order."""
         self._queue.extendleft(reversed(list(assignments)))
 
     def retry(self, assignment: Assignment) -> None:
-        """Put an item that was begun back, to be due after a pause that grows with its attempts.
+        """Queue the next attempt at an item, after a delay that doubles with each attempt.
 
-        Its asset may have been written before its row was lost, so it is looked for.
+        The next attempt looks for an existing asset: the result may be lost although the asset
+        was written.
         """
-        pause = min(0.5 * 2**assignment.attempt, _LONGEST_PAUSE)
-        again = replace(assignment, attempt=assignment.attempt + 1, may_exist=True)
-        heapq.heappush(self._later, (time.monotonic() + pause, next(self._tie), again))
+        delay = min(0.5 * 2**assignment.attempt, _MAX_DELAY)
+        following = replace(assignment, attempt=assignment.attempt + 1, recover=True)
+        heapq.heappush(
+            self._delayed, (time.monotonic() + delay, next(self._tie_breaker), following)
+        )

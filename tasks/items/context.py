@@ -1,4 +1,4 @@
-"""What an actor works with from its first item to its last."""
+"""The state that an actor shares between items."""
 
 import gc
 from collections import Counter
@@ -10,22 +10,22 @@ import torch
 from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from tasks import storage
-from tasks.items.memory import PreparedCache
+from tasks.items.prepared import PreparedCache
 
 
 @dataclass
-class Bench:
-    """What an actor works with.
+class ActorContext:
+    """Engine, output, parameters and caches of an actor.
 
     Attributes:
-        engine: Loaded once.
+        engine: The loaded engine.
         output: Absolute URI of the output root.
-        params: Of the run.
-        cache: Prepared images.
-        written: Paths of region maps known to stand.
-        fingerprint: Of the engine, for the assets' notes.
-        batch: How many items may share the engine's calls; falls when memory does not suffice.
-        found: How many images were found in `memory`, in the `prepared` store, or `computed`.
+        params: Style parameters of the run.
+        cache: Prepared images in memory.
+        written: Paths of region maps that are known to exist.
+        fingerprint: Engine fingerprint, stored in the metadata of assets.
+        batch: Maximum number of items per UNet call; reduced when memory runs out.
+        found: Number of images found in `memory` or in the `prepared` store, or `computed`.
     """
 
     engine: StyleGallery
@@ -37,11 +37,11 @@ class Bench:
     batch: int = 1
     found: Counter[str] = field(default_factory=Counter)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
-    _coming: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
+    _prefetched: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
 
-    def ahead(self, uris: list[str]) -> None:
-        """Begin to read files that will be asked for next, in place of all read ahead before."""
-        self._coming = {
+    def prefetch(self, uris: list[str]) -> None:
+        """Start to read files that are needed next; drop all earlier prefetched files."""
+        self._prefetched = {
             uri: self._readers.submit(storage.read_version, uri, storage.MAX_IMAGE_BYTES)
             for uri in uris
         }
@@ -50,13 +50,13 @@ class Bench:
         """Return a file's bytes and their version.
 
         Raises:
-            StorageError: it cannot be read, or is larger than storage.MAX_IMAGE_BYTES.
+            StorageError: the file cannot be read or exceeds storage.MAX_IMAGE_BYTES.
         """
-        coming = self._coming.pop(uri, None)
-        return coming.result() if coming else storage.read_version(uri, storage.MAX_IMAGE_BYTES)
+        future = self._prefetched.pop(uri, None)
+        return future.result() if future else storage.read_version(uri, storage.MAX_IMAGE_BYTES)
 
     def free_memory(self) -> None:
-        """Let go of whatever can be made again."""
+        """Clear the cache of prepared images and release unused memory."""
         self.cache.clear()
         gc.collect()
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What an item reads: photo, references, masks and pins, as the engine wants them."""
+"""Load the inputs of an item for the engine: photo, references, masks and pins."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,11 +17,16 @@ from stylegallery.regions import label_images
 from stylegallery.regions.region_png import encode_region_map
 from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
-from tasks.items.context import Bench
-from tasks.items.memory import Prepared, PreparedKey
+from tasks.items.context import ActorContext
 from tasks.items.outcome import reference_name
-from tasks.items.prepared import keep, prepared_key, recall
-from tasks.items.thumbnails import keep_thumbnail
+from tasks.items.prepared import (
+    Prepared,
+    PreparedKey,
+    load_prepared,
+    prepared_key,
+    save_prepared,
+)
+from tasks.items.thumbnails import save_thumbnail
 from tasks.planning.versions import UNREADABLE
 from tasks.records.finished_files import file_problem
 from tasks.storage.transient import read_and_decode
@@ -32,64 +37,66 @@ _SINCE = "after the run was planned; run the same command again"
 
 
 class SourceChangedError(TaskError):
-    """A file is not the one that was planned."""
+    """An input file differs from the one that was planned."""
 
 
-def read_ahead(bench: Bench, items: list[WorkItem]) -> None:
-    """Begin to read the photos of items that come next, but for those known already."""
-    bench.ahead([item.image_uri for item in items if _key_of(bench, item) not in bench.cache])
+def read_ahead(context: ActorContext, items: list[WorkItem]) -> None:
+    """Start to read the photos of the next items, except those in the cache."""
+    context.prefetch(
+        [item.image_uri for item in items if _key_of(context, item) not in context.cache]
+    )
 
 
-def content_of(bench: Bench, item: WorkItem) -> Prepared:
-    """Read and prepare the item's photo.
+def load_content(context: ActorContext, item: WorkItem) -> Prepared:
+    """Load and prepare the item's photo.
 
     Raises:
         InputError: photo or label image cannot be used, or the photo is too large for the format
             of the results.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
-    return _known(bench, item)
+    return _load(context, item)
 
 
-def style_of(bench: Bench, style: StyleSource, gallery_id: str) -> Prepared:
-    """Read and prepare one reference.
+def load_style(context: ActorContext, style: StyleSource, gallery_id: str) -> Prepared:
+    """Load and prepare one reference.
 
     Raises:
         InputError: the reference cannot be used; the message names it.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
     try:
-        return _known(bench, style)
+        return _load(context, style)
     except InputError as error:
-        place = reference_name(style.style_id, gallery_id)
-        raise type(error)(f"{place} cannot be used: {error}") from error
+        name = reference_name(style.style_id, gallery_id)
+        raise type(error)(f"{name} cannot be used: {error}") from error
 
 
-def has_unprepared_references(bench: Bench, items: list[WorkItem]) -> bool:
-    """Tell whether a reference of some items is not held in memory."""
-    keys = {_key_of(bench, style) for item in items for style in item.styles}
-    return any(key not in bench.cache for key in keys)
+def has_unprepared_references(context: ActorContext, items: list[WorkItem]) -> bool:
+    """Return whether a reference of some items is not in the cache."""
+    keys = {_key_of(context, style) for item in items for style in item.styles}
+    return any(key not in context.cache for key in keys)
 
 
-def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
-    """Return the item's protection image, (1, 1, H, W) in [0, 1], if it has one.
+def load_protection(context: ActorContext, item: WorkItem) -> Tensor | None:
+    """Return the item's protection mask, (1, 1, H, W) in [0, 1], or None if it has none.
 
     Raises:
-        InputError: it cannot be used.
-        StorageError: the store is at fault.
+        InputError: the mask cannot be used.
+        StorageError: the store cannot be reached.
     """
     if not item.protect_uri:
         return None
-    place = (item.protect_uri, item.protect_version, "protect_uri")
-    return _decoded(bench, *place, label_images.decode_protection)
+    source = (item.protect_uri, item.protect_version, "protect_uri")
+    return _read_and_decode(context, *source, label_images.decode_protection)
 
 
-def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
-    """Return the item's pins, if it has a routing file.
+def load_pins(context: ActorContext, item: WorkItem) -> list[Pin] | None:
+    """Return the pinned matches of the item's routing file, or None if it has none.
 
     Raises:
         InputError: the file cannot be used.
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
     if not item.routing_uri:
         return None
@@ -101,42 +108,44 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
         except BadRouting as error:
             raise BadRouting(f"{uri}: {error}") from error
 
-    return _decoded(bench, item.routing_uri, item.routing_version, "routing_uri", decode)
+    source = (item.routing_uri, item.routing_version, "routing_uri")
+    return _read_and_decode(context, *source, decode)
 
 
-def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
-    """Return what is known of an image: held in memory, kept in the output, or computed now."""
-    key = _key_of(bench, source)
-    if key in bench.cache:
-        bench.found["memory"] += 1
-    known = bench.cache.get(key, lambda: _prepare(bench, source, key))
-    _check_format(source, known.image.picture)
-    return known
+def _load(context: ActorContext, source: WorkItem | StyleSource) -> Prepared:
+    """Return a prepared image from the cache, from `prepared/`, or computed now."""
+    key = _key_of(context, source)
+    if key in context.cache:
+        context.found["memory"] += 1
+    prepared = context.cache.get(key, lambda: _prepare(context, source, key))
+    _check_format(source, prepared.image.picture)
+    return prepared
 
 
-def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
+def _key_of(context: ActorContext, source: WorkItem | StyleSource) -> PreparedKey:
     versions = (source.image_version, source.mask_version)
-    return prepared_key(*versions, bench.params, bench.fingerprint)
+    return prepared_key(*versions, context.params, context.fingerprint)
 
 
-def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
+def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
+    """Read and prepare an image; write its region map, thumbnail and entry in `prepared/`."""
     photo = (source.image_uri, source.image_version, "image_uri")
-    picture = _decoded(bench, *photo, codec.decode)
-    _check_format(source, picture)  # before the work
-    kept = recall(bench.output, key, picture, bench.engine.models.device)
-    prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
-    map_png = encode_region_map(prepared.regions)
+    picture = _read_and_decode(context, *photo, codec.decode)
+    _check_format(source, picture)  # before the expensive preparation
+    stored = load_prepared(context.output, key, picture, context.engine.models.device)
+    image = stored or context.engine.prepare(picture, context.params, _labels_of(context, source))
+    map_png = encode_region_map(image.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
-    if path not in bench.written:
-        if file_problem(bench.output, path, sha256):
-            storage.write_bytes(storage.join(bench.output, path), map_png)
-        bench.written.add(path)
-    keep_thumbnail(bench, picture, source.image_version)
-    bench.found["prepared" if kept else "computed"] += 1
-    if kept is None:
-        keep(bench.output, key, prepared)
-    return Prepared(prepared, path, blankness(picture))
+    if path not in context.written:
+        if file_problem(context.output, path, sha256):
+            storage.write_bytes(storage.join(context.output, path), map_png)
+        context.written.add(path)
+    save_thumbnail(context, picture, source.image_version)
+    context.found["prepared" if stored else "computed"] += 1
+    if stored is None:
+        save_prepared(context.output, key, image)
+    return Prepared(image, path, blankness(picture))
 
 
 def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
@@ -144,34 +153,44 @@ def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
         check_format(picture.size, source.image_format, source.image_uri)
 
 
-def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
+def _labels_of(context: ActorContext, source: WorkItem | StyleSource) -> Tensor | None:
     if not source.mask_uri:
         return None
-    place = (source.mask_uri, source.mask_version, "mask_uri")
-    return _decoded(bench, *place, label_images.decode_labels)
+    mask = (source.mask_uri, source.mask_version, "mask_uri")
+    return _read_and_decode(context, *mask, label_images.decode_labels)
 
 
-def _decoded(
-    bench: Bench, uri: str, version: str | None, column: str, decode: Callable[[bytes, str], T]
+def _read_and_decode(
+    context: ActorContext,
+    uri: str,
+    version: str | None,
+    column: str,
+    decode: Callable[[bytes, str], T],
 ) -> T:
-    """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
+    """Read and decode a file; if decoding fails, read it once more before blaming the input."""
     return read_and_decode(
         uri,
-        lambda: _read(bench, uri, version, column),
+        lambda: _read(context, uri, version, column),
         lambda data: decode(data, uri),
         (InputError,),
     )
 
 
-def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
-    """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
+def _read(context: ActorContext, uri: str, version: str | None, column: str) -> bytes:
+    """Read a file in its planned version.
+
+    Raises:
+        BadImage: the file was missing or unreadable when the run was planned, or is no image file.
+        SourceChangedError: the file changed or vanished since then.
+        StorageError: the store cannot be reached.
+    """
     try:
-        data, now = bench.read(uri)
-        if version != now:  # of a store without ETags, the bytes may be damaged on their way
-            data, now = bench.read(uri)
+        data, now = context.read(uri)
+        if version != now:  # without ETags the version is a hash, and transfer may damage bytes
+            data, now = context.read(uri)
     except FileMissing as error:
         if version != storage.MISSING:
-            raise SourceChangedError(f"{uri} went away {_SINCE}") from error
+            raise SourceChangedError(f"{uri} was deleted {_SINCE}") from error
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     except AccessDenied as error:
         if version != UNREADABLE:

@@ -1,4 +1,4 @@
-"""Items, start to end: read, prepare, match, restyle together, write. Each ends as one row."""
+"""Restyle items from start to end: read, prepare, match, restyle in batches, write."""
 
 import time
 from collections.abc import Callable
@@ -7,167 +7,168 @@ from schemas.result import ItemResult
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
 from tasks import storage
-from tasks.items.context import Bench
-from tasks.items.inputs import content_of, pins_of, protection_of, style_of
-from tasks.items.memory import Prepared
-from tasks.items.outcome import Stages, row_of, trouble
-from tasks.items.provenance import Note, credits_of, rights_text
+from tasks.items.context import ActorContext
+from tasks.items.inputs import load_content, load_pins, load_protection, load_style
+from tasks.items.outcome import StageTimer, failure_result, success_result
+from tasks.items.prepared import Prepared
+from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
-from tasks.items.thumbnails import keep_thumbnail
+from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
 from tasks.storage.transient import is_out_of_memory
 
-Finish = Callable[[], ItemResult]
-"""Decodes, encodes and writes what was sampled of an item, and returns its row.
 
-It may run in another thread.
-"""
+def restyle_items(context: ActorContext, group: list[Assignment]) -> list["PendingItem"]:
+    """Run the engine on some items, in shared UNet calls where their sizes allow.
 
-
-def restyle_items(bench: Bench, group: list[Assignment]) -> list[Finish]:
-    """Make the pictures of some items in the same UNet calls, as far as their sizes allow.
-
-    Nothing is raised: what goes wrong with an item is in its row, and the others go on.
+    Raises nothing: errors become the results of their items, and the other items continue.
 
     Args:
-        bench: Engine, output, parameters and caches.
-        group: What to do. With `may_exist` set, an asset that was written before a crash is read
-            back and, if it is intact and belongs to this item, reused.
+        context: Engine, output, parameters and caches.
+        group: The items.
 
     Returns:
-        What is left to do of each, in their order.
+        The items in order. :meth:`PendingItem.finish` decodes, encodes and writes each.
     """
-    works = [_Work(bench, assignment) for assignment in group]
-    for work in works:
-        work.attempt(work.begin)
-    _restyle(bench, [work for work in works if work.job is not None])
-    return [work.finish for work in works]
+    items = [PendingItem(context, assignment) for assignment in group]
+    for item in items:
+        item.attempt(item.start)
+    _sample(context, [item for item in items if item.job is not None])
+    return items
 
 
-def _restyle(bench: Bench, works: list["_Work"]) -> None:
-    """Restyle some items together; when that does not work, one half after the other."""
-    if not works:
+def _sample(context: ActorContext, items: list["PendingItem"]) -> None:
+    """Restyle some items together; if that fails, each half by itself."""
+    if not items:
         return
     begin = time.perf_counter()
     try:
-        made = bench.engine.sample_batch([work.job for work in works if work.job], bench.params)
+        latents = context.engine.sample_batch([one.job for one in items if one.job], context.params)
     except Exception as error:
-        if len(works) == 1:
-            works[0].fail(error)
+        if len(items) == 1:
+            items[0].fail(error)
             return
-        short = is_out_of_memory(error)
+        out_of_memory = is_out_of_memory(error)
     else:
-        for work, one in zip(works, made, strict=True):
-            work.sampled = one
-            work.stages.add("stylize", (time.perf_counter() - begin) / len(works))
+        for item, latent in zip(items, latents, strict=True):
+            item.latent = latent
+            item.timer.add("stylize", (time.perf_counter() - begin) / len(items))
         return
-    # out of the handler, whose error holds the memory of what failed
-    half = len(works) // 2
-    if short:
-        bench.batch = half
-        bench.free_memory()
-    _restyle(bench, works[:half])
-    _restyle(bench, works[half:])
+    # Outside the handler, because the exception keeps the failed call's memory alive.
+    half = len(items) // 2
+    if out_of_memory:
+        context.batch = half
+        context.free_memory()
+    _sample(context, items[:half])
+    _sample(context, items[half:])
 
 
-class _Work:
-    """One item on its way: where it is, and what is known of it so far."""
+class PendingItem:
+    """An item between the start of its processing and its result.
 
-    def __init__(self, bench: Bench, assignment: Assignment) -> None:
-        self._bench, self._item = bench, assignment.item
-        self._may_exist, self._over = assignment.may_exist, assignment.over
-        self.stages = Stages()
+    Attributes:
+        timer: Times its stages.
+        job: Input of the engine; None if the item has a result already.
+        latent: Output of the engine.
+    """
+
+    def __init__(self, context: ActorContext, assignment: Assignment) -> None:
+        self._context, self._item = context, assignment.item
+        self._recover, self._overwrite = assignment.recover, assignment.overwrite
+        self.timer = StageTimer()
         self.job: StyleJob | None = None
-        self.sampled: RestyledLatent | None = None
-        self._row: ItemResult | None = None
+        self.latent: RestyledLatent | None = None
+        self._result: ItemResult | None = None
 
     def attempt(self, step: Callable[[], None]) -> None:
-        """Take a step; what goes wrong becomes the item's row."""
+        """Call `step`; an exception becomes the item's result."""
         try:
             step()
         except Exception as error:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """End the item."""
-        self._row = trouble(self._item, error, self.stages)
+        """Set a rejected or failed result."""
+        self._result = failure_result(self._item, error, self.timer)
 
-    def begin(self) -> None:
-        """Take over what stands, or get ready to be restyled."""
-        if self._may_exist:
-            self._row = recover_asset(self._bench, self._item, self.stages)
-        if self._row is not None:
+    def start(self) -> None:
+        """Recover an existing asset, or load and match the inputs."""
+        if self._recover:
+            self._result = recover_asset(self._context, self._item, self.timer)
+        if self._result is not None:
             return
         self._prepare()
-        # Its region maps, which are written by now, may be all that was lacking.
-        if self._may_exist and (row := recover_asset(self._bench, self._item, self.stages)):
-            self._row, self.job = row, None
+        # Only its region maps may have been missing; they are written by now.
+        if self._recover and (result := recover_asset(self._context, self._item, self.timer)):
+            self._result, self.job = result, None
 
     def finish(self) -> ItemResult:
-        """Decode, encode and write what was sampled, if anything was."""
-        if self._row is None:
+        """Decode, encode and write the asset, and return the result; safe in another thread."""
+        if self._result is None:
             self.attempt(self._write)
-        assert self._row is not None
-        return self._row
+        assert self._result is not None
+        return self._result
 
     def _prepare(self) -> None:
-        bench, item, stages = self._bench, self._item, self.stages
-        with stages.stage("prepare"):
-            self._content = content_of(bench, item)
-            protect, pins = protection_of(bench, item), pins_of(bench, item)
-        with stages.stage("references"):
-            self._styles = [style_of(bench, style, item.gallery_id) for style in item.styles]
-        content, pictures = self._content.image, [style.image for style in self._styles]
-        with stages.stage("match"):
+        context, item, timer = self._context, self._item, self.timer
+        with timer.stage("prepare"):
+            self._content = load_content(context, item)
+            protect, pins = load_protection(context, item), load_pins(context, item)
+        with timer.stage("references"):
+            self._styles = [load_style(context, style, item.gallery_id) for style in item.styles]
+        content, styles = self._content.image, [style.image for style in self._styles]
+        with timer.stage("match"):
             weights = [style.weight for style in item.styles]
-            routing = bench.engine.match(content, pictures, bench.params, weights, pins)
-        stages.current = "stylize"
-        self.job = StyleJob(content, pictures, routing, item.seed, protect)
+            routing = context.engine.match(content, styles, context.params, weights, pins)
+        timer.current = "stylize"
+        self.job = StyleJob(content, styles, routing, item.seed, protect)
 
     def _write(self) -> None:
-        bench, item, stages = self._bench, self._item, self.stages
-        assert self.sampled is not None
-        with stages.stage("decode"):
-            made = bench.engine.decode(self.sampled, bench.params)
-        with stages.stage("encode"):
-            note = self._note(made, self._content, self._styles)
+        context, item, timer = self._context, self._item, self.timer
+        assert self.latent is not None
+        with timer.stage("decode"):
+            restyled = context.engine.decode(self.latent, context.params)
+        with timer.stage("encode"):
+            metadata = self._metadata(restyled, self._content, self._styles)
             data = codec.encode(
-                made.picture,
+                restyled.picture,
                 item.image_format,
-                note.to_text(),
-                rights=rights_text(note.references),
+                metadata.to_text(),
+                rights=rights_text(metadata.references),
                 quality=item.quality,
             )
-        place = storage.join(bench.output, item.asset_key)
-        with stages.stage("write"):
-            # Before the asset: where that stands, nobody makes its small picture any more.
-            keep_thumbnail(bench, made.picture, storage.content_version(data))
-            if self._over:
-                storage.write_bytes(place, data)
-            elif not storage.write_new(place, data):
-                # Another run was faster, or an attempt whose row was lost: its bytes have a row
-                # that names their hash, so they stay if they are whole.
-                if there := recover_asset(bench, item, stages):
-                    self._row = there.model_copy(update={"reused": False})
+        uri = storage.join(context.output, item.asset_key)
+        with timer.stage("write"):
+            # Before the asset: nobody writes the thumbnail of an asset that exists.
+            save_thumbnail(context, restyled.picture, storage.content_version(data))
+            if self._overwrite:
+                storage.write_bytes(uri, data)
+            elif not storage.write_new(uri, data):
+                # Another run wrote it first, or an attempt whose result was lost. A result may
+                # already hold its hash, so an intact file stays.
+                if existing := recover_asset(context, item, timer):
+                    self._result = existing.model_copy(update={"reused": False})
                     return
-                storage.write_bytes(place, data)
-        self._row = row_of(item, note, data, stages)
+                storage.write_bytes(uri, data)
+        self._result = success_result(item, metadata, data, timer)
 
-    def _note(self, made: RestyledImage, content: Prepared, styles: list[Prepared]) -> Note:
-        item, (height, width) = self._item, made.picture.size
+    def _metadata(
+        self, restyled: RestyledImage, content: Prepared, styles: list[Prepared]
+    ) -> AssetMetadata:
+        item, (height, width) = self._item, restyled.picture.size
         names = [style.style_id for style in item.styles]
-        last = made.trace[-1] if made.trace else None
-        return Note(
+        last = restyled.trace[-1] if restyled.trace else None
+        return AssetMetadata(
             item_id=item.item_id,
-            engine=self._bench.fingerprint,
-            params=self._bench.params,
-            references=credits_of(item.styles),
+            engine=self._context.fingerprint,
+            params=self._context.params,
+            references=reference_credits(item.styles),
             seed=item.seed,
             width=width,
             height=height,
             regions_uri=content.regions_uri,
             style_regions={n: s.regions_uri for n, s in zip(names, styles, strict=True)},
-            matches=made.routing.rows(names),
+            matches=restyled.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
             blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
         )

@@ -1,4 +1,4 @@
-"""Every way out of an item is one row: these write it."""
+"""The results of items: success or failure, with stage timings."""
 
 import hashlib
 import time
@@ -12,8 +12,7 @@ from schemas.text import clean, one_line
 from schemas.work import WorkItem
 from stylegallery.errors import InputError
 from stylegallery.images.blank import blank_warning
-from tasks.items.provenance import Note
-from tasks.messages import ActorSetup, Assignment
+from tasks.items.provenance import AssetMetadata
 from tasks.records.item_key import key_of
 from tasks.storage.redaction import redact
 from tasks.storage.transient import is_transient
@@ -21,8 +20,12 @@ from tasks.storage.transient import is_transient
 _TRACEBACK_CHARS = 4000
 
 
-class Stages:
-    """Times the stages of one item and knows which one it is in."""
+class StageTimer:
+    """Times the stages of one item.
+
+    Attributes:
+        current: Name of the stage that was entered last; after an error, the one that failed.
+    """
 
     def __init__(self) -> None:
         self.current = "start"
@@ -30,41 +33,50 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Enter a stage; after an error, `current` still names it."""
+        """Time the block as a stage."""
         self.current = name
         begin = time.perf_counter()
         yield
         self.add(name, time.perf_counter() - begin)
 
     def add(self, name: str, seconds: float) -> None:
-        """Add an item's share of what several did together."""
+        """Add seconds to a stage, such as an item's share of a batch."""
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
-    def total(self) -> dict[str, float]:
-        """Return the times, rounded, and as `total` their sum: waiting for others is not in it."""
+    def seconds(self) -> dict[str, float]:
+        """Return the rounded seconds by stage and their sum, `total`, without waiting times."""
         times = {**self._seconds, "total": sum(self._seconds.values())}
         return {name: round(seconds, 4) for name, seconds in times.items()}
 
 
-def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResult:
-    """Return the row of an item whose asset stands, as its note tells."""
+def success_result(
+    item: WorkItem, metadata: AssetMetadata, data: bytes, timer: StageTimer
+) -> ItemResult:
+    """Return the result of an item with an asset.
+
+    Args:
+        item: The item.
+        metadata: The asset's metadata.
+        data: Bytes of the asset file.
+        timer: The item's timings.
+    """
     return ItemResult(
         **key_of(item)._asdict(),
         status="ok",
         asset_uri=item.asset_key,
         asset_sha256=hashlib.sha256(data).hexdigest(),
         asset_bytes=len(data),
-        width=note.width,
-        height=note.height,
-        regions_uri=note.regions_uri,
-        style_regions=note.style_regions,
-        matches=note.matches,
-        metrics=note.metrics,
+        width=metadata.width,
+        height=metadata.height,
+        regions_uri=metadata.regions_uri,
+        style_regions=metadata.style_regions,
+        matches=metadata.matches,
+        metrics=metadata.metrics,
         warnings=[
             blank_warning(reference_name(style_id, item.gallery_id), what)
-            for style_id, what in note.blank_styles.items()
+            for style_id, what in metadata.blank_styles.items()
         ],
-        timings=stages.total(),
+        timings=timer.seconds(),
         seed=item.seed,
         extra=item.extra,
         finished_at=datetime.now(UTC),
@@ -72,15 +84,15 @@ def row_of(item: WorkItem, note: Note, data: bytes, stages: Stages) -> ItemResul
 
 
 def reference_name(style_id: str, gallery_id: str) -> str:
-    """Return what to call a reference in a sentence."""
+    """Return the name of a reference in messages."""
     return f"reference {style_id!r} of gallery {gallery_id!r}"
 
 
-def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
-    """Return the row of an item that came to nothing.
+def failure_result(item: WorkItem, error: Exception, timer: StageTimer) -> ItemResult:
+    """Return the result of an item without an asset.
 
-    It is `rejected` when the input is at fault, `failed` for everything else that goes wrong;
-    `error.transient` tells whether another attempt may help.
+    Its status is `rejected` for an InputError and `failed` for any other error; `error.transient`
+    is True when another attempt may succeed.
     """
     status = "rejected" if isinstance(error, InputError) else "failed"
     message, tail = one_line(redact(str(error))) or type(error).__name__, ""
@@ -90,45 +102,16 @@ def trouble(item: WorkItem, error: Exception, stages: Stages) -> ItemResult:
         {
             **key_of(item)._asdict(),
             "status": status,
-            "timings": stages.total(),
+            "timings": timer.seconds(),
             "seed": item.seed,
             "extra": item.extra,
             "finished_at": datetime.now(UTC),
             "error": ErrorInfo(
-                stage=stages.current,
+                stage=timer.current,
                 type=type(error).__name__,
                 message=message,
                 transient=status == "failed" and is_transient(error),
                 traceback=clean(redact(tail)),
             ),
-        }
-    )
-
-
-def casualty(assignment: Assignment, why: str, kind: str, setup: ActorSetup) -> ItemResult:
-    """Return the row of an item whose engine's process ended while at it.
-
-    Args:
-        assignment: The item, and which attempt it was.
-        why: What is known of the end.
-        kind: Class of the error that told of it.
-        setup: Of the actor.
-    """
-    item = assignment.item
-    message = (
-        f"the engine's process ended while at this item ({one_line(why, 300)}), in each of "
-        f"{assignment.attempt} attempts; look at the photo's size and the memory of the machine"
-    )
-    return ItemResult.model_validate(
-        {
-            **key_of(item)._asdict(),
-            "status": "failed",
-            "attempts": assignment.attempt,
-            "seed": item.seed,
-            "extra": item.extra,
-            "engine_fingerprint": setup.engine_fingerprint,
-            "run_id": setup.run_id,
-            "finished_at": datetime.now(UTC),
-            "error": ErrorInfo(stage="actor", type=kind, message=message, transient=True),
         }
     )

@@ -1,13 +1,17 @@
-"""The folder `prepared/`: what is known of images, for all actors and all later runs.
+"""Prepared images: cached in memory by each actor, and stored in `prepared/` for later runs.
 
-Its files are named by what they were computed from, hold plain numbers and a seal that binds these
-to the name, and may be deleted at any time: what is missing, broken or of another name is computed
-again.
+Files in `prepared/` are named by a hash of everything that the preparation depends on. They hold
+plain tensors and a checksum that covers the name, and may be deleted at any time: a missing or
+damaged file is computed again.
 """
 
 import hashlib
 import json
 import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NewType
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +25,6 @@ from stylegallery.regions.region_map import RegionMap
 from stylegallery.types import PreparedImage
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
-from tasks.items.memory import PreparedKey
 
 logger = logging.getLogger(__name__)
 
@@ -33,20 +36,72 @@ ANALYSIS = (
     "merge_threshold",
     "min_region_fraction",
 )
-"""The parameters that `StyleGallery.prepare` reads; those of restyling alone share its results."""
+"""The style parameters that `StyleGallery.prepare` reads. Others do not change its result."""
 
-_FORMAT = 2  # 1 had the colours of indexed, deep and other files wrong
-_MOST_BYTES = 64 * 2**20
-_SEAL = "seal"
+CACHE_BYTES = 1 << 30
+"""Memory budget of an actor for prepared images."""
+
+PreparedKey = NewType("PreparedKey", str)
+"""Hash of an image and of all that its preparation depends on: see :func:`prepared_key`."""
+
+_FORMAT = 2  # version 1 had wrong colors for indexed, 16-bit and other files
+_MAX_BYTES = 64 * 2**20
+_CHECKSUM = "seal"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared image.
+
+    Attributes:
+        image: Result of `StyleGallery.prepare`.
+        regions_uri: Path of its region map below the output root.
+        blank: How blank the image is, as text; empty for a normal image.
+    """
+
+    image: PreparedImage
+    regions_uri: str
+    blank: str = ""
+
+
+class PreparedCache:
+    """Prepared images within a budget of bytes; evicts the least recently used."""
+
+    def __init__(self, budget: int = CACHE_BYTES) -> None:
+        self._budget = budget
+        self._entries: OrderedDict[PreparedKey, Prepared] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, key: PreparedKey) -> bool:
+        return key in self._entries
+
+    def get(self, key: PreparedKey, make: Callable[[], Prepared]) -> Prepared:
+        """Return the entry of `key`; if there is none, make it and cache it if it fits."""
+        if key in self._entries:
+            self._entries.move_to_end(key)
+            return self._entries[key]
+        made = make()
+        if made.image.nbytes <= self._budget:
+            self._entries[key] = made
+            self._bytes += made.image.nbytes
+        while self._bytes > self._budget:
+            _, oldest = self._entries.popitem(last=False)
+            self._bytes -= oldest.image.nbytes
+        return made
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._entries.clear()
+        self._bytes = 0
 
 
 def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str) -> PreparedKey:
-    """Return the name of what is known of an image: a hash of all that it depends on.
+    """Return the key of a prepared image: a hash of all that it depends on.
 
     Args:
         image: Version of the image's bytes.
-        mask: Version of its label image's bytes, if it has one.
-        params: Of the run.
+        mask: Version of its label image's bytes, or None.
+        params: Style parameters of the run.
         engine: Fingerprint of the engine.
     """
     chosen = params.model_dump(mode="json", include=set(ANALYSIS))
@@ -54,61 +109,68 @@ def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str)
     return PreparedKey(hashlib.sha256(text.encode()).hexdigest())
 
 
-def keep(output: str, key: PreparedKey, image: PreparedImage) -> None:
-    """Write what is known of an image, without the image.
+def save_prepared(output: str, key: PreparedKey, image: PreparedImage) -> None:
+    """Write latent, regions and descriptors of an image to `prepared/`, without its pixels.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
-    known = {**vars(image.descriptors), "latent": image.latent, "labels": image.regions.labels}
-    plain = {name: tensor.cpu().contiguous() for name, tensor in known.items()}
-    storage.write_bytes(_place(output, key), save({**plain, _SEAL: _seal(key, plain)}))
+    named = {**vars(image.descriptors), "latent": image.latent, "labels": image.regions.labels}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in named.items()}
+    data = save({**tensors, _CHECKSUM: _checksum(key, tensors)})
+    storage.write_bytes(_uri(output, key), data)
 
 
-def recall(
+def load_prepared(
     output: str, key: PreparedKey, picture: Picture, device: torch.device
 ) -> PreparedImage | None:
-    """Return what was written of an image, or None when there is nothing that can be used.
+    """Read a prepared image from `prepared/`; return None if there is no intact file.
 
     Args:
         output: Absolute URI of the output root.
         key: From :func:`prepared_key`.
-        picture: The image itself.
-        device: Where the engine works.
+        picture: The decoded image.
+        device: Device of the engine.
 
     Raises:
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
     try:
-        known = load(storage.read_bytes(_place(output, key), _MOST_BYTES))
-        seal = known.pop(_SEAL, None)  # files of older versions have none, and are believed
-        if seal is not None and not torch.equal(seal, _seal(key, known)):
-            raise ValueError("its content is not what was kept under this name")
-        return _put_together(known, picture, device)
+        tensors = load(storage.read_bytes(_uri(output, key), _MAX_BYTES))
+        checksum = tensors.pop(_CHECKSUM, None)  # files of older versions have none
+        if checksum is not None and not torch.equal(checksum, _checksum(key, tensors)):
+            raise ValueError("its checksum does not match")
+        return _to_image(tensors, picture, device)
     except FileMissing:
         return None
     except (FileTooLarge, SafetensorError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s cannot be used and is computed again: %s", _place(output, key), error)
+        logger.warning("%s cannot be used and is computed again: %s", _uri(output, key), error)
         return None
 
 
-def _put_together(
-    known: dict[str, Tensor], picture: Picture, device: torch.device
-) -> PreparedImage:
-    latent, regions = known.pop("latent"), RegionMap(known.pop("labels"))
-    descriptors = Descriptors(**known)
+def _to_image(tensors: dict[str, Tensor], picture: Picture, device: torch.device) -> PreparedImage:
+    """Check the tensors of a file and build the prepared image.
+
+    Raises:
+        ValueError: shapes disagree or values are not finite.
+    """
+    latent, regions = tensors.pop("latent"), RegionMap(tensors.pop("labels"))
+    descriptors = Descriptors(**tensors)
     if latent.ndim != 4 or latent.shape[-2:] != regions.labels.shape:
-        raise ValueError(f"latent {tuple(latent.shape)}, regions {tuple(regions.labels.shape)}")
-    lengths = {name: len(tensor) for name, tensor in known.items()}
+        raise ValueError(
+            f"the latent's shape {tuple(latent.shape)} does not fit the region map's "
+            f"{tuple(regions.labels.shape)}"
+        )
+    lengths = {name: len(tensor) for name, tensor in tensors.items()}
     if set(lengths.values()) != {regions.count}:
-        raise ValueError(f"{regions.count} regions, described {lengths}")
-    if not all(tensor.isfinite().all() for tensor in [latent, *known.values()]):
-        raise ValueError("it holds numbers that are not finite")
+        raise ValueError(f"it has {regions.count} regions, but descriptors of {lengths}")
+    if not all(tensor.isfinite().all() for tensor in [latent, *tensors.values()]):
+        raise ValueError("it has values that are not finite")
     return PreparedImage(picture, latent.to(device), regions, descriptors)
 
 
-def _seal(key: PreparedKey, tensors: dict[str, Tensor]) -> Tensor:
-    """Return a hash (32,) uint8 of tensors and of the name of the file that holds them."""
+def _checksum(key: PreparedKey, tensors: dict[str, Tensor]) -> Tensor:
+    """Return the SHA-256, (32,) uint8, of a file's key and tensors."""
     digest = hashlib.sha256(key.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -116,5 +178,5 @@ def _seal(key: PreparedKey, tensors: dict[str, Tensor]) -> Tensor:
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
-def _place(output: str, key: PreparedKey) -> str:
+def _uri(output: str, key: PreparedKey) -> str:
     return storage.join(output, f"prepared/{key}.safetensors")

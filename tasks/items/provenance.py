@@ -1,7 +1,7 @@
-"""The note inside an asset: how it was made, and enough to write its row again after a crash.
+"""The metadata inside an asset: how it was made, and enough to rebuild its result after a crash.
 
-It holds nothing that differs from run to run (no times, no host), so that the same item is the
-same bytes.
+It holds nothing that differs between runs, such as times or host names, so equal items give equal
+bytes.
 """
 
 import json
@@ -15,50 +15,50 @@ from schemas.result import MatchRow
 from schemas.work import StyleSource
 
 
-class Credit(Frozen):
-    """One reference that lent its style. No URI: assets are published, where they came from not."""
+class ReferenceCredit(Frozen):
+    """One reference of an asset. Source URIs are omitted because assets are public."""
 
     style_id: str = Field(description="Id of the reference within its gallery.")
     image_version: str = Field(description="Content hash or ETag of the reference.")
     weight: float = Field(description="Weight of this reference.")
-    license: str | None = Field(None, description="Its licence when the asset was made.")
+    license: str | None = Field(None, description="Its license when the asset was made.")
     attribution: str | None = Field(None, description="Whom to credit.")
 
 
-class Note(Frozen):
-    """What an asset knows of itself."""
+class AssetMetadata(Frozen):
+    """Metadata of an asset, stored in the image file."""
 
-    item_id: str = Field(description="The item it was made for.")
+    item_id: str = Field(description="The item of the asset.")
     engine: str = Field(description="Model, encoder, precision, device class and versions.")
-    params: StyleParams = Field(description="Parameters of the method.")
-    references: list[Credit] = Field(description="What it took its style from.")
-    seed: int = Field(description="Random seed used.")
+    params: StyleParams = Field(description="Style parameters.")
+    references: list[ReferenceCredit] = Field(description="The references.")
+    seed: int = Field(description="Random seed.")
     width: int = Field(description="Width in pixels.")
     height: int = Field(description="Height in pixels.")
     regions_uri: str = Field(description="Path of the photo's region map below the output root.")
     style_regions: dict[str, str] = Field(description="style_id to path of its region map.")
     matches: list[MatchRow] = Field(description="One entry per content region.")
-    metrics: dict[str, float] = Field(description="Figures by name.")
+    metrics: dict[str, float] = Field(description="Metrics by name.")
     blank_styles: dict[str, str] = Field(
         default_factory=dict,
-        description="style_id of each blank reference to how blank it is; left out without any.",
+        description="style_id of each blank reference to how blank it is; omitted if empty.",
     )
 
     def to_text(self) -> str:
-        """Return ASCII JSON, the same for equal notes."""
-        without = set() if self.blank_styles else {"blank_styles"}
-        content: dict[str, Any] = self.model_dump(mode="json", exclude=without)
+        """Return ASCII JSON, the same for equal metadata."""
+        exclude = set() if self.blank_styles else {"blank_styles"}
+        content: dict[str, Any] = self.model_dump(mode="json", exclude=exclude)
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def credits_of(styles: list[StyleSource]) -> list[Credit]:
-    """Return what a note says of an item's references."""
-    names = set(Credit.model_fields)
-    return [Credit.model_validate(style.model_dump(include=names)) for style in styles]
+def reference_credits(styles: list[StyleSource]) -> list[ReferenceCredit]:
+    """Return the credits of an item's references."""
+    names = set(ReferenceCredit.model_fields)
+    return [ReferenceCredit.model_validate(style.model_dump(include=names)) for style in styles]
 
 
-def rights_text(references: list[Credit]) -> str:
-    """Say in a sentence under which licences the references stand and whom to credit."""
+def rights_text(references: list[ReferenceCredit]) -> str:
+    """Return a sentence with the licenses and attributions of the references, or ""."""
     terms = [
         ", ".join(filter(None, (ref.style_id, ref.license, ref.attribution)))
         for ref in references
@@ -67,9 +67,9 @@ def rights_text(references: list[Credit]) -> str:
     return f"Style references: {'; '.join(terms)}" if terms else ""
 
 
-def parse_note(text: str) -> Note | None:
-    """Return the note that `text` holds, or None when it holds none of ours."""
+def parse_asset_metadata(text: str) -> AssetMetadata | None:
+    """Parse the metadata of an asset; return None if `text` holds none."""
     try:
-        return Note.model_validate_json(text)
+        return AssetMetadata.model_validate_json(text)
     except ValidationError:
         return None

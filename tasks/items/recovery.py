@@ -1,4 +1,4 @@
-"""Recover assets whose row was lost, because a driver or actor died between the two writes."""
+"""Recover assets whose result was lost because a driver or actor died between the two writes."""
 
 from schemas.result import ItemResult
 from schemas.work import WorkItem
@@ -6,38 +6,40 @@ from stylegallery.errors import BadImage
 from stylegallery.images import codec
 from tasks import storage
 from tasks.errors import FileMissing
-from tasks.items.context import Bench
-from tasks.items.outcome import Stages, row_of
-from tasks.items.provenance import parse_note
+from tasks.items.context import ActorContext
+from tasks.items.outcome import StageTimer, success_result
+from tasks.items.provenance import parse_asset_metadata
 from tasks.records.finished_files import file_problem, map_digests
 
 
-def recover_asset(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | None:
-    """Return the row of an asset that exists, or None when there is none that can be used.
+def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> ItemResult | None:
+    """Return the result of an existing asset, or None if there is no intact asset of the item.
 
     Raises:
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
-    with stages.stage("read"):
+    with timer.stage("read"):
         try:
-            data = storage.read_bytes(storage.join(bench.output, item.asset_key))
+            data = storage.read_bytes(storage.join(context.output, item.asset_key))
         except FileMissing:
             return None
-        note = parse_note(codec.read_note(data))
-        if note is None or note.item_id != item.item_id:
+        metadata = parse_asset_metadata(codec.read_note(data))
+        if metadata is None or metadata.item_id != item.item_id:
             return None
         try:
-            whole = codec.decode(data, item.asset_key).size == (note.height, note.width)
+            size = codec.decode(data, item.asset_key).size
         except BadImage:
             return None
-        maps = map_digests(note.regions_uri, note.style_regions)
-        if not whole or not all(_stands(bench, path, sha) for path, sha in maps.items()):
+        if size != (metadata.height, metadata.width):
             return None
-    return row_of(item, note, data, stages).model_copy(update={"reused": True})
+        maps = map_digests(metadata.regions_uri, metadata.style_regions)
+        if not all(_is_intact(context, path, sha256) for path, sha256 in maps.items()):
+            return None
+    return success_result(item, metadata, data, timer).model_copy(update={"reused": True})
 
 
-def _stands(bench: Bench, path: str, sha256: str) -> bool:
-    """Tell whether a region map is whole; those of references are looked at once."""
-    if path not in bench.written and not file_problem(bench.output, path, sha256):
-        bench.written.add(path)
-    return path in bench.written
+def _is_intact(context: ActorContext, path: str, sha256: str) -> bool:
+    """Return whether a region map matches its hash; intact ones are checked once per actor."""
+    if path not in context.written and not file_problem(context.output, path, sha256):
+        context.written.add(path)
+    return path in context.written

@@ -1,34 +1,51 @@
-"""Small pictures that an actor keeps for the report, of the pictures that it has open anyway.
+"""Thumbnails that actors write for the report while they hold the decoded images.
 
-The report would have to read and decode each of them whole.
+Without them the report would have to read and decode every image in full.
 """
 
-from stylegallery.images import codec
-from stylegallery.images.picture import Picture
-from tasks import storage
-from tasks.items.context import Bench
-from tasks.report.thumbnails import SIDE, thumbnail_path
+import hashlib
+from typing import TYPE_CHECKING, Final
 
+from tasks import storage
+
+if TYPE_CHECKING:  # the report needs the path alone, and no torch
+    from stylegallery.images.picture import Picture
+    from tasks.items.context import ActorContext
+
+SIDE: Final = 640
+"""Longer side of a thumbnail in pixels."""
 _QUALITY = 90
 
 
-def keep_thumbnail(bench: Bench, picture: Picture, version: str) -> None:
-    """Write the small picture of an image, unless it is there.
+def thumbnail_path(version: str) -> str:
+    """Return the path, below the output root, of an image's thumbnail.
 
     Args:
-        bench: What the actor works with.
-        picture: The image.
-        version: Which bytes it is of.
+        version: Version of the image's bytes: see :func:`tasks.storage.version`.
+    """
+    return f"thumbnails/{hashlib.sha256(version.encode()).hexdigest()}.webp"
+
+
+def save_thumbnail(context: "ActorContext", picture: "Picture", version: str) -> None:
+    """Write the thumbnail of an image, unless it exists.
+
+    Args:
+        context: The actor's context.
+        picture: The decoded image.
+        version: Version of the image's bytes.
 
     Raises:
-        StorageError: the store is at fault.
+        StorageError: the store cannot be reached.
     """
-    place = storage.join(bench.output, thumbnail_path(version))
-    if not storage.exists(place):
-        storage.write_bytes(place, _small(picture))
+    uri = storage.join(context.output, thumbnail_path(version))
+    if not storage.exists(uri):
+        storage.write_bytes(uri, _encode(picture))
 
 
-def _small(picture: Picture) -> bytes:
+def _encode(picture: "Picture") -> bytes:
+    from stylegallery.images import codec
+    from stylegallery.images.picture import Picture
+
     scale = min(1.0, SIDE / max(picture.size))
     height, width = (max(1, round(length * scale)) for length in picture.size)
     alpha = picture.alpha

@@ -1,7 +1,7 @@
-"""The report of a run: one HTML file that shows and explains what came out.
+"""Build the report of a run: one self-contained HTML file.
 
-It is built from the tables and pictures below the output root alone, so it can be built again
-at any time, wherever the run took place.
+It needs only the tables and images below the output root and the input images, so it can be
+rebuilt at any time on any machine that can read them.
 """
 
 from functools import cache
@@ -16,16 +16,17 @@ from schemas.text import clean
 from tasks import storage
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
-from tasks.report.cards import Album, headline, make_cards
-from tasks.report.data import Survey, survey
+from tasks.report.cards import headline, make_cards
+from tasks.report.data import ReportData, read_report_data
+from tasks.report.thumbnails import ThumbnailStore
 
-_MOST_CARDS: Final = 2_000
-_MOST_TROUBLES: Final = 100
+_MAX_CARDS: Final = 2_000
+_MAX_FAILED_OR_REJECTED: Final = 100
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def build_report(output: str, run_id: str) -> str:
-    """Write `runs/RUN_ID/report/index.html` from a run's tables and pictures.
+    """Write `runs/RUN_ID/report/index.html`.
 
     Args:
         output: Root of the outputs, local or on object storage.
@@ -33,26 +34,30 @@ def build_report(output: str, run_id: str) -> str:
 
     Returns:
         URI of the report.
+
+    Raises:
+        RecordError: a table or run.json is damaged.
+        StorageError: a table is missing or cannot be read, or the report cannot be written.
     """
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
     record = read_record(files)
-    found = survey(files, _MOST_CARDS, _MOST_TROUBLES)
-    inputs = {item.image_uri for item in found.items.values()}
-    inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
+    data = read_report_data(files, _MAX_CARDS, _MAX_FAILED_OR_REJECTED)
+    inputs = {item.image_uri for item in data.items.values()}
+    inputs |= {style.image_uri for item in data.items.values() for style in item.styles}
 
     def fetch(uri: str, most: int) -> bytes:
         place = uri if uri in inputs else storage.join(root, uri)
         return storage.read_bytes(place, most)
 
-    storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
+    storage.write_bytes(files.report, render(record, data, ThumbnailStore(fetch)).encode())
     return files.report
 
 
-def render(record: RunRecord, found: Survey, album: Album) -> str:
-    """Return the page. Every value from a manifest passes through the template's escaping."""
-    cards = make_cards(found.shown, found.items, found.evaluated, album)
-    summary = found.summary
+def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> str:
+    """Render the page. The template escapes every value from a manifest."""
+    cards = make_cards(data.shown, data.items, data.evaluated, thumbnails)
+    summary = data.summary
     statuses = ("ok", "rejected", "failed")
     template = _environment().get_template("report.html.j2")
     return template.render(
@@ -61,17 +66,17 @@ def render(record: RunRecord, found: Survey, album: Album) -> str:
         facts=_facts(record, summary),
         parameters=_parameters(record),
         summary=summary,
-        galleries=found.galleries,
+        galleries=data.galleries,
         statuses=[status for status in statuses if getattr(summary, status)],
-        troubled=found.troubled,
-        hidden_troubles=summary.rejected + summary.failed - len(found.troubled),
+        failed_or_rejected=data.failed_or_rejected,
+        hidden_failed_or_rejected=summary.rejected + summary.failed - len(data.failed_or_rejected),
         cards=cards,
         dense=len(cards) > 12,
         hidden_cards=summary.ok - len(cards),
-        images=list(album.shared.values()),
-        timings=found.timings,
-        charts=found.charts,
-        judged=found.judged,
+        images=list(thumbnails.shared.values()),
+        timings=data.timings,
+        charts=data.charts,
+        evaluation=data.evaluation,
         flagged=any(card.flags for card in cards),
         categories=sorted({card.category for card in cards} - {""}),
     )
@@ -85,17 +90,17 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_seen,
+        finalize=_without_control_characters,
     )
     environment.filters["path"] = quote
     return environment
 
 
-def _seen(value: Any) -> Any:
-    """Let no value turn the direction of what stands beside it, or be seen by machines alone."""
+def _without_control_characters(value: Any) -> Any:
+    """Remove characters that are invisible or reverse the direction of the text around them."""
     if not isinstance(value, str):
         return value
-    return type(value)(clean(value))  # Markup, which has been escaped, stays Markup
+    return type(value)(clean(value))  # keep the type: Markup is escaped already
 
 
 def _facts(record: RunRecord, summary: RunSummary) -> list[tuple[str, str]]:
@@ -109,7 +114,7 @@ def _facts(record: RunRecord, summary: RunSummary) -> list[tuple[str, str]]:
         ("Model", record.spec.engine.model),
     ]
     if summary.reused:
-        facts.append(("Taken over", f"{summary.reused} from earlier runs"))
+        facts.append(("Reused", f"{summary.reused} from earlier runs"))
     return facts
 
 

@@ -1,4 +1,4 @@
-"""What a report says of all items, and the few of them that it shows, from tables read once."""
+"""Read the data of a report from a run's tables: totals of all items, details of those shown."""
 
 import heapq
 from collections import Counter
@@ -15,7 +15,7 @@ from schemas.result import ItemResult
 from schemas.run import RunSummary
 from schemas.work import WorkItem
 from tasks.evaluation.reader import evaluations, flagged_ids, read_summary
-from tasks.items.warnings import first, is_warned, sentences
+from tasks.items.warnings import first_warnings, has_warning, unique_warnings
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey
 from tasks.records.layout import RunFiles
@@ -25,20 +25,20 @@ from tasks.report.charts import Chart, charts
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What a report says.
+class ReportData:
+    """Data of a report.
 
     Attributes:
         summary: Counts.
-        galleries: Ids of the galleries, sorted.
-        timings: Where the time went.
-        shown: Items with an asset: all, or an even sample; by product, so that galleries are side
-            by side.
-        items: What was planned for those, by item id.
-        troubled: The first of those without an asset.
-        evaluated: Figures of those shown, by item, where they were measured.
-        charts: How figures are spread over all items.
-        judged: What the figures come to; None where nothing was measured.
+        galleries: Sorted ids of the galleries.
+        timings: Mean seconds by stage.
+        shown: Results with an asset: all, or an even sample. Sorted by product, so that the
+            results of all galleries are side by side.
+        items: Planned items of those results, by item id.
+        failed_or_rejected: The first results without an asset.
+        evaluated: Metrics of the results shown, by item, if the run was evaluated.
+        charts: Histograms of metrics over all items.
+        evaluation: Summary of the evaluation; None if the run was not evaluated.
     """
 
     summary: RunSummary
@@ -46,14 +46,14 @@ class Survey:
     timings: Timings
     shown: list[ItemResult]
     items: dict[str, WorkItem]
-    troubled: list[ItemResult]
+    failed_or_rejected: list[ItemResult]
     evaluated: dict[ItemKey, ItemEvaluation]
     charts: list[Chart]
-    judged: EvaluationSummary | None
+    evaluation: EvaluationSummary | None
 
 
-def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
-    """Read a run's tables, part by part.
+def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: int) -> ReportData:
+    """Read the tables of a run part by part.
 
     Raises:
         RecordError: a table is damaged.
@@ -65,28 +65,32 @@ def survey(files: RunFiles, most_shown: int, most_troubled: int) -> Survey:
     for _, part in parquet.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
         counts["reused"] += pc.sum(pc.and_(part["reused"], _is_ok(part))).as_py() or 0
-        counts["warned"] += int(is_warned(part).sum())
-        warnings |= sentences(part)
+        counts["warned"] += int(has_warning(part).sum())
+        warnings |= unique_warnings(part)
         galleries |= set(part["gallery_id"].unique().to_pylist())
-    judged = read_summary(files)
-    counts["flagged"] = judged.flagged if judged else 0
-    flagged = flagged_ids(files, most_shown // 2) if judged and counts["ok"] > most_shown else set()
-    shown, items = _sample(files, counts["ok"], most_shown - len(flagged), flagged)
-    return Survey(
-        RunSummary.model_validate({**counts, "warnings": first(warnings)}),
+    evaluation = read_summary(files)
+    counts["flagged"] = evaluation.flagged if evaluation else 0
+    flagged = (
+        flagged_ids(files, max_shown // 2) if evaluation and counts["ok"] > max_shown else set()
+    )
+    shown, items = _sample(files, counts["ok"], max_shown - len(flagged), flagged)
+    return ReportData(
+        RunSummary.model_validate({**counts, "warnings": first_warnings(warnings)}),
         sorted(galleries),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,
-        first_troubled(files, most_troubled) if counts["rejected"] + counts["failed"] else [],
-        evaluations(files, shown) if judged else {},
-        charts(files, judged),
-        judged,
+        first_failed_or_rejected(files, max_failed_or_rejected)
+        if counts["rejected"] + counts["failed"]
+        else [],
+        evaluations(files, shown) if evaluation else {},
+        charts(files, evaluation),
+        evaluation,
     )
 
 
-def first_troubled(files: RunFiles, most: int) -> list[ItemResult]:
-    """Return the first of a run's items without an asset: failed ones, then those rejected.
+def first_failed_or_rejected(files: RunFiles, most: int) -> list[ItemResult]:
+    """Return the first results without an asset: failed ones, then rejected ones.
 
     Raises:
         RecordError: a table is damaged.
@@ -107,7 +111,14 @@ def _is_ok(part: pa.Table) -> pa.ChunkedArray:
 def _sample(
     files: RunFiles, count: int, most: int, also: set[str]
 ) -> tuple[list[ItemResult], dict[str, WorkItem]]:
-    """Return at most `most` of `count` ok rows, at even distances, those of `also`, and items."""
+    """Return an even sample of the `count` ok results, with their planned items.
+
+    Args:
+        files: Files of the run.
+        count: Number of ok results.
+        most: Size of the sample.
+        also: Item ids to include in addition.
+    """
     wanted = np.unique(np.arange(min(most, count)) * count // max(min(most, count), 1))
     shown, items, before = list[ItemResult](), dict[str, WorkItem](), 0
     if not len(wanted):

@@ -1,4 +1,4 @@
-"""What one item was made of, from a run's files alone: region maps, matches, routing to edit."""
+"""Explain one item from a run's files: region maps, matches and a routing file to edit."""
 
 import io
 from collections.abc import Iterator
@@ -11,17 +11,18 @@ import torch
 from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.work import WorkItem, path_segment
+from stylegallery.errors import BadImage
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import routing_json
 from stylegallery.regions.region_map import RegionMap
+from stylegallery.regions.region_png import decode_region_map
 from stylegallery.visualize import match_panel
 from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
-from tasks.report.thumbnails import NotAnImage, read_labels
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Explanation:
     """Files that explain one item.
 
     Attributes:
-        folder: What to call their folder, a path of three names.
-        files: Name to bytes: `matches.png`, `routing.json`, and a region map for the content and
-            each reference.
+        folder: Name for their folder: GALLERY/PRODUCT/VIEW.
+        files: File name to bytes: `matches.png`, `routing.json`, and the region maps of the
+            content and of each reference.
     """
 
     folder: str
@@ -47,20 +48,20 @@ class _Mapped:
 def explain(
     output: str, run_id: str, product_id: str, view: str = "main", gallery_id: str = ""
 ) -> Iterator[Explanation]:
-    """Yield what explains a product's results, gallery by gallery.
+    """Yield one explanation per result of a product.
 
     Args:
-        output: Root of the outputs.
-        run_id: A run whose results are written.
+        output: The output root.
+        run_id: A run with results.
         product_id: The product.
-        view: Which photo of it.
-        gallery_id: One gallery alone; empty for all.
+        view: The view.
+        gallery_id: Only this gallery; empty for all.
 
     Raises:
         FileMissing: the run has no such result with an asset.
-        InputError: a picture cannot be read any more.
+        InputError: an image cannot be decoded.
         RecordError: a table or region map is damaged.
-        StorageError: something cannot be read.
+        StorageError: a file cannot be read.
     """
     files, found = RunFiles(storage.absolute(output), run_id), 0
     run_plan = RunPlan(files)
@@ -83,8 +84,8 @@ def explain(
     if not found:
         where = f" in gallery {gallery_id}" if gallery_id else ""
         raise FileMissing(
-            f"{run_id} has no finished result of {product_id}, view {view}{where}; its results/ "
-            "or report name what there is"
+            f"{run_id} has no finished result of {product_id}, view {view}{where}; its "
+            "results/ and report list the results"
         )
 
 
@@ -110,7 +111,7 @@ def _explain(output: str, row: ItemResult, item: WorkItem) -> Explanation:
 def _mapped(uri: str, labels: bytes) -> _Mapped:
     picture = codec.decode(storage.read_bytes(uri, storage.MAX_IMAGE_BYTES), uri)
     try:
-        grid = torch.from_numpy(read_labels(labels).astype("int64"))
-    except NotAnImage as error:
+        grid = torch.from_numpy(decode_region_map(labels).astype("int64"))
+    except BadImage as error:
         raise RecordError(f"the region map of {uri} is damaged: {error}") from error
     return _Mapped(picture, RegionMap(grid))

@@ -1,8 +1,8 @@
-"""The end of a run: one row per item asked for, tables for readers, the record, `_SUCCESS`."""
+"""Close a run: write result tables, retry manifest, finished items, run.json and `_SUCCESS`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -17,7 +17,7 @@ from schemas.run import RestyleSpec, RunSummary
 from schemas.work import PlannedItem
 from tasks import storage
 from tasks.errors import IncompleteRunError, RecordError
-from tasks.items.warnings import first, is_warned, sentences
+from tasks.items.warnings import first_warnings, has_warning, unique_warnings
 from tasks.manifests.retry import retry_manifest
 from tasks.planning import Plan
 from tasks.planning.resume import Mask
@@ -32,14 +32,14 @@ from tasks.records.success import write_marker
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """The rows of one part of a plan.
+class ResultPart:
+    """The results of one part of a plan.
 
     Attributes:
-        name: Its file's name.
-        items: As planned.
-        rows: One for each item, in the same order, with the columns of ItemResult.
-        computed: (N,) true where the row is of this run, false where it is taken over.
+        name: File name of the part.
+        items: Planned items.
+        rows: One result per item, in the same order, with the columns of ItemResult.
+        computed: (N,) bool: False where the result is reused from an earlier run.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Part:
     rows: pa.Table
     computed: Mask
 
-    def ended(self, status: str) -> Mask:
-        """Return (N,) true where an item has ended so."""
-        found: Mask = pc.equal(self.rows["status"], status).to_numpy()
-        return found
+    def has_status(self, status: str) -> Mask:
+        """Return (N,) bool: whether a result has this status."""
+        mask: Mask = pc.equal(self.rows["status"], status).to_numpy()
+        return mask
 
     def matches(self) -> pa.Table:
-        """Return one row per item and content region: the item's key, then the match."""
+        """Return one row per item and content region: the item's key and the match."""
         lists = self.rows["matches"].combine_chunks()
         keys = self.rows.select(KEYS).take(pc.list_parent_indices(lists))
         fields = arrow_schema(MatchRow)
@@ -61,25 +61,26 @@ class Part:
         return pa.table([*keys.columns, *flat.columns], schema=pa.schema([*keys.schema, *fields]))
 
 
-def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
-    """Refuse a run in which items have no row yet.
+def check_complete(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
+    """Check that every item of a run has a result.
 
     Args:
-        plan: Of the run.
-        own: Its ledger.
-        finished: The rows of all runs.
+        plan: Plan of the run.
+        own: Index of the run's ledger.
+        finished: Index of the finished items of all runs.
 
     Raises:
-        IncompleteRunError: it is such a run; says how many, and names one.
+        IncompleteRunError: items have no result; the message counts them and names the first.
     """
     missing, first = 0, ""
-    for choice in _choices(plan, own, finished):
-        if has_problem(choice.items):
+    for source in _row_sources(plan, own, finished):
+        if has_problem(source.items):
             continue
-        gaps = np.flatnonzero(np.where(choice.over, choice.theirs, choice.mine) < 0)
+        positions = np.where(source.reused, source.finished, source.own)
+        gaps = np.flatnonzero(positions < 0)
         if len(gaps) and not first:
             product, view, gallery = (
-                choice.items[name][int(gaps[0])].as_py()
+                source.items[name][int(gaps[0])].as_py()
                 for name in ("product_id", "view", "gallery_id")
             )
             first = f"{product}/{view} in {gallery}"
@@ -91,33 +92,34 @@ def check_whole(plan: Plan, own: RowIndex, finished: RowIndex) -> None:
         )
 
 
-def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[Part]:
-    """Yield the rows of a run that is whole, part by part; arguments as for :func:`check_whole`.
+def result_parts(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[ResultPart]:
+    """Yield the results of a complete run part by part; arguments as in :func:`check_complete`.
 
     Raises:
-        RecordError: the rows found are not those of the plan.
-        StorageError: they cannot be read.
+        RecordError: the rows found do not belong to the planned items.
+        StorageError: the rows cannot be read.
     """
-    for choice in _choices(plan, own, finished):
-        over, items = choice.over, choice.items
+    for source in _row_sources(plan, own, finished):
+        reused, items = source.reused, source.items
         if has_problem(items):
-            yield Part(choice.name, items, _rejected(plan, items), ~over)
+            yield ResultPart(source.name, items, _rejected(plan, items), ~reused)
             continue
-        ours, others = own.rows(choice.mine[~over]), finished.rows(choice.theirs[over])
-        # What is taken over is marked, and carries the columns of the present catalog.
-        others = _replaced(others, "reused", pa.array(np.ones(len(others), bool)))
-        others = _replaced(others, "extra", items["extra"].take(pa.array(np.flatnonzero(over))))
-        order = np.argsort(np.concatenate([np.flatnonzero(~over), np.flatnonzero(over)]))
+        ours, others = own.rows(source.own[~reused]), finished.rows(source.finished[reused])
+        # Reused rows are marked as such and get the extra columns of the present catalog.
+        others = _with_column(others, "reused", pa.array(np.ones(len(others), bool)))
+        extra = items["extra"].take(pa.array(np.flatnonzero(reused)))
+        others = _with_column(others, "extra", extra)
+        order = np.argsort(np.concatenate([np.flatnonzero(~reused), np.flatnonzero(reused)]))
         rows = pa.concat_tables([ours, others]).take(pa.array(order))
         if not same_keys(rows, items):
             raise RecordError(
-                f"rows of {plan.run_id} are not of the items planned; run the same command again"
+                f"rows of {plan.run_id} do not match its planned items; run the same command again"
             )
-        yield Part(choice.name, items, rows, ~over)
+        yield ResultPart(source.name, items, rows, ~reused)
 
 
 def _rejected(plan: Plan, items: pa.Table) -> pa.Table:
-    """Return the rows of items that were rejected when they were planned."""
+    """Return the results of items that were rejected during planning."""
     return to_table(
         (
             ItemResult(
@@ -136,82 +138,116 @@ def _rejected(plan: Plan, items: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True, eq=False)
-class _Choice:
-    """Where the rows of a part stand: positions in `own`, in `finished` where `over` is true."""
+class _RowSource:
+    """Where the rows of a part are: at `finished` where `reused` is True, else at `own`.
+
+    `own` and `finished` are (N,) positions in the two indexes, -1 where there is no row.
+    """
 
     name: str
     items: pa.Table
-    over: Mask
-    mine: Numbers
-    theirs: Numbers
+    reused: Mask
+    own: Numbers
+    finished: Numbers
 
 
-def _choices(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[_Choice]:
+def _row_sources(plan: Plan, own: RowIndex, finished: RowIndex) -> Iterator[_RowSource]:
     offset = 0
     for name, items in plan.items.parts():
         keys = key_hashes(items)
-        over = plan.completed.reused[offset : offset + len(items)] & (own.statuses(keys) != OK)
+        reused = plan.completed.reused[offset : offset + len(items)] & (own.statuses(keys) != OK)
         offset += len(items)
-        yield _Choice(name, items, over, own.positions(keys), finished.positions(keys))
+        yield _RowSource(name, items, reused, own.positions(keys), finished.positions(keys))
 
 
-def _replaced(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+def _with_column(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return the table with one column replaced."""
     place = table.schema.names.index(name)
     return table.set_column(place, table.schema.field(place), column)
+
+
+@dataclass
+class _Totals:
+    """Totals of the written parts.
+
+    Attributes:
+        counts: Fields of RunSummary.
+        warnings: Distinct warnings.
+        failed: By part name, (N,) bool: the failed items. Parts without one are left out.
+        computed: By part name, (N,) bool: the ok items that this run computed, likewise.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    warnings: set[str] = field(default_factory=set)
+    failed: dict[str, Mask] = field(default_factory=dict)
+    computed: dict[str, Mask] = field(default_factory=dict)
+
+    def add(self, part: ResultPart) -> None:
+        """Count a part."""
+        ok, failed = part.has_status("ok"), part.has_status("failed")
+        masks = {
+            "ok": ok,
+            "rejected": part.has_status("rejected"),
+            "failed": failed,
+            "reused": part.rows["reused"].to_numpy() & ok,
+            "warned": has_warning(part.rows),
+        }
+        self.counts.update({name: int(mask.sum()) for name, mask in masks.items()})
+        self.warnings |= unique_warnings(part.rows)
+        if failed.any():
+            self.failed[part.name] = failed
+        if (computed := ok & part.computed).any():
+            self.computed[part.name] = computed
 
 
 def write_results(plan: Plan) -> RunSummary:
     """Write results, matches, the retry manifest and the table of finished items.
 
-    A report can be built after this. Doing it again gives the same files.
+    A report can be built after this. A repeated call writes the same files.
 
     Raises:
-        IncompleteRunError: items have no row yet.
+        IncompleteRunError: items have no result yet.
         RecordError: the ledger or an earlier table is damaged.
         StorageError: the output cannot be read or written.
     """
     if plan.summary:
         return plan.summary
-    # Read anew: since the plan was made, another run may have put the finished items together.
-    known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
-    check_whole(plan, *known)
-    counts: Counter[str] = Counter()
-    failed: dict[str, Mask] = {}
-    warnings: set[str] = set()
-    parts = result_parts(plan, *known)
-    add_finished(plan.spec.output, _write_parts(plan, parts, counts, failed, warnings))
-    if failed:
-        manifest = retry_manifest(partial(_failed_items, plan, failed))
+    own = read_ledger(plan.spec.output, plan.run_id)
+    # Read anew: another run may have merged the finished items since the plan was made.
+    finished = read_finished(plan.spec.output)
+    check_complete(plan, own, finished)
+    totals = _write_parts(plan, result_parts(plan, own, finished))
+    add_finished(plan.spec.output, _computed_rows(plan, totals.computed))
+    if totals.failed:
+        manifest = retry_manifest(partial(_failed_items, plan, totals.failed))
         storage.write_bytes(plan.files.retry, manifest)
     else:
         storage.delete(plan.files.retry)
-    return RunSummary.model_validate({**counts, "warnings": first(warnings)})
+    warnings = first_warnings(totals.warnings)
+    return RunSummary.model_validate({**totals.counts, "warnings": warnings})
 
 
-def _write_parts(
-    plan: Plan,
-    parts: Iterable[Part],
-    counts: Counter[str],
-    failed: dict[str, Mask],
-    warnings: set[str],
-) -> Iterator[pa.Table]:
-    """Write the parts of results and matches; yield the rows of what this run computed."""
-    names = set()
+def _write_parts(plan: Plan, parts: Iterable[ResultPart]) -> _Totals:
+    """Write the parts of results and matches, delete other parts there, and return totals."""
+    totals, names = _Totals(), set()
     for part in parts:
         names.add(part.name)
-        storage.write_bytes(
-            storage.join(plan.files.results, part.name), parquet.to_bytes(part.rows)
-        )
-        storage.write_bytes(
-            storage.join(plan.files.matches, part.name), parquet.to_bytes(part.matches())
-        )
-        counts.update(_counts(part))
-        warnings |= sentences(part.rows)
-        if (mask := part.ended("failed")).any():
-            failed[part.name] = mask
-        yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
+        for folder, table in (
+            (plan.files.results, part.rows),
+            (plan.files.matches, part.matches()),
+        ):
+            storage.write_bytes(storage.join(folder, part.name), parquet.to_bytes(table))
+        totals.add(part)
     for folder in (plan.files.results, plan.files.matches):
         parquet.keep_only(folder, names)
+    return totals
+
+
+def _computed_rows(plan: Plan, computed: dict[str, Mask]) -> Iterator[pa.Table]:
+    """Read the written results again and yield those that this run computed."""
+    for name, mask in computed.items():
+        rows = parquet.read_rows_table(storage.join(plan.files.results, name), ItemResult)
+        yield rows.filter(pa.array(mask))
 
 
 def _failed_items(plan: Plan, failed: dict[str, Mask]) -> Iterator[pa.Table]:
@@ -220,31 +256,24 @@ def _failed_items(plan: Plan, failed: dict[str, Mask]) -> Iterator[pa.Table]:
             yield items.filter(pa.array(failed[name]))
 
 
-def _counts(part: Part) -> dict[str, int]:
-    ended = {status: part.ended(status) for status in ("ok", "rejected", "failed")}
-    reused = part.rows["reused"].to_numpy() & ended["ok"]
-    masks = {**ended, "reused": reused, "warned": is_warned(part.rows)}
-    return {name: int(mask.sum()) for name, mask in masks.items()}
-
-
 def finalize(
     spec: RestyleSpec, run_id: str, plan: Plan, summary: RunSummary | None = None
 ) -> RunSummary:
-    """Close a run: tables (unless `summary` shows they are written), record, `_SUCCESS`.
+    """Close a run: write the tables unless `summary` is given, then run.json and `_SUCCESS`.
 
     Args:
-        spec: Parameters of the run, as given.
+        spec: The run's spec, as given.
         run_id: The run.
         plan: Its plan.
-        summary: What :func:`write_results` returned, when a report was built in between.
+        summary: Result of :func:`write_results`, if that was called before.
 
     Raises:
-        IncompleteRunError: items have no row yet; nothing is closed.
-        RecordError: the ledger or an earlier table is damaged, or `plan` is of another run.
+        IncompleteRunError: items have no result yet; the run stays open.
+        RecordError: the ledger or an earlier table is damaged, or `plan` belongs to another run.
         StorageError: the output cannot be read or written.
     """
     if run_id != plan.run_id or storage.folder_uri(spec.output) != plan.spec.output:
-        raise RecordError(f"the plan is of {plan.run_id}, not of {run_id}; plan again")
+        raise RecordError(f"the plan belongs to {plan.run_id}, not to {run_id}; plan again")
     summary = summary or write_results(plan)
     close_record(plan, "finished", summary)
     write_marker(plan.files, plan.spec, plan.items, summary)
@@ -257,22 +286,22 @@ def close_record(
     summary: RunSummary | None = None,
     message: str = "",
 ) -> None:
-    """Write into run.json how a run ended, unless it stands there as finished with its mark.
+    """Write the end of a run into run.json, unless another driver has finished the run.
 
     Args:
-        plan: Of the run.
-        state: How it ended.
-        summary: Its numbers, when it finished.
-        message: Why it did not finish, in a sentence.
+        plan: Plan of the run.
+        state: How the run ended.
+        summary: Its counts, if it finished.
+        message: Why it did not finish.
 
     Raises:
         RecordError: run.json is damaged.
         StorageError: the output cannot be read or written.
     """
     record = read_record(plan.files)
-    ended = record.state == "finished" and storage.exists(plan.files.success)
-    if ended and state != "finished":
-        return  # another driver ended it
+    finished = record.state == "finished" and storage.exists(plan.files.success)
+    if finished and state != "finished":
+        return
     ending = {
         "state": state,
         "ended_at": datetime.now(UTC),

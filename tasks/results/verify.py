@@ -1,6 +1,6 @@
-"""The proof that a run is whole: plan, rows, matches and assets agree. Reads, never writes.
+"""Verify a run: plan, results, matches and assets agree. It reads only.
 
-What it finds is mended by the same command again, or by that command with `--check-assets`; each
+Running the same command again repairs what it finds, in some cases with `--check-assets`; each
 problem says which.
 """
 
@@ -27,17 +27,17 @@ from tasks.records.run_record import read_record
 from tasks.records.success import damaged_tables, read_marker
 
 _THREADS = 8
-_FILE_REMEDY = "run the same command again with --check-assets, which makes it anew"
+_FILE_REMEDY = "run the same command again with --check-assets, which computes it again"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a check of a run found.
+    """Outcome of a verification.
 
     Attributes:
-        ok: True when there is no problem.
-        problems: One sentence each, with the command that helps.
-        counts: Planned items, rows by status, assets and region maps checked, match rows.
+        ok: True if there is no problem.
+        problems: One sentence each, with the command that repairs it.
+        counts: Planned items, results by status, checked assets and region maps, match rows.
     """
 
     ok: bool
@@ -46,15 +46,15 @@ class Verification:
 
 
 def verify(output: str, run_id: str) -> Verification:
-    """Check a run from its files alone: nothing missing, nothing twice, all hashes right.
+    """Check the files of a run: nothing missing, nothing twice, all hashes correct.
 
     Args:
-        output: Root of the outputs.
+        output: The output root.
         run_id: The run.
 
     Raises:
         FileMissing: there is no such run below `output`.
-        StorageError: the output cannot be read at all.
+        StorageError: the output cannot be read.
     """
     files = RunFiles(storage.absolute(output), run_id)
     if not any(map(storage.exists, (files.record, files.success))) and not _has_plan(files):
@@ -62,14 +62,16 @@ def verify(output: str, run_id: str) -> Verification:
     counts: Counter[str] = Counter()
     problems = [*_check_record(files), *_check_tables(files, counts)]
     try:
-        mark = read_marker(files)
+        marker = read_marker(files)
     except FileMissing:
-        problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
+        problems.append(
+            "_SUCCESS is missing: the run has not finished; run the same command again to resume"
+        )
     except RecordError as error:
         problems.append(str(error))
     else:
         if not problems:
-            problems.extend(damaged_tables(files, mark))
+            problems.extend(damaged_tables(files, marker))
     return Verification(not problems, problems, dict(counts))
 
 
@@ -88,7 +90,7 @@ def _check_record(files: RunFiles) -> list[str]:
 
 
 def _check_tables(files: RunFiles, counts: Counter[str]) -> list[str]:
-    """Check the tables, and the files that they tell of."""
+    """Check the tables and the files that they list."""
     problems: list[str] = []
     maps: set[str] = set()
     try:
@@ -106,7 +108,7 @@ def _check_tables(files: RunFiles, counts: Counter[str]) -> list[str]:
 def _check_part(
     files: RunFiles, name: str, items: pa.Table, maps: set[str], counts: Counter[str]
 ) -> list[str]:
-    """Check the rows, matches, assets and region maps (but for those in `maps`) of one part."""
+    """Check results, matches, assets and region maps of one part; skip the maps in `maps`."""
     planned = from_table(items, PlannedItem)
     rows = parquet.read_rows(storage.join(files.results, name), ItemResult)
     counts.update(row.status for row in rows)
@@ -115,7 +117,7 @@ def _check_part(
     found = [
         *_check_rows(planned, rows),
         *_check_matches(storage.join(files.matches, name), rows, counts),
-        *(f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1),
+        *(f"{place}: it is the asset of {n} items" for place, n in places.items() if n > 1),
     ]
     return [f"{text}; {parquet.RERUN_REMEDY}" for text in found] + _check_files(
         files.output, rows, maps, counts
@@ -127,7 +129,7 @@ def _name(key: ItemKey) -> str:
 
 
 def _compare(files: RunFiles) -> list[str]:
-    """Find items that were planned and have no row, or the reverse, or more than one of either."""
+    """Find planned items without a result, results without a planned item, and duplicates."""
     planned = _hashed(part for _, part in read_parts(files))
     found = _hashed(part for _, part in parquet.read_parts(files.results, ItemResult))
     if np.array_equal(planned, found) and len(np.unique(planned)) == len(planned):
@@ -144,10 +146,12 @@ def _compare(files: RunFiles) -> list[str]:
         )
         for parts in (read_parts(files), parquet.read_parts(files.results, ItemResult))
     )
-    problems = [f"{_name(key)}: planned {n} times" for key, n in here.items() if n > 1]
-    problems += [f"{_name(key)}: {n} rows instead of one" for key, n in there.items() if n > 1]
-    problems += [f"{_name(key)}: planned, but has no row" for key in here if key not in there]
-    problems += [f"{_name(key)}: has a row, but was not planned" for key in there - here]
+    problems = [f"{_name(key)}: it is planned {n} times" for key, n in here.items() if n > 1]
+    problems += [f"{_name(key)}: {n} results instead of one" for key, n in there.items() if n > 1]
+    problems += [
+        f"{_name(key)}: it is planned, but has no result" for key in here if key not in there
+    ]
+    problems += [f"{_name(key)}: it has a result, but was not planned" for key in there - here]
     return [f"{text}; {parquet.RERUN_REMEDY}" for text in dict.fromkeys(problems)]
 
 
@@ -162,11 +166,13 @@ def _check_rows(items: Iterable[PlannedItem], rows: Iterable[ItemResult]) -> lis
         key = key_of(row)
         if row.status == "ok":
             if row.asset_uri != assets.get(key, row.asset_uri):
-                problems.append(f"{_name(key)}: its asset lies at an unplanned place")
+                problems.append(f"{_name(key)}: its asset is not at the planned path")
             if row.error is not None or not row.asset_sha256 or not row.asset_uri:
-                problems.append(f"{_name(key)}: is ok, but without an asset or with an error")
+                problems.append(f"{_name(key)}: its status is ok, but it has an error or no asset")
         elif row.error is None or not row.error.message:
-            problems.append(f"{_name(key)}: is {row.status}, but does not say why")
+            problems.append(
+                f"{_name(key)}: its status is {row.status}, but it has no error message"
+            )
     return problems
 
 
@@ -182,16 +188,16 @@ def _check_matches(uri: str, rows: list[ItemResult], counts: Counter[str]) -> li
         key = key_of(row)
         found = sorted(regions.pop(key, []))
         if row.status == "ok" and (not found or found != list(range(len(row.matches)))):
-            problems.append(f"{_name(key)}: matches are of regions {found}, not of 0 and on")
+            problems.append(f"{_name(key)}: its matches are of regions {found}, not of 0 to N - 1")
         elif row.status != "ok" and found:
-            problems.append(f"{_name(key)}: has matches, but no asset")
-    return problems + [f"{_name(key)}: has matches, but no row" for key in regions]
+            problems.append(f"{_name(key)}: it has matches, but no asset")
+    return problems + [f"{_name(key)}: it has matches, but no result" for key in regions]
 
 
 def _check_files(
     output: str, rows: list[ItemResult], seen: set[str], counts: Counter[str]
 ) -> list[str]:
-    """Check hash and size of every asset, and every region map against its name."""
+    """Check the hash of every asset and region map."""
     good = [row for row in rows if row.status == "ok"]
     maps: dict[str, str] = {}
     for row in good:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,9 +29,6 @@ from tasks.execution.actor import StyleActor
 from tasks.execution.execute import execute
 from tasks.messages import ActorSetup, Assignment
 from tasks.results import finalize
-
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
 
 _REFERENCES = 3
 _NOTES = "profile"
@@ -49,7 +46,7 @@ class ProfiledActor(StyleActor):
         super().__init__(setup)
         self._inside = dict.fromkeys(_WATCHED, 0.0)
         self._begin = 0.0
-        unet = self._bench.engine.models.unet
+        unet = self._context.engine.models.unet
         unet.forward = self._timed("UNet calls", unet.forward)
         torch.autograd.grad = self._timed("gradients", torch.autograd.grad)
         guidance.style_target = self._timed("attention to references", guidance.style_target)
@@ -64,16 +61,18 @@ class ProfiledActor(StyleActor):
 
         return timed
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         self._begin = self._begin or time.perf_counter()
-        return super()._restyle(group, rest)
+        return super()._restyle(group, remaining)
 
-    def _signed(self, assignment: Assignment, row: ItemResult) -> ItemResult:
+    def _complete(self, assignment: Assignment, row: ItemResult) -> ItemResult:
         note = {**self._inside, "wall": time.perf_counter() - self._begin}
         place = Path(self._setup.output, _NOTES, f"{os.getpid()}.json")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(note))
-        return super()._signed(assignment, row)
+        return super()._complete(assignment, row)
 
 
 def main(arguments: list[str] | None = None) -> None:

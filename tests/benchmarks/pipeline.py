@@ -14,13 +14,13 @@ command on a finished run. Products share a hundred photos.
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,15 +30,12 @@ from schemas.run import PoolSpec, RestyleSpec
 from tasks import planning, storage
 from tasks.execution.actor import StyleActor
 from tasks.execution.execute import execute
-from tasks.execution.metrics import Finds
+from tasks.execution.metrics import CacheMetrics
 from tasks.messages import ActorSetup, Assignment, PreparingReferences
 from tasks.records.item_key import key_of
 from tasks.records.ledger import Ledger
 from tasks.report.build import build_report
 from tasks.results import finalize
-
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
 
 _PHOTOS, _REFERENCES, _SIDE = 100, 3, 96
 _CLEAR = Path("/proc/self/clear_refs")
@@ -143,13 +140,13 @@ class EchoActor(StyleActor):
     def __init__(self, setup: ActorSetup) -> None:
         import torch
 
-        from tasks.items.context import Bench
+        from tasks.items.context import ActorContext
 
         torch.set_num_threads(1)
         self._setup = setup
         engine: Any = EchoEngine()
-        self._bench = Bench(engine, setup.output, setup.params)
-        self._finds = Finds()
+        self._context = ActorContext(engine, setup.output, setup.params)
+        self._cache_metrics = CacheMetrics()
 
 
 class RowActor(StyleActor):
@@ -157,12 +154,14 @@ class RowActor(StyleActor):
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
-        self._bench: Any = SimpleNamespace(batch=1)
+        self._context: Any = SimpleNamespace(batch=1)
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         return [partial(_row, assignment) for assignment in group]
 
 

@@ -1,15 +1,15 @@
-"""Actors that misbehave on purpose, and one that writes down what it does."""
+"""Actors that fail on purpose, and one that logs the items it starts."""
 
 import hashlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from tasks import storage
@@ -17,14 +17,11 @@ from tasks.execution.actor import StyleActor
 from tasks.messages import ActorSetup, Assignment, PreparingReferences
 from tasks.records.item_key import key_of
 
-if TYPE_CHECKING:
-    from tasks.items.item import Finish
-
 LOG = "starts.log"
 
 
 def starts(output: str) -> list[tuple[str, str, int]]:
-    """What was begun, in order: gallery/product, attempt, process id."""
+    """Return the started items in order: gallery/product, attempt, process id."""
     path = Path(output, LOG)
     lines = path.read_text().splitlines() if path.exists() else []
     return [(name, attempt, int(pid)) for name, attempt, pid in (line.split() for line in lines)]
@@ -38,16 +35,18 @@ def note_start(output: str, assignment: Assignment) -> None:
 
 
 class LightActor(StyleActor):
-    """No engine and no torch: its products' names say what befalls them."""
+    """An actor without engine and torch; the names of products choose what happens to them."""
 
     def __init__(self, setup: ActorSetup) -> None:
         self._setup = setup
-        self._bench: Any = SimpleNamespace(batch=setup.batch)
+        self._context: Any = SimpleNamespace(batch=setup.batch)
 
     def _announced(self, group: list[Assignment]) -> Iterator[PreparingReferences]:
         return iter(())
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         return [partial(lambda row: row, self.do(assignment)) for assignment in group]
 
     def do(self, assignment: Assignment) -> ItemResult:
@@ -92,7 +91,7 @@ class BrokenActor(LightActor):
 
 
 class FrozenActor(LightActor):
-    """Stops while it loads its engine, as often as a file of its output says."""
+    """Stops while it loads its engine, as often as the file `freeze` in its output says."""
 
     def __init__(self, setup: ActorSetup) -> None:
         super().__init__(setup)
@@ -104,12 +103,14 @@ class FrozenActor(LightActor):
 
 
 class SlowActor(StyleActor):
-    """The real one, with a log and time enough to be killed in between."""
+    """The real actor with a log, slowed down so that tests can kill it."""
 
-    def _restyle(self, group: list[Assignment], rest: list[Assignment]) -> list["Finish"]:
+    def _restyle(
+        self, group: list[Assignment], remaining: list[Assignment]
+    ) -> list[Callable[[], ItemResult]]:
         for assignment in group:
             note_start(self._setup.output, assignment)
-        todo = super()._restyle(group, rest)
+        todo = super()._restyle(group, remaining)
         time.sleep(0.3)
         return todo
 

@@ -21,7 +21,7 @@ from schemas.run import RestyleSpec
 from schemas.work import WorkItem
 from tasks import storage
 from tasks.errors import ManifestError, PlanError, StorageError
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.manifests import builder, reader
 from tasks.planning import versions
 from tasks.storage import local
@@ -37,7 +37,7 @@ SECRET = "hush-hush"
 class Scene:
     """Where bad input is handed in."""
 
-    bench: Bench
+    context: ActorContext
     folder: Path
     patch: pytest.MonkeyPatch
 
@@ -67,7 +67,7 @@ def _rejected(scene: Scene, data: bytes | None = PHOTO, **changes: Any) -> str:
 
 
 def _refused(scene: Scene, item: WorkItem) -> str:
-    row = restyle_item(scene.bench, item)
+    row = restyle_item(scene.context, item)
     assert row.status == REJECTED, row.error
     assert row.error is not None
     assert not row.error.transient

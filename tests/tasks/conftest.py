@@ -1,4 +1,4 @@
-"""One Ray and one tiny model for all tests here; small manifests made on the spot."""
+"""Fixtures: one Ray, one tiny model, small manifests."""
 
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery import StyleGallery
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model
@@ -24,13 +24,13 @@ PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A diffusers folder that the real loader reads."""
+    """A diffusers folder with a tiny model."""
     return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> Iterator[StyleGallery]:
-    """The tiny model on one thread."""
+    """The tiny model, on one CPU thread."""
     import torch
 
     threads = torch.get_num_threads()
@@ -40,14 +40,14 @@ def engine(tiny_model: Path) -> Iterator[StyleGallery]:
 
 
 @pytest.fixture
-def bench(engine: StyleGallery, tmp_path: Path) -> Bench:
-    """What an actor works with, and an empty output."""
-    return Bench(engine, str(tmp_path / "out"), PARAMS)
+def context(engine: StyleGallery, tmp_path: Path) -> ActorContext:
+    """An actor's context with an empty output."""
+    return ActorContext(engine, str(tmp_path / "out"), PARAMS)
 
 
 @pytest.fixture
 def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A folder of a bucket on moto's server, whose conditional writes and keys are those of AWS."""
+    """A folder in a bucket of a moto server, which has conditional writes and keys like AWS."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -55,7 +55,7 @@ def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.start()
     _, port = server.get_host_and_port()
     address = f"http://127.0.0.1:{port}"
-    # All of moto's servers in a process hold the same buckets.
+    # All moto servers in a process share their buckets.
     urllib.request.urlopen(f"{address}/moto-api/reset", data=b"").close()
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     boto3.client("s3", endpoint_url=address).create_bucket(Bucket="moto")
@@ -65,7 +65,7 @@ def moto_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ray_here(s3: S3Server) -> Iterator[None]:
-    """A local Ray whose workers can reach the S3 server: they inherit the environment at start."""
+    """A local Ray whose workers can reach the S3 server: they inherit this environment."""
     import ray
 
     with pytest.MonkeyPatch.context() as patch:
@@ -88,7 +88,7 @@ MakeSpec = Callable[..., RestyleSpec]
 
 @pytest.fixture
 def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
-    """Return a maker of specs: `products` photos in two galleries, one with two references."""
+    """Return a function that makes specs of `products` photos and two galleries."""
 
     def make(products: int = 3, output: str = "", **changes: Any) -> RestyleSpec:
         source = tmp_path / "in"
@@ -108,7 +108,7 @@ def make_spec(tmp_path: Path, tiny_model: Path) -> MakeSpec:
 
 
 def write_catalog(folder: Path, products: int, **columns: list[Any]) -> Path:
-    """Write photos of a cat, each cut differently, and their catalog."""
+    """Write differently cropped photos of a cat, and their catalog."""
     cat = photos.chelsea()
     for i in range(products):
         save(folder / f"p{i}.png", cat[i : i + 96, 100 + 3 * i : 180 + 3 * i])

@@ -1,4 +1,4 @@
-"""A driver to be killed: `python -m tests.tasks.drive SPEC.json ACTOR`."""
+"""A driver for tests that kill it: `python -m tests.tasks.drive SPEC.json ACTOR`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Picture files for tests, good ones and bad ones."""
+"""Valid and invalid image files for tests."""
 
 import io
 import struct
@@ -18,14 +18,14 @@ def save(path: Path, pixels: np.ndarray, **options: Any) -> Path:
 
 
 def noise(height: int = 64, width: int = 48, channels: int = 3) -> np.ndarray:
-    """Smooth colours, the same every time."""
+    """Return smooth random colors, always the same."""
     small = np.random.default_rng(3).integers(0, 255, (4, 3, channels), dtype=np.uint8)
     image = Image.fromarray(small.squeeze()).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
 
 def png_bomb(side: int = 20_000) -> bytes:
-    """A valid PNG of `side` x `side` pixels, black, in some kilobytes."""
+    """Return a valid black PNG of `side` x `side` pixels in some kilobytes."""
     rows = zlib.compressobj(9)
     row = bytes(1 + (side + 7) // 8)
     body = b"".join(rows.compress(row) for _ in range(side)) + rows.flush()
@@ -39,7 +39,7 @@ def png_bomb(side: int = 20_000) -> bytes:
 
 
 def huge_header(png: bytes) -> bytes:
-    """The PNG with a header that claims 60,000 x 60,000 pixels."""
+    """Return the PNG with a header that claims 60,000 x 60,000 pixels."""
     at = png.index(b"IHDR") + 4
     header = (60_000).to_bytes(4, "big") * 2 + png[at + 8 : at + 13]
     checksum = zlib.crc32(b"IHDR" + header).to_bytes(4, "big")
@@ -55,14 +55,14 @@ def encoded(pixels: np.ndarray, kind: str, mode: str = "", **options: Any) -> by
 
 
 def rotated_jpeg() -> bytes:
-    """A JPEG stored lying (64 wide, 48 high) that its EXIF turns upright (48 wide, 64 high)."""
+    """Return a JPEG of 64 x 48 pixels whose EXIF orientation makes it 48 wide and 64 high."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     return encoded(noise(48, 64), "JPEG", exif=exif)
 
 
 def animated_webp() -> bytes:
-    """Two frames."""
+    """Return a WebP with two frames."""
     out = io.BytesIO()
     frames = [Image.fromarray(noise()), Image.fromarray(noise()[::-1].copy())]
     frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=100)
@@ -70,5 +70,5 @@ def animated_webp() -> bytes:
 
 
 def sixteen_bit_png() -> bytes:
-    """Grey, 16 bits."""
+    """Return a 16-bit gray PNG."""
     return encoded((noise()[..., 0].astype(np.uint16)) * 257, "PNG")

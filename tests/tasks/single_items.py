@@ -1,4 +1,4 @@
-"""Single items made on the spot and taken through an engine."""
+"""Make single items and restyle them in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from schemas.result import ItemResult
 from schemas.work import StyleSource, WorkItem
 from tasks import storage
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import Assignment
 from tests.tasks import pictures
 
 
 def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
-    """An item whose photo holds `data` (None: is missing) and whose reference is fine."""
+    """Return an item whose photo holds `data` (None: is missing) and whose reference is valid."""
     photo, style = folder / "photo.jpg", folder / "style.png"
     if data is not None:
         photo.write_bytes(data)
@@ -36,6 +36,6 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
     return WorkItem(**values)
 
 
-def restyle_item(bench: Bench, item: WorkItem, may_exist: bool = False) -> ItemResult:
-    (finish,) = restyle_items(bench, [Assignment(item, may_exist=may_exist)])
-    return finish()
+def restyle_item(context: ActorContext, item: WorkItem, recover: bool = False) -> ItemResult:
+    (pending,) = restyle_items(context, [Assignment(item, recover=recover)])
+    return pending.finish()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from schemas.text import one_line, short_repr
 from tasks.errors import ManifestError, StorageError
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tests.sentences import violation
 from tests.tasks import bad_input as bad
 from tests.tasks import pictures
@@ -251,8 +251,8 @@ KINDS = {**IMAGES, **MASKS, **PINS, **CATALOGS, **GALLERIES, **TEXTS, **URIS, **
 
 
 @pytest.fixture
-def scene(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    return Scene(bench, tmp_path, monkeypatch)
+def scene(context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(context, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", KINDS)

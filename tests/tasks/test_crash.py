@@ -18,7 +18,7 @@ from schemas.run import RestyleSpec, RunRecord
 from stylegallery import StyleGallery
 from tasks import planning, storage
 from tasks.execution.execute import assignments
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
 from tasks.planning import plan as plan_module
@@ -29,7 +29,7 @@ from tasks.records.lock import RunLostError, hold_run
 from tasks.report import build
 from tasks.results import finalize
 from tasks.results.verify import verify
-from tasks.steps import Job, on_record
+from tasks.steps import RunContext, recorded_run
 from tasks.storage.local import LocalDisk
 from tests.tasks.actors import LightActor
 from tests.tasks.conftest import MakeSpec, write_catalog
@@ -152,9 +152,9 @@ def test_a_death_at_any_write_changes_nothing(
         engine = request.getfixturevalue("engine")
 
         def doer(setup: ActorSetup) -> Doer:
-            bench = Bench(engine, setup.output, setup.params)
+            context = ActorContext(engine, setup.output, setup.params)
             signed = {"run_id": setup.run_id}
-            return lambda a: restyle_items(bench, [a])[0]().model_copy(update=signed)
+            return lambda a: restyle_items(context, [a])[0].finish().model_copy(update=signed)
 
     def spec_of(name: str) -> RestyleSpec:
         return make_spec(products=1, output=str(tmp_path / name), **changes)
@@ -185,7 +185,7 @@ def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
 ) -> None:
     """`python -m tests.chaos` freezes real drivers."""
     spec = make_spec(products=1, only=["rocket"])
-    job = Job(planning.make_plan(spec))
+    job = RunContext(planning.make_plan(spec))
     plan = job.plan
 
     def take_over() -> None:
@@ -196,7 +196,7 @@ def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
         monkeypatch.setattr(lock, "BEAT_SECONDS", 0.0)  # no sign of life came in time
         job.check()
 
-    with pytest.raises(KeyboardInterrupt if interrupted else RunLostError), on_record(job):
+    with pytest.raises(KeyboardInterrupt if interrupted else RunLostError), recorded_run(job):
         take_over()
     record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
     assert (record.run_id, record.state) == (plan.run_id, "finished")

@@ -7,41 +7,41 @@
   const regions = document.getElementById("regions");
   const output = bar.querySelector("output");
   const pages = document.querySelector(".pages");
-  let wanted = cards;
+  let filtered = cards;
   let page = 0;
 
-  const turn = (to) => {
-    page = Math.max(0, Math.min(to, Math.ceil(wanted.length / PAGE) - 1));
+  const showPage = (to) => {
+    page = Math.max(0, Math.min(to, Math.ceil(filtered.length / PAGE) - 1));
     const begin = page * PAGE;
-    const end = Math.min(begin + PAGE, wanted.length);
-    const here = new Set(wanted.slice(begin, end));
-    for (const card of cards) card.hidden = !here.has(card);
-    pages.hidden = wanted.length <= PAGE;
-    pages.querySelector("output").textContent = `${begin + 1} to ${end} of ${wanted.length}`;
+    const end = Math.min(begin + PAGE, filtered.length);
+    const visible = new Set(filtered.slice(begin, end));
+    for (const card of cards) card.hidden = !visible.has(card);
+    pages.hidden = filtered.length <= PAGE;
+    pages.querySelector("output").textContent = `${begin + 1} to ${end} of ${filtered.length}`;
     pages.querySelector("[data-step='-1']").disabled = page === 0;
-    pages.querySelector("[data-step='1']").disabled = end === wanted.length;
+    pages.querySelector("[data-step='1']").disabled = end === filtered.length;
   };
 
-  const show = () => {
-    const asked = new FormData(bar);
-    const fits = (row) =>
+  const applyFilters = () => {
+    const filters = new FormData(bar);
+    const matches = (row) =>
       ["gallery", "status", "category", "flagged"].every(
-        (name) => !asked.get(name) || row.dataset[name] === asked.get(name),
+        (name) => !filters.get(name) || row.dataset[name] === filters.get(name),
       );
-    for (const row of rows) row.hidden = !fits(row);
-    wanted = cards.filter(fits);
-    output.textContent = wanted.length === cards.length ? "" : `${wanted.length} of ${cards.length}`;
-    turn(0);
+    for (const row of rows) row.hidden = !matches(row);
+    filtered = cards.filter(matches);
+    output.textContent = filtered.length === cards.length ? "" : `${filtered.length} of ${cards.length}`;
+    showPage(0);
   };
   bar.addEventListener("change", (event) => {
-    if (event.target !== regions) show();
+    if (event.target !== regions) applyFilters();
     document.body.classList.toggle("regions", regions.checked);
   });
   bar.addEventListener("submit", (event) => event.preventDefault());
   pages.addEventListener("click", (event) => {
     const step = Number(event.target.dataset.step);
     if (!step) return;
-    turn(page + step);
+    showPage(page + step);
     bar.scrollIntoView();
   });
 
@@ -56,7 +56,7 @@
   };
   slider.addEventListener("input", slide);
   const compare = (number) => {
-    const card = wanted[number];
+    const card = filtered[number];
     const button = card?.querySelector(".compare");
     if (!button) return false;
     shown = number;
@@ -71,7 +71,7 @@
   };
   for (const button of document.querySelectorAll(".compare")) {
     button.addEventListener("click", () => {
-      if (!compare(wanted.indexOf(button.closest("article")))) return;
+      if (!compare(filtered.indexOf(button.closest("article")))) return;
       dialog.showModal();
       slider.focus();
     });
@@ -79,7 +79,7 @@
   dialog.addEventListener("click", (event) => {
     const step = Number(event.target.dataset.step);
     if (event.target === dialog) dialog.close();
-    for (let to = shown + step; step && to >= 0 && to < wanted.length; to += step) {
+    for (let to = shown + step; step && to >= 0 && to < filtered.length; to += step) {
       if (compare(to)) break;
     }
   });
@@ -90,6 +90,6 @@
       document.body.classList.toggle("regions", regions.checked);
     }
   });
-  show();
+  applyFilters();
   document.body.classList.toggle("regions", regions.checked);
 })();

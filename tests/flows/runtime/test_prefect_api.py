@@ -146,7 +146,7 @@ STARTER = (
     "from flows.runtime import prefect_api\n"
     "from tasks.cluster import descendants\n"
     "prefect_api.connect(verbose=False)\n"
-    "print(*descendants.children(), prefect_api.health_error(), flush=True)\n"
+    "print(*descendants.child_pids(), prefect_api.health_error(), flush=True)\n"
     "input()\n"
 )
 

@@ -1,4 +1,4 @@
-"""Processes below this one, and those that outlive their block."""
+"""Descendant processes that outlive their block are killed."""
 
 import subprocess
 import sys
@@ -24,15 +24,15 @@ def start(code: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_what_a_block_leaves_behind_is_killed_and_others_are_not() -> None:
+def test_leftovers_are_killed_and_others_spared() -> None:
     with start(SLEEP) as other, start(PARENT) as parent:
         assert other.stdout
         assert parent.stdout
         other.stdout.readline()
         grandchild = int(parent.stdout.readline())
-        with descendants.ended(but=descendants.children() - {parent.pid}):
+        with descendants.kill_leftovers(spare=descendants.child_pids() - {parent.pid}):
             assert Path(f"/proc/{grandchild}").exists()
-            parent.kill()  # as a library that forgets its grandchildren
-        assert parent.stdout.read().strip() == ""  # its end is seen by the grandchild's, too
+            parent.kill()  # like a library that leaves its grandchildren behind
+        assert parent.stdout.read().strip() == ""  # empty once the grandchild is dead too
         assert other.poll() is None
         other.kill()

@@ -1,4 +1,4 @@
-"""How many actors fit, and what is said when they do not; how items wait to be handed out."""
+"""The number of actors that fit and the errors if none do; the work queue; SIGTERM."""
 
 import os
 import signal
@@ -7,10 +7,10 @@ import pytest
 
 from schemas.run import PoolSpec
 from schemas.work import StyleSource, WorkItem
-from tasks.cluster.session import _sigterm_kept, _sigterm_raises, lay_out
+from tasks.cluster.session import _keep_sigterm_handler, _sigterm_exits, plan_layout
 from tasks.errors import PoolError
 from tasks.execution import queue as backlog
-from tasks.execution.queue import Backlog
+from tasks.execution.queue import WorkQueue
 from tasks.messages import Assignment
 
 BOX = [{"CPU": 8.0, "GPU": 2.0}]
@@ -33,7 +33,7 @@ LAPTOP = [{"CPU": 2.0}]
 def test_actors_share_one_machine(
     pool: PoolSpec, nodes: list[dict[str, float]], actors: int, cpus: float, threads: int
 ) -> None:
-    layout = lay_out(pool, nodes, fixed=True)
+    layout = plan_layout(pool, nodes, fixed=True)
     assert (layout.actors, layout.cpus, layout.threads) == (actors, cpus, threads)
     assert layout.env == {}
 
@@ -41,11 +41,11 @@ def test_actors_share_one_machine(
 def test_a_cluster_gets_one_actor_per_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store:9000")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    layout = lay_out(PoolSpec(), LAPTOP * 3, fixed=False)
+    layout = plan_layout(PoolSpec(), LAPTOP * 3, fixed=False)
     assert (layout.actors, layout.cpus) == (3, 2.0)
     assert layout.env["AWS_ENDPOINT_URL"] == "http://store:9000"
     assert "secret" not in layout.env.values()
-    waiting = lay_out(PoolSpec(gpus_per_actor=1, actors=4), LAPTOP, fixed=False)
+    waiting = plan_layout(PoolSpec(gpus_per_actor=1, actors=4), LAPTOP, fixed=False)
     assert (waiting.actors, waiting.gpus) == (4, 1)
 
 
@@ -56,9 +56,9 @@ def test_a_cluster_gets_one_actor_per_node(monkeypatch: pytest.MonkeyPatch) -> N
         (PoolSpec(actors=2, cpus_per_actor=2), "need 4, but there are 2 here"),
     ],
 )
-def test_what_can_never_fit_is_refused(pool: PoolSpec, words: str) -> None:
+def test_actors_that_never_fit_are_refused(pool: PoolSpec, words: str) -> None:
     with pytest.raises(PoolError, match=words):
-        lay_out(pool, LAPTOP, fixed=True)
+        plan_layout(pool, LAPTOP, fixed=True)
 
 
 def assignments(count: int) -> list[Assignment]:
@@ -81,43 +81,43 @@ def assignments(count: int) -> list[Assignment]:
     ]
 
 
-def test_leases_shrink_towards_the_end() -> None:
-    queue = Backlog(assignments(20), 20)
+def test_chunks_shrink_towards_the_end() -> None:
+    queue = WorkQueue(assignments(20), 20)
     sizes = []
-    while lease := queue.take(8, workers=2):
-        sizes.append(len(lease))
+    while chunk := queue.next_chunk(8, workers=2):
+        sizes.append(len(chunk))
     assert sizes == [5, 4, 3, 2, 2, 1, 1, 1, 1]
     assert len(queue) == 0
 
 
-def test_given_back_items_come_first_and_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returned_items_come_first_and_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(backlog.time, "monotonic", lambda: now[0])
     a, b, c, d = assignments(4)
-    queue = Backlog([c, d], 2)
-    queue.give_back([a, b])
+    queue = WorkQueue([c, d], 2)
+    queue.put_back([a, b])
     queue.retry(a)
-    assert queue.take(1, 1) == [a]
-    assert [queue.take(1, 1)[0] for _ in range(3)] == [b, c, d]
-    assert queue.take(1, 1) == []
+    assert queue.next_chunk(1, 1) == [a]
+    assert [queue.next_chunk(1, 1)[0] for _ in range(3)] == [b, c, d]
+    assert queue.next_chunk(1, 1) == []
     assert len(queue) == 1
     now[0] = 1.0
-    (again,) = queue.take(8, 1)
-    assert (again.attempt, again.may_exist, again.item) == (2, True, a.item)
+    (again,) = queue.next_chunk(8, 1)
+    assert (again.attempt, again.recover, again.item) == (2, True, a.item)
 
 
-def test_sigterm_stays_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_sigterm_handler_is_restored(caplog: pytest.LogCaptureFixture) -> None:
     def mine(*_: object) -> None:
         raise KeyError
 
     before = signal.signal(signal.SIGTERM, mine)
     try:
-        with _sigterm_kept():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init does
-        with _sigterm_raises(), pytest.raises(KeyError):
+        with _keep_sigterm_handler():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # like ray.init
+        with _sigterm_exits(), pytest.raises(KeyError):
             os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with _sigterm_raises(), pytest.raises(SystemExit) as caught:
+        with _sigterm_exits(), pytest.raises(SystemExit) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
         assert caught.value.code == 143
         assert "stopped by signal 15" in caplog.text

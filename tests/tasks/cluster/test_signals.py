@@ -1,4 +1,4 @@
-"""Signals that wait until a block is over."""
+"""Deferred signals."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tasks.cluster.signals import deferred
 
 @pytest.fixture(autouse=True)
 def _python_handles_ctrl_c() -> Iterator[None]:
-    """Whatever a test before has left."""
+    """Reset the handlers that earlier tests left."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,7 +27,7 @@ def interrupt(times: int, done: list[str]) -> None:
     done.append("too far")
 
 
-def test_a_signal_waits_until_the_block_is_over() -> None:
+def test_a_signal_is_delivered_after_the_block() -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupt(2, done)
@@ -35,15 +35,15 @@ def test_a_signal_waits_until_the_block_is_over() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_block_that_takes_too_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_PATIENCE", -1.0)
+def test_a_block_that_takes_too_long_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_MAX_SECONDS", -1.0)
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         interrupt(1, done)
     assert done == []
 
 
-def test_other_threads_are_not_concerned() -> None:
+def test_other_threads_are_not_affected() -> None:
     seen = []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Evaluating a run: real results on real Ray, measured, flagged, and measured again only if new."""
+"""Evaluation of a run on real Ray: metrics, flags, and only changed items on repetition."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def rows_of(plan: Plan) -> list[ItemEvaluation]:
     return [row for name in names for row in parquet.read_rows(f"{folder}/{name}", ItemEvaluation)]
 
 
-def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
+def test_a_repeated_evaluation_computes_only_changed_items(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     spec = make_spec(products=3)
@@ -40,7 +40,7 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
         spec.output, plan.run_id, ["ssim >= 1", "ssim <= 1"], on_measured=lambda *n: heard.append(n)
     )
     assert (found.items, found.measured, found.unmeasured) == (6, 6, 0)
-    assert found.flagged == 6  # nothing that was restyled is the same as before
+    assert found.flagged == 6  # no restyled image equals its original
     assert found.missed == {"ssim >= 1": 6, "ssim <= 1": 0}
     assert heard[-1] == (6, 6)
     assert read_summary(plan.files) == found
@@ -59,15 +59,15 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
     assert set(found.galleries) == {"coffee", "rocket"}
     assert all(gallery.art_product_lite0 > 1 for gallery in found.galleries.values())
 
-    # An asset that another took the place of is noticed by the sum in its row alone: the tables
-    # are believed. What did not change keeps its figures, whatever lies there now.
+    # A replaced asset is detected by the hash in its result, not by its bytes. Other items keep
+    # their metrics, whatever their files hold now.
     asset = Path(spec.output) / results[0]["asset_uri"]
     asset.write_bytes((Path(spec.output) / results[1]["asset_uri"]).read_bytes())
     again = evaluate(spec.output, plan.run_id)
     assert (again.flagged, again.gates) == (0, [])
     assert [row.ssim for row in rows_of(plan)] == [row.ssim for row in rows]
 
-    # FID over art is of sets alone: the rows stay as they are.
+    # The Inception network is used for sets only: the rows do not change.
     nets = ExternalWeights(inception=str(write_inception(tmp_path / "art_inception.pth")))
     judged = evaluate(spec.output, plan.run_id, weights=nets)
     assert all(gallery.fid_art.value > 0 for gallery in judged.galleries.values())
@@ -78,7 +78,7 @@ def test_a_run_is_measured_flagged_and_measured_again_only_where_it_changed(
         evaluate(spec.output, plan.run_id, weights=nets)
 
 
-def test_protected_pixels_get_figures_and_what_is_gone_a_sentence(
+def test_protected_pixels_get_metrics_and_missing_files_an_error(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     spec = make_spec(products=2)
@@ -98,20 +98,20 @@ def test_protected_pixels_get_figures_and_what_is_gone_a_sentence(
         assert row.protected_ssim == pytest.approx(1)
     assert all("p1.png" in row.error and row.ssim is None for row in by_product["p1"])
 
-    # A photo that is there again, but another one, is no longer what was restyled.
+    # The photo exists again, but with other bytes than were restyled.
     save(tmp_path / "in" / "p1.png", np.zeros((96, 80, 3), np.uint8))
     evaluate(spec.output, plan.run_id)
     assert all("changed after the run" in row.error for row in rows_of(plan) if row.error)
 
 
-def test_without_results_there_is_nothing_to_measure(tmp_path: Path) -> None:
+def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="finish the run first"):
         evaluate(str(tmp_path), "run-0")
     assert read_summary(RunFiles(str(tmp_path), "run-0")) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "violation"),
     [
         ("ssim", "is no gate; write it like `ssim >= 0.5`"),
         ("ssim > 0.5", "is no gate"),
@@ -120,12 +120,12 @@ def test_without_results_there_is_nothing_to_measure(tmp_path: Path) -> None:
         ("", "is no gate"),
     ],
 )
-def test_what_is_no_gate_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_an_invalid_gate_is_refused(text: str, violation: str) -> None:
+    with pytest.raises(ValueError, match=violation):
         Gate.parse(text)
 
 
-def test_a_gate_on_what_is_not_measured_is_refused(tmp_path: Path) -> None:
+def test_a_gate_on_a_metric_that_is_not_computed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a gate on `lpips` needs its weights; give them"):
         evaluate(str(tmp_path), "run-0", ["lpips <= 0.4"])
     places = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "o"}
@@ -133,9 +133,11 @@ def test_a_gate_on_what_is_not_measured_is_refused(tmp_path: Path) -> None:
         RestyleSpec.model_validate({**places, "gates": ["csd >= 0.4"]})
 
 
-def test_gates_say_what_is_wrong() -> None:
+def test_gates_describe_the_violation() -> None:
     figures = ItemMetrics(ssim=0.4, gram_ratio=0.9)
     assert Gate.parse("ssim>=0.5").violation(figures) == "ssim is 0.4, below 0.5"
     assert Gate.parse("ssim >= 0.4").violation(figures) == ""
     assert Gate.parse(" gram_ratio <= 0.85 ").violation(figures) == "gram_ratio is 0.9, above 0.85"
-    assert Gate.parse("protected_difference <= 0").violation(figures) == ""  # has no such area
+    assert (
+        Gate.parse("protected_difference <= 0").violation(figures) == ""
+    )  # the item has no protected area

@@ -1,4 +1,4 @@
-"""An actor in this process, on the real engine with a tiny model: who does what, and when."""
+"""StyleActor in this process, with a tiny model: the order of its events and its threads."""
 
 import logging
 import threading
@@ -15,8 +15,8 @@ from stylegallery.types import RestyledImage
 from tasks import planning
 from tasks.execution import execute
 from tasks.execution.actor import StyleActor
-from tasks.execution.metrics import Finds
-from tasks.items.context import Bench
+from tasks.execution.metrics import CacheMetrics
+from tasks.items.context import ActorContext
 from tasks.messages import ActorSetup, Assignment, PreparingReferences, Started
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS, MakeSpec
@@ -24,20 +24,20 @@ from tests.tasks.single_items import item_of
 
 
 class Here(StyleActor):
-    """The real actor on an engine that is loaded already."""
+    """The real actor with an engine that is already loaded."""
 
     def __init__(self, engine: StyleGallery, output: Path, overlap: bool) -> None:
         self._setup = ActorSetup(
             EngineSpec(), PARAMS, str(output), "run", "engine", 0, overlap=overlap
         )
-        self._bench = Bench(engine, str(output), PARAMS)
-        self._finds = Finds()
+        self._context = ActorContext(engine, str(output), PARAMS)
+        self._cache_metrics = CacheMetrics()
 
 
-def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
+def test_overlap_decodes_in_threads(
     engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not on several cores: see `tasks.messages.ActorSetup`."""
+    """Engines on several cores do without: see `tasks.messages.ActorSetup`."""
     plain, threads = StyleGallery.decode, list[threading.Thread]()
 
     def noted(*arguments: Any) -> RestyledImage:
@@ -56,9 +56,9 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
         assert [row.item_id for row in rows] == [item.item_id for item in items]
         assert all(row.status == "ok" for row in rows)
         assert {"stylize", "decode", "encode", "write"} <= rows[0].timings.keys()
-        if not overlap:  # where it does, a row comes when it is ready
+        if not overlap:  # with overlap, results come when they are ready
             begun = events.pop(0)
-            # said once: the references of the first item are those of all
+            # announced once: all items share their references
             assert isinstance(begun, Started)
             assert isinstance(events[0], PreparingReferences)
             assert [isinstance(event, ItemResult) for event in events[1:]] == [True, False] * 3 + [
@@ -71,10 +71,10 @@ def test_pictures_are_decoded_beside_the_engine_where_the_setup_says_so(
     assert len(set(made[True])) == 4
 
 
-def test_a_suspect_has_the_actor_to_itself(
+def test_an_assignment_marked_alone_is_processed_alone(
     engine: StyleGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those before it are written by then, and it is written before the next begins."""
+    """Earlier items are written before it starts, and it is written before the next starts."""
     plain = StyleGallery.decode
 
     def slow(*arguments: Any) -> RestyledImage:
@@ -84,14 +84,14 @@ def test_a_suspect_has_the_actor_to_itself(
     monkeypatch.setattr(StyleGallery, "decode", slow)
     photo = pictures.encoded(pictures.noise(), "PNG")
     items = [item_of(tmp_path, photo, seed=k, item_id=f"{k:064x}") for k in range(4)]
-    lease = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
-    events = Here(engine, tmp_path / "out", overlap=True).run(lease)
+    chunk = [Assignment(item, alone=place == 2) for place, item in enumerate(items)]
+    events = Here(engine, tmp_path / "out", overlap=True).run(chunk)
     news = (event for event in events if not isinstance(event, PreparingReferences))
     begun = [isinstance(event, Started) for event in news]
     assert begun == [True, True, False, False, True, False, True, False]
 
 
-def test_the_log_says_how_long_an_item_took(
+def test_the_log_holds_the_seconds_of_an_item(
     engine: StyleGallery, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tasks.execution.actor")
@@ -105,7 +105,7 @@ def test_the_log_says_how_long_an_item_took(
 @pytest.mark.parametrize(
     ("device", "threads", "overlap"), [("cuda", 8, True), ("cpu", 1, True), ("cpu", 2, False)]
 )
-def test_no_thread_computes_beside_an_engine_on_several_cores(
+def test_engines_on_several_cores_do_not_overlap(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, overlap: bool
 ) -> None:
     monkeypatch.setattr(execute, "device_class", lambda spec: device)

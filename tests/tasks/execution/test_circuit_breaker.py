@@ -1,11 +1,11 @@
-"""A run in which everything fails pauses or stops; one with some bad items does neither."""
+"""The circuit breaker pauses or ends a run in which everything fails, and no other."""
 
 import pytest
 
 from schemas.result import ErrorInfo, ItemResult
 from tasks.errors import PoolError
 from tasks.execution import circuit_breaker
-from tasks.execution.circuit_breaker import Breaker
+from tasks.execution.circuit_breaker import CircuitBreaker
 from tests.tasks.results.test_finalize import row
 
 
@@ -21,55 +21,57 @@ def failed(*, transient: bool = False, stage: str = "write") -> ItemResult:
     return row("failed").model_copy(update={"error": error})
 
 
-def test_only_failures_stop_a_run_with_the_last_ones_words(clock: list[float]) -> None:
-    watch = Breaker()
+def test_consecutive_failures_end_a_run_with_the_last_message(clock: list[float]) -> None:
+    breaker = CircuitBreaker()
     for _ in range(3):
-        for _ in range(circuit_breaker._FAILURES - 1):
-            watch.row(failed())
-        watch.row(row("ok"))
-    assert not watch.holds
-    for _ in range(circuit_breaker._FAILURES - 1):
-        watch.row(failed())
+        for _ in range(circuit_breaker._MAX_FAILURES - 1):
+            breaker.record(failed())
+        breaker.record(row("ok"))
+    assert not breaker.is_open
+    for _ in range(circuit_breaker._MAX_FAILURES - 1):
+        breaker.record(failed())
     with pytest.raises(PoolError, match=r"last 50 items all failed.*stage write: the disk is full"):
-        watch.row(failed())
+        breaker.record(failed())
 
 
-def test_faults_that_pass_are_waited_out_and_in_the_end_not(clock: list[float]) -> None:
-    watch, pauses, begin = Breaker(), [], clock[0]
+def test_transient_faults_pause_a_run_and_end_it_after_the_patience(clock: list[float]) -> None:
+    breaker, pauses, begin = CircuitBreaker(), [], clock[0]
     while clock[0] - begin <= circuit_breaker.PATIENCE:
-        watch.row(failed(transient=True))
+        breaker.record(failed(transient=True))
         before = clock[0]
-        while watch.holds:
+        while breaker.is_open:
             clock[0] += 1
         pauses.append(clock[0] - before)
-    with pytest.raises(PoolError, match="nothing has come through for 10 min"):
-        watch.row(failed(transient=True))
-    assert pauses[: circuit_breaker._PASSING - 1] == [0] * (circuit_breaker._PASSING - 1)
-    rest = pauses[circuit_breaker._PASSING - 1 :]
+    with pytest.raises(PoolError, match="no item succeeded for 10 min"):
+        breaker.record(failed(transient=True))
+    assert pauses[: circuit_breaker._MAX_TRANSIENT - 1] == [0] * (
+        circuit_breaker._MAX_TRANSIENT - 1
+    )
+    rest = pauses[circuit_breaker._MAX_TRANSIENT - 1 :]
     assert rest == sorted(rest)
     assert (rest[0], rest[-1]) == (5, 60)
 
 
-def test_what_comes_through_ends_the_waiting(clock: list[float]) -> None:
-    watch = Breaker()
-    for _ in range(circuit_breaker._PASSING):
-        watch.row(failed(transient=True))
-    assert watch.holds
+def test_a_finished_item_closes_the_breaker(clock: list[float]) -> None:
+    breaker = CircuitBreaker()
+    for _ in range(circuit_breaker._MAX_TRANSIENT):
+        breaker.record(failed(transient=True))
+    assert breaker.is_open
     clock[0] += 700
-    watch.row(row("rejected"))
-    for _ in range(circuit_breaker._PASSING - 1):
-        watch.row(failed(transient=True))
-    assert not watch.holds
+    breaker.record(row("rejected"))
+    for _ in range(circuit_breaker._MAX_TRANSIENT - 1):
+        breaker.record(failed(transient=True))
+    assert not breaker.is_open
 
 
-def test_deaths_alone_stop_a_run(clock: list[float]) -> None:
-    watch = Breaker()
-    for _ in range(circuit_breaker._DEATHS - 1):
-        watch.death()
-        watch.row(failed(transient=True, stage="actor"))
-    assert not watch.holds
-    watch.row(row("ok"))
-    for _ in range(circuit_breaker._DEATHS - 1):
-        watch.death()
-    with pytest.raises(PoolError, match="probably lacks memory"):
-        watch.death()
+def test_consecutive_deaths_end_a_run(clock: list[float]) -> None:
+    breaker = CircuitBreaker()
+    for _ in range(circuit_breaker._MAX_DEATHS - 1):
+        breaker.record_death()
+        breaker.record(failed(transient=True, stage="actor"))
+    assert not breaker.is_open
+    breaker.record(row("ok"))
+    for _ in range(circuit_breaker._MAX_DEATHS - 1):
+        breaker.record_death()
+    with pytest.raises(PoolError, match="probably runs out of memory"):
+        breaker.record_death()

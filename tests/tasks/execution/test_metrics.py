@@ -1,4 +1,4 @@
-"""What who watches a run hears: lines with item ids, and figures at Ray's Prometheus endpoint."""
+"""Log lines with item ids, and metrics at Ray's Prometheus endpoint."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from schemas.result import ErrorInfo, ItemResult
 from tasks.execution import metrics
-from tasks.execution.metrics import Finds, Watch
+from tasks.execution.metrics import CacheMetrics, RunMetrics
 from tests.s3_server import free_port
 
 
@@ -26,27 +26,27 @@ def row(status: str, error: str = "") -> ItemResult:
 
 
 @pytest.mark.usefixtures("ray_here")
-def test_items_that_come_to_nothing_are_named_but_not_without_end(
+def test_failed_items_are_logged_up_to_a_limit(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "_MOST_LINES", 3)
-    eyes = Watch()
+    monkeypatch.setattr(metrics, "_MAX_LINES", 3)
+    run_metrics = RunMetrics()
     with caplog.at_level(logging.WARNING):
-        eyes.row(row("ok"), again=False)
-        eyes.row(row("failed", "the store is away"), again=True)
+        run_metrics.record(row("ok"), retried=False)
+        run_metrics.record(row("failed", "the store is away"), retried=True)
         for _ in range(9):
-            eyes.row(row("rejected", "cup.jpg is cut short"), again=False)
+            run_metrics.record(row("rejected", "cup.jpg is cut short"), retried=False)
     lines = [record.getMessage() for record in caplog.records]
     item = "cup/main in ink (item abababababab)"
-    assert lines[0] == f"{item}: is tried again in decode: the store is away"
+    assert lines[0] == f"{item}: will be retried, failed in decode: the store is away"
     assert lines[1:3] == [f"{item}: rejected in decode: cup.jpg is cut short"] * 2
     assert len(lines) == 4
     assert "more items" in lines[3]
 
 
 @pytest.mark.slow
-def test_figures_are_at_rays_endpoint() -> None:
-    """In a process of its own: the endpoint's port is chosen when Ray starts."""
+def test_metrics_are_at_rays_endpoint() -> None:
+    """Runs in a process of its own, because the port is chosen when Ray starts."""
     home = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, __file__, str(free_port())],
@@ -76,18 +76,18 @@ def test_figures_are_at_rays_endpoint() -> None:
 
 
 def main(port: int) -> None:
-    """Count some rows under a Ray with an endpoint, and print what it says of them."""
+    """Record some results in a Ray with a metrics endpoint, and print the endpoint's text."""
     import ray
 
     ray.init(address="local", num_cpus=1, include_dashboard=False, _metrics_export_port=port)
-    eyes = Watch()
-    eyes.row(row("ok"), again=False)
-    eyes.row(row("failed", "x"), again=True)
-    eyes.row(row("rejected", "x"), again=False)
-    eyes.row(row("rejected", "x"), again=False)
-    eyes.load(7, 2)
+    run_metrics = RunMetrics()
+    run_metrics.record(row("ok"), retried=False)
+    run_metrics.record(row("failed", "x"), retried=True)
+    run_metrics.record(row("rejected", "x"), retried=False)
+    run_metrics.record(row("rejected", "x"), retried=False)
+    run_metrics.set_load(7, 2)
     found = Counts(memory=5, computed=2)
-    Finds().take(found)
+    CacheMetrics().report(found)
     assert not found
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:

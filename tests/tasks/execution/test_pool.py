@@ -1,4 +1,4 @@
-"""What the pool makes of actors that die, hang, stumble or never start: one row for each item."""
+"""The pool with actors that die, hang, fail once or never start: each item gets one result."""
 
 import os
 import re
@@ -37,13 +37,13 @@ ONE = PoolSpec(cpus_per_actor=1, chunk_size=4)
 
 @pytest.fixture(autouse=True)
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Items are written before the next is begun, so that it is plain which one was in work."""
+    """Turn overlap off, so that exactly one item is in progress at a time."""
     setup = execute._setup
     monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=False))
 
 
 def planned(make_spec: MakeSpec, names: list[str], pool: PoolSpec = ONE) -> Plan:
-    """Plan products of these names in one gallery; all show the same photo."""
+    """Plan products with these names in one gallery; all have the same photo."""
     spec = make_spec(products=1, pool=pool, only=["rocket"])
     table = pa.table({"product_id": names, "image_uri": ["p0.png"] * len(names)})
     pq.write_table(table, spec.catalog)
@@ -59,7 +59,7 @@ def rows_of(plan: Plan) -> dict[str, ItemResult]:
 
 
 def ended(plan: Plan, kind: type[StyleActor] = LightActor, **how: Any) -> dict[str, ItemResult]:
-    """Execute and close a plan, check that it is whole, and return its rows by product."""
+    """Execute and close a plan, verify the run, and return its results by product."""
     heard: list[Progress] = []
     execute.execute(plan, how.get("on_progress", heard.append), actor=kind)
     found = rows_of(plan)
@@ -97,7 +97,7 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
     assert bad.attempts == 3
     assert bad.error is not None
     assert bad.error.stage == "actor"
-    assert "process ended" in bad.error.message
+    assert "process died" in bad.error.message
     begun = Counter(name for name, _, _ in starts(plan.spec.output))
     assert begun.pop("rocket/poison") == 3
     assert set(begun.values()) == {1}
@@ -108,10 +108,10 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_of_items_in_hand_together_only_the_poison_fails(
+def test_of_a_group_in_progress_only_the_poison_item_fails(
     make_spec: MakeSpec, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here items are written while the actor is at the next ones."""
+    """With overlap, items are written while the actor restyles the next ones."""
     setup = execute._setup
     monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=True))
     pool = PoolSpec(cpus_per_actor=1, chunk_size=2, batch=batch)
@@ -119,13 +119,13 @@ def test_of_items_in_hand_together_only_the_poison_fails(
     rows = ended(plan)
     assert Counter(row.status for row in rows.values()) == {"ok": 13, "failed": 1}
     assert rows["poison"].attempts == 3
-    # in one group with it, or perhaps being written, or next in line when it fell
+    # in its group, being written, or next in the queue when the actor died
     near = "abcdefgh" if batch == 4 else "abc"
     assert {rows[name].attempts for name in near} <= {1, 2}
     assert {rows[name].attempts for name in "ijklm"} == {1}
 
 
-def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
+def test_a_hanging_item_fails(make_spec: MakeSpec) -> None:
     pool = PoolSpec(cpus_per_actor=1, chunk_size=4, item_deadline=3, max_attempts=2)
     rows = ended(planned(make_spec, ["a", "hang", "b", "c"], pool))
     assert Counter(row.status for row in rows.values()) == {"ok": 3, "failed": 1}
@@ -134,7 +134,7 @@ def test_a_hanging_item_is_ended(make_spec: MakeSpec) -> None:
     assert "longer than 3 s" in error.message
 
 
-def test_a_passing_fault_is_tried_again(make_spec: MakeSpec) -> None:
+def test_a_transient_error_is_retried(make_spec: MakeSpec) -> None:
     pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     rows = ended(planned(make_spec, ["a", "flaky", "b"], pool))
     assert rows["flaky"].status == "ok"
@@ -152,8 +152,8 @@ def test_engines_that_cannot_start_end_the_run(make_spec: MakeSpec) -> None:
 def test_an_engine_that_freezes_while_it_loads_is_replaced(
     often: int, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the run ends with a sentence when that happens as often as engines are tried."""
-    monkeypatch.setattr(pool_module, "_FAILED_STARTS", 2)
+    """After too many failed starts the run ends with an error."""
+    monkeypatch.setattr(pool_module, "_MAX_FAILED_STARTS", 2)
     pool = PoolSpec(actors=1, cpus_per_actor=2, load_deadline=3)  # there is no room for two
     plan = planned(make_spec, ["a", "b"], pool)
     Path(plan.spec.output, "freeze").write_text(str(often))
@@ -185,7 +185,7 @@ def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> N
     again = planning.make_plan(plan.spec)
     assert (again.run_id, again.counts.done) == (plan.run_id, 3)
     heard: list[Progress] = []
-    ended(plan, on_progress=heard.append)  # the plan made before the interruption does as well
+    ended(plan, on_progress=heard.append)  # the plan from before the interruption works too
     assert heard[0].done == 3
     begun = Counter(name for name, _, _ in starts(plan.spec.output))
     assert len(begun) == 8
@@ -193,7 +193,7 @@ def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> N
     assert not alive(pid)
 
 
-def test_a_signal_inside_ray_surfaces_as_itself(make_spec: MakeSpec) -> None:
+def test_an_exception_of_a_signal_handler_is_not_wrapped_by_ray(make_spec: MakeSpec) -> None:
     class Cancelled(BaseException):
         pass
 
@@ -213,7 +213,7 @@ def test_a_signal_inside_ray_surfaces_as_itself(make_spec: MakeSpec) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process lives, allowing it some seconds to end."""
+    """Return whether a process is still alive after five seconds."""
     for _ in range(50):
         try:
             os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""How many actors there are: as nodes come and go, and near the end of a run."""
+"""The number of actors, as nodes join and leave and near the end of a run."""
 
 from collections import deque
 from pathlib import Path
@@ -9,10 +9,10 @@ import pytest
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from schemas.run import PoolSpec
-from tasks.cluster.session import Layout, lay_out, room_for
+from tasks.cluster.session import Layout, actor_capacity, plan_layout
 from tasks.execution import pool as pool_module
 from tasks.execution.pool import Pool, Progress
-from tasks.execution.queue import Backlog
+from tasks.execution.queue import WorkQueue
 from tasks.messages import ActorSetup
 from tasks.records.ledger import Ledger
 from tests.tasks.cluster.test_session import assignments
@@ -21,13 +21,13 @@ GPUS = [{"CPU": 8.0, "GPU": 1.0}]
 
 
 class FakeWorker:
-    """Stands in for an actor, which needs Ray: up or not, in work or not, ended or not."""
+    """Replaces a worker, which needs Ray."""
 
-    def __init__(self, *_: Any, up: bool = False, busy: bool = False) -> None:
-        self.up, self.streams, self.ended = up, deque([object()] if busy else []), False
+    def __init__(self, *_: Any, is_ready: bool = False, busy: bool = False) -> None:
+        self.is_ready, self.chunks, self.killed = is_ready, deque([object()] if busy else []), False
 
-    def end(self) -> None:
-        self.ended = True
+    def kill(self) -> None:
+        self.killed = True
 
 
 @pytest.fixture
@@ -38,21 +38,21 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     made = Pool(
         PoolSpec(), layout, setup, Ledger(str(tmp_path), "run-1"), Progress(0, 9), lambda _: None
     )
-    made._backlog = Backlog(assignments(9), 9)
+    made._queue = WorkQueue(assignments(9), 9)
     return made
 
 
-def test_what_is_left_on_one_node_is_of_no_use_on_another() -> None:
-    assert room_for(PoolSpec(gpus_per_actor=0.75), GPUS * 4) == 4
-    assert room_for(PoolSpec(gpus_per_actor=0.5), GPUS * 4) == 8
-    assert room_for(PoolSpec(gpus_per_actor=2), GPUS * 4) == 0
-    assert room_for(PoolSpec(), [{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
+def test_capacity_is_counted_node_by_node() -> None:
+    assert actor_capacity(PoolSpec(gpus_per_actor=0.75), GPUS * 4) == 4
+    assert actor_capacity(PoolSpec(gpus_per_actor=0.5), GPUS * 4) == 8
+    assert actor_capacity(PoolSpec(gpus_per_actor=2), GPUS * 4) == 0
+    assert actor_capacity(PoolSpec(), [{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 2.0}]) == 2
 
 
-def test_only_a_cluster_without_a_number_of_actors_is_elastic() -> None:
-    assert lay_out(PoolSpec(), GPUS, fixed=False).elastic
-    assert not lay_out(PoolSpec(actors=3), GPUS, fixed=False).elastic
-    assert not lay_out(PoolSpec(), GPUS, fixed=True).elastic
+def test_only_a_cluster_with_no_fixed_number_of_actors_is_elastic() -> None:
+    assert plan_layout(PoolSpec(), GPUS, fixed=False).elastic
+    assert not plan_layout(PoolSpec(actors=3), GPUS, fixed=False).elastic
+    assert not plan_layout(PoolSpec(), GPUS, fixed=True).elastic
 
 
 def test_actors_follow_the_nodes(pool: Pool) -> None:
@@ -60,28 +60,28 @@ def test_actors_follow_the_nodes(pool: Pool) -> None:
     assert len(pool._workers) == 3
     pool._resize(50)
     assert len(pool._workers) == 9 + 3  # as many more as there are items
-    up, busy = FakeWorker(up=True), FakeWorker(busy=True)
+    ready, busy = FakeWorker(is_ready=True), FakeWorker(busy=True)
     gone = [FakeWorker(), FakeWorker()]
-    pool._workers = [gone[0], up, busy, gone[1]]  # type: ignore[list-item]
+    pool._workers = [gone[0], ready, busy, gone[1]]  # type: ignore[list-item]
     pool._resize(1)
-    assert pool._workers == [up, busy]  # what has an engine or work is left alone
-    assert all(worker.ended for worker in gone)
+    assert pool._workers == [ready, busy]  # actors with an engine or with work stay
+    assert all(worker.killed for worker in gone)
     pool._resize(0)
     assert len(pool._workers) == 2
     pool._workers = []
     pool._resize(0)
-    assert len(pool._workers) == 1  # and waits for a node
+    assert len(pool._workers) == 1  # it waits for a node
 
 
-def test_what_has_nothing_left_to_do_is_given_back(pool: Pool) -> None:
-    idle = [FakeWorker(up=True), FakeWorker(up=True)]
-    busy = FakeWorker(up=True, busy=True)
+def test_idle_actors_are_released(pool: Pool) -> None:
+    idle = [FakeWorker(is_ready=True), FakeWorker(is_ready=True)]
+    busy = FakeWorker(is_ready=True, busy=True)
     pool._workers = [*idle, busy]  # type: ignore[list-item]
     pool._release_idle()
     assert len(pool._workers) == 3  # items are left
-    pool._backlog = Backlog([], 0)
+    pool._queue = WorkQueue([], 0)
     pool._release_idle()
     assert pool._workers == [busy]
-    busy.streams.clear()
+    busy.chunks.clear()
     pool._release_idle()
-    assert pool._workers == [busy]  # one stays for what may be given back
+    assert pool._workers == [busy]  # one stays for items that may be requeued

@@ -1,4 +1,4 @@
-"""One item at a time, on the real engine with a tiny model: good input, bad input, take-over."""
+"""Items on the real engine with a tiny model: good input, bad input, recovered assets."""
 
 import io
 import json
@@ -18,12 +18,12 @@ from stylegallery.images import codec
 from stylegallery.types import RestyledLatent, StyleJob
 from tasks import storage
 from tasks.errors import StorageError
-from tasks.items.context import Bench
-from tasks.items.inputs import content_of, read_ahead
+from tasks.items.context import ActorContext
+from tasks.items.inputs import load_content, read_ahead
 from tasks.items.item import restyle_items
-from tasks.items.memory import PreparedCache, PreparedKey
+from tasks.items.prepared import PreparedCache, PreparedKey
+from tasks.items.thumbnails import thumbnail_path
 from tasks.messages import Assignment
-from tasks.report.thumbnails import thumbnail_path
 from tasks.storage import s3, transient
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.tasks import pictures
@@ -31,10 +31,10 @@ from tests.tasks.conftest import PARAMS
 from tests.tasks.single_items import item_of, restyle_item
 
 
-def asset(bench: Bench, row: ItemResult) -> Image.Image:
+def asset(context: ActorContext, row: ItemResult) -> Image.Image:
     assert row.status == "ok", row.error
     assert row.asset_uri is not None
-    return Image.open(io.BytesIO(storage.read_bytes(storage.join(bench.output, row.asset_uri))))
+    return Image.open(io.BytesIO(storage.read_bytes(storage.join(context.output, row.asset_uri))))
 
 
 RGBA = np.dstack([pictures.noise(), np.tile(np.arange(48, dtype=np.uint8) * 5, (64, 1))])
@@ -48,23 +48,25 @@ GOOD = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_odd_but_good_photos_become_assets(bench: Bench, tmp_path: Path, kind: str) -> None:
-    row = restyle_item(bench, item_of(tmp_path, GOOD[kind]))
-    picture = asset(bench, row)
+def test_unusual_photos_become_assets(context: ActorContext, tmp_path: Path, kind: str) -> None:
+    row = restyle_item(context, item_of(tmp_path, GOOD[kind]))
+    picture = asset(context, row)
     assert picture.size == (row.width, row.height) == (48, 64)
     assert [match.region for match in row.matches] == list(range(len(row.matches)))
     assert row.regions_uri is not None
-    assert storage.exists(storage.join(bench.output, row.regions_uri))
+    assert storage.exists(storage.join(context.output, row.regions_uri))
     if kind == "transparent":
         assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
 
 
-def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -> None:
+def test_white_pixels_of_the_protection_mask_keep_the_photo(
+    context: ActorContext, tmp_path: Path
+) -> None:
     white = tmp_path / "white.png"
     white.write_bytes(pictures.encoded(np.full((64, 48), 255, np.uint8), "PNG"))
     extra = {"protect_uri": str(white), "protect_version": storage.version(str(white))}
     photo = pictures.encoded(pictures.noise(), "PNG")
-    picture = asset(bench, restyle_item(bench, item_of(tmp_path, photo, **extra)))
+    picture = asset(context, restyle_item(context, item_of(tmp_path, photo, **extra)))
     assert np.array_equal(np.asarray(picture), pictures.noise())
 
 
@@ -79,10 +81,14 @@ READ_BY_AN_ITEM = {
 
 
 @pytest.mark.parametrize("etag", ["of parts", "none"])
-def test_what_decodes_badly_is_read_once_more(
-    bench: Bench, tmp_path: Path, moto_bucket: str, monkeypatch: pytest.MonkeyPatch, etag: str
+def test_a_file_that_does_not_decode_is_read_again(
+    context: ActorContext,
+    tmp_path: Path,
+    moto_bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    etag: str,
 ) -> None:
-    """ETags of objects in parts are no MD5s, and other stores have none: the bytes alone tell."""
+    """Also where the ETag is no MD5 of the bytes (multipart objects) or missing."""
     monkeypatch.setattr(transient, "_FIRST_PAUSE", 0.0)
     if etag == "none":
         monkeypatch.setattr(s3, "_etag", lambda answer: "")
@@ -97,7 +103,7 @@ def test_what_decodes_badly_is_read_once_more(
                 here = {"image_uri": place, "image_version": storage.version(place)}
                 item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=here)]})
             proxy.faults = Faults(1.0, kinds=("flip",), most=number)
-            row = restyle_item(bench, item)
+            row = restyle_item(context, item)
             assert (row.status, proxy.counts["flip"]) == ("ok", number), (name, row.error)
             proxy.faults = Faults(0.0)
 
@@ -113,13 +119,15 @@ def upload_in_parts(uri: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
-def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_format: str) -> None:
-    bench.fingerprint = "tiny:1/cpu"
+def test_an_asset_holds_its_metadata(
+    context: ActorContext, tmp_path: Path, image_format: str
+) -> None:
+    context.fingerprint = "tiny:1/cpu"
     item = item_of(tmp_path, GOOD["rotated"], image_format=image_format, quality=80)
     terms = {"license": "CC BY 4.0", "attribution": "A. Painter", "weight": 2.0}
     item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=terms)]})
-    picture = asset(bench, restyle_item(bench, item))
-    note = json.loads(codec.read_note(Path(bench.output, item.asset_key).read_bytes()))
+    picture = asset(context, restyle_item(context, item))
+    note = json.loads(codec.read_note(Path(context.output, item.asset_key).read_bytes()))
     assert (note["item_id"], note["engine"], note["seed"]) == (item.item_id, "tiny:1/cpu", 1)
     assert note["params"] == PARAMS.model_dump(mode="json")
     version = item.styles[0].image_version
@@ -129,31 +137,31 @@ def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_forma
     assert picture.info["icc_profile"]
 
 
-def test_small_pictures_are_kept_for_the_report(bench: Bench, tmp_path: Path) -> None:
+def test_thumbnails_are_written_for_the_report(context: ActorContext, tmp_path: Path) -> None:
     large = pictures.encoded(pictures.noise(700, 300), "PNG")
     item = item_of(tmp_path, large)
-    row = restyle_item(bench, item)
+    row = restyle_item(context, item)
     sizes = {}
     for version in (
         item.image_version,
         item.styles[0].image_version,
         f"sha256:{row.asset_sha256}",
     ):
-        with Image.open(Path(bench.output, thumbnail_path(version))) as small:
+        with Image.open(Path(context.output, thumbnail_path(version))) as small:
             sizes[version] = small.size
     assert list(sizes.values()) == [(274, 640), (48, 64), (274, 640)]
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+def test_a_photo_too_large_for_its_format_is_rejected_early(
+    context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
-    monkeypatch.setitem(codec._MOST_SIDE, "webp", 60)  # as if it were 16,383
+    monkeypatch.setitem(codec._MOST_SIDE, "webp", 60)  # instead of 16,383
     prepared: list[object] = []
     if known:
-        assert restyle_item(bench, item_of(tmp_path, GOOD["rotated"])).status == "ok"
-    monkeypatch.setattr(bench.engine, "prepare", lambda *args: prepared.append(args))
-    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], image_format="webp"))
+        assert restyle_item(context, item_of(tmp_path, GOOD["rotated"])).status == "ok"
+    monkeypatch.setattr(context.engine, "prepare", lambda *args: prepared.append(args))
+    row = restyle_item(context, item_of(tmp_path, GOOD["rotated"], image_format="webp"))
     assert row.status == "rejected"
     assert row.error is not None
     assert row.error.message == (
@@ -164,26 +172,26 @@ def test_a_photo_too_large_for_its_format_is_rejected_before_the_work(
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0, 0), (3, 3, 3, 255), (255, 255, 255, 255)])
-def test_a_blank_reference_is_warned_of_in_the_row(
-    bench: Bench, tmp_path: Path, colour: tuple[int, ...]
+def test_a_blank_reference_adds_a_warning(
+    context: ActorContext, tmp_path: Path, colour: tuple[int, ...]
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
-    clean = restyle_item(bench, item)
+    clean = restyle_item(context, item)
     assert clean.warnings == []
-    assert b'"blank_styles"' not in Path(bench.output, item.asset_key).read_bytes()
+    assert b'"blank_styles"' not in Path(context.output, item.asset_key).read_bytes()
     blank = tmp_path / "blank.png"
     Image.new("RGBA", (64, 64), colour).save(blank)
     named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
     styles = [item.styles[0].model_copy(update=named), *item.styles]
     item = item.model_copy(update={"styles": styles, "item_id": "cd" * 32})
-    rows = [restyle_item(bench, item), restyle_item(bench, item, may_exist=True)]
+    rows = [restyle_item(context, item), restyle_item(context, item, recover=True)]
     assert [(row.status, row.reused) for row in rows] == [("ok", False), ("ok", True)]
     (warning,) = rows[0].warnings
     assert warning.startswith("reference 'b' of gallery 'g' is ")
     assert rows[1].warnings == rows[0].warnings
 
 
-def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:
+def test_pins_decide_the_match(context: ActorContext, tmp_path: Path) -> None:
     pins = tmp_path / "pins.json"
     for text, status in (
         ('{"matches": [{"region": 0, "style_id": "s", "style_region": 0}]}', "ok"),
@@ -192,29 +200,29 @@ def test_pins_decide_the_match(bench: Bench, tmp_path: Path) -> None:
     ):
         pins.write_text(text)
         extra = {"routing_uri": str(pins), "routing_version": storage.version(str(pins))}
-        row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"], **extra))
+        row = restyle_item(context, item_of(tmp_path, GOOD["rotated"], **extra))
         assert row.status == status
         if status == "ok":
             assert row.matches[0].pinned
 
 
-def test_a_file_that_changed_since_the_plan_fails(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_the_plan_fails(context: ActorContext, tmp_path: Path) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
     (tmp_path / "photo.jpg").write_bytes(GOOD["cmyk"])
-    row = restyle_item(bench, item)
+    row = restyle_item(context, item)
     assert row.status == "failed"
     assert row.error is not None
     assert "changed after the run was planned" in row.error.message
 
 
-def test_a_fault_of_the_store_may_pass(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_errors_of_the_store_are_transient(
+    context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise StorageError("slow down", transient=True)
 
     monkeypatch.setattr(storage, "write_bytes", refuse)
-    row = restyle_item(bench, item_of(tmp_path, GOOD["rotated"]))
+    row = restyle_item(context, item_of(tmp_path, GOOD["rotated"]))
     assert row.status == "failed"
     assert row.error is not None
     assert row.error.transient
@@ -222,25 +230,25 @@ def test_a_fault_of_the_store_may_pass(
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
-def test_a_standing_asset_gives_its_row_back(
-    bench: Bench, tmp_path: Path, image_format: str, monkeypatch: pytest.MonkeyPatch
+def test_an_existing_asset_is_recovered(
+    context: ActorContext, tmp_path: Path, image_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"], image_format=image_format)
-    row = restyle_item(bench, item)
+    row = restyle_item(context, item)
     monkeypatch.setattr(StyleGallery, "sample_batch", None)
-    again = restyle_item(bench, item, may_exist=True)
+    again = restyle_item(context, item, recover=True)
     different = {"timings", "finished_at", "reused"}
     assert again.reused
     assert again.model_dump(exclude=different) == row.model_dump(exclude=different)
 
 
 @pytest.mark.parametrize("harm", ["cut", "foreign", "no note", "no map"])
-def test_an_asset_that_cannot_be_trusted_is_made_again(
-    bench: Bench, tmp_path: Path, harm: str
+def test_a_damaged_asset_is_computed_again(
+    context: ActorContext, tmp_path: Path, harm: str
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
-    row = restyle_item(bench, item)
-    path = Path(bench.output, item.asset_key)
+    row = restyle_item(context, item)
+    path = Path(context.output, item.asset_key)
     good = path.read_bytes()
     if harm == "cut":
         path.write_bytes(good[:-200])
@@ -250,18 +258,18 @@ def test_an_asset_that_cannot_be_trusted_is_made_again(
     elif harm == "no note":
         path.write_bytes(codec.encode(codec.decode(good, "x"), "png"))
     else:
-        bench.written.clear()
-        bench.cache.clear()
+        context.written.clear()
+        context.cache.clear()
         assert row.regions_uri is not None
-        Path(bench.output, row.regions_uri).unlink()
-    again = restyle_item(bench, item, may_exist=True)
-    assert again.reused == (harm == "no map")  # which is made without making the picture again
+        Path(context.output, row.regions_uri).unlink()
+    again = restyle_item(context, item, recover=True)
+    assert again.reused == (harm == "no map")  # the map is written again, the asset is not
     assert path.read_bytes() == good
-    assert Path(bench.output, str(row.regions_uri)).exists()
+    assert Path(context.output, str(row.regions_uri)).exists()
 
 
-def test_the_cache_keeps_to_its_budget(bench: Bench, tmp_path: Path) -> None:
-    held = content_of(bench, item_of(tmp_path, GOOD["rotated"]))
+def test_the_cache_keeps_to_its_budget(context: ActorContext, tmp_path: Path) -> None:
+    held = load_content(context, item_of(tmp_path, GOOD["rotated"]))
     small = PreparedCache(budget=2 * held.image.nbytes)
     made = []
     for name in ("a", "b", "a", "c", "a", "b"):
@@ -269,7 +277,7 @@ def test_the_cache_keeps_to_its_budget(bench: Bench, tmp_path: Path) -> None:
     assert made == ["a", "b", "c", "b"]
 
 
-def test_items_of_a_group_come_out_as_by_themselves(bench: Bench, tmp_path: Path) -> None:
+def test_batches_do_not_change_results(context: ActorContext, tmp_path: Path) -> None:
     kinds = ["cmyk", "missing", "rotated", "16 bit"]
     items = []
     for number, kind in enumerate(kinds):
@@ -277,10 +285,12 @@ def test_items_of_a_group_come_out_as_by_themselves(bench: Bench, tmp_path: Path
         home.mkdir()
         identity = {"item_id": f"{number}" * 64, "product_id": kind}
         items.append(item_of(home, {**GOOD, "missing": None}[kind], **identity))
-    alone = [restyle_item(bench, item) for item in items]
-    before = [Path(bench.output, i.asset_key) for i in items]
+    alone = [restyle_item(context, item) for item in items]
+    before = [Path(context.output, i.asset_key) for i in items]
     singles = [codec.decode(p.read_bytes(), "") if p.exists() else None for p in before]
-    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    rows = [
+        pending.finish() for pending in restyle_items(context, [Assignment(item) for item in items])
+    ]
     assert [row.product_id for row in rows] == kinds
     assert [row.status for row in rows] == ["ok", "rejected", "ok", "ok"]
     for row, one, path, single in zip(rows, alone, before, singles, strict=True):
@@ -294,10 +304,14 @@ def test_items_of_a_group_come_out_as_by_themselves(bench: Bench, tmp_path: Path
 @pytest.mark.parametrize(
     ("error", "left"), [(MemoryError("no room"), 1), (DidNotConverge("the loss is not finite"), 4)]
 )
-def test_a_group_that_cannot_be_done_together_is_split(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, left: int
+def test_a_batch_that_fails_is_split(
+    context: ActorContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    left: int,
 ) -> None:
-    """One of four spoils whatever it is in; where memory is short, groups stay small after it."""
+    """One of four items fails every batch; after an out-of-memory error batches stay small."""
     real, sizes = StyleGallery.sample_batch, []
 
     def spoilt(engine: StyleGallery, jobs: list[StyleJob], *rest: Any) -> list[RestyledLatent]:
@@ -310,17 +324,19 @@ def test_a_group_that_cannot_be_done_together_is_split(
     items = [
         item_of(tmp_path, GOOD["rotated"], seed=seed, product_id=str(seed)) for seed in range(4)
     ]
-    bench.batch = 4
-    rows = [finish() for finish in restyle_items(bench, [Assignment(item) for item in items])]
+    context.batch = 4
+    rows = [
+        pending.finish() for pending in restyle_items(context, [Assignment(item) for item in items])
+    ]
     assert [row.status for row in rows] == ["ok", "ok", "failed", "ok"]
     assert rows[2].error is not None
     assert (rows[2].error.stage, rows[2].error.message) == ("stylize", str(error))
     assert sizes == [4, 2, 2, 1, 1]
-    assert bench.batch == left
+    assert context.batch == left
 
 
-def test_photos_are_read_ahead_once(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_photos_are_prefetched_once(
+    context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
     read, real = list[str](), storage.read_version
@@ -330,14 +346,14 @@ def test_photos_are_read_ahead_once(
         return real(uri, *most)
 
     monkeypatch.setattr(storage, "read_version", noted)
-    read_ahead(bench, [item])
-    assert restyle_item(bench, item).status == "ok"
+    read_ahead(context, [item])
+    assert restyle_item(context, item).status == "ok"
     assert read.count(item.image_uri) == 1
-    read_ahead(bench, [item])  # it is known now
-    assert restyle_item(bench, item).status == "ok"
+    read_ahead(context, [item])  # it is in the cache now
+    assert restyle_item(context, item).status == "ok"
     assert read.count(item.image_uri) == 1
     missing = item_of(tmp_path, None, item_id="cd" * 32).model_copy(
         update={"image_uri": str(tmp_path / "nowhere.jpg"), "image_version": storage.MISSING}
     )
-    read_ahead(bench, [missing])
-    assert restyle_item(bench, missing).status == "rejected"
+    read_ahead(context, [missing])
+    assert restyle_item(context, missing).status == "rejected"

@@ -1,4 +1,4 @@
-"""What is known of an image is written once, read by all, and never trusted blindly."""
+"""Prepared images are stored, loaded exactly, and checked."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from stylegallery.images.codec import decode
 from stylegallery.types import PreparedImage
-from tasks.items.prepared import ANALYSIS, keep, prepared_key, recall
+from tasks.items.prepared import ANALYSIS, load_prepared, prepared_key, save_prepared
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
 
@@ -39,10 +39,10 @@ def same(one: PreparedImage, other: PreparedImage) -> bool:
     return all(torch.equal(*pair) and pair[0].dtype == pair[1].dtype for pair in pairs)
 
 
-def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -> None:
-    assert recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
-    keep(str(tmp_path), KEY, known)
-    again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+def test_a_stored_image_is_loaded_exactly(known: PreparedImage, tmp_path: Path) -> None:
+    assert load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    save_prepared(str(tmp_path), KEY, known)
+    again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
     assert again is not None
     assert again.picture is PHOTO
     assert same(known, again)
@@ -57,20 +57,20 @@ def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("sealed", [True, False])
-def test_a_file_that_cannot_be_used_is_as_none(
+def test_a_damaged_file_is_ignored(
     known: PreparedImage,
     tmp_path: Path,
     harm: str,
     sealed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    keep(str(tmp_path), KEY, known)
+    save_prepared(str(tmp_path), KEY, known)
     (file,) = (tmp_path / "prepared").iterdir()
     tensors = load_file(file)
     if not sealed:  # as older versions wrote it
         del tensors["seal"]
         save_file(tensors, str(file))
-        again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+        again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
         assert again is not None
         assert same(known, again)
     if harm == "cut":
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_used_is_as_none(
     elif harm == "text":
         file.write_text("no numbers at all, and longer than a header's length")
     elif harm == "another's":
-        keep(str(tmp_path), OTHER_KEY, known)
+        save_prepared(str(tmp_path), OTHER_KEY, known)
         (tmp_path / f"prepared/{OTHER_KEY}.safetensors").replace(file)
     else:
         if harm == "a part missing":
@@ -94,13 +94,13 @@ def test_a_file_that_cannot_be_used_is_as_none(
         else:
             tensors["semantic"][0, 0] = float("nan")
         save_file(tensors, str(file))
-    told = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    told = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
     assert told == (sealed or harm != "another number")
     assert ("cannot be used and is computed again" in caplog.text) == told
 
 
-def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None:
-    """Of the parameters, `prepare` reads those of ANALYSIS and no others."""
+def test_the_key_covers_all_parameters_that_prepare_reads(engine: StyleGallery) -> None:
+    """`prepare` reads the parameters in ANALYSIS and no others."""
     read: set[str] = set()
 
     class Spy:
@@ -112,7 +112,7 @@ def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None
     assert read == set(ANALYSIS)
 
 
-def test_names_differ_with_what_they_stand_for() -> None:
+def test_keys_differ_for_different_inputs() -> None:
     other = {
         "method": "attention-distillation", "image_size": 72, "inversion_steps": 3,
         "max_regions": 4, "merge_threshold": 0.5, "min_region_fraction": 0.1,

@@ -1,4 +1,4 @@
-"""The report in a real browser: it filters, turns pages, compares, and runs no value."""
+"""The report in a real browser: filters, pages, comparison, and no script injection."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ COUNT, FLAGGED = 75, 5
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run of 75 items with figures, two without assets, and evil names."""
+    """The report of a run of 75 items with metrics, two without assets, and malicious names."""
     root = tmp_path_factory.mktemp("browser")
     for name, data in (("photo.png", photo(1)), ("style.png", photo(2, (60, 60)))):
         storage.write_bytes(str(root / name), data)
@@ -74,7 +74,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, written: Path) -> Iterator[Page]:
-    """The report, opened; what the browser complains of fails the test."""
+    """The opened report; an error in the browser fails the test."""
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
     complaints: list[str] = []
     opened.on("console", lambda message: complaints.append(message.text))
@@ -112,7 +112,7 @@ def test_filters_change_what_is_shown(page: Page) -> None:
     assert page.locator(".troubles li:visible").count() == 1
 
 
-def test_pages_are_turned(page: Page) -> None:
+def test_pages_can_be_turned(page: Page) -> None:
     pages = page.locator(".pages")
     assert (cards(page), pages.locator("output").inner_text()) == (60, f"1 to 60 of {COUNT}")
     assert pages.get_by_text("Previous").is_disabled()
@@ -152,13 +152,13 @@ def test_before_and_after_are_compared_item_by_item(page: Page) -> None:
     assert not dialog.is_visible()
 
 
-def test_a_value_stays_text(page: Page) -> None:
+def test_values_are_escaped(page: Page) -> None:
     assert page.locator("article .quiet", has_text="<script>alert").count() > 0
     assert page.locator("script").count() == 1
     assert "<script>" in page.locator(".troubles").inner_text()
 
 
-def test_figures_are_drawn(page: Page) -> None:
+def test_charts_are_drawn(page: Page) -> None:
     charts = page.locator(".chart")
     names = charts.locator("b").all_inner_texts()
     assert names == ["similarity of matched regions", "SSIM", "gram ratio"]
@@ -183,8 +183,8 @@ def test_nothing_is_wider_than_the_screen(
     opened.close()
 
 
-def test_keys_alone_reach_everything(page: Page) -> None:
-    """Tab goes from the filters to the first picture, and what has the focus is outlined."""
+def test_everything_is_reachable_by_keyboard(page: Page) -> None:
+    """Tab moves from the filters to the first image, and the focused element is outlined."""
     reached = set()
     named = "(e => e.className || e.name || e.id)(document.activeElement)"
     for _ in range(14):

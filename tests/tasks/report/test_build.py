@@ -1,4 +1,4 @@
-"""The report: what it shows, that it escapes everything, and that it needs nothing from outside."""
+"""The report: its content, the escaping of values, and no external resources."""
 
 import io
 import re
@@ -16,22 +16,22 @@ from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
 from schemas.work import StyleSource, WorkItem
+from stylegallery.errors import BadImage
 from stylegallery.palette import NEUTRAL, content_colors, region_color
+from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
+from tasks.items.thumbnails import thumbnail_path
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
-from tasks.report import cards
+from tasks.report import thumbnails as thumbnails_module
 from tasks.report.build import build_report
-from tasks.report.cards import Album
-from tasks.report.data import survey
+from tasks.report.data import read_report_data
 from tasks.report.thumbnails import (
-    NotAnImage,
     Thumbnail,
+    ThumbnailStore,
     overlay,
-    read_labels,
     thumbnail,
-    thumbnail_path,
 )
 
 EVIL = '<script>alert("x")</script>'
@@ -108,7 +108,7 @@ def failed(of: WorkItem, status: str) -> ItemResult:
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """An output with photos and region maps, as if a run had been there."""
+    """An output with photos and region maps, like that of a run."""
     for name, data in (("photo.png", photo(1)), ("style.png", photo(2, (60, 60)))):
         storage.write_bytes(str(tmp_path / name), data)
     storage.write_bytes(str(tmp_path / "out" / "regions" / "a.png"), regions())
@@ -149,10 +149,10 @@ def test_every_value_is_escaped(output: Path) -> None:
     page = mixed(output)
     assert "alert(&#34;x&#34;)" in page
     assert 'alert("x")' not in page
-    assert page.count("<script>") == 1  # its own
+    assert page.count("<script>") == 1  # the report's own
 
 
-def test_no_value_turns_the_line_or_is_seen_by_machines_alone(output: Path) -> None:
+def test_invisible_and_direction_changing_characters_are_removed(output: Path) -> None:
     one = item(output.parent, 0, "cup", "ink")
     row = done(one).model_copy(update={"extra": {"note\x07": "\x1b[31mred\u202egpj\n\x9b2J"}})
     page = report(output, [one], [row])
@@ -160,7 +160,7 @@ def test_no_value_turns_the_line_or_is_seen_by_machines_alone(output: Path) -> N
     assert not has_control_characters("".join(page.split()))
 
 
-def test_nothing_is_loaded_from_outside(output: Path) -> None:
+def test_there_are_no_external_resources(output: Path) -> None:
     page = mixed(output)
     assert not re.search(r"https?://", page)
     assert "default-src 'none'" in page
@@ -174,7 +174,7 @@ def test_it_shows_items_matches_failures_and_times(output: Path) -> None:
     page = mixed(output)
     assert "2 of 4 restyled, 1 rejected, 1 failed" in page
     assert page.count("<article") == 2
-    assert page.index("What needs a hand") < page.index("<article")
+    assert page.index("Items to fix") < page.index("<article")
     assert "<b>0.88</b>" in page
     assert "whole gallery" in page
     assert "4.5 s" in page
@@ -182,8 +182,8 @@ def test_it_shows_items_matches_failures_and_times(output: Path) -> None:
     assert "retry.parquet" in page
 
 
-def test_regions_have_the_numbers_that_a_pin_takes(output: Path) -> None:
-    """Those of routing.json and of the match panels, from 0."""
+def test_region_numbers_are_those_of_routing_json(output: Path) -> None:
+    """They are also those of the match panels, and count from 0."""
     one = item(output.parent, 0, "cup", "ink")
     row = done(one)
     page = report(output, [one], [row])
@@ -204,7 +204,7 @@ def test_warnings_are_shown_above_and_on_the_card(output: Path) -> None:
     assert page.index("is nearly black") < page.index("<article")
 
 
-def test_tables_from_before_there_were_warnings_are_read(output: Path) -> None:
+def test_tables_without_a_warnings_column_are_read(output: Path) -> None:
     items = [item(output.parent, 0, "p", "ink")]
     page = report(output, items, [done(items[0])])
     part = f"{RunFiles(str(output), 'run-1').results}/part-00000-00000.parquet"
@@ -219,15 +219,15 @@ def test_a_hundred_items_stay_about_a_megabyte(output: Path) -> None:
     assert len(page) < 1_000_000
 
 
-def test_it_is_built_although_pictures_are_gone(output: Path) -> None:
+def test_it_is_built_without_missing_pictures(output: Path) -> None:
     items = [item(output.parent, 0, "cup", "ink")]
     (output.parent / "photo.png").unlink()
     (output.parent / "style.png").write_bytes(b"no picture")
     page = report(output, items, [done(items[0])])
-    assert "The photo is no longer there." in page
+    assert "The photo cannot be read." in page
 
 
-def test_what_actors_kept_is_shown_without_the_pictures(output: Path) -> None:
+def test_thumbnails_of_actors_replace_missing_pictures(output: Path) -> None:
     one = item(output.parent, 0, "cup", "ink")
     row = done(one).model_copy(update={"asset_sha256": "ab" * 32})
     for version in (one.image_version, f"sha256:{row.asset_sha256}"):
@@ -237,16 +237,16 @@ def test_what_actors_kept_is_shown_without_the_pictures(output: Path) -> None:
     page = report(output, [one], [row])
     (output / one.asset_key).unlink()
     assert Path(build_report(str(output), "run-1")).read_text(encoding="utf-8") == page
-    assert "no longer there" not in page
+    assert "cannot be read" not in page
 
 
 @pytest.mark.parametrize(
     ("side", "most_bytes", "at_once"), [(2100, 2**24, 1), (100, 10, 1), (100, 2**24, 8)]
 )
-def test_big_pictures_are_decoded_one_at_a_time(
+def test_large_pictures_are_decoded_one_at_a_time(
     side: int, most_bytes: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether big in pixels or in bytes; small ones are not held up."""
+    """Large in pixels or in bytes; small ones do not wait."""
     data = png(Image.new("RGBA", (side, side)))
     inside, most, changing = 0, 0, threading.Lock()
 
@@ -269,16 +269,16 @@ def test_big_pictures_are_decoded_one_at_a_time(
             raise FileTooLarge(uri)
         return data
 
-    monkeypatch.setattr(cards, "thumbnail", counted)
-    monkeypatch.setattr(cards, "_BIG_BYTES", most_bytes)
-    album = Album(fetch, size=(64, 70))
+    monkeypatch.setattr(thumbnails_module, "thumbnail", counted)
+    monkeypatch.setattr(thumbnails_module, "_LARGE_BYTES", most_bytes)
+    thumbnails = ThumbnailStore(fetch, size=(64, 70))
     uris = [str(number) for number in range(8)]
-    album.load({uri: "v" for uri in uris}, set())
-    assert all(map(album.photo, uris))
+    thumbnails.load({uri: "v" for uri in uris}, set())
+    assert all(map(thumbnails.photo, uris))
     assert most <= at_once
 
 
-def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> None:
+def test_regions_have_the_color_of_their_reference_region() -> None:
     colours = {("a", 1): (1, 2, 3)}
     row = MatchRow(
         region=0, area=1, centroid_x=0, centroid_y=0, style_id="a", style_region=1, semantic=0,
@@ -288,8 +288,8 @@ def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> Non
     assert content_colors([row, kept], colours) == ({0: (1, 2, 3), 1: NEUTRAL}, frozenset({1}))
 
 
-def test_an_overlay_keeps_every_region_and_its_colour() -> None:
-    labels = read_labels(regions())
+def test_an_overlay_keeps_every_region_and_its_color() -> None:
+    labels = decode_region_map(regions())
     assert set(labels.ravel().tolist()) == {0, 1}
     drawn = overlay(labels, {0: (255, 0, 0), 1: (0, 0, 255)})
     assert drawn.width > drawn.height
@@ -297,19 +297,19 @@ def test_an_overlay_keeps_every_region_and_its_colour() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"text", photo(1)[:60]])
-def test_what_is_no_picture_is_said_to_be_none(data: bytes) -> None:
-    with pytest.raises(NotAnImage):
+def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
+    with pytest.raises(BadImage):
         thumbnail(data, 64, 70)
 
 
-def test_a_photo_that_became_postscript_is_not_interpreted(
+def test_postscript_is_not_interpreted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[object] = []
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *of, **_: asked.append(of))
     program = io.BytesIO()
     Image.new("RGB", (40, 40)).save(program, "EPS")
-    with pytest.raises(NotAnImage):
+    with pytest.raises(BadImage):
         thumbnail(program.getvalue(), 32, 80)
     assert not asked
 
@@ -320,11 +320,11 @@ def test_sixteen_bit_and_transparent_pictures_have_thumbnails() -> None:
     assert (thumbnail(deep, 32, 70).width, thumbnail(clear, 32, 70).width) == (32, 32)
 
 
-def test_times_leave_out_what_was_taken_over(output: Path) -> None:
+def test_timings_leave_out_reused_items(output: Path) -> None:
     computed = done(item(output, 0, "a", "ink"))
     other = item(output, 1, "b", "ink")
     reused = done(other).model_copy(update={"reused": True, "timings": {"total": 99.0}})
     report(output, [item(output, 0, "a", "ink"), other], [computed, reused])
-    summed = survey(RunFiles(str(output), "run-1"), 9, 9).timings
+    summed = read_report_data(RunFiles(str(output), "run-1"), 9, 9).timings
     assert (summed.items, summed.mean) == (1, 4.5)
     assert [round(one.share, 2) for one in summed.slices] == [0.25, 0.75]

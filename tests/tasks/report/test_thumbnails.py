@@ -1,4 +1,4 @@
-"""The report's small pictures show the colours that the engine sees."""
+"""Thumbnails have the colors that the engine reads."""
 
 import io
 from typing import Any
@@ -16,7 +16,7 @@ PICTURE = Image.fromarray(PIXELS)
 
 
 def over_white(small: Thumbnail) -> np.ndarray:
-    """What a browser shows of it on white: (H, W, 3) in [0, 1]."""
+    """Pixels as a browser shows them on white: (H, W, 3) in [0, 1]."""
     with Image.open(io.BytesIO(small.data)) as image:
         assert "icc_profile" not in image.info
         rgba = np.asarray(image.convert("RGBA")) / 255.0
@@ -50,7 +50,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_thumbnail_shows_what_the_engine_sees(name: str) -> None:
+def test_a_thumbnail_has_the_colors_of_the_engine(name: str) -> None:
     seen = codec.decode(FILES[name], "x").pixels
     small = thumbnail(FILES[name], 100, 95)
     expected = codec.resize(seen, (small.height, small.width))[0].permute(1, 2, 0).numpy()

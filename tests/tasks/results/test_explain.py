@@ -1,4 +1,4 @@
-"""What an item was made of, and that an edited routing changes just what it says."""
+"""The explanation of an item; an edited routing file changes only the edited match."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def matches_of(output: str, run_id: str, gallery: str) -> list[dict[str, object]
     return [row for row in rows if row["gallery_id"] == gallery]
 
 
-def test_one_edited_line_changes_just_that_regions_source(
+def test_one_edited_line_changes_only_that_regions_source(
     make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     spec = make_spec(products=1)
@@ -60,7 +60,7 @@ def test_one_edited_line_changes_just_that_regions_source(
     assert [new for _, new in changed] == [(0, edited["style_id"], 0, True)]
 
 
-def test_what_there_is_none_of_is_refused(make_spec: MakeSpec) -> None:
+def test_an_unknown_result_is_refused(make_spec: MakeSpec) -> None:
     spec = make_spec(products=1)
     plan, _, _ = run(spec)
     with pytest.raises(FileMissing, match="no finished result of hat, view main in gallery ink;"):

@@ -1,4 +1,4 @@
-"""Ledger, results and the table of finished items: no Ray, no engine."""
+"""Ledger, result tables and finished items, without Ray and engine."""
 
 import itertools
 import json
@@ -49,12 +49,12 @@ def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult
 
 
 def held(output: str) -> list[ItemResult]:
-    """The rows that count in the ledger, in the order of writing."""
+    """The effective rows of the ledger, in the order of writing."""
     index = read_ledger(output, "run-1")
     return from_table(index.rows(index.in_order()), ItemResult)
 
 
-def test_rows_come_back_from_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_returns_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.records.ledger.MAX_ROWS", 64)
     output = str(tmp_path)
     assert held(output) == []
@@ -72,7 +72,7 @@ def test_rows_come_back_from_the_ledger(tmp_path: Path, monkeypatch: pytest.Monk
         assert batch.column("matches")[0].as_py()[0]["style_id"] == "sky"
 
 
-def test_rows_wait_only_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_written_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 2)
     monkeypatch.setattr("tasks.records.ledger.time.monotonic", lambda: next(clock))
     ledger = Ledger(str(tmp_path), "run-1")
@@ -87,7 +87,9 @@ def index_of(*parts: list[ItemResult]) -> RowIndex:
     return RowIndex(named)
 
 
-def test_rows_wait_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_kept_while_the_store_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [100.0]
     monkeypatch.setattr("tasks.records.ledger.time.monotonic", lambda: clock[0])
     real, away = parquet.write_rows, StorageError("away", transient=True)
@@ -104,7 +106,7 @@ def test_rows_wait_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.M
     assert held(str(tmp_path)) == []
     monkeypatch.setattr(parquet, "write_rows", real)
     ledger.commit_if_due()
-    assert held(str(tmp_path)) == []  # not yet asked again
+    assert held(str(tmp_path)) == []  # not retried yet
     clock[0] += 6
     ledger.commit_if_due()
     assert [r.product_id for r in held(str(tmp_path))] == ["a", "b"]
@@ -118,7 +120,7 @@ def test_rows_wait_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.M
         ledger.commit_if_due()
 
 
-def test_a_flipped_bit_in_a_page_is_noticed(
+def test_a_flipped_bit_in_a_page_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = str(tmp_path / "part.parquet")
@@ -127,20 +129,20 @@ def test_a_flipped_bit_in_a_page_is_noticed(
     columns = pq.read_metadata(uri).row_group(0).to_dict()["columns"]
     (chunk,) = (column for column in columns if column["path_in_schema"] == "attempts")
     lied = 0
-    # past the header of the page that holds the values
+    # after the page header
     for place in range(chunk["dictionary_page_offset"] + 100, chunk["data_page_offset"], 97):
         Path(uri).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
         try:
             unchecked = pq.read_table(uri)
         except (pa.ArrowException, OSError):
             continue
-        if not unchecked.equals(good):  # the format alone would not notice
+        if not unchecked.equals(good):  # without checksums the reader would not notice
             lied += 1
             with pytest.raises(RecordError, match="is damaged"):
                 parquet.read_table(uri)
             damaged = Path(uri).read_bytes()
     assert lied
-    for reads in ([damaged, data], [damaged, data[:-9]]):  # on their way, not where they lie
+    for reads in ([damaged, data], [damaged, data[:-9]]):  # damaged in transit, not in the store
         monkeypatch.setattr(storage, "read_bytes", lambda _uri, reads=reads: reads.pop(0))
         if data in reads:
             assert parquet.read_table(uri).equals(good)
@@ -163,7 +165,7 @@ def test_an_ok_row_wins_in_any_order() -> None:
     assert index_of().statuses(key).tolist() == [0]
 
 
-def test_rows_are_fetched_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_rows_are_returned_in_the_requested_order(tmp_path: Path) -> None:
     rows = [row(product=f"p{i}") for i in range(9)]
     uris = [str(tmp_path / f"{k}.parquet") for k in range(3)]
     for k, uri in enumerate(uris):
@@ -202,7 +204,7 @@ def test_later_drivers_come_later(tmp_path: Path) -> None:
     assert winner.attempts == 3
 
 
-def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
+def test_a_damaged_or_foreign_part_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "runs/run-1/ledger"
     parquet.write_rows(str(folder / "part-1.parquet"), [row()], ItemResult)
     good = (folder / "part-1.parquet").read_bytes()
@@ -223,7 +225,7 @@ def test_a_spoilt_or_foreign_part_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def done(make_spec: MakeSpec) -> Callable[..., Plan]:
-    """Return a doer of runs without Ray: rows as a light actor gives them, some failed."""
+    """Return a function that executes runs without Ray, with the results of a light actor."""
 
     def do(products: int = 3, failing: tuple[str, ...] = (), skip: int = 0) -> Plan:
         plan = planning.make_plan(make_spec(products=products, pool=ONE))
@@ -256,7 +258,9 @@ def test_failed_rows_become_the_next_manifest(
     done: Callable[..., Plan], make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = planning.make_plan(make_spec(pool=ONE)).run_id
-    monkeypatch.setattr("tasks.planning.expand._PART_TEXT", 1)  # as with thousands of references
+    monkeypatch.setattr(
+        "tasks.planning.expand._PART_TEXT", 1
+    )  # as if there were thousands of references
     plan = done(failing=("p1",))
     assert plan.run_id == name
     assert len(list(plan.items.parts())) == 6
@@ -281,7 +285,7 @@ def test_failed_rows_become_the_next_manifest(
     assert not Path(plan.files.retry).exists()
 
 
-def test_finished_items_gather_over_runs(done: Callable[..., Plan]) -> None:
+def test_finished_items_accumulate_over_runs(done: Callable[..., Plan]) -> None:
     first = done(products=2)
     finalize.finalize(first.spec, first.run_id, first)
     second = done(products=3)
@@ -293,7 +297,7 @@ def test_finished_items_gather_over_runs(done: Callable[..., Plan]) -> None:
     assert sorted(finished.positions(planned)) == list(range(6))
     assert not any(finished.rows(finished.in_order())["reused"].to_pylist())
     (first_names, second_names) = (names(first), names(second))
-    assert len(first_names) == len(second_names) == 2  # the runs' parts: none is written twice
+    assert len(first_names) == len(second_names) == 2  # one part per run: none is written twice
     finalize.finalize(second.spec, second.run_id, second)
     assert names(second) == second_names
 
@@ -303,7 +307,7 @@ def names(plan: Plan) -> list[str]:
     return [name for name in found if name != "LATEST.json"]
 
 
-def test_many_parts_of_finished_items_become_few(
+def test_many_parts_of_finished_items_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.records.finished_items._MOST_PARTS", 3)

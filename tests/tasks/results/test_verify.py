@@ -1,4 +1,4 @@
-"""Every fault that `verify` reports is mended by the command that it names."""
+"""The command that `verify` names repairs each problem that it reports."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from schemas.run import RestyleSpec
 from stylegallery import StyleGallery
 from tasks import planning
 from tasks.errors import FileMissing
-from tasks.items.context import Bench
+from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import ActorSetup, Assignment
 from tasks.planning import plan as plan_module
@@ -28,7 +28,7 @@ from tests.tasks.test_crash import Doer, drive
 
 @dataclass(frozen=True)
 class Home:
-    """A finished run to be spoilt."""
+    """A finished run to damage."""
 
     output: Path
     run_id: str
@@ -108,17 +108,17 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
             shutil.copy(h.part(table), h.run / table / "part-99999-00000.parquet")
             for table in ("plan", "results", "matches")
         ],
-        "2 rows instead of one",
+        "2 results instead of one",
     ),
     "results gone": (lambda h: shutil.rmtree(h.run / "results"), LOST),
     "results spoilt": (lambda h: last_bytes(h.part("results")), "not a Parquet file"),
     "results lack a row": (
         lambda h: edit(h.part("results"), lambda t: t.slice(1)),
-        "planned, but has no row",
+        "planned, but has no result",
     ),
     "results hold a row twice": (
         lambda h: edit(h.part("results"), twice),
-        "2 rows instead of one",
+        "2 results instead of one",
     ),
     "results changed": (lambda h: edit(h.part("results"), recoloured), ANEW),
     "matches gone": (lambda h: shutil.rmtree(h.run / "matches"), LOST),
@@ -134,14 +134,14 @@ KINDS: dict[str, tuple[Callable[[Home], object], str]] = {
 
 @pytest.fixture(scope="module")
 def _fingerprinted() -> Iterator[None]:
-    """Hash the model once: it stays as it is."""
+    """Hash the model once, because it does not change."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_module, "engine_fingerprint", lru_cache(plan_module.engine_fingerprint))
         yield
 
 
 class Engines:
-    """Drives runs with one engine, and keeps the rows that it gave."""
+    """Executes runs with one engine and records its results."""
 
     def __init__(self, engine: StyleGallery) -> None:
         self.first: tuple[RestyleSpec, str] | None = None
@@ -153,10 +153,10 @@ class Engines:
         return drive(spec, self._doer).run_id
 
     def _doer(self, setup: ActorSetup) -> Doer:
-        bench = Bench(self._engine, setup.output, setup.params)
+        context = ActorContext(self._engine, setup.output, setup.params)
 
         def do(assignment: Assignment) -> ItemResult:
-            self.made.append(restyle_items(bench, [assignment])[0]())
+            self.made.append(restyle_items(context, [assignment])[0].finish())
             return self.made[-1].model_copy(update={"run_id": setup.run_id})
 
         return do
@@ -171,7 +171,7 @@ def engines(engine: StyleGallery) -> Engines:
 def spec(
     make_spec: MakeSpec, engines: Engines, tmp_path: Path, _fingerprinted: None
 ) -> RestyleSpec:
-    """Of a finished run of two products, in an output that may be spoilt."""
+    """The spec of a finished run of two products, in an output that tests may damage."""
     if engines.first is None:
         whole = make_spec(products=2, only=["rocket"])
         engines.first = whole, engines.drive(whole)
@@ -181,7 +181,7 @@ def spec(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_fault_is_mended_by_the_command_that_is_named(
+def test_the_named_command_repairs_each_problem(
     name: str, spec: RestyleSpec, engines: Engines
 ) -> None:
     assert engines.first is not None
@@ -198,15 +198,15 @@ def test_each_fault_is_mended_by_the_command_that_is_named(
     look = any("with --check-assets" in problem for problem in problems)
     assert engines.drive(spec.model_copy(update={"check_assets": look})) == home.run_id
     assert verify(spec.output, home.run_id).problems == []
-    # What stands is taken over; only a picture that is lost or spoilt is made again.
+    # Intact assets are reused; only a missing or damaged one is computed again.
     lost = {"asset gone": 1, "maps and assets gone": 2}.get(name, name.startswith("asset spoilt"))
     assert sum(not row.reused for row in engines.made) == lost
 
 
-def test_a_run_that_an_older_version_closed_is_closed_anew(
+def test_a_run_closed_by_an_older_version_is_closed_again(
     spec: RestyleSpec, engines: Engines
 ) -> None:
-    """Its mark tells nothing of the matches; nothing is wrong with that."""
+    """Its `_SUCCESS` lacks the hashes of the matches, which is no problem."""
     assert engines.first is not None
     mark = Path(spec.output, "runs", engines.first[1], "_SUCCESS")
     content = json.loads(mark.read_text())
@@ -219,6 +219,6 @@ def test_a_run_that_an_older_version_closed_is_closed_anew(
     assert planning.make_plan(spec).summary
 
 
-def test_verify_of_no_run_says_so(tmp_path: Path) -> None:
+def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="check the output and the run id"):
         verify(str(tmp_path), "run-0")
