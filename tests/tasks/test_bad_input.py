@@ -53,12 +53,12 @@ IMAGES = {
         ),
         "animated; save one frame",
     ),
-    "not a number": bad.photo(bad.not_numbers(), "no numbers", "export it again"),
+    "not a number": bad.photo(bad.not_numbers(), "not finite", "export it again"),
     "a folder": Kind(REJECTED, ("photo.jpg", "not found; check image_uri"), bad.folder),
     "backslashes": bad.other_spelling("in\\a.png", "write / between folders"),
     "a drive": bad.other_spelling("C:\\a.png", "a Windows path"),
-    "other accents": bad.other_spelling("\u00e9.png", "NFC and NFD are two names"),
-    "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
+    "other accents": bad.other_spelling("\u00e9.png", "NFC and NFD are two different names"),
+    "a path from a URL": bad.other_spelling("a%20b.png", "write a space instead of %20"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),
     "too many bytes": Kind(REJECTED, ("more than the limit of 1 MB",), bad.too_large),
     "a pipe": Kind(REJECTED, NO_FILE, bad.special(bad.pipe)),
@@ -84,7 +84,9 @@ MASKS = {
     "protection bomb": bad.beside("protect", pictures.png_bomb(), "million pixels"),
 }
 PINS = {
-    "pins that are no JSON": bad.beside("routing", b"{", "routing.file", "it holds JSON such as"),
+    "pins that are no JSON": bad.beside(
+        "routing", b"{", "routing.file", "the routing file is not valid"
+    ),
     "pins in a list": bad.beside("routing", b"[1]", "no list `matches`"),
     "pins of a number": bad.beside("routing", b'{"matches": 3}', "no list `matches`"),
     "a pin that is text": bad.beside("routing", b'{"matches": ["a"]}', "entry 0 of `matches`"),
@@ -99,7 +101,9 @@ PINS = {
     "an unknown style": bad.beside("routing", pins(style_id="x\x1b"), "'x\\x1b'", "it has s."),
     "pins nested deep": bad.beside("routing", b"[" * 100_000, "nested too deep"),
     "pins of megabytes": bad.beside("routing", b" " * 2**21, "keep one entry for each region"),
-    "pins that are no text": bad.beside("routing", b"\xff\xfe\xfa", "it holds JSON such as"),
+    "pins that are no text": bad.beside(
+        "routing", b"\xff\xfe\xfa", "the routing file is not valid"
+    ),
 }
 DATES = pa.array([date(2020, 1, 1), None])
 DATES_PAST = pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32())
@@ -161,7 +165,7 @@ GALLERIES = {
     "style twice": bad.gallery("`style_id`, row 2", "already in row 1", style_id=["1", "1"]),
     "licence too long": bad.gallery("`license`, row 1", "shorten it", license=["x" * 3000, ""]),
     "licences lapsed": bad.gallery(
-        "g/1 (expired 2020-01-01)", "add their licences", license=["CC0"] * 2, valid_until=DATES
+        "g/1 (expired 2020-01-01)", "add their licenses", license=["CC0"] * 2, valid_until=DATES
     ),
 }
 HEAD = "product_id,image_uri,seed\n"
@@ -177,8 +181,8 @@ TEXTS = {
     "CSV with a seed too large": bad.text(
         "c.csv", HEAD + f"a,b,{2**70}\n", "row 1", "is not a 64-bit integer"
     ),
-    "JSON cut": bad.text("c.jsonl", "{", "row 1", "write one object a line"),
-    "JSON list": bad.text("c.jsonl", "[1]", "row 1", "one object for each row"),
+    "JSON cut": bad.text("c.jsonl", "{", "row 1", "write one object per line"),
+    "JSON list": bad.text("c.jsonl", "[1]", "row 1", "one object per row"),
     "JSON nested deep": bad.text("c.jsonl", "[" * 100_000, "row 1", "one flat object"),
     "JSON half character": bad.text(
         "c.jsonl",
@@ -200,13 +204,15 @@ URIS = {
     "password": bad.uri(f"s3://somebody:{SECRET}@bucket/a.jpg", "remove it"),
     "signature": bad.uri(f"https://b.example/a?X-Amz-Signature={SECRET}", "not supported"),
     "chain": bad.uri("simplecache::s3://bucket/a.jpg", "chains schemes", "not supported"),
-    "uri with a line": bad.uri("a\nb.jpg", "control character", "write the path without it"),
+    "uri with a line": bad.uri("a\nb.jpg", "control character", "contains a control character"),
     "uri with NUL": bad.uri("a\0b.jpg", "control character"),
     "uri with ANSI": bad.uri("s3://bucket/\x1b[2J.jpg", "control character"),
     "uri turned around": bad.uri("\u202egpj.exe", "control character"),
     "uri too long": bad.uri("x" * 9000, "which no path is; correct it"),
     "output on https": bad.place("https://x.example/out", "not supported"),
-    "output with password": bad.place(f"s3://k:{SECRET}@bucket/out", "credentials come from"),
+    "output with password": bad.place(
+        f"s3://k:{SECRET}@bucket/out", "set credentials in the environment"
+    ),
 }
 PARAMETERS = {
     "unknown flag": bad.flag("stepz=3", "`stepz` is not a style parameter", "did you mean `steps`"),
@@ -245,7 +251,7 @@ PARAMETERS = {
     "form with more": bad.form({"colour": 1}, "colour", "no such setting"),
     "form of wrong type": bad.form({"limit": "few"}, "limit", "valid integer"),
     "form without catalog": bad.form("{}", "not given: catalog, galleries, output"),
-    "GPUs on a CPU": bad.plan({"device": "cpu", "gpus_per_actor": 1}, "leave the device at auto"),
+    "GPUs on a CPU": bad.plan({"device": "cpu", "gpus_per_actor": 1}, "set the device to auto"),
 }
 KINDS = {**IMAGES, **MASKS, **PINS, **CATALOGS, **GALLERIES, **TEXTS, **URIS, **PARAMETERS}
 
