@@ -10,7 +10,6 @@ from schemas.result import ItemResult
 from schemas.run import RunSummary
 from tasks.evaluation.reader import read_summary, worst_items
 from tasks.planning import Plan
-from tasks.report.cards import headline
 from tasks.report.charts import label
 from tasks.report.data import first_failed_or_rejected
 
@@ -51,7 +50,7 @@ def publish(plan: Plan, summary: RunSummary, report: str) -> None:
 def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
     spec = plan.spec
     lines = [
-        f"# {headline(summary)}",
+        f"# {summary.headline()}",
         "",
         "| | |",
         "|---|---|",

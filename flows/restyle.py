@@ -10,7 +10,6 @@ from flows.runtime.outcome import RunOutcome, notify_completed, notify_start_and
 from schemas.run import RestyleSpec
 from tasks import storage
 from tasks.execution.progress import listening
-from tasks.report.cards import headline
 from tasks.steps import (
     build_report,
     close_run,
@@ -31,7 +30,7 @@ class TooManyFailuresError(Exception):
     """
 
     def __init__(self, outcome: RunOutcome, allowed: float) -> None:
-        text = f"{headline(outcome.summary)}; at most {allowed:.0%} may be rejected or fail"
+        text = f"{outcome.summary.headline()}; at most {allowed:.0%} may be rejected or fail"
         super().__init__(text)
         self.outcome = outcome
 
@@ -75,4 +74,4 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
         raise TooManyFailuresError(outcome, spec.max_failed_fraction)
     state = "Completed with failures" if without_asset else "Completed"
     # Prefect unwraps the returned state: the caller gets its data.
-    return Completed(name=state, message=headline(summary), data=outcome)  # type: ignore[return-value]
+    return Completed(name=state, message=summary.headline(), data=outcome)  # type: ignore[return-value]

@@ -65,12 +65,11 @@ def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
         scratch.ray_folder()
     prefect_api.connect(verbose=verbose)
     from flows.cli.foreground import restyle_in_foreground
-    from tasks.report.cards import headline
 
     with show_run_progress():
         outcome = restyle_in_foreground(spec)
     print(outcome.report)
-    print_stderr(f"{outcome.run_id}: {headline(outcome.summary)}")
+    print_stderr(f"{outcome.run_id}: {outcome.summary.headline()}")
     for warning in outcome.summary.warnings:
         print_stderr(f"warning: {warning}")
     if outcome.summary.failed:
