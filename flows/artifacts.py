@@ -1,4 +1,4 @@
-"""What a finished run leaves in the Prefect UI: a summary, links, failures and what to look at."""
+"""Prefect artifacts of a finished run: a summary, links, and the items without an asset."""
 
 import logging
 from datetime import UTC, datetime
@@ -10,40 +10,47 @@ from schemas.result import ItemResult
 from schemas.run import RunSummary
 from tasks.evaluation.reader import read_summary, worst_items
 from tasks.planning import Plan
-from tasks.report.cards import headline
 from tasks.report.charts import label
 from tasks.report.data import first_failed_or_rejected
 
 logger = logging.getLogger(__name__)
 
-_MOST_FAILURES, _MOST_WORST = 50, 10
+_MAX_FAILURES, _MAX_WORST = 50, 10
 
 
 def publish(plan: Plan, summary: RunSummary, report: str) -> None:
-    """Write the artifacts; a server that refuses them does not fail the run."""
+    """Create the artifacts of a run; an error of the Prefect server is only logged.
+
+    Args:
+        plan: The plan of the run.
+        summary: Its counts.
+        report: Path or URI of its report.
+    """
     try:
-        some = summary.rejected + summary.failed
-        troubled = first_failed_or_rejected(plan.files, _MOST_FAILURES) if some else []
+        without_asset = summary.rejected + summary.failed
+        failed_or_rejected = (
+            first_failed_or_rejected(plan.files, _MAX_FAILURES) if without_asset else []
+        )
         create_markdown_artifact(key="restyle-report", markdown=_markdown(plan, summary, report))
         for key, uri, text in (
-            ("report-link", report, "Report: before, references, after"),
+            ("report-link", report, "Report: photo, references, result"),
             ("output-link", plan.spec.output, "Output: assets, tables, runs"),
         ):
             create_link_artifact(_link(uri), text, key=key)
-        if troubled:
+        if failed_or_rejected:
             create_table_artifact(
                 key="restyle-failures",
-                description=f"Items without an asset (first {_MOST_FAILURES}).",
-                table=[_row(result) for result in troubled],
+                description=f"Failed and rejected items (the first {_MAX_FAILURES}).",
+                table=[_row(result) for result in failed_or_rejected],
             )
     except Exception as error:
-        logger.warning("Prefect took no artifacts (%s); the run itself is complete", error)
+        logger.warning("Prefect artifacts were not created (%s); the run is complete", error)
 
 
 def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
     spec = plan.spec
     lines = [
-        f"# {headline(summary)}",
+        f"# {summary.headline()}",
         "",
         "| | |",
         "|---|---|",
@@ -54,41 +61,42 @@ def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
         f"| Report | `{report}` |",
         f"| Method | {spec.params.method}, {spec.params.steps} steps |",
         f"| Model | `{spec.engine.model}` |",
-        f"| Taken over from earlier runs | {summary.reused} |",
+        f"| Reused from earlier runs | {summary.reused} |",
         f"| Throughput | {_throughput(plan)} |",
     ]
-    lines += ["", *(f"- Warning: {_cell(warning)}" for warning in summary.warnings)]
-    return "\n".join([*lines, *_figures(plan)])
+    lines += ["", *(f"- Warning: {_escaped(warning)}" for warning in summary.warnings)]
+    return "\n".join([*lines, *_evaluation(plan)])
 
 
 def _throughput(plan: Plan) -> str:
-    """Say how many items an hour this attempt did."""
+    """Return the items per hour of this attempt."""
     hours = (datetime.now(UTC) - plan.made_at).total_seconds() / 3600
     if not plan.counts.todo:
-        return "nothing was left to do"
+        return "nothing left to do"
     return f"{plan.counts.todo / hours:.0f} items an hour ({plan.counts.todo} done)"
 
 
-def _figures(plan: Plan) -> list[str]:
-    """Say what was measured, and which items to look at first."""
-    judged = read_summary(plan.files)
-    if judged is None:
+def _evaluation(plan: Plan) -> list[str]:
+    """Return tables of the metrics and of the worst_items items; nothing if none were measured."""
+    summary = read_summary(plan.files)
+    if summary is None:
         return []
-    lines = ["", "## Figures", "", "| figure | mean | 95 % interval |", "|---|---|---|"]
+    lines = ["", "## Metrics", "", "| metric | mean | 95 % interval |", "|---|---|---|"]
     lines += [
         f"| {label(name)} | {span.value:.3f} | {span.low:.3f} to {span.high:.3f} |"
-        for name, span in judged.figures.items()
+        for name, span in summary.figures.items()
     ]
-    lines += ["", "## To look at first", "", "| product | gallery | why |", "|---|---|---|"]
+    lines += ["", "## Items to review first", "", "| product | gallery | reason |", "|---|---|---|"]
     lines += [
-        f"| {_cell(row.product_id)} | {_cell(row.gallery_id)} | {'; '.join(row.flags) or why} |"
-        for row, why in worst_items(plan.files, _MOST_WORST)
+        f"| {_escaped(row.product_id)} | {_escaped(row.gallery_id)} | "
+        f"{'; '.join(row.flags) or reason} |"
+        for row, reason in worst_items(plan.files, _MAX_WORST)
     ]
     return lines
 
 
-def _cell(text: str) -> str:
-    """Keep a manifest's value from being read as Markdown."""
+def _escaped(text: str) -> str:
+    """Escape Markdown in a value from a manifest."""
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#!" else sign for sign in text)
 
 

@@ -1,4 +1,4 @@
-"""The flows as deployments: what `stylegallery serve` offers to a Prefect server."""
+"""The flows as deployments, as `stylegallery serve` registers them at a Prefect server."""
 
 import os
 from typing import Any, cast
@@ -17,29 +17,31 @@ NAME = "stylegallery"
 
 
 def deployments(spec: RestyleSpec | None = None, cron: str = "") -> list[RunnerDeployment]:
-    """Return the deployments of all flows; where RAY_ADDRESS is set, their forms join that cluster.
+    """Return a deployment of each flow; where RAY_ADDRESS is set, runs join that cluster.
 
     Args:
-        spec: What the form of `restyle-catalog` is filled in with.
-        cron: When it runs by itself; needs `spec`.
+        spec: Default parameters of `restyle-catalog`.
+        cron: Its schedule; needs `spec`.
     """
-    here = {"ray_address": "auto"} if os.environ.get("RAY_ADDRESS") else {}
-    form: dict[str, Any] = {"pool": here} if here else {}
-    given = spec.model_dump(mode="json", exclude_unset=True) if spec else {}
-    filled = {**form, **given, "pool": {**here, **given.get("pool", {})}} if given else form
-    scheduled = {"cron": cron} if cron else {}
+    cluster = {"ray_address": "auto"} if os.environ.get("RAY_ADDRESS") else {}
+    defaults: dict[str, Any] = {"pool": cluster} if cluster else {}
+    restyle_defaults = defaults
+    if spec:
+        given = spec.model_dump(mode="json", exclude_unset=True)
+        restyle_defaults = {**given, "pool": {**cluster, **given.get("pool", {})}}
+    schedule = {"cron": cron} if cron else {}
     return [
-        _deployment(restyle_catalog, filled, **scheduled),
-        _deployment(preview, form),
-        _deployment(prepare_gallery, form),
-        _deployment(evaluate_run, here),
+        _deployment(restyle_catalog, restyle_defaults, **schedule),
+        _deployment(preview, defaults),
+        _deployment(prepare_gallery, defaults),
+        _deployment(evaluate_run, cluster),
     ]
 
 
-def _deployment(flow: Flow[..., Any], spec: dict[str, Any], **more: Any) -> RunnerDeployment:
+def _deployment(flow: Flow[..., Any], spec: dict[str, Any], **options: Any) -> RunnerDeployment:
     if spec:
-        more["parameters"] = {"spec": spec}
+        options["parameters"] = {"spec": spec}
     # A file path would put flows/ first on sys.path, where it hides other modules of these names.
     by_module = EntrypointType.MODULE_PATH
-    made = flow.to_deployment(NAME, tags=[NAME], entrypoint_type=by_module, **more)
+    made = flow.to_deployment(NAME, tags=[NAME], entrypoint_type=by_module, **options)
     return cast(RunnerDeployment, made)

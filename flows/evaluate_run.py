@@ -1,7 +1,8 @@
-"""The flow `evaluate-run`: figures for a run that is over, and its report built again."""
+"""The flow `evaluate-run`: measure the results of a finished run and rebuild its report."""
 
-from prefect import flow, runtime
+from prefect import flow
 
+from flows.run_names import named_by
 from schemas.evaluation import EvaluationSummary, ExternalWeights
 from schemas.flows import EvaluateSpec
 from schemas.run import PoolSpec
@@ -9,20 +10,19 @@ from tasks.evaluation import evaluate
 from tasks.report import build
 
 
-def _name() -> str:
-    spec = EvaluateSpec.model_validate(runtime.flow_run.parameters["spec"])
-    return f"figures of {spec.run_id}"
-
-
-@flow(name="evaluate-run", flow_run_name=_name, persist_result=False)
+@flow(
+    name="evaluate-run",
+    flow_run_name=named_by(EvaluateSpec, lambda spec: f"evaluate {spec.run_id}"),
+    persist_result=False,
+)
 def evaluate_run(spec: EvaluateSpec) -> EvaluationSummary:
-    """Measure the results of a finished run: how much they keep, how close they are in style.
+    """Measure how much of the photo each result keeps and how close it is to its references.
 
     Args:
-        spec: Which run, and what its results are to keep.
+        spec: The run, its quality gates and optional metric weights.
     """
     pool = PoolSpec(ray_address=spec.ray_address)
-    nets = ExternalWeights(**spec.model_dump(include=set(ExternalWeights.model_fields)))
-    found = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, nets)
+    weights = ExternalWeights(**spec.model_dump(include=set(ExternalWeights.model_fields)))
+    summary = evaluate.evaluate(spec.output, spec.run_id, spec.gates, pool, weights)
     build.build_report(spec.output, spec.run_id)
-    return found
+    return summary

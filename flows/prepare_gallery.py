@@ -1,31 +1,35 @@
-"""The flow `prepare-gallery`: references analysed before the first run needs them."""
+"""The flow `prepare-gallery`: analyze references before the first run needs them."""
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed
 
+from flows.run_names import gallery_names, named_by
 from schemas.flows import PrepareSpec
-from tasks import storage
 from tasks.execution.prepare_gallery import prepare_galleries
 
 
-def _name() -> str:
-    spec = PrepareSpec.model_validate(runtime.flow_run.parameters["spec"])
-    return f"prepare {', '.join(spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries])}"
-
-
-@flow(name="prepare-gallery", flow_run_name=_name, persist_result=False)
+@flow(
+    name="prepare-gallery",
+    flow_run_name=named_by(PrepareSpec, lambda spec: f"prepare {gallery_names(spec)}"),
+    persist_result=False,
+)
 def prepare_gallery(spec: PrepareSpec) -> dict[str, str]:
-    """Analyse every reference of some galleries, and say which of them cannot be used.
+    """Analyze every reference of some galleries, and report the references that cannot be used.
 
     Args:
-        spec: Which galleries, for which runs.
+        spec: The galleries, and the settings of the later runs.
+
+    Returns:
+        The error message of each unusable reference, by name.
     """
-    wrong = prepare_galleries(spec)
-    if wrong:
-        table = [{"reference": name, "what is wrong": told} for name, told in wrong.items()]
+    unusable = prepare_galleries(spec)
+    if unusable:
+        table = [{"reference": name, "error": error} for name, error in unusable.items()]
         create_table_artifact(table, key="unusable-references")
-    name = "Completed with failures" if wrong else "Completed"
-    told = f"{len(wrong)} references cannot be used" if wrong else "all references can be used"
-    # Prefect hands the data of a returned state to the caller.
-    return Completed(name=name, message=told, data=wrong)  # type: ignore[return-value]
+    state = "Completed with failures" if unusable else "Completed"
+    message = (
+        f"{len(unusable)} references cannot be used" if unusable else "all references can be used"
+    )
+    # Prefect unwraps the returned state: the caller gets its data.
+    return Completed(name=state, message=message, data=unusable)  # type: ignore[return-value]

@@ -1,25 +1,23 @@
-"""The flow `preview`: a few photos of a catalog in each gallery, for approval before a big run."""
+"""The flow `preview`: restyle a few photos of a catalog in each gallery, for approval."""
 
-from prefect import flow, runtime
+from prefect import flow
 
-from flows.restyle import restyle_catalog
-from flows.runtime.outcome import Ended
+from flows.restyle import restyle_catalog, run_name
+from flows.run_names import named_by
+from flows.runtime.outcome import RunOutcome
 from schemas.flows import PreviewSpec
-from tasks import storage
 from tasks.manifests.sample import preview_spec
 
 
-def _name() -> str:
-    spec = PreviewSpec.model_validate(runtime.flow_run.parameters["spec"])
-    galleries = spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries]
-    return f"preview of {storage.stem(spec.catalog)} in {', '.join(galleries)}"
+@flow(
+    name="preview",
+    flow_run_name=named_by(PreviewSpec, lambda spec: f"preview of {run_name(spec)}"),
+    persist_result=False,
+)
+def preview(spec: PreviewSpec) -> RunOutcome:
+    """Restyle a few random photos in each gallery, to approve before the whole catalog is restyled.
 
-
-@flow(name="preview", flow_run_name=_name, persist_result=False)
-def preview(spec: PreviewSpec) -> Ended:
-    """Restyle a few random photos for each gallery, to look at before the whole catalog is done.
-
-    What is made here is taken over by a later run of the catalog into the same output.
+    A later run of the catalog into the same output reuses these assets.
 
     Args:
         spec: What to restyle, and how many photos of it.

@@ -1,15 +1,15 @@
-"""The flow `restyle-catalog`: every product photo, in the style of every gallery asked for."""
+"""The flow `restyle-catalog`: restyle each product photo in the style of each gallery."""
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.states import Completed
 
 from flows import artifacts
 from flows.progress import ProgressArtifact
-from flows.runtime.outcome import Ended, complete, reported
+from flows.run_names import gallery_names, named_by
+from flows.runtime.outcome import RunOutcome, notify_completed, notify_start_and_error
 from schemas.run import RestyleSpec
 from tasks import storage
 from tasks.execution.progress import listening
-from tasks.report.cards import headline
 from tasks.steps import (
     build_report,
     close_run,
@@ -23,36 +23,38 @@ from tasks.steps import (
 
 
 class TooManyFailuresError(Exception):
-    """More items came to nothing than the run allows; what is done stands.
+    """More items were rejected or failed than the run allows; finished assets are kept.
 
     Attributes:
-        ended: How the run ended.
+        outcome: The outcome of the run.
     """
 
-    def __init__(self, ended: Ended, allowed: float) -> None:
-        super().__init__(f"{headline(ended.summary)}; at most {allowed:.0%} may come to nothing")
-        self.ended = ended
+    def __init__(self, outcome: RunOutcome, allowed: float) -> None:
+        text = f"{outcome.summary.headline()}; at most {allowed:.0%} may be rejected or fail"
+        super().__init__(text)
+        self.outcome = outcome
 
 
-def _name() -> str:
-    """Name a flow run after what it restyles, for the list in the Prefect UI."""
-    spec = RestyleSpec.model_validate(runtime.flow_run.parameters["spec"])
-    catalog = storage.stem(spec.catalog)
-    galleries = spec.gallery_ids or [storage.stem(uri) for uri in spec.galleries]
-    return f"{catalog} in {', '.join(galleries)}"
+def run_name(spec: RestyleSpec) -> str:
+    """Return the name of a flow run: its catalog and galleries."""
+    return f"{storage.stem(spec.catalog)} in {gallery_names(spec)}"
 
 
-@flow(name="restyle-catalog", flow_run_name=_name, persist_result=False)
-def restyle_catalog(spec: RestyleSpec) -> Ended:
+@flow(
+    name="restyle-catalog",
+    flow_run_name=named_by(RestyleSpec, run_name),
+    persist_result=False,
+)
+def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
     """Restyle a product catalog in the style of reference galleries.
 
-    The same parameters on the same inputs go on where an earlier run stopped, and do nothing
-    when all is done.
+    The same parameters on the same inputs resume an interrupted run; a finished run is not
+    computed again.
 
     Args:
         spec: What to restyle, how, and on which machines.
     """
-    with reported(), listening(ProgressArtifact()):
+    with notify_start_and_error(), listening(ProgressArtifact()):
         job = make_plan(spec)
         summary, report = job.plan.summary, job.plan.files.report
         if summary is None:
@@ -64,12 +66,12 @@ def restyle_catalog(spec: RestyleSpec) -> Ended:
                     summary = evaluate_results(job, summary)
                 report = build_report(job)
                 close_run(job, summary)
-        ended = Ended(job.plan.run_id, summary, report)
-        complete(ended)
+        outcome = RunOutcome(job.plan.run_id, summary, report)
+        notify_completed(outcome)
     artifacts.publish(job.plan, summary, report)
-    lost = summary.rejected + summary.failed
-    if lost > spec.max_failed_fraction * summary.items:
-        raise TooManyFailuresError(ended, spec.max_failed_fraction)
-    name = "Completed with failures" if lost else "Completed"
-    # Prefect hands the data of a returned state to the caller.
-    return Completed(name=name, message=headline(summary), data=ended)  # type: ignore[return-value]
+    without_asset = summary.rejected + summary.failed
+    if without_asset > spec.max_failed_fraction * summary.items:
+        raise TooManyFailuresError(outcome, spec.max_failed_fraction)
+    state = "Completed with failures" if without_asset else "Completed"
+    # Prefect unwraps the returned state: the caller gets its data.
+    return Completed(name=state, message=summary.headline(), data=outcome)  # type: ignore[return-value]

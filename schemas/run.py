@@ -224,6 +224,21 @@ class RunSummary(Frozen):
         """Number of items that ended."""
         return self.ok + self.rejected + self.failed
 
+    def headline(self) -> str:
+        """Return the counts in one line, such as `3 of 4 restyled, 1 failed`."""
+        problems = [
+            f"{count} {status}"
+            for count, status in ((self.rejected, "rejected"), (self.failed, "failed"))
+            if count
+        ]
+        of = f" of {self.items}" if problems else ""
+        notes = [
+            f"{count} {note}"
+            for count, note in ((self.flagged, "flagged"), (self.warned, "with a warning"))
+            if count
+        ]
+        return ", ".join([f"{self.ok}{of} restyled", *notes, *problems])
+
 
 class RunRecord(Frozen):
     """run.json: written when a run starts, updated when it ends."""

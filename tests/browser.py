@@ -1,4 +1,4 @@
-"""A headless Chromium: the one of the system, driven by Playwright."""
+"""A headless Chromium of the system, driven by Playwright."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ needs_chromium = pytest.mark.skipif(
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Have a browser until the block ends."""
-    # Its sandbox wants a user of its own, which root in a container has not.
+    """Run a browser inside the block."""
+    # Chromium's sandbox does not work for root in a container.
     args = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=args)

@@ -1,4 +1,4 @@
-"""What every test session needs: no outside world, no leftovers of the user's, a real S3 server."""
+"""Setup of all tests: no network, none of the user's settings, a real S3 server."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# All of this has to stand before the first import of prefect, ray, huggingface_hub or botocore:
-# each reads its environment once.
+# Set before the first import of prefect, ray, huggingface_hub and botocore, which read their
+# environment once.
 _PREFECT_HOME = tempfile.mkdtemp(prefix="stylegallery-prefect-")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,7 +17,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
-# Not defaults but facts: a test never reaches the user's Prefect, Ray cluster or AWS account.
+# Set unconditionally: a test never reaches the user's Prefect, Ray cluster or AWS account.
 os.environ.update(
     PREFECT_HOME=_PREFECT_HOME,
     # Servers other than AWS's refuse or corrupt botocore's and pyarrow's new default checksums.
@@ -43,7 +43,7 @@ for _name in list(os.environ):
         "RAY_ADDRESS",
     }:
         del os.environ[_name]
-# A proxy of the surroundings must not catch what is meant for this machine.
+# A proxy must not receive requests to this machine.
 for _name in ("NO_PROXY", "no_proxy"):
     _hosts = [host for host in os.environ.get(_name, "").split(",") if host]
     os.environ[_name] = ",".join(dict.fromkeys([*_hosts, "127.0.0.1", "localhost"]))
@@ -52,7 +52,7 @@ from tests.s3_server import S3Server, serve_s3  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip `gpu` tests, by name and with a reason, where there is no CUDA device."""
+    """Skip `gpu` tests where there is no CUDA device."""
     wanting = [item for item in items if item.get_closest_marker("gpu")]
     if not wanting:
         return

@@ -1,4 +1,4 @@
-"""The commands that a document tells its reader to type."""
+"""The commands and code blocks of a Markdown document."""
 
 import re
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ _PART = re.compile(r"^(#+ [^\n]*)$|^```(\w*)\n(.*?)^```|`([^`\n]+)`", re.MULTILI
 
 @dataclass(frozen=True)
 class Command:
-    """One line for a shell.
+    """A shell command.
 
     Attributes:
-        text: The line, without the comment behind it.
-        heading: Of the section that holds it.
+        text: The line without its comment.
+        heading: Heading of its section.
     """
 
     text: str
@@ -24,7 +24,7 @@ class Command:
 
 
 def commands(document: str) -> list[Command]:
-    """Return the commands of a document: lines of its blocks, and whole ones within its text."""
+    """Return the commands in the code blocks of a document, and whole commands in its text."""
     found, heading = [], ""
     for title, language, block, inline in _PART.findall((ROOT / document).read_text()):
         if title:
@@ -39,6 +39,6 @@ def commands(document: str) -> list[Command]:
 
 
 def block(document: str, language: str, number: int = 0) -> str:
-    """Return what stands in a block of some language."""
+    """Return the text of the code block with index `number` of a language."""
     text = (ROOT / document).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[number]

@@ -1,8 +1,8 @@
-"""A reverse proxy in front of an S3 server that fails on purpose, as often and as oddly as told.
+"""A reverse proxy in front of an S3 server that makes faults.
 
-It hands the Host header on as it came: signatures cover it, so client and server agree on them. A
-fault is drawn for each request from the seed, its method, its target and how often that was asked
-for: the same requests meet the same faults, in whatever order they arrive.
+It passes the Host header on unchanged, because signatures cover it. The fault of a request depends
+on the seed, the method, the target and the number of such requests before, so the same requests
+meet the same faults in any order.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 KINDS = ("slow_down", "timeout", "reset", "truncate")
-"""503 SlowDown; silence, then a closed connection; a reset; the answer's first half.
+"""503 SlowDown; silence, then a closed connection; a reset; the first half of the response.
 
-Beside these there is `flip`, to be asked for: one byte of an object is another one than was stored.
+`flip`, which is off unless requested, changes one bit of an object.
 """
 
 _MOST_HEAD = 2**20
@@ -31,14 +31,14 @@ _SLOW_DOWN = (
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong.
+    """The faults to make.
 
     Attributes:
-        rate: Share of requests that meet a fault.
-        seed: Another one, other faults.
-        kinds: Which faults, all as likely.
-        hold: Seconds of silence of a `timeout`; it ends sooner when the client gives up.
-        most: Number of faults after which all goes well; 0 for no end.
+        rate: Fraction of requests that fail.
+        seed: Random seed.
+        kinds: Kinds of faults, equally likely.
+        hold: Seconds of silence of a `timeout`; it ends earlier if the client gives up.
+        most: Number of faults after which none is made; 0 for no limit.
     """
 
     rate: float = 0.0
@@ -50,7 +50,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class _Message:
-    """A request or an answer: everything up to the empty line, and all after it, as it came."""
+    """A request or a response: the bytes up to the empty line, and those after it."""
 
     head: bytes
     body: bytes
@@ -65,18 +65,18 @@ class _Message:
 
     @property
     def last(self) -> bool:
-        """True when its sender closes the connection after it."""
+        """True if its sender closes the connection after it."""
         return _header(self.head, b"connection").lower() == b"close"
 
 
 class FaultyProxy:
-    """Passes requests on, or fails them.
+    """Passes requests on, or makes them fail.
 
     Attributes:
-        faults: What goes wrong from now on; may be replaced at any time, from any thread.
-        counts: Faults so far, by kind.
-        requests: Requests so far.
-        stop: Ends it; may be called from any thread.
+        faults: The faults to make; may be replaced at any time, from any thread.
+        counts: Number of faults by kind.
+        requests: Number of requests.
+        stop: Stops the proxy; may be called from any thread.
     """
 
     stop: Callable[[], object]
@@ -92,11 +92,11 @@ class FaultyProxy:
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients find it."""
+        """Address of the proxy."""
         return f"http://127.0.0.1:{self._port}"
 
     async def listen(self, ready: threading.Event) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is called."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_MOST_HEAD)
         self._port = server.sockets[0].getsockname()[1]
         loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -106,7 +106,7 @@ class FaultyProxy:
         server.close()  # connections are ended with the loop
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer what comes over one connection of a client, by one connection to the server."""
+        """Answer the requests of one client connection over one server connection."""
         server = None
         try:
             server = await asyncio.open_connection(*self._upstream, limit=_MOST_HEAD)
@@ -115,7 +115,7 @@ class FaultyProxy:
                 if not await self._answer(request, reader, writer, server):
                     return
         except (EOFError, OSError, asyncio.CancelledError):
-            pass  # either side has gone away or the proxy ends, and so does this
+            pass  # a peer closed its connection, or the proxy stops
         finally:
             for end in (writer, server[1] if server else writer):
                 end.close()
@@ -127,7 +127,7 @@ class FaultyProxy:
         writer: asyncio.StreamWriter,
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> bool:
-        """Answer a request; return whether the connection goes on."""
+        """Answer a request; return whether the connection stays open."""
         kind, reaches = self._draw(request)
         answer = None
         if kind in ("", "truncate", "flip") or (reaches and kind != "slow_down"):
@@ -160,7 +160,7 @@ class FaultyProxy:
         return not (over or request.last or (answer and answer.last))
 
     def _draw(self, request: _Message) -> tuple[str, bool]:
-        """Return the fault that a request meets, if any, and whether it reaches the server."""
+        """Return the fault of a request, if any, and whether the request reaches the server."""
         self.requests += 1
         self._seen[request.method, request.target] += 1
         nth, faults = self._seen[request.method, request.target], self.faults
@@ -174,7 +174,7 @@ class FaultyProxy:
 
 @contextmanager
 def faulty_proxy(upstream: str, faults: Faults) -> Iterator[FaultyProxy]:
-    """Serve on a free port of loopback, in a thread, until the block ends."""
+    """Serve on a free loopback port in a thread, inside the block."""
     proxy, ready = FaultyProxy(upstream, faults), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(proxy.listen(ready)), daemon=True)
     thread.start()
@@ -205,7 +205,7 @@ async def _read_answer(reader: asyncio.StreamReader, *, bodiless: bool) -> _Mess
 
 
 async def _read_body(reader: asyncio.StreamReader, head: bytes, unframed: bytes | None) -> bytes:
-    """Return a body as it is framed; without frame it is `unframed`, or all that comes."""
+    """Return a body with its framing; without one, `unframed` or everything up to the end."""
     if b"chunked" in _header(head, b"transfer-encoding").lower():
         return await _read_chunks(reader)
     length = _header(head, b"content-length")
@@ -239,7 +239,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 def _is_object(request: _Message, answer: _Message | None) -> bool:
-    """Tell whether an answer brings an object, no list or complaint."""
+    """Return whether a response holds an object, not a listing or an error."""
     asked = request.method == "GET" and "list-type" not in request.target
     return asked and answer is not None and b" 200 " in answer.head[:16] and bool(answer.body)
 
@@ -258,7 +258,7 @@ async def _silence(reader: asyncio.StreamReader, seconds: float) -> None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End the connection so that the other side is told of a reset, not of an end."""
+    """Close the connection with a TCP reset."""
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A real FTP server for tests, as one of the many places that fsspec opens: rclone, on loopback."""
+"""A real FTP server for tests of other fsspec schemes: rclone, on loopback."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ _START_SECONDS = 30.0
 
 @contextmanager
 def serve_ftp(root: Path) -> Iterator[str]:
-    """Serve `root` until the block ends; yields its URI, which holds no password."""
+    """Serve `root` inside the block; yields its URI without a password."""
     port = free_port()
     command = [str(rclone_binary()), "serve", "ftp", "--addr", f"127.0.0.1:{port}"]
     command += ["--user", USER, "--pass", PASSWORD, "--vfs-cache-mode", "writes"]

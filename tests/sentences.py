@@ -1,4 +1,4 @@
-"""What a message for people must look like: one clean sentence of bearable length."""
+"""The rules for messages: one line of visible text, of limited length, without tracebacks."""
 
 import re
 
@@ -8,13 +8,13 @@ MOST = 400
 _INSIDES = re.compile(r"Traceback|<class |object at 0x|\b[A-Z]\w*(Error|Exception)\(|pydantic\.dev")
 
 
-def complaint(text: str, *places: str, most: int = MOST) -> str:
-    """Return what is wrong with a message, or empty text.
+def violation(text: str, *places: str, most: int = MOST) -> str:
+    """Return which rule a message breaks, or an empty string.
 
     Args:
         text: The message.
-        places: Paths in it, which may be as long as they are.
-        most: Most characters beside those.
+        places: Paths in it, whose length does not count.
+        most: Maximum number of other characters.
     """
     short = text
     for place in places:

@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.chaos`: everything fails, and nothing of it shows."""
+"""The short form of `python -m tests.chaos`."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def test_a_run_survives_its_actors_a_node_the_store_and_its_driver() -> None:
-    """In a process of its own, for it needs a cluster and an environment of its own."""
+    """Runs in a process of its own, because it needs its own cluster and environment."""
     shape = ["--items", "40", "--hold", "1", "--kill-gap", "12", "--driver-kills", "1"]
     command = [sys.executable, "-m", "tests.chaos", *shape]
     chaos = subprocess.Popen(
@@ -27,6 +27,6 @@ def test_a_run_survives_its_actors_a_node_the_store_and_its_driver() -> None:
         said, _ = chaos.communicate(timeout=SECONDS)
     finally:
         if chaos.poll() is None:
-            chaos.terminate()  # it takes its cluster and its servers along
+            chaos.terminate()  # it ends its cluster and servers
             chaos.wait(60)
     assert chaos.returncode == 0, said

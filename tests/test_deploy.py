@@ -1,4 +1,4 @@
-"""The files of deploy/, as far as they can be checked without Docker and Kubernetes."""
+"""Checks the files of deploy/ without Docker and Kubernetes."""
 
 import json
 import re
@@ -58,8 +58,8 @@ RAY_CLUSTER: dict[str, Any] = {
         },
     },
 }
-"""What we use of KubeRay's RayCluster (ray.io/v1). No package holds its resource definition; pods
-are checked by Kubernetes' own schema."""
+"""The fields of KubeRay's RayCluster (ray.io/v1) that we use; no package has its definition.
+Pods are checked with the schema of Kubernetes."""
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -70,7 +70,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def pods() -> list[dict[str, Any]]:
-    """Every pod template of the Kubernetes file."""
+    """Return every pod template of the Kubernetes file."""
     found = []
     for one in documents("kubernetes.yaml"):
         if one["kind"] == "RayCluster":
@@ -82,7 +82,7 @@ def pods() -> list[dict[str, Any]]:
 
 
 def test_the_image_is_built_by_the_steps_of_make_install() -> None:
-    """`make install` is what CI does on a clean machine, so that proves these steps."""
+    """CI runs `make install` on a clean machine, which tests these steps."""
     text = (DEPLOY / "Dockerfile").read_text()
     steps = re.findall(r"-m pip install --quiet (?:\$\{TORCH_ARGS\} )?(.+)", text)
     make = (ROOT / "Makefile").read_text()
@@ -167,7 +167,7 @@ def test_a_wrong_group_of_workers_is_seen(spoil: dict[str, Any]) -> None:
 
 
 def test_the_server_unpacks_its_ui_where_its_user_may_write() -> None:
-    """Without it the image's server, which is not root, answers the UI with 404."""
+    """Otherwise the server, which does not run as root, answers requests for the UI with 404."""
     server = documents("compose.yaml")[0]["services"]["prefect"]
     home = re.findall(r"^WORKDIR (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     assert home[-1] == "/home/style"
@@ -198,11 +198,11 @@ def test_versions_are_those_of_the_lock() -> None:
 
 
 def test_the_dashboard_asks_for_figures_that_there_are() -> None:
-    told = (ROOT / "tasks" / "watch.py").read_text()
+    metrics = (ROOT / "tasks/execution/metrics.py").read_text()
     board = json.loads((DEPLOY / "grafana.json").read_text())
     queries = " ".join(one["expr"] for panel in board["panels"] for one in panel["targets"])
     asked = set(re.findall(r"ray_(stylegallery_\w+)", queries))
-    known = set(re.findall(r'"(stylegallery_\w+)"', told))
+    known = set(re.findall(r'"(stylegallery_\w+)"', metrics))
     assert {re.sub(r"_(sum|count)$", "", name) for name in asked} == known
 
 

@@ -1,4 +1,4 @@
-"""The proxy passes everything on unharmed but for the faults it is told to make."""
+"""The proxy passes everything on unchanged except for the requested faults."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def proxy(s3: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def client(s3: S3Server, proxy: FaultyProxy) -> Any:
-    """A client that tries once, so that each fault shows."""
+    """Return a client without retries, so that it raises on each fault."""
     return a_client(s3, proxy, attempts=1)
 
 
@@ -100,7 +100,7 @@ def test_slow_down(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["timeout", "reset"])
 def test_lost_answers(s3: S3Server, proxy: FaultyProxy, client: Any, kind: str) -> None:
-    """Of requests without an answer some were carried out."""
+    """Some requests without a response reached the server."""
     proxy.faults = Faults(1.0, kinds=(kind,), hold=0.05)
     for i in range(12):
         with pytest.raises(ConnectionClosedError):

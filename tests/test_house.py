@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: each assertion says what to do about it."""
+"""Rules of the project that no linter checks; each assertion says how to fix a violation."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ TOP_LEVEL = {
     ".gitignore",
 }
 
-# Spelt in pieces where a plain spelling would make this file break its own rule.
+# Written as patterns, so that this file does not break its own rule.
 MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:work|root|opt/wheels|opt/pypi)/")
 PACKAGE_INDEX = re.compile(
     r"(?:index-url|find-links|trusted-host)[ =]+\S*[a-z]+://|pypi\.\S+/simple"
@@ -54,7 +54,7 @@ def name_of(path: Path) -> str:
 
 @cache
 def tracked() -> tuple[str, ...]:
-    """What git has of this checkout: tracked, plus new files that nothing ignores."""
+    """Return the files that git tracks, and new files that it does not ignore."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
@@ -173,8 +173,8 @@ def test_libraries_do_not_print() -> None:
 def test_top_level_holds_only_what_was_agreed() -> None:
     extra = {name.split("/", 1)[0] for name in tracked()} - TOP_LEVEL
     assert not extra, (
-        f"new at the top level: {sorted(extra)}. Put it into a room of the house (benchmarks: "
-        "tests/benchmarks/), or git-ignore it when a run left it behind"
+        f"new at the top level: {sorted(extra)}. Move it into a package (benchmarks: "
+        "tests/benchmarks/), or git-ignore it if a run left it behind"
     )
 
 
@@ -239,7 +239,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_wheel_holds_every_source_file(wheel: zipfile.ZipFile) -> None:
-    """Modules, py.typed, the embedded model's weights, the report's templates: all of them."""
+    """These are modules, py.typed, the weights of the embedded model and the report's templates."""
     rooms = tuple(f"{package}/" for package in PACKAGES)
     missing = {name for name in tracked() if name.startswith(rooms)} - set(wheel.namelist())
     assert not missing, (
@@ -253,7 +253,7 @@ def test_wheel_holds_what_the_product_needs_at_run_time(wheel: zipfile.ZipFile) 
     for package in PACKAGES:
         for needed in (f"{package}/__init__.py", f"{package}/py.typed"):
             assert needed in names, f"the wheel has no {needed}"
-    for pattern in ("stylegallery/embedded/**/*.safetensors", "tasks/templates/**/*"):
+    for pattern in ("stylegallery/embedded/**/*.safetensors", "tasks/report/templates/**/*"):
         for path in ROOT.glob(pattern):
             if path.is_file():
                 assert name_of(path) in names, (
@@ -267,14 +267,14 @@ def test_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert not extra, f"the wheel would put {sorted(extra)} into everybody's site-packages"
 
 
-def test_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+def test_wheel_installs_the_command_and_the_license(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
     assert "stylegallery = flows.cli.app:main" in wheel.read(entry_points).decode(), (
         "the console script is gone from [project.scripts]"
     )
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names), (
-        "the wheel carries no licence text"
+        "the wheel has no license text"
     )
 
 

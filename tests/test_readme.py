@@ -1,4 +1,4 @@
-"""README: what it tells its reader to type is typed here, as it stands, or named as not."""
+"""Runs the commands of README.md as they are written, or checks the options of long ones."""
 
 import os
 import re
@@ -17,8 +17,7 @@ from tests.documents import ROOT, block, commands
 from tests.tasks.pictures import noise, save
 
 LONG = ("python -m tests.", "stylegallery benchmark ")
-"""Hours of work in one command. Small ones of the kind run in tests of their own; here their
-options are looked up."""
+"""Commands that take hours. Other tests run small forms of them; here their options are checked."""
 
 WALK = [
     "stylegallery manifest catalog photos/ --out catalog.parquet",
@@ -99,7 +98,7 @@ def test_the_engine_is_used_from_python_as_it_says(tmp_path: Path) -> None:
 
 
 def shell(command: str, folder: Path) -> str:
-    """Return what a command prints that ends well."""
+    """Run a command that must succeed, and return its output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, shell=True, cwd=folder, capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-"""The S3 twin does what the product's storage asks of S3; else its tests would prove nothing."""
+"""The test S3 server does what the storage code asks of S3."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

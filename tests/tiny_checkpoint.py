@@ -1,6 +1,6 @@
-"""Turns a tiny diffusers folder into a single file in the original layout, as the world has them.
+"""Converts a tiny diffusers folder into a single file in the original (LDM) layout.
 
-diffusers itself only converts the other way; the tests let it, and compare.
+diffusers only converts in the other direction; the tests compare with that.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""Stand-ins for real models: small, random weights, written as diffusers folders.
-
-They are loaded by the real loader, so only their pictures are meaningless, not the code they run.
-"""
+"""Fake models for tests: diffusers folders with small random weights, read by the real loader."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +50,7 @@ def write_tiny_model(folder: Path, prediction_type: str = "epsilon", **unet: Any
 
 
 def write_tiny_sd21(folder: Path) -> Path:
-    """Write an SD 2.1-shaped model: velocity, linear projections, heads of one width."""
+    """Write an SD 2.1-shaped model: v-prediction, linear projections, heads of equal width."""
     return write_tiny_model(
         folder, "v_prediction", use_linear_projection=True, attention_head_dim=(2, 4, 8, 8)
     )
@@ -80,7 +77,7 @@ def write_tiny_sdxl(folder: Path, force_zeros: bool = True) -> Path:
         _tiny_vae().save_pretrained(folder / "vae")
         write_text_encoder(folder, 16)
         write_text_encoder(folder, 8, "_2", projection=12)
-    # SDXL's folders name Euler, with settings that DDIM does not have
+    # SDXL folders name the Euler scheduler, with settings that DDIM does not have
     EulerDiscreteScheduler(**_BETAS, timestep_spacing="linspace").save_pretrained(
         folder / "scheduler"
     )
@@ -126,7 +123,7 @@ def _tiny_vae() -> AutoencoderKL:
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """Draw the same weights each time, and leave torch's generator as it was."""
+    """Seed torch inside the block, and restore its generator."""
     state = torch.random.get_rng_state()
     torch.manual_seed(7)
     yield

@@ -1,7 +1,7 @@
-"""The command line `stylegallery`: which commands there are, and how errors leave it.
+"""The command line `stylegallery`: its commands, and how errors become exit codes.
 
-Commands are named here and imported when called, so `--help` starts fast and `stylize` needs
-neither Prefect nor Ray.
+Commands are listed by import path and imported when called, so `--help` starts fast and `stylize`
+needs neither Prefect nor Ray.
 """
 
 import atexit
@@ -16,44 +16,69 @@ from typing import Final, NoReturn
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from flows.runtime.environment import set_defaults
-from flows.runtime.errors import EXIT_CRASH, EXIT_OK, EXIT_USAGE, exit_code, unused_words
-from flows.runtime.interrupts import Interrupts, Stopped
+from flows.runtime.errors import EXIT_CRASH, EXIT_OK, EXIT_USAGE, describe_unused_words, exit_code
+from flows.runtime.interrupts import SignalHandler, Stopped
 from schemas.text import one_line
 from tasks.storage.transient import is_disk_full
 
-_MOST_SAID: Final = 2000
-_SIGNALLED: Final = 128
-"""Added to a signal's number, the exit code of a process that it ended."""
+_MAX_MESSAGE: Final = 2000
+_SIGNAL_EXIT: Final = 128
+"""Added to a signal's number, this is the exit code of a process that the signal ended."""
 _COMMANDS: Final = {
     "demo": (
         "flows.cli.commands.demo:demo",
-        "Restyle bundled photos: the whole job in one command.",
+        "Restyle bundled photos with the embedded model, without a network.",
     ),
     "manifest": (
         "flows.cli.commands.manifest:app",
-        "Turn a folder, CSV or JSONL into a manifest.",
+        "Make a manifest from a folder of images, a CSV or a JSON file.",
     ),
-    "plan": ("flows.cli.commands.batch:plan", "Say what a run would do; changes nothing."),
-    "run": ("flows.cli.commands.batch:run", "Restyle a catalog in its galleries."),
-    "stylize": ("flows.cli.commands.stylize:stylize", "Restyle one image; no Prefect, no Ray."),
-    "status": ("flows.cli.commands.inspect:status", "Say how far a run is."),
-    "verify": ("flows.cli.commands.inspect:verify", "Prove that plan, rows and assets agree."),
-    "evaluate": ("flows.cli.commands.evaluate:evaluate", "Measure a run's results."),
-    "explain": ("flows.cli.commands.inspect:explain", "Show what an item was made of."),
-    "report": ("flows.cli.commands.inspect:report", "Build a run's report again."),
-    "benchmark": ("flows.cli.commands.benchmark:benchmark", "Compare methods on your own photos."),
-    "doctor": ("flows.cli.commands.doctor:doctor", "Check this machine, and say what is missing."),
-    "serve": ("flows.cli.commands.serve:serve", "Offer the flows to a Prefect server."),
+    "plan": (
+        "flows.cli.commands.batch:plan",
+        "Check the manifests, count the items and estimate the work; changes nothing.",
+    ),
+    "run": (
+        "flows.cli.commands.batch:run",
+        "Restyle a catalog in its galleries. The same command resumes an interrupted run.",
+    ),
+    "stylize": ("flows.cli.commands.stylize:stylize", "Restyle one image, without Prefect or Ray."),
+    "status": ("flows.cli.commands.inspect:status", "Print the state and progress of a run."),
+    "verify": (
+        "flows.cli.commands.inspect:verify",
+        "Check that plan, tables and assets of a run agree.",
+    ),
+    "evaluate": (
+        "flows.cli.commands.evaluate:evaluate",
+        "Measure the results of a run, and rebuild its report.",
+    ),
+    "explain": (
+        "flows.cli.commands.inspect:explain",
+        "Show which reference regions the results of a product took their style from.",
+    ),
+    "report": ("flows.cli.commands.inspect:report", "Rebuild the report of a run."),
+    "benchmark": (
+        "flows.cli.commands.benchmark:benchmark",
+        "Compare methods on your own photos and styles.",
+    ),
+    "doctor": (
+        "flows.cli.commands.doctor:doctor",
+        "Check this machine, and print what is missing and how to fix it.",
+    ),
+    "serve": (
+        "flows.cli.commands.serve:serve",
+        "Serve the flows as deployments of the Prefect server at PREFECT_API_URL.",
+    ),
     "schema": (
         "flows.cli.commands.schema:schema",
-        "Print the columns of manifests and tables, or all parameters.",
+        "Print the columns of manifests and tables, or the settings of a run.",
     ),
 }
 
 app = App(
     name="stylegallery",
     help="Restyle product catalogs in the style of reference galleries, region by region.",
-    help_epilogue="Exit codes: 0 all ok, 3 some items rejected or failed, 2 usage, 1 crash.",
+    help_epilogue="Exit codes: 0 all items ok, 3 some items rejected or failed, 2 wrong usage, "
+    "1 crash.",
     version=lambda: version("stylegallery"),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -65,42 +90,43 @@ for _name, (_target, _help) in _COMMANDS.items():
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     set_defaults()
-    interrupts = Interrupts()
-    interrupts.install()
+    signals = SignalHandler()
+    signals.install()
     try:
         code = _run(argv)
     except (Exception, KeyboardInterrupt, Stopped):
-        if interrupts.heard is None:
+        if signals.received is None:
             raise
-        what = "interrupted" if interrupts.heard == signal.SIGINT else "stopped"
-        code = _fail(f"{what}; the same command goes on from here", _SIGNALLED + interrupts.heard)
+        what = "interrupted" if signals.received == signal.SIGINT else "stopped"
+        message = f"{what}; run the same command again to resume"
+        code = _fail(message, _SIGNAL_EXIT + signals.received)
     finally:
-        interrupts.finish()
-    _leave(code)
+        signals.finish()
+    _exit(code)
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    """Run one command, say what is wrong with it in a sentence, and return its exit code."""
+    """Run one command and return its exit code; print a user error as one sentence."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] in (["plan"], ["run"]):
-        from flows.cli.flags import with_new_names
+        from flows.cli.flags import replace_former_names
 
-        words = with_new_names(words)
+        words = replace_former_names(words)
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()  # a pipe or disk that takes no more is told of here
+        sys.stdout.flush()  # here an error of a full disk or closed pipe is still reported
     except UnusedCliTokensError as error:
-        return _fail(unused_words(error.unused_tokens or [], words), EXIT_USAGE)
+        return _fail(describe_unused_words(error.unused_tokens or [], words), EXIT_USAGE)
     except CycloptsError as error:
         return _fail(str(error), EXIT_USAGE)
-    except BrokenPipeError:  # the reader, such as `head`, had enough
-        _drop_output()
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        _discard_stdout()
         return EXIT_OK
     except Exception as error:
         known = exit_code(error)
         if known is None and isinstance(error, OSError) and is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
-            _flush_or_drop_output()
+            _flush_or_discard_stdout()
             text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
             return _fail(text.lower(), EXIT_CRASH)
         if known is None:
@@ -109,36 +135,36 @@ def _run(argv: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else EXIT_OK
 
 
-def _flush_or_drop_output() -> None:
+def _flush_or_discard_stdout() -> None:
     try:
         sys.stdout.flush()
-    except OSError:  # standard output is what is full
-        _drop_output()
+    except OSError:  # stdout itself is on the full disk
+        _discard_stdout()
 
 
-def _drop_output() -> None:
-    """Have the interpreter's last flush succeed, whose failure would change the exit code."""
+def _discard_stdout() -> None:
+    """Redirect stdout to /dev/null, so that the interpreter's last flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:
-    with suppress(OSError):  # the terminal is gone
-        print(f"stylegallery: {one_line(message, _MOST_SAID)}", file=sys.stderr)
+    with suppress(OSError):  # the terminal is closed
+        print(f"stylegallery: {one_line(message, _MAX_MESSAGE)}", file=sys.stderr)
     return code
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process, without what keeps it from ending.
+def _exit(code: int) -> NoReturn:
+    """End the process, even if a library would block its normal exit.
 
-    Prefect's threads may have nobody to talk to any more, and a signal may have met a library
-    inside of what its own way out does not expect.
+    Prefect's threads may still retry to reach a lost server, and after a signal a library may be
+    in a state that its own exit handlers cannot handle.
     """
     sent = True
     if "flows.runtime.prefect_api" in sys.modules:
-        from flows.runtime.prefect_api import hang_up
+        from flows.runtime.prefect_api import flush_to_server
 
-        sent = hang_up()
-    if sent and code < _SIGNALLED:
+        sent = flush_to_server()
+    if sent and code < _SIGNAL_EXIT:
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""What the command line shows while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""Terminal output of a running command: a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -14,13 +14,13 @@ from tasks.execution.progress import listening
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def say(message: str = "") -> None:
-    """Write one line for people; stdout stays for what a program would read."""
+def print_stderr(message: str = "") -> None:
+    """Print a message for people; stdout is for output that programs read."""
     print(message, file=sys.stderr, flush=True)
 
 
-def duration(seconds: float) -> str:
-    """Write a duration as people say it."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as `45 s`, `3 min` or `1.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
@@ -28,21 +28,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size(count: float) -> str:
-    """Write a number of bytes as people say it."""
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-    return f"{count / 1000:.1f} TB"
-
-
 @contextmanager
-def bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+def progress_bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a bar of `total` steps on a terminal, and nothing elsewhere.
 
     Yields:
-        A function that takes how many steps are done and, where it was not known, of how many.
+        A function of the number of finished steps and, optionally, a new total.
     """
     with _bars() as bars:
         row = bars.add_task(name, total=total, note="")
@@ -50,24 +41,24 @@ def bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def run_progress() -> Iterator[None]:
-    """Show what the flow that runs inside the block does, how long it has and how long it will."""
+def show_run_progress() -> Iterator[None]:
+    """Show the phase, the finished items and the remaining time of a flow inside the block."""
     with _bars() as bars:
         if not bars.console.is_terminal:
-            with listening(_Lines().tell):
+            with listening(_PlainLines().update):
                 yield
             return
         row = bars.add_task("", total=None, note="")
-        pace = Pace()
+        remaining = RemainingTime()
 
-        def tell(now: progress.Progress) -> None:
+        def update(now: progress.Progress) -> None:
             if now.phase != "restyling":
                 bars.update(row, description=now.phase, total=now.total or None)
                 return
-            note = ", ".join(filter(None, [troubles(now), pace.time_left(now)]))
+            note = ", ".join(filter(None, [failure_counts(now), remaining.estimate(now)]))
             bars.update(row, description=now.phase, note=note, completed=now.done, total=now.total)
 
-        with listening(tell):
+        with listening(update):
             yield
 
 
@@ -84,50 +75,51 @@ def _bars() -> Progress:
     )
 
 
-class Pace:
-    """Tells how long a run will still take, from the mean of the items it has done so far.
+class RemainingTime:
+    """Estimates the remaining time of a run from the mean of all items that it has finished.
 
-    rich's own estimate looks at the last 30 seconds alone, in which a slow item may not end.
+    rich's own estimate uses the last 30 seconds only, in which a slow item may not finish.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._start: tuple[float, int] | None = None
 
-    def time_left(self, now: progress.Progress) -> str:
-        """Return `about 3 min left`, or nothing before the first item and after the last."""
+    def estimate(self, now: progress.Progress) -> str:
+        """Return `about 3 min left`; empty before the first item and after the last."""
         if self._start is None:
             self._start = (self._clock(), now.done)
-        begun, before = self._start
-        if now.done == before or now.done >= now.total:
+        started_at, done_before = self._start
+        if now.done == done_before or now.done >= now.total:
             return ""
-        mean = (self._clock() - begun) / (now.done - before)
-        return f"about {duration(mean * (now.total - now.done))} left"
+        mean = (self._clock() - started_at) / (now.done - done_before)
+        return f"about {format_duration(mean * (now.total - now.done))} left"
 
 
-def troubles(now: progress.Progress) -> str:
-    """Name what went wrong so far, or nothing."""
+def failure_counts(now: progress.Progress) -> str:
+    """Return the numbers of rejected and failed items, such as `2 rejected`; empty if none."""
     parts = [(now.rejected, "rejected"), (now.failed, "failed")]
     return ", ".join(f"{count} {name}" for count, name in parts if count)
 
 
-class _Lines:
-    """A plain line for each phase, one every few seconds while items are done, one at the end."""
+class _PlainLines:
+    """Prints a line for each phase, every few seconds while items finish, and at the end."""
 
     def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._last, self._phase, self._pace = float("-inf"), "", Pace()
+        self._started_at = time.monotonic()
+        self._last, self._phase, self._remaining = float("-inf"), "", RemainingTime()
 
-    def tell(self, now: progress.Progress) -> None:
+    def update(self, now: progress.Progress) -> None:
         if now.phase != "restyling":
             if now.phase != self._phase:
-                say(now.phase)
+                print_stderr(now.phase)
             self._phase = now.phase
             return
-        self._phase, left = now.phase, self._pace.time_left(now)
+        self._phase, left = now.phase, self._remaining.estimate(now)
         finished = now.done >= now.total
         if not finished and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
             return
         self._last = time.monotonic()
-        notes = [troubles(now), f"{duration(time.monotonic() - self._begun)} elapsed", left]
-        say(f"restyled {now.done} of {now.total} ({', '.join(filter(None, notes))})")
+        elapsed = f"{format_duration(time.monotonic() - self._started_at)} elapsed"
+        notes = [failure_counts(now), elapsed, left]
+        print_stderr(f"restyled {now.done} of {now.total} ({', '.join(filter(None, notes))})")

@@ -16,7 +16,7 @@ from flows.cli.settings import (
     from_assignments,
     from_environment,
     from_file,
-    tell_renamed,
+    report_renamed,
 )
 from schemas.engine import EngineSpec
 from schemas.params import StyleParams
@@ -27,7 +27,7 @@ _INPUT = Group("Input and output", sort_key=1)
 _STYLE = Group("Style", sort_key=2)
 _MACHINE = Group("Engine and machines", sort_key=3)
 _SHORT = {"loras": "--lora", "gates": "--gate", "image_format": "--format"}
-"""Flags whose name is not that of their field; `--lora` and `--gate` are given once per value."""
+"""Flags with other names than their fields; `--lora` and `--gate` are given once per value."""
 
 
 def field_help(model: type[BaseModel], name: str) -> str:
@@ -46,7 +46,7 @@ def field_help(model: type[BaseModel], name: str) -> str:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Flags:
-    """Flags that set fields of the schemas; None where a flag is left out."""
+    """Flags that set fields of the schemas; None if a flag is not given."""
 
     config: Annotated[
         Path | None,
@@ -57,7 +57,7 @@ class Flags:
     ] = None
     preset: Annotated[
         Preset | None,
-        Parameter(group=_STYLE, help="A set of defaults for the style parameters."),
+        Parameter(group=_STYLE, help="Set of defaults for the style parameters."),
     ] = None
     assignments: Annotated[
         list[str] | None,
@@ -65,16 +65,16 @@ class Flags:
             name="--set",
             group=_STYLE,
             negative=(),
-            help="A style parameter as name=value, repeatable; "
-            "`stylegallery schema params` lists them.",
+            help="Style parameter as name=value; repeatable. "
+            "`stylegallery schema params` lists all.",
         ),
     ] = None
 
     def layers(self) -> list[Layer]:
-        """Return the settings given by file, environment and flags, weakest first.
+        """Return the settings of the file, the environment and the flags, lowest priority first.
 
         Raises:
-            flows.runtime.errors.UsageError: a source cannot be read or names what does not exist.
+            flows.runtime.errors.UsageError: a source is unreadable or names an unknown setting.
         """
         given: Layer = {
             f.name: getattr(self, f.name)
@@ -88,14 +88,14 @@ class Flags:
         ]
 
 
-def with_new_names(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with former names of flags replaced, and say so."""
+def replace_former_names(words: Sequence[str]) -> list[str]:
+    """Replace former names of flags in a command line, and print a note for each."""
     former = {_as_flag(old): _as_flag(new) for old, new in RENAMED.items()}
     found = []
     for word in words:
         flag, equals, value = word.partition("=")
         if flag in former:
-            tell_renamed(flag, former[flag])
+            report_renamed(flag, former[flag])
         found.append(f"{former.get(flag, flag)}{equals}{value}")
     return found
 
@@ -105,7 +105,7 @@ def _as_flag(name: str) -> str:
 
 
 def _flag(model: type[BaseModel], field: str, group: Group) -> tuple[str, Any, None]:
-    """Return the name, type and default of the dataclass field that reads a setting's flag."""
+    """Return name, type and default of the dataclass field for the flag of a setting."""
     name = _SHORT.get(field, _as_flag(field))
     kind = list[str] if field in LISTS else _scalar(model.model_fields[field].annotation)
     parameter = Parameter(
@@ -115,21 +115,27 @@ def _flag(model: type[BaseModel], field: str, group: Group) -> tuple[str, Any, N
 
 
 def _scalar(annotation: Any) -> Any:
-    """Return the type of a flag; choices stay text, which the schema checks with a sentence."""
+    """Return the type of a flag. Choices stay text: the schema's error message is clearer."""
     return str if get_origin(annotation) is Literal else annotation
 
 
 def _with_flags(
     base: type[Flags], doc: str, groups: Mapping[type[BaseModel], tuple[Group, Sequence[str]]]
 ) -> type[Flags]:
-    """Return a subclass of `base` with a flag for each of some fields."""
+    """Return a subclass of `base` with flags for more fields.
+
+    Args:
+        base: Class to extend.
+        doc: Docstring of the subclass.
+        groups: The help group and the names of the fields, by model.
+    """
     made = [_flag(model, name, group) for model, (group, names) in groups.items() for name in names]
     own = {"__doc__": doc, "__module__": __name__}
     return make_dataclass("Flags", made, bases=(base,), frozen=True, namespace=own)
 
 
 def _plain(model: type[BaseModel]) -> list[str]:
-    """Return the fields of a model that hold a value, and not another model."""
+    """Return the fields of a model that are not models themselves."""
     nested = {"params", "engine", "pool"}
     return [name for name in model.model_fields if name not in nested]
 
@@ -137,18 +143,18 @@ def _plain(model: type[BaseModel]) -> list[str]:
 if TYPE_CHECKING:
 
     class StyleFlags(Flags):
-        """How to restyle, and on which engine."""
+        """Flags for the style and the engine."""
 
     class RunFlags(StyleFlags):
-        """What to restyle, and on how many machines."""
+        """Flags for a whole run."""
 else:
     StyleFlags = _with_flags(
         Flags,
-        "How to restyle, and on which engine.",
+        "Flags for the style and the engine.",
         {StyleParams: (_STYLE, ["method"]), EngineSpec: (_MACHINE, _plain(EngineSpec))},
     )
     RunFlags = _with_flags(
         StyleFlags,
-        "What to restyle, and on how many machines.",
+        "Flags for a whole run.",
         {RestyleSpec: (_INPUT, _plain(RestyleSpec)), PoolSpec: (_MACHINE, _plain(PoolSpec))},
     )

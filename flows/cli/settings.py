@@ -1,8 +1,8 @@
-"""Where a run's settings come from: flags > environment > TOML file > preset > defaults.
+"""Merges the settings of a run: flags > environment > TOML file > preset > defaults.
 
 The TOML file has the shape of :class:`schemas.run.RestyleSpec` (`[params]`, `[engine]`, `[pool]`)
 plus `preset`. Flags and environment variables use the field names without their section, which
-is possible because no two sections share one. Unknown keys are errors.
+is possible because no two sections share a name. Unknown keys are errors.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from flows.cli.console import say
-from flows.runtime.errors import UsageError, nearest, sentence
+from flows.cli.console import print_stderr
+from flows.runtime.errors import UsageError, did_you_mean, validation_message
 from schemas.engine import EngineSpec
 from schemas.params import RETIRED, StyleParams
 from schemas.presets import PRESETS
@@ -34,14 +34,14 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
 _NO_SETTINGS: Final = {*OPERATOR_VARIABLES, FORMAT_VARIABLE}
 LISTS: Final = {"galleries", "gallery_ids", "loras", "gates"}
-"""Settings that hold several values: repeated flags, or one variable with commas."""
+"""Settings with several values: a repeated flag, or one variable separated by commas."""
 RENAMED: Final = {**PoolSpec.renamed, **RestyleSpec.renamed}
-"""Former names of settings, which are still accepted."""
+"""Former names of settings that are still accepted, to their current names."""
 
 _MAX_FILE: Final = 2**20
 
 Layer = dict[str, Any]
-"""Settings of one source: field name to value, `params.steps` and the like flattened to `steps`."""
+"""Settings of one source by field name; `params.steps` is flattened to `steps`."""
 
 
 def section_of(name: str) -> str | None:
@@ -51,7 +51,7 @@ def section_of(name: str) -> str | None:
 
 
 def known_names() -> list[str]:
-    """Return every name that a flat layer may hold."""
+    """Return every name that a layer may hold."""
     nested = [name for model in SECTIONS.values() for name in model.model_fields]
     return [*_TOP, *nested, "preset"]
 
@@ -60,7 +60,7 @@ def from_file(path: Path) -> Layer:
     """Read a TOML file.
 
     Raises:
-        UsageError: it cannot be read, or holds an unknown key.
+        UsageError: the file is unreadable or has an unknown key.
     """
     data, layer = _toml(path), Layer()
     for key, value in data.items():
@@ -75,26 +75,26 @@ def from_file(path: Path) -> Layer:
         else:
             key = _current(key, f"{path}: `")
             if key not in (*_TOP, "preset"):
-                raise UsageError(f"{path}: {_misplaced(key, value)}")
+                raise UsageError(f"{path}: {_describe_unknown_key(key, value)}")
             layer[key] = value
     return layer
 
 
-def _misplaced(key: str, value: Any) -> str:
-    """Say what an unknown top-level key of a TOML file is likely to mean."""
+def _describe_unknown_key(key: str, value: Any) -> str:
+    """Return a message about an unknown top-level key of a TOML file, with a suggestion."""
     short = _short(key)
     if isinstance(value, dict):
-        return f"unknown section [{short}]{nearest(key, SECTIONS, '[{}]')}"
+        return f"unknown section [{short}]{did_you_mean(key, SECTIONS, '[{}]')}"
     if section := section_of(key):
         return f"`{short}` is a setting of [{section}]; write it below a line [{section}]"
-    return f"unknown key `{short}`{nearest(key, known_names())}"
+    return f"unknown key `{short}`{did_you_mean(key, known_names())}"
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
     """Read the `STYLEGALLERY_*` variables; lists are separated by commas.
 
     Raises:
-        UsageError: a variable names no setting, or asks for log lines of an unknown format.
+        UsageError: a variable names no setting, or an unknown log format.
     """
     check_log_format(environ)
     layer: Layer = {}
@@ -102,29 +102,29 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS:
             continue
         name = _current(variable.removeprefix(ENV_PREFIX).lower(), "environment: `")
-        complaint = f"environment variable {_short(variable)} names no setting"
-        _check(name, known_names(), complaint)
+        message = f"environment variable {_short(variable)} names no setting"
+        _check(name, known_names(), message)
         layer[name] = [part for part in text.split(",") if part] if name in LISTS else text
     return layer
 
 
-def tell_renamed(old: str, new: str) -> None:
-    """Say that a setting has another name now."""
-    say(f"{old} is now called {new}; the old name still works")
+def report_renamed(old: str, new: str) -> None:
+    """Print that a setting has a new name."""
+    print_stderr(f"{old} is now called {new}; the old name still works")
 
 
 def _current(name: str, where: str) -> str:
-    """Return the name that a setting has now; say so where it had another one."""
+    """Return the current name of a setting; print a note if `name` is a former one."""
     if name in RENAMED:
-        tell_renamed(f"{where}{name}`", f"`{RENAMED[name]}`")
+        report_renamed(f"{where}{name}`", f"`{RENAMED[name]}`")
     return RENAMED.get(name, name)
 
 
 def check_log_format(environ: Mapping[str, str]) -> None:
-    """Refuse an unknown format of log lines, which would leave them as they are without a word.
+    """Check STYLEGALLERY_LOG_FORMAT, because the loggers ignore an unknown format silently.
 
     Raises:
-        UsageError: STYLEGALLERY_LOG_FORMAT is neither json nor text.
+        UsageError: it is neither json nor text.
     """
     wanted = environ.get(FORMAT_VARIABLE, "")
     if wanted.lower() not in LOG_FORMATS:
@@ -132,10 +132,10 @@ def check_log_format(environ: Mapping[str, str]) -> None:
 
 
 def from_assignments(assignments: list[str]) -> Layer:
-    """Read `--set name=value` words; names are those of the style parameters.
+    """Read the style parameters of `--set name=value`.
 
     Raises:
-        UsageError: a word has no `=`, or its name is no style parameter.
+        UsageError: an assignment has no `=`, or names no style parameter.
     """
     layer: Layer = {}
     for word in assignments:
@@ -143,28 +143,26 @@ def from_assignments(assignments: list[str]) -> Layer:
         if not equals:
             example = "write it as name=value, for example --set steps=40"
             raise UsageError(f"--set {_short(word)}: {example}")
-        complaint = f"--set {_short(word)}: `{_short(name)}` is no style parameter"
-        _check(name, [*StyleParams.model_fields, *RETIRED], complaint)
+        message = f"--set {_short(word)}: `{_short(name)}` is not a style parameter"
+        _check(name, [*StyleParams.model_fields, *RETIRED], message)
         layer[name] = _plain(text)
     return layer
 
 
 def resolve(*layers: Layer) -> RestyleSpec:
-    """Merge `layers` (weakest first) over the preset that they name, and validate.
-
-    A preset is a set of defaults: whatever any layer names beats it.
+    """Merge layers, lowest priority first, over the preset that they name, and validate.
 
     Raises:
-        UsageError: a value breaks its rule, or a required one is missing.
+        UsageError: a value is invalid, or a required one is missing.
     """
     return _validated(RestyleSpec, _nested(layers))
 
 
 def resolve_engine(*layers: Layer) -> tuple[StyleParams, EngineSpec]:
-    """Merge `layers` like :func:`resolve` where there is no catalog, only an image.
+    """Merge layers like :func:`resolve`, for a command without a catalog.
 
     Raises:
-        UsageError: a value breaks its rule.
+        UsageError: a value is invalid.
     """
     nested = _nested(layers)
     params = _validated(StyleParams, nested["params"])
@@ -172,13 +170,15 @@ def resolve_engine(*layers: Layer) -> tuple[StyleParams, EngineSpec]:
 
 
 def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
-    """Merge the layers and sort their settings into sections."""
+    """Merge the layers and group their settings by section."""
     merged: Layer = {}
     for layer in layers:
         merged.update(layer)
     preset = merged.pop("preset", "balanced")
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise UsageError(f"preset {short_repr(preset)} is none of {', '.join(PRESETS)}; name one")
+        raise UsageError(
+            f"preset {short_repr(preset)} does not exist; use one of {', '.join(PRESETS)}"
+        )
     if preset == "fast":
         _check_fast(merged)
     nested: dict[str, Any] = {"params": dict(PRESETS[preset])}
@@ -189,10 +189,10 @@ def _nested(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def _check_fast(settings: Layer) -> None:
-    """Refuse the few-step preset without the LoRA that its few steps rely on.
+    """Check that preset `fast` has the few-step LoRA that it needs.
 
     Raises:
-        UsageError: no LoRA is named, or the model is the embedded one, which no LoRA fits.
+        UsageError: there is no LoRA, or the model is the embedded one, which no LoRA fits.
     """
     if settings.get("model", "embedded") == "embedded":
         raise UsageError(
@@ -210,19 +210,19 @@ def _validated(model: type[M], values: dict[str, Any]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UsageError(sentence(error)) from error
+        raise UsageError(validation_message(error)) from error
 
 
-def _check(name: str, known: Any, complaint: str) -> None:
+def _check(name: str, known: Any, message: str) -> None:
     if name not in known:
-        raise UsageError(complaint + nearest(name, known))
+        raise UsageError(message + did_you_mean(name, known))
 
 
 def _plain(text: str) -> Any:
-    """Read a number or a truth value; anything else stays text."""
+    """Parse a JSON value, such as a number or boolean; anything else stays text."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # too many digits, nested too deep: both are no settings
+    except (ValueError, RecursionError):  # text, too many digits, or nested too deep
         return text
 
 
@@ -231,13 +231,13 @@ def _toml(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)
         if len(data) > _MAX_FILE:
-            size = f"more than {_MAX_FILE // 2**20} MB"
-            raise UsageError(f"--config {path} has {size}; give a TOML file of settings")
+            size = f"larger than {_MAX_FILE // 2**20} MB"
+            raise UsageError(f"--config {path} is {size}; give a TOML file of settings")
         return tomllib.loads(data.decode())
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}; check the path") from error
     except RecursionError as error:
-        raise UsageError(f"--config {path} is nested too deep; write plain settings") from error
+        raise UsageError(f"--config {path} is nested too deeply; write plain settings") from error
     except ValueError as error:
         reason = one_line(str(error), 200)
         raise UsageError(f"--config {path} is not TOML: {reason}; correct it") from error

@@ -1,1 +1,1 @@
-"""What a command needs around a flow: environment, signals, a Prefect API, the outcome."""
+"""What a command sets up around a flow: environment, signals, a Prefect API, the run's outcome."""

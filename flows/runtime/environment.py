@@ -1,6 +1,6 @@
-"""What has to stand in the environment before Prefect, Ray, torch and HTTP clients are imported.
+"""Environment variables that must be set before Prefect, Ray, torch and HTTP clients are imported.
 
-Whatever the operator has set stays as it is. The processes that we start inherit all of it.
+Variables that the operator has set are kept. Child processes inherit all of them.
 """
 
 import os
@@ -15,19 +15,19 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def set_defaults() -> None:
-    """Prepare the environment of this process; imports nothing heavy."""
+    """Set the defaults in the environment of this process; imports nothing heavy."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     limit_spinning()
-    _reach_loopback_directly()
-    _write_where_it_works()
+    _exempt_loopback_from_proxies()
+    _set_writable_tmpdir()
 
 
-def _reach_loopback_directly() -> None:
-    """Keep what is meant for this machine away from a proxy.
+def _exempt_loopback_from_proxies() -> None:
+    """Add the loopback addresses to `no_proxy`.
 
-    Some programs read the variable in lower case, some in upper case, some either.
+    Clients read the variable in lower case, in upper case or both, so both are set.
     """
     named = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
     hosts = [host.strip() for text in named for host in text.split(",") if host.strip()]
@@ -37,8 +37,8 @@ def _reach_loopback_directly() -> None:
         os.environ[name] = ",".join(dict.fromkeys(hosts))
 
 
-def _write_where_it_works() -> None:
-    """Name another folder for temporary files where the usual one is gone, read-only or full."""
-    with suppress(PlanError):  # told by those commands that need one
+def _set_writable_tmpdir() -> None:
+    """Set TMPDIR to another folder where the usual one is missing, read-only or full."""
+    with suppress(PlanError):  # reported by the commands that need a temporary folder
         if (found := scratch.temporary_folder()) != os.environ.get("TMPDIR", scratch.USUAL):
             os.environ["TMPDIR"] = found

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one sentence on stderr and exit code 2, no traceback."""
+"""Exit codes, and user errors: one sentence on stderr and exit code 2, without a traceback."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,11 @@ EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
 
 class UsageError(Exception):
-    """A command was asked for something that cannot be; the text says what to change."""
+    """A command cannot do what is asked; the message says what to change."""
 
 
 def exit_code(error: BaseException) -> int | None:
-    """Return the exit code of an error whose text says all; None when its traceback is needed."""
+    """Return the exit code of an error whose message suffices; None if it needs a traceback."""
     if isinstance(error, DiskFull):
         return EXIT_CRASH
     if isinstance(error, (UsageError, ManifestError, PlanError, StorageError)):
@@ -29,45 +29,56 @@ def exit_code(error: BaseException) -> int | None:
     return EXIT_USAGE if isinstance(error, StyleGalleryError) else None
 
 
-def nearest(name: str, known: Iterable[str], form: str = "`{}`") -> str:
-    """Return `; did you mean X?` for the known name closest to `name`, or nothing."""
+def did_you_mean(name: str, known: Iterable[str], form: str = "`{}`") -> str:
+    """Return `; did you mean X?` with the known name closest to `name`, or an empty string.
+
+    Args:
+        name: An unknown name.
+        known: Names to choose from.
+        form: Format of the suggested name.
+    """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {form.format(close[0])}?" if close else ""
 
 
-def unused_words(words: Sequence[str], argv: Sequence[str]) -> str:
-    """Return what to write instead of words that no flag or argument takes."""
+def describe_unused_words(words: Sequence[str], argv: Sequence[str]) -> str:
+    """Return a message about words of a command line that belong to no flag.
+
+    Args:
+        words: The unused words.
+        argv: The whole command line.
+    """
     word = words[0]
     place = argv.index(word) if word in argv else 0
     if place >= 2 and argv[place - 2] == "--set":
         name = argv[place - 1].rstrip("=")
         return f"--set {name} {word}: write it as one word, --set {name}={word.lstrip('=')}"
     flag = f" after {argv[place - 1]}" if place >= 1 else ""
-    return f"`{word}`{flag} belongs to no flag; remove it, or put a value with blanks into quotes"
+    return f"`{word}`{flag} belongs to no flag; remove it, or quote a value that contains spaces"
 
 
-def sentence(error: ValidationError) -> str:
-    """Return what a failed validation complains of as one line that names the field."""
-    complaints = [(_where(c), c) for c in error.errors(include_url=False)]
-    missing = [where for where, c in complaints if c["type"] == "missing"]
+def validation_message(error: ValidationError) -> str:
+    """Return a validation error as one line that names the field and the first violation."""
+    details = [(_field(detail), detail) for detail in error.errors(include_url=False)]
+    missing = [field for field, detail in details if detail["type"] == "missing"]
     if missing:
         return f"not given: {', '.join(missing)}"
-    where, first = complaints[0]
+    field, first = details[0]
     value = printable(short_repr(first["input"]))
     match first["type"]:
         case "string_pattern_mismatch":
-            text = f"{where}: {value} is neither a local path nor a file:// or s3:// URI"
-        case "value_error":  # a sentence of our own, on fields that do not go together
-            text = f"{where}: {one_line(first['msg'].removeprefix('Value error, '), 300)}"
+            text = f"{field}: {value} is neither a local path nor a file:// or s3:// URI"
+        case "value_error":  # from a validator of our own
+            text = f"{field}: {one_line(first['msg'].removeprefix('Value error, '), 300)}"
         case "extra_forbidden":
-            text = f"{where}: there is no such setting; remove it or correct its name"
+            text = f"{field}: there is no such setting; remove it or correct its name"
         case "json_invalid":
             text = f"{one_line(first['msg'], 200)}; write the settings as one JSON object"
         case _:
-            text = f"{where}: {one_line(first['msg'], 200)}, got {value}"
-    more = len(complaints) - 1
+            text = f"{field}: {one_line(first['msg'], 200)}, got {value}"
+    more = len(details) - 1
     return text + (f" (and {more} more)" if more else "")
 
 
-def _where(complaint: ErrorDetails) -> str:
-    return one_line(".".join(str(part) for part in complaint["loc"]), 100)
+def _field(detail: ErrorDetails) -> str:
+    return one_line(".".join(str(part) for part in detail["loc"]), 100)

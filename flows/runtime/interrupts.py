@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and a closed terminal: one stops a command, more do not disturb that.
+"""Signals that stop a command: Ctrl-C, SIGTERM and SIGHUP.
 
-A signal raises an exception in the main thread, wherever that is. Some places let none through:
-a finalizer, a hook of a fork, a serializer that makes an error of its own of it. So the exception
-is raised again and again until it is seen on its way out.
+The first signal raises an exception in the main thread, wherever that is. Finalizers, fork hooks
+and some serializers swallow it, so the exception is raised repeatedly until it propagates. Further
+signals do not disturb the cleanup.
 """
 
 import _thread
@@ -14,72 +14,72 @@ import time
 from types import FrameType
 from typing import Final, NoReturn
 
-_PATIENCE: Final = 10.0
-"""Seconds that a command has to write down what is done before another signal ends it at once."""
-_AGAIN: Final = 0.5
-_STILL: Final = b"stylegallery: stopping; what is done is being written down\n"
+_GRACE_SECONDS: Final = 10.0
+"""Seconds for cleanup after the first signal; later, another signal ends the process at once."""
+_REPEAT_SECONDS: Final = 0.5
+_STOPPING_MESSAGE: Final = b"stylegallery: stopping; finished work is being saved\n"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """The command was told to end by a signal other than Ctrl-C's."""
+    """A signal other than Ctrl-C stops the command."""
 
 
-class Interrupts:
-    """The handler of all signals that ask a command to end.
+class SignalHandler:
+    """Handles the signals that stop a command.
 
     Attributes:
-        heard: The first of them, or None.
+        received: Number of the first signal, or None.
     """
 
     def __init__(self) -> None:
-        self.heard: int | None = None
+        self.received: int | None = None
         self._since = 0.0
-        self._repeated = self._over = False
+        self._repeated = self._finished = False
 
     def install(self) -> None:
-        """Take the signals, but for those that whoever started the command has switched off."""
+        """Handle the signals, except those that the parent process ignores (as nohup does)."""
         self._handle()
         self._report = sys.unraisablehook
-        sys.unraisablehook = self._unraisable
+        sys.unraisablehook = self._on_unraisable
 
     def finish(self) -> None:
-        """Raise nothing any more: the command is over, and its process about to end."""
-        self._over = True
+        """Raise nothing from now on: the command is over."""
+        self._finished = True
         self._since = self._since or time.monotonic()
 
     def _handle(self) -> None:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._hear)
+                signal.signal(number, self._on_signal)
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self._handle()  # who has replaced a handler would raise once more, or end the process
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._handle()  # another library's handler would raise again, or end the process
         repeated, self._repeated = self._repeated, False
-        first = self.heard is None and not self._over
+        first = self.received is None and not self._finished
         if first:
-            self.heard, self._since = number, time.monotonic()
-            threading.Thread(target=self._repeat, daemon=True).start()
-        if not self._over and (first or not _on_its_way_out()):
-            _raise(self.heard or number)
+            self.received, self._since = number, time.monotonic()
+            threading.Thread(target=self._raise_again, daemon=True).start()
+        if not self._finished and (first or not _is_propagating()):
+            _raise(self.received or number)
         if repeated:
             return
-        if time.monotonic() - self._since > _PATIENCE:
+        if time.monotonic() - self._since > _GRACE_SECONDS:
             os._exit(128 + number)
-        os.write(2, _STILL)
+        os.write(2, _STOPPING_MESSAGE)
 
-    def _repeat(self) -> None:
-        while not self._over:
-            time.sleep(_AGAIN)
+    def _raise_again(self) -> None:
+        while not self._finished:
+            time.sleep(_REPEAT_SECONDS)
             self._repeated = True
-            # Not SIGTERM: while Ray shuts down, the system ends the process on it.
+            # Not SIGTERM: Ray restores the default handler, which ends the process, on shutdown.
             if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-                _thread.interrupt_main(signal.Signals(self.heard or signal.SIGTERM))
+                _thread.interrupt_main(signal.Signals(self.received or signal.SIGTERM))
             else:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    def _unraisable(self, found: "sys.UnraisableHookArgs") -> None:
-        """Report exceptions of finalizers and the like, but not ours, which is raised again."""
+    def _on_unraisable(self, found: "sys.UnraisableHookArgs") -> None:
+        """Report exceptions that Python cannot raise, except ours, which is raised again."""
         if not isinstance(found.exc_value, KeyboardInterrupt | Stopped):
             self._report(found)
 
@@ -90,8 +90,8 @@ def _raise(number: int) -> NoReturn:
     raise Stopped(f"stopped by signal {number}")
 
 
-def _on_its_way_out() -> bool:
-    """Tell whether the main thread is in a handler of the exception, or of one made of it."""
+def _is_propagating() -> bool:
+    """Return whether the main thread handles our exception, or one raised from it."""
     error = sys.exc_info()[1]
     while error is not None:
         if isinstance(error, KeyboardInterrupt | Stopped):

@@ -1,8 +1,8 @@
-"""How a run ends, told to the caller in this process before Prefect reports it to its server.
+"""The outcome of a run, passed to a listener in this process before Prefect reports it.
 
-A flow returns through Prefect's engine, which asks its server to take the last state first. What
-was computed must reach the caller without that server. The flow's parameters are what its form
-shows, so the receiver is handed over in a context variable.
+When a flow returns, Prefect's engine first sends the final state to its server and raises if the
+server does not answer. The listener receives the outcome without that server. It is set in a
+context variable because the flow's parameters are the fields of its form in the UI.
 """
 
 import logging
@@ -18,65 +18,71 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a run ended, and where to look at it."""
+class RunOutcome:
+    """The outcome of a run that reached its end.
+
+    Attributes:
+        run_id: Id of the run.
+        summary: Its counts.
+        report: Path or URI of its report.
+    """
 
     run_id: str
     summary: RunSummary
     report: str
 
 
-class Receiver(Protocol):
-    """Who started the run; may raise, to leave the flow without a word to the server."""
+class RunListener(Protocol):
+    """Receives what happens to a run; may raise, to leave the flow before Prefect reports."""
 
     def started(self) -> None:
-        """Take note that the flow itself runs now, within Prefect's engine."""
+        """Handle the start of the flow function, inside Prefect's engine."""
 
-    def completed(self, ended: Ended) -> None:
-        """Take the outcome of a run that got to its end."""
+    def completed(self, outcome: RunOutcome) -> None:
+        """Handle the outcome of a run that reached its end."""
 
     def failed(self, error: BaseException) -> None:
-        """Take what ended a run early; also called after `completed`."""
+        """Handle the error that ends the flow; may follow `completed`."""
 
     def server_lost(self, reason: str) -> None:
-        """Take note that the Prefect server does not answer any more."""
+        """Handle a Prefect server that no longer answers."""
 
 
-_receiver: ContextVar[Receiver | None] = ContextVar("receiver", default=None)
+_listener: ContextVar[RunListener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def receiving(receiver: Receiver) -> Iterator[None]:
-    """Tell `receiver` how any run ends that is started inside the block."""
-    token = _receiver.set(receiver)
+def notifying(listener: RunListener) -> Iterator[None]:
+    """Notify `listener` of the runs that are started inside the block."""
+    token = _listener.set(listener)
     try:
         yield
     finally:
-        _receiver.reset(token)
+        _listener.reset(token)
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Tell the receiver that the block begins, and of an error that leaves it."""
-    if receiver := _receiver.get():
-        receiver.started()
+def notify_start_and_error() -> Iterator[None]:
+    """Notify the listener of the start of the block, and of an error that leaves it."""
+    if listener := _listener.get():
+        listener.started()
     try:
         yield
     except BaseException as error:
-        if receiver:
-            receiver.failed(error)
+        if listener:
+            listener.failed(error)
         raise
 
 
-def complete(ended: Ended) -> None:
-    """Tell the receiver that the run got to its end."""
-    if receiver := _receiver.get():
-        receiver.completed(ended)
+def notify_completed(outcome: RunOutcome) -> None:
+    """Notify the listener of a run that reached its end."""
+    if listener := _listener.get():
+        listener.completed(outcome)
 
 
-def server_lost(reason: str) -> None:
-    """Say once that the Prefect server does not answer; the run does not need it."""
-    if receiver := _receiver.get():
-        receiver.server_lost(reason)
+def notify_server_lost(reason: str) -> None:
+    """Notify the listener that the Prefect server does not answer; without one, log a warning."""
+    if listener := _listener.get():
+        listener.server_lost(reason)
     else:
-        logger.warning("the Prefect server does not answer (%s); the run goes on", reason)
+        logger.warning("the Prefect server does not answer (%s); the run continues", reason)

@@ -1,4 +1,4 @@
-"""Keeps Prefect's own messages off the terminal of a person who asked for restyled photos.
+"""Hides Prefect's own messages from a command's terminal.
 
 Import this before anything that imports prefect.
 """
@@ -15,14 +15,17 @@ _HIDDEN = (
     "EventsWorker",
     "APILogWorker",
 )
-"""Loggers of how runs ended, and of what could not be sent to a server that went away."""
+"""Loggers of final states, and of messages that could not be sent to a lost server."""
 
 
-def quiet_prefect(*, verbose: bool) -> None:
-    """Show warnings of everybody, but neither how each Prefect run ended nor what was not sent.
+def hide_prefect_logs(*, verbose: bool) -> None:
+    """Show warnings, except those about final states and unsent messages.
 
-    What ends a run comes back to the command line as an exception and is shown there, and one
-    line says that the server went away. The Prefect server gets all messages either way.
+    The command line reports errors of a run itself, and logs one line when the server is lost.
+    The Prefect server receives all messages either way.
+
+    Args:
+        verbose: Hide nothing.
     """
     configure_prefect_logs()
     if verbose:
@@ -30,7 +33,7 @@ def quiet_prefect(*, verbose: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
-    logging.raiseExceptions = False  # a log line that Prefect's server does not take
+    logging.raiseExceptions = False  # raised when a log line cannot be sent to the server
     import prefect.main  # noqa: F401  # sets up the handlers that get the filter
 
     for handler in logging.getLogger().handlers:

@@ -1,9 +1,9 @@
-"""A Prefect server for one run: it ends when the process that started it does, and not before.
+"""A Prefect server for one run; it lives exactly as long as the process that started it.
 
-`flows.runtime.prefect_api` starts it as a script. The argument is the number of a listening socket,
-and standard input is a pipe that the starting process holds open. Signals are ignored: a terminal's
-Ctrl-C or a service manager's SIGTERM reaches every process at once, and a run that is being
-stopped still has to report its end.
+`flows.runtime.prefect_api` starts it as a script. The argument is the file descriptor of a
+listening socket, and standard input is a pipe that the parent process holds open. The server
+ignores signals: a terminal's Ctrl-C or a service manager's SIGTERM reaches every process at once,
+and a run that is being stopped still reports its end.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _SHUTDOWN_SECONDS: Final = 3.0
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals alone; uvicorn would end by them."""
+    """A uvicorn server that installs no signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,7 +43,7 @@ def main() -> None:
         os.read(sys.stdin.fileno(), 1)
         server.should_exit = True
         threading.Event().wait(_SHUTDOWN_SECONDS)
-        os._exit(0)  # an open connection or a slow start keeps the server from ending in time
+        os._exit(0)  # an open connection or a slow start would delay the normal exit
 
     threading.Thread(target=stop_with_parent, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

@@ -16,7 +16,7 @@ from schemas.text import clean
 from tasks import storage
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
-from tasks.report.cards import headline, make_cards
+from tasks.report.cards import make_cards
 from tasks.report.data import ReportData, read_report_data
 from tasks.report.thumbnails import ThumbnailStore
 
@@ -62,7 +62,7 @@ def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> s
     template = _environment().get_template("report.html.j2")
     return template.render(
         run=record,
-        headline=headline(summary),
+        headline=summary.headline(),
         facts=_facts(record, summary),
         parameters=_parameters(record),
         summary=summary,

@@ -8,7 +8,6 @@ from statistics import mean, median
 
 from schemas.evaluation import ItemEvaluation, ItemMetrics, RegionMetrics
 from schemas.result import ItemResult, MatchRow
-from schemas.run import RunSummary
 from schemas.work import WorkItem
 from stylegallery.palette import (
     NEUTRAL,
@@ -147,22 +146,6 @@ def timings(measured: Iterable[Mapping[str, float]]) -> Timings:
         slices.append(Slice(stage, seconds / len(sums), start, seconds / whole))
         start += seconds / whole
     return Timings(slices, len(sums), mean(sums), median(sums), max(sums))
-
-
-def headline(summary: RunSummary) -> str:
-    """Return the outcome of a run in one line."""
-    problems = [
-        f"{count} {status}"
-        for count, status in ((summary.rejected, "rejected"), (summary.failed, "failed"))
-        if count
-    ]
-    of = f" of {summary.items}" if problems else ""
-    notes = [
-        f"{count} {note}"
-        for count, note in ((summary.flagged, "flagged"), (summary.warned, "with a warning"))
-        if count
-    ]
-    return ", ".join([f"{summary.ok}{of} restyled", *notes, *problems])
 
 
 def match_table(

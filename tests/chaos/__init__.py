@@ -1,1 +1,1 @@
-"""A run under all that can go wrong at once, and the proof that nothing of it shows."""
+"""Runs with all kinds of faults at once, whose results must equal those of a run without faults."""

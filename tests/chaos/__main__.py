@@ -1,11 +1,11 @@
-"""Restyle items while everything fails, and prove that nothing was lost, doubled or spoilt.
+"""Restyle items under faults of all kinds, and check that none is lost, duplicate or damaged.
 
     python -m tests.chaos --items 300
     python -m tests.chaos --items 3000 --faults 1000
 
-Two actors on two Ray nodes restyle photos from and to a real S3 server behind a proxy: first
-undisturbed, then while all befalls them that README.md beside this file names. Needs a Linux
-machine, no network and no GPU. Exit code 0: all is well.
+Two actors on two Ray nodes restyle photos on a real S3 server behind a proxy: first without faults,
+then with the faults that README.md in this folder lists. Needs Linux, no network and no GPU. Exit
+code 0 means that all checks passed.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from tests.s3_server import S3Server, serve_s3
 
 
 class _Stage:
-    """Everything that a run needs around it."""
+    """The S3 server, proxy and cluster that the runs use."""
 
     def __init__(self, home: Path, server: S3Server, proxy: FaultyProxy, cluster: TwoNodes) -> None:
         self._home, self._server, self._proxy, self._cluster = home, server, proxy, cluster
 
     def run(self, output: str, plan: Plan) -> tuple[Tally, float]:
-        """Do a run into an output; return what befell it, and its seconds."""
+        """Do a run into an output; return its faults and its seconds."""
         spec = make_spec(self._server, self._home, output, self._cluster.address)
         driver = Driver(spec, self._home, output, lambda: holder(self._server, output))
         storm = Storm(
@@ -52,7 +52,7 @@ class _Stage:
         return tally, time.monotonic() - begin
 
     def close_together(self, plan: Plan, runs: int) -> list[str]:
-        """Let runs close at the same time, with faults of the store; return what is wrong then."""
+        """Finish runs at the same time, with faults of the store; return the problems."""
         self._proxy.faults = replace(self._proxy.faults, rate=plan.rate)
         try:
             return close_together(self._server.uri("closing"), runs)
@@ -61,10 +61,10 @@ class _Stage:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do the calm run and the stormy one, print the table, return the exit code."""
+    """Do the runs without and with faults, print the table, return the exit code."""
     options = _parser().parse_args(arguments)
     plan = _plan(options)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup
     faults = Faults(seed=plan.seed, hold=options.hold, kinds=(*KINDS, "flip"))
     with _stage(options.keep, plan, faults) as (stage, server):
         try:
@@ -84,11 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def _stage(keep: Path | None, plan: Plan, faults: Faults) -> Iterator[tuple[_Stage, S3Server]]:
-    """Have server, proxy and cluster, all in folders that go away unless they are to be kept."""
+    """Start server, proxy and cluster in temporary folders, or in `keep`."""
     with _folder(keep) as home, _folder(None) as ray, serve_s3(home / "s3") as server:
         write_inputs(server, plan.items)
         with faulty_proxy(server.endpoint_url, faults) as proxy:
-            # Actors, drivers and `verify` all inherit it; none knows of the server itself.
+            # Actors, drivers and `verify` inherit the address of the proxy, not that of the server.
             os.environ.update(
                 server.env,
                 AWS_ENDPOINT_URL=proxy.endpoint_url,
@@ -137,17 +137,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--items", type=int, default=300, help="items of the run")
-    parser.add_argument("--faults", type=int, default=0, help="faults to be made; 0: no number")
-    parser.add_argument("--seed", type=int, default=0, help="another one, another storm")
-    parser.add_argument("--rate", type=float, default=0.05, help="share of requests that fail")
-    parser.add_argument("--hold", type=float, default=3.0, help="seconds of a time-out")
-    parser.add_argument("--kill-every", type=float, default=5.0, help="seconds between deaths")
-    parser.add_argument("--kill-gap", type=int, default=8, help="items done between deaths")
+    parser.add_argument("--faults", type=int, default=0, help="number of faults; 0: no limit")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the faults")
+    parser.add_argument("--rate", type=float, default=0.05, help="fraction of requests that fail")
+    parser.add_argument("--hold", type=float, default=3.0, help="seconds of a timeout")
+    parser.add_argument(
+        "--kill-every", type=float, default=5.0, help="mean seconds between kills of actors"
+    )
+    parser.add_argument("--kill-gap", type=int, default=8, help="items finished between kills")
     parser.add_argument("--node-removals", type=int, default=0, help="0: one, more for long runs")
     parser.add_argument("--driver-kills", type=int, default=0, help="0: three, more for long runs")
     parser.add_argument("--freezes", type=int, default=0, help="0: one, more for long runs")
-    parser.add_argument("--closing", type=int, default=10, help="runs that close together")
-    parser.add_argument("--keep", type=Path, help="folder for everything, which then stays")
+    parser.add_argument("--closing", type=int, default=10, help="runs that finish together")
+    parser.add_argument("--keep", type=Path, help="folder that keeps all files and logs")
     return parser
 
 

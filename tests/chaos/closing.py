@@ -1,4 +1,4 @@
-"""Runs that close together on one output: each adds its rows to the table of finished items."""
+"""Runs that finish together in one output: each adds its rows to the table of finished items."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +12,11 @@ from tasks.records.finished_items import add_finished, read_finished
 from tasks.records.layout import LATEST
 
 _MOST_PARTS = 4
-"""So few that every run puts parts together that others are about to read."""
+"""So few that every run compacts parts that other runs are about to read."""
 
 
 def close_together(output: str, runs: int) -> list[str]:
-    """Let runs add an item each at the same time; return what is wrong then, one sentence each."""
+    """Let runs add one item each at the same time; return the problems, one sentence each."""
     names = [f"p{number:03d}" for number in range(runs)]
     with patch.object(finished_items, "_MOST_PARTS", _MOST_PARTS), ThreadPoolExecutor(runs) as pool:
         faults = [task.exception() for task in [pool.submit(_close, output, n) for n in names]]

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, of which one can be taken away and come back."""
+"""A Ray cluster of two nodes on this machine; one can be removed and added again."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 
 class TwoNodes:
-    """One actor fits on each; drivers join at `address`, always on the node that stays."""
+    """Each node holds one actor; drivers join at `address`, on the node that stays."""
 
     def __init__(self, folder: Path) -> None:
         head = {
@@ -30,7 +30,7 @@ class TwoNodes:
 
     @property
     def address(self) -> str:
-        """Where drivers join."""
+        """Address that drivers join."""
         return str(self._cluster.address)
 
     @property
@@ -44,12 +44,12 @@ class TwoNodes:
             self._second = self._cluster.add_node(num_cpus=1, object_store_memory=_MEMORY)
 
     def remove_second(self) -> None:
-        """End all processes of the second node, as when its machine goes away."""
+        """Kill all processes of the second node, as when its machine is lost."""
         self._cluster.remove_node(self._second, allow_graceful=False)
         self._second = None
 
     def actors(self) -> dict[int, bool]:
-        """Return the process ids of actors; true for those whose engine is loaded."""
+        """Return the process ids of the actors, and whether each has loaded its engine."""
         raylets = {info.process.pid for node in self._nodes() for info in _raylets(node)}
         found = {}
         for folder in _PROC.glob("[0-9]*"):
@@ -68,7 +68,7 @@ class TwoNodes:
 
 @contextmanager
 def two_nodes(folder: Path) -> Iterator[TwoNodes]:
-    """Have a cluster whose processes inherit this one's environment, until the block ends."""
+    """Run a cluster inside the block; its processes inherit the environment of this one."""
     cluster = TwoNodes(folder)
     try:
         yield cluster
@@ -78,7 +78,7 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Put the handler back that Ray replaces by one that drains nodes for half a minute."""
+    """Restore the SIGTERM handler; Ray's own one drains nodes for half a minute."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -87,7 +87,7 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def kill(pid: int) -> bool:
-    """End a process as the kernel does when memory runs out; False when it was gone already."""
+    """Kill a process, as the kernel does when memory runs out; False if it had ended already."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -19,10 +19,10 @@ from tasks.records.lock import RunLostError, hold_run
 from tasks.results import finalize
 
 LOST = 75
-"""Exit code of a driver whose run is another's."""
+"""Exit code of a driver whose run was taken over."""
 _BEAT_SECONDS = 1.0
 _SKEW, _FULL = "CHAOS_SKEW", "CHAOS_FULL"
-"""Seconds by which a driver's clock is off; whether its own disk is full."""
+"""Variables: seconds by which the driver's clock is off; whether its disk is full."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +47,7 @@ def main(spec_file: str) -> None:
 
 
 def _skew_clock(seconds: float) -> None:
-    """Let the clocks that our own code reads in this process be wrong."""
+    """Shift the clocks that our own code reads in this process."""
     shift, right = timedelta(seconds=seconds), time.time_ns
 
     class Skewed(datetime):
@@ -61,7 +61,7 @@ def _skew_clock(seconds: float) -> None:
 
 
 def _fill_disk() -> None:
-    """Let no file of this machine be written, as on a full disk."""
+    """Make every write of a local file fail, as on a full disk."""
 
     def full(path: Path, *_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -70,12 +70,19 @@ def _fill_disk() -> None:
 
 
 class Driver:
-    """Starts drivers of one run, one after the other; what they say goes into one log."""
+    """Starts successive drivers of one run, which share a log."""
 
     def __init__(
         self, spec: RestyleSpec, folder: Path, name: str, holder: Callable[[], int]
     ) -> None:
-        """Prepare the run; `holder` returns the process that holds it, 0 for none."""
+        """Prepare the run.
+
+        Args:
+            spec: Settings of the run.
+            folder: For the settings file and the log.
+            name: Of these files.
+            holder: Returns the process id that holds the run's lock, or 0.
+        """
         self._spec = folder / f"{name}.json"
         self._spec.write_text(spec.model_dump_json())
         self.log = folder / f"{name}.log"
@@ -85,7 +92,7 @@ class Driver:
         self.disk_full = False
 
     def start(self, skew: float = 0.0, *, disk_full: bool = False) -> None:
-        """Start a driver; the one before has ended or is frozen."""
+        """Start a driver; the previous one has ended or is frozen."""
         self.disk_full = disk_full
         faults = {_SKEW: str(skew), **({_FULL: "1"} if disk_full else {})}
         with self.log.open("ab") as log:
@@ -100,48 +107,48 @@ class Driver:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, None while it has not."""
+        """Exit code of the driver, or None while it runs."""
         return self._process.poll() if self._process else None
 
     @property
     def holds(self) -> bool:
-        """True while it holds the run."""
+        """True while the driver holds the lock of the run."""
         return self._process is not None and self._holder() == self._process.pid
 
     @property
     def frozen(self) -> bool:
-        """True while another one is frozen, or has not ended since."""
+        """True while a frozen driver has not ended."""
         return self._frozen is not None
 
     def freeze(self) -> None:
-        """Stop it as a suspended machine does; another may be started then."""
+        """Stop the driver as a suspended machine does; another may start then."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         self._frozen = self._process
 
     def thaw(self) -> None:
-        """Let the frozen one go on."""
+        """Continue the frozen driver."""
         if self._frozen:
             self._frozen.send_signal(signal.SIGCONT)
 
     def thawed_exit(self) -> int | None:
-        """Return how the one that was frozen ended, None while it has not."""
+        """Return the exit code of the driver that was frozen, or None while it runs."""
         code = self._frozen.poll() if self._frozen else None
         if code is not None:
             self._frozen = None
         return code
 
     def kill(self) -> None:
-        """SIGKILL it, if it still runs."""
+        """Send SIGKILL to the driver, if it runs."""
         _kill(self._process)
 
     def kill_all(self) -> None:
-        """SIGKILL it and the frozen one."""
+        """Send SIGKILL to the driver and the frozen one."""
         _kill(self._process)
         _kill(self._frozen)
 
     def said(self) -> str:
-        """The end of the log, without what Ray tells of each death that we caused."""
+        """Return the end of the log, without Ray's messages about the killed processes."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         lines = (line for line in text.splitlines() if "(raylet)" not in line)
         return "\n".join(list(lines)[-60:])

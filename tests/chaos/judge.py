@@ -1,4 +1,4 @@
-"""The verdict: what a stormy run left behind, against its plan and against a calm run."""
+"""Checks the output of a run with faults against its plan and a run without faults."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ _KEY = ("item_id", "product_id", "view", "gallery_id")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found.
+    """Result of the checks.
 
     Attributes:
         problems: One sentence each.
-        verified: True when `verify` finds nothing.
-        same_bytes: True when assets and region maps are those of the calm run.
-        rows: Rows of the run.
-        attempts: Sum of the rows' attempts, by the drivers that finished them.
-        redone: Rows with more than one attempt.
-        adopted: Rows of assets that stood without a row.
+        verified: True if `verify` passes.
+        same_bytes: True if assets and region maps equal those of the run without faults.
+        rows: Number of rows of the run.
+        attempts: Sum of the attempts of all rows.
+        redone: Number of rows with more than one attempt.
+        adopted: Number of rows made for assets that already existed.
     """
 
     problems: list[str]
@@ -39,16 +39,16 @@ class Verdict:
 
 
 def judge(output_uri: str, folder: Path, calm: Path, items: int) -> Verdict:
-    """Compare a run's files with its plan, its rows and the files of the calm run.
+    """Compare the files of a run with its plan, its rows and the run without faults.
 
-    Reads tables and files from the disk behind the server, without the code under test; `verify`
-    is asked as well.
+    Reads tables and files from the disk behind the server, without the code under test, and calls
+    `verify` too.
 
     Args:
-        output_uri: Output of the run, to be verified.
-        folder: The same as a folder.
-        calm: Folder of the output of a run without faults.
-        items: How many were asked for.
+        output_uri: Output of the run.
+        folder: Folder of that output.
+        calm: Folder of the output without faults.
+        items: Expected number of items.
     """
     runs = sorted(path.name for path in (folder / "runs").iterdir())
     if len(runs) != 1:
@@ -122,11 +122,11 @@ def _differences(calm: dict[str, str], stormy: dict[str, str]) -> Iterable[str]:
         elif path not in calm:
             yield f"{path}: the calm run has no such file"
         elif calm[path] != stormy[path]:
-            yield f"{path}: its bytes are not those of the calm run"
+            yield f"{path}: its bytes differ from those of the calm run"
 
 
 def _record(home: Path) -> Iterable[str]:
-    """Find what says that the run has not ended."""
+    """Find signs that the run has not finished."""
     state = json.loads((home / "run.json").read_text())["state"]
     if state != "finished":
         yield f"run.json says {state!r}"

@@ -1,4 +1,4 @@
-"""What a run is made of here: photos and references on the S3 server, a model, two outputs."""
+"""Inputs of the runs: photos and references on the S3 server, a model, two outputs."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ _PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
 
 
 def write_inputs(server: S3Server, items: int) -> None:
-    """Write catalog and galleries below `in/`, where they are of two galleries and even items."""
+    """Write a catalog and two galleries into `in/`; `items` must be even."""
     folder = server.file("in")
     sources = [data.chelsea(), data.coffee(), data.astronaut()]
     products = items // _GALLERIES
@@ -42,7 +42,7 @@ def write_inputs(server: S3Server, items: int) -> None:
 
 
 def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> RestyleSpec:
-    """Describe a run; its model is written when it is not there yet."""
+    """Return the settings of a run; write its model if it does not exist."""
     model = home / "model"
     if not model.exists():
         write_tiny_model(model)
@@ -56,19 +56,19 @@ def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> Re
             cpus_per_actor=1,  # one actor on each node, as many as there are
             chunk_size=4,
             item_deadline=120,
-            max_attempts=10,  # an innocent item may be at hand more than three times
+            max_attempts=10,  # a good item may be in process during more than three kills
             ray_address=ray_address,
         ),
     )
 
 
 def assets_done(server: S3Server, output: str) -> int:
-    """Return how many assets stand, as the disk behind the server shows it."""
+    """Return the number of assets on the disk behind the server."""
     return sum(1 for _ in server.file(f"{output}/assets").rglob("*.png"))
 
 
 def holder(server: S3Server, output: str) -> int:
-    """Return the process that holds the run of an output, as the disk shows it; 0 for none."""
+    """Return the process id in the lock of an output's run, or 0."""
     for lock in server.file(f"{output}/runs").glob("*/lock.json"):
         try:
             return int(json.loads(lock.read_text())["pid"])

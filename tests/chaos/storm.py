@@ -1,4 +1,4 @@
-"""The storm: ends actors, a node and the driver while a run goes on, and starts what must be."""
+"""Kills actors, a node and drivers during a run, and starts their successors."""
 
 import math
 import random
@@ -16,7 +16,7 @@ _PATIENCE = 240.0
 _FAILURES = 5
 _RATES = 0.005, 0.2
 _SKEWS = (0.0, 365 * 86400.0, -86400.0)
-"""Seconds by which the clocks of drivers are off, one after the other."""
+"""Seconds by which the clocks of successive drivers are off."""
 
 
 class RunStuckError(Exception):
@@ -25,19 +25,19 @@ class RunStuckError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to happen.
+    """The faults to make.
 
     Attributes:
-        items: Of the run.
-        seed: Another one, another storm.
-        rate: Share of requests to the object store that meet a fault.
-        faults: All goes well after so many of all kinds; 0 for a storm until the end.
-        kill_every: Seconds between deaths of actors, on average.
-        kill_gap: Items that are finished between two of them, so that the run gets on.
-        node_removals: How often the second node goes away.
-        driver_kills: How often the driver is killed; the last time when all assets stand.
-        freezes: How often the driver is frozen and goes on after another has taken the run over.
-        full_disks: How often a driver is started whose own disk is full.
+        items: Number of items of the run.
+        seed: Random seed of the faults.
+        rate: Fraction of requests to the object store that fail.
+        faults: Number of faults of all kinds after which none is made; 0 for no limit.
+        kill_every: Mean seconds between kills of actors.
+        kill_gap: Items that finish between two kills, so that the run progresses.
+        node_removals: How often the second node is removed.
+        driver_kills: How often the driver is killed; the last time when all assets exist.
+        freezes: How often the driver is frozen until another has taken the run over.
+        full_disks: How often a driver starts with a full disk.
         skew: Let the clocks of drivers differ.
     """
 
@@ -54,7 +54,7 @@ class Plan:
     skew: bool = True
 
     def calm(self) -> "Plan":
-        """Return the same without anything."""
+        """Return a plan without faults."""
         return Plan(
             self.items,
             self.seed,
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass
 class Tally:
-    """What has happened."""
+    """The faults that were made."""
 
     actor_kills: int = 0
     node_removals: int = 0
@@ -84,14 +84,14 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """Faults of all kinds that we made."""
+        """Number of faults of all kinds."""
         kills = self.actor_kills + self.node_removals + self.driver_kills
         others = self.freezes + self.full_disks + self.skewed_clocks
         return kills + others + sum(self.by_kind.values())
 
 
 class Storm:
-    """One run's bad weather."""
+    """Makes the faults of one run."""
 
     def __init__(
         self,
@@ -117,10 +117,10 @@ class Storm:
         self._killed_at = 0
 
     def rage(self) -> Tally:
-        """Start the run and see it through.
+        """Start the run and make faults until it ends.
 
         Raises:
-            RunStuckError: it does not come to an end.
+            RunStuckError: the run does not end.
         """
         try:
             self._say("the driver starts", 0)
@@ -146,7 +146,7 @@ class Storm:
         return self.tally
 
     def _say(self, what: str, done: int) -> None:
-        """Write the diary."""
+        """Print an event with its time."""
         seconds = time.monotonic() - self._begin
         print(f"{seconds:7.1f} s {done:5d} items: {what}", file=sys.stderr, flush=True)
 
@@ -175,7 +175,7 @@ class Storm:
             self._kill_actor(done)
 
     def _moments_of_drivers(self) -> list[int]:
-        """Return after how many items drivers are killed: spread, and when all assets stand."""
+        """Return the numbers of finished items at which drivers are killed; the last is all."""
         count, items = self._plan.driver_kills, self._plan.items
         spread = [int((i + self._dice.uniform(0.6, 1.0)) / count * items) for i in range(count - 1)]
         return spread + [items] * min(count, 1)
@@ -184,7 +184,7 @@ class Storm:
         return time.monotonic() + self._plan.kill_every * self._dice.uniform(0.5, 1.5)
 
     def _rate(self, done: int) -> float:
-        """Return the rate at which the faults asked for are made by the end of the run."""
+        """Return the rate that makes the requested faults by the end of the run."""
         asked, left = self._proxy.requests - self._asked, self._plan.items - done
         if not (self._plan.faults and done > 10 and left > 10):
             return self._plan.rate
@@ -192,14 +192,14 @@ class Storm:
         return min(max(wanted, _RATES[0]), _RATES[1])
 
     def _start_driver(self, *, disk_full: bool = False) -> None:
-        """Start a driver, each with another clock."""
+        """Start a driver with the next clock."""
         skew = _SKEWS[self._starts % len(_SKEWS)] if self._plan.skew else 0.0
         self._starts += 1
         self.tally.skewed_clocks += skew != 0.0
         self._driver.start(skew, disk_full=disk_full)
 
     def _restart_driver(self) -> None:
-        """Start the next driver, on a machine whose disk is full where that is still to come."""
+        """Start the next driver, with a full disk if one is still to be made."""
         full, self._full_disks = self._full_disks > 0, max(0, self._full_disks - 1)
         self._start_driver(disk_full=full)
 
@@ -210,7 +210,7 @@ class Storm:
         self._start_driver()
 
     def _thaw(self, done: int) -> None:
-        """Let the frozen driver go on when the run is another's; it must leave that alone."""
+        """Continue the frozen driver once another holds the run; it must write nothing more."""
         if self._driver.holds:
             self._driver.thaw()
         code = self._driver.thawed_exit()
@@ -219,7 +219,7 @@ class Storm:
             self.tally.went_on += code != LOST
 
     def _revive(self, done: int) -> None:
-        """Start a driver that has given up, as Prefect does; it should not have."""
+        """Start a driver after one gave up; that counts as a failure unless its disk was full."""
         self._say(f"the driver gives up with exit code {self._driver.exit_code}", done)
         if self._driver.disk_full:
             self.tally.full_disks += 1
@@ -237,7 +237,7 @@ class Storm:
             self._restart_driver()
 
     def _change_nodes(self, done: int) -> None:
-        """Take the second node away, or bring it back, when it is time."""
+        """Remove or add the second node when it is due."""
         if not self._node_moves or done < self._node_moves[0]:
             return
         self._node_moves.pop(0)
@@ -250,7 +250,7 @@ class Storm:
             self._say("the node is back", done)
 
     def _kill_actor(self, done: int) -> None:
-        """End an actor, mostly one that is at work."""
+        """Kill an actor, mostly one that has loaded its engine."""
         actors = self._cluster.actors()
         loaded = [pid for pid, up in actors.items() if up]
         if not loaded:

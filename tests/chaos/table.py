@@ -1,4 +1,4 @@
-"""The table at the end: what befell a run, and what came of it."""
+"""The table of a run's faults and results."""
 
 from tests.chaos.judge import Verdict
 from tests.chaos.storm import Plan, Tally
@@ -6,7 +6,7 @@ from tests.faulty_proxy import KINDS
 
 
 def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seconds: float) -> str:
-    """Return a table of a name and a number for each line."""
+    """Return a table with a name and a number on each line."""
     lines = {
         "items": plan.items,
         "seed": plan.seed,
@@ -24,7 +24,7 @@ def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seco
         "rows": verdict.rows,
         "attempts, as the rows say": verdict.attempts,
         "rows with more than one": verdict.redone,
-        "assets taken over": verdict.adopted,
+        "assets recovered": verdict.adopted,
         "verify": "passed" if verdict.verified else "FAILED",
         "bytes": "as in the calm run" if verdict.same_bytes else "DIFFERENT",
     }
@@ -33,7 +33,7 @@ def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seco
 
 
 def shortcomings(plan: Plan, tally: Tally) -> list[str]:
-    """Return what the storm lacked, so that a fair-weather run proves nothing, and who gave up."""
+    """Return the requested faults that were not made, and the drivers that gave up."""
     lacking = []
     if tally.total < plan.faults:
         lacking.append(f"only {tally.total} of {plan.faults} faults were made")

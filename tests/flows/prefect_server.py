@@ -1,4 +1,4 @@
-"""A real Prefect server with `stylegallery serve` beside it, and what its UI would ask of it."""
+"""A real Prefect server with `stylegallery serve`, and the API calls of its UI."""
 
 import asyncio
 import os
@@ -33,9 +33,9 @@ class Prefect:
     """A server with served deployments.
 
     Attributes:
-        env: In which clients find it.
-        url: Of its UI.
-        log: What `stylegallery serve` has written.
+        env: Environment for its clients.
+        url: Address of its UI.
+        log: Log file of `stylegallery serve`.
     """
 
     env: dict[str, str]
@@ -43,7 +43,7 @@ class Prefect:
     log: Path
 
     def start(self, deployment: str, spec: dict[str, Any]) -> UUID:
-        """Start a deployment as the form does, with every field."""
+        """Start a run of a deployment with all fields of its form."""
 
         async def start(client: PrefectClient) -> UUID:
             found = await client.read_deployment_by_name(deployment)
@@ -59,24 +59,24 @@ class Prefect:
         return found
 
     def ended(self, run: UUID) -> State[Any]:
-        """Wait for a flow run, and return how it ended."""
+        """Wait for a flow run, and return its final state."""
         until(lambda: self.state(run).is_final())
         return self.state(run)
 
     def artifacts(self, run: UUID) -> dict[str, Any]:
-        """Return what a run has left, by key."""
+        """Return the artifacts of a run by key."""
         ids = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
         found = self.ask(lambda client: client.read_artifacts(artifact_filter=ids))
         return {str(one.key): one.data for one in found}
 
     def logs(self, run: UUID) -> str:
-        """Return what a run has logged."""
+        """Return the log messages of a run."""
         ids = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
         return "\n".join(one.message for one in self.ask(lambda c: c.read_logs(ids, limit=200)))
 
     @contextmanager
     def running(self, command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Have a command run for the length of the block."""
+        """Run a command inside the block."""
         with log.open("wb") as out:
             process = subprocess.Popen(
                 shlex.split(command), cwd=ROOT, env=self.env, stdout=out, stderr=out
@@ -92,7 +92,7 @@ class Prefect:
                 raise
 
     def answers(self, what: Callable[[PrefectClient], Any], *wanted: Any) -> bool:
-        """Tell whether the API answers, with one of some things."""
+        """Return whether the API answers, with one of `wanted` if any are given."""
         try:
             found = self.ask(what)
         except Exception:
@@ -100,7 +100,7 @@ class Prefect:
         return not wanted or found in wanted
 
     def ask(self, what: Callable[[PrefectClient], Any]) -> Any:
-        """Return what the API answers."""
+        """Return the answer of the API."""
 
         async def ask() -> Any:
             async with PrefectClient(self.env["PREFECT_API_URL"]) as client:
@@ -110,11 +110,11 @@ class Prefect:
 
 
 def until(true: Callable[[], bool], *living: subprocess.Popen[bytes]) -> None:
-    """Wait for something to become true while some processes live."""
+    """Wait until `true` returns true; fail if a process of `living` ends before."""
     deadline = time.monotonic() + PATIENCE
     while not true():
-        assert all(process.poll() is None for process in living), "it ended by itself"
-        assert time.monotonic() < deadline, "it does not happen"
+        assert all(process.poll() is None for process in living), "the process ended"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.3)
 
 
@@ -122,12 +122,12 @@ def until(true: Callable[[], bool], *living: subprocess.Popen[bytes]) -> None:
 def server(
     home: Path, *, ui: bool = False, more: dict[str, str] | None = None
 ) -> Iterator[Prefect]:
-    """Have a server until the block ends.
+    """Run a server inside the block.
 
     Args:
         home: Folder for its database and logs.
         ui: Serve the UI as well.
-        more: Environment of it, and of what runs beside it.
+        more: Environment variables of the server and of the processes that use it.
     """
     url = f"http://127.0.0.1:{(port := free_port())}"
     env = {
@@ -152,8 +152,8 @@ def server(
 
 @contextmanager
 def serving(prefect: Prefect, command: str = "stylegallery serve") -> Iterator[None]:
-    """Have the flows served until the block ends."""
+    """Serve the flows inside the block."""
     with prefect.running(command, prefect.log) as process:
-        name = "evaluate-run/stylegallery"  # the last that it makes
+        name = "evaluate-run/stylegallery"  # the last one that is registered
         until(lambda: prefect.answers(lambda c: c.read_deployment_by_name(name)), process)
         yield

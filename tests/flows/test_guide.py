@@ -1,4 +1,4 @@
-"""deploy/README.md: a platform team types what it says, on one machine and with a real server."""
+"""Runs the commands of deploy/README.md on this machine, with a real Prefect server."""
 
 import shlex
 import subprocess
@@ -16,7 +16,7 @@ from tests.flows.test_served import make_spec
 from tests.tiny_model import write_tiny_model
 
 ELSEWHERE = ("A local stack (Docker)", "Kubernetes")
-"""Sections whose title says what they need, which is not here."""
+"""Sections that need what the tests do not have."""
 
 AT_ONCE = [
     "prefect work-pool create stylegallery --type process",

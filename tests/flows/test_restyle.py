@@ -13,7 +13,7 @@ from PIL import Image
 from prefect import runtime
 from prefect.utilities.callables import parameter_schema
 
-from flows.restyle import _name, restyle_catalog
+from flows.restyle import restyle_catalog
 from schemas.arrow import to_table
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.run import RestyleSpec, RunRecord
@@ -24,7 +24,7 @@ SETTINGS = ("--set", "steps=1", "--set", "inversion_steps=2", "--set", "max_regi
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model, one good photo, one that is none, and a gallery of two."""
+    """Return a folder with a model, a good photo, a text file as photo, and a gallery of two."""
     root = tmp_path_factory.mktemp("house")
     write_tiny_model(root / "model")
     rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def run(
 
 
 def hostile(folder: Path) -> dict[str, str]:
-    """An environment with dead proxies, without a home, and with a deep folder for files."""
+    """Return an environment with dead proxies, no home and a long path for temporary files."""
     folder.mkdir()
     dead = "http://127.0.0.1:9"
     proxies = {"http_proxy": dead, "https_proxy": dead, "all_proxy": "socks5://127.0.0.1:9"}
@@ -64,11 +64,11 @@ def hostile(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> None:
-    """The first in surroundings as some clusters have them."""
+    """The first run has an environment like that of some clusters."""
     deep = house / ("a-folder-on-a-cluster-" * 4)
     first = run(house, env=hostile(deep))
     assert first.returncode == 3, first.stderr  # one photo is no image
-    assert not list(deep.glob("stylegallery-*"))  # the server's folder is gone with it
+    assert not list(deep.glob("stylegallery-*"))  # the temporary server has removed its folder
     report = Path(first.stdout.strip())
     assert report.name == "index.html"
     assert "1 of 2 restyled, 1 rejected" in first.stderr
@@ -88,7 +88,7 @@ def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> N
     assert again.stdout == first.stdout
     assert asset.stat().st_mtime_ns == written
 
-    judged = run(house, "--gate", "ssim >= 1")  # a closed run is measured when that is asked for
+    judged = run(house, "--gate", "ssim >= 1")  # gates measure a finished run
     assert judged.returncode == 3
     assert "1 of 2 restyled, 1 flagged, 1 rejected" in judged.stderr
     assert json.loads((folder / "_SUCCESS").read_text())["gates"] == ["ssim >= 1"]
@@ -119,7 +119,7 @@ def test_a_run_is_evaluated_by_a_command(house: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bad_manifest_ends_the_run_with_2_and_one_sentence(house: Path) -> None:
-    done = run(house, "--only", "no-such-gallery")
+    done = run(house, "--gallery-ids", "no-such-gallery")
     assert done.returncode == 2
     assert "no-such-gallery" in done.stderr
     assert "Traceback" not in done.stderr
@@ -141,4 +141,6 @@ def test_the_form_has_every_parameter_described() -> None:
 def test_a_flow_run_is_named_after_what_it_restyles(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = {"catalog": "s3://b/spring.parquet", "galleries": ["g/ink.parquet"], "output": "o"}
     monkeypatch.setattr(runtime.flow_run, "parameters", {"spec": spec}, raising=False)
-    assert _name() == "spring in ink"
+    name = restyle_catalog.flow_run_name
+    assert callable(name)
+    assert name() == "spring in ink"

@@ -1,4 +1,4 @@
-"""Operated from a real Prefect server: deployments started and cancelled through its API."""
+"""The deployments on a real Prefect server: started and cancelled through its API."""
 
 import json
 import tempfile
@@ -30,7 +30,7 @@ SECRET = "planted-Secret/Key+0123456789abcdef"
 def ray_logs() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir="/tmp"
-    ) as home:  # its sockets' paths: short
+    ) as home:  # short, for the paths of its sockets
         yield Path(home)
 
 
@@ -104,7 +104,7 @@ def test_a_run_started_in_the_ui_ends_with_its_state_artifacts_and_outputs(
 
 
 def _check_lines(driver: str, actors: str, run_id: str, flow_run: str) -> None:
-    """Look for the item that came to nothing, and for each item's end, in lines for machines."""
+    """Check the JSON log lines: one of the rejected item, and one for the end of each item."""
     lines = [json.loads(line) for line in driver.splitlines() if line.startswith("{")]
     (bad,) = [line for line in lines if "gone/main in field" in line["message"]]
     assert (bad["product_id"], bad["gallery_id"]) == ("gone", "field")
@@ -127,7 +127,9 @@ def test_too_many_failures_fail_the_flow_run_and_keep_what_is_done(
         prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
     )
     assert state.type.value == "FAILED"
-    assert "1 of 3 restyled, 2 rejected; at most 50% may come to nothing" in (state.message or "")
+    assert "1 of 3 restyled, 2 rejected; at most 50% may be rejected or fail" in (
+        state.message or ""
+    )
     assert verify(spec.output, planning.make_plan(spec).run_id).ok
 
 
@@ -196,6 +198,6 @@ def test_a_cancelled_run_keeps_what_is_done_and_stops_its_engines(
     assert 3 < done < 300
     pictures = len(list(Path(spec.output, "assets").rglob("*.png")))
     time.sleep(3)
-    assert len(list(Path(spec.output, "assets").rglob("*.png"))) == pictures  # nobody goes on
+    assert len(list(Path(spec.output, "assets").rglob("*.png"))) == pictures  # no actor continues
     again = planning.make_plan(spec)
     assert (again.run_id, again.counts.done) == (plan.run_id, done)

@@ -1,8 +1,8 @@
-"""Pictures of the Prefect UI as a team sees it: the form, a run, its artifacts.
+"""Screenshots of the Prefect UI: deployments, the form, a run, its artifacts.
 
     python -m tests.flows.ui_screenshots --out DIR
 
-Starts a real server with its UI, serves the flows, restyles three photos of which one is not there,
+Starts a real server with its UI, serves the flows, restyles three photos of which one is missing,
 and takes screenshots in headless Chromium.
 """
 

@@ -1,7 +1,7 @@
-"""Broken input by the thousand: each must end as a result or as one of our own sentences.
+"""Fuzzing: broken input must give a result or one of our own errors.
 
-`python -m tests.fuzz --minutes 10` goes on until the time is over and keeps what it finds.
+`python -m tests.fuzz --minutes 10` fuzzes for that time and saves what it finds.
 """
 
 NOW = ".now"
-"""Ending of the file that holds what a reader is at."""
+"""Suffix of the file with the input that a reader is reading."""

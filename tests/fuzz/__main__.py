@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: fuzzes in child processes, so that crashes and hangs are found too."""
+"""`python -m tests.fuzz`: fuzzes in child processes, to find crashes and hangs too."""
 
 import argparse
 import os
@@ -15,11 +15,11 @@ from tests.fuzz import NOW
 _OUT = Path(tempfile.gettempdir(), "stylegallery-fuzz")
 _CHILD_SECONDS = 60.0
 _HANG_SECONDS = 30.0
-"""At one file."""
+"""Seconds at one input after which a child counts as hung."""
 
 
 def main() -> int:
-    """Fuzz for some minutes; exit code 1 when something was found."""
+    """Fuzz for some minutes; return 1 if something was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -45,11 +45,11 @@ def main() -> int:
 
 
 def _watched(child: "subprocess.Popen[bytes]", out: Path) -> int:
-    """Wait for a child; one that hangs at a file is ended, and says where it was."""
+    """Wait for a child; abort one that hangs, which prints its stack."""
     alive = time.time()
     while (code := child.poll()) is None:
         time.sleep(0.5)
-        with suppress(FileNotFoundError):  # it went on to the next
+        with suppress(FileNotFoundError):  # the child has started the next input
             alive = max(map(os.path.getmtime, _now(out)), default=time.time())
         if time.time() - alive > _HANG_SECONDS:
             child.send_signal(signal.SIGABRT)
@@ -57,7 +57,7 @@ def _watched(child: "subprocess.Popen[bytes]", out: Path) -> int:
 
 
 def _keep_last(out: Path, seed: int, code: int) -> None:
-    """Save what the child was at when it ended: a crash of a library, or a hang."""
+    """Save the input and the log of a child that crashed or hung."""
     for path in _now(out):
         path.rename(out / f"{path.stem}-crash-{seed}.bin")
     log = (out / "child.log").read_text(errors="replace")

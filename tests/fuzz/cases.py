@@ -1,4 +1,4 @@
-"""Hypothesis strategies that break files: bit by bit, by swapped parts, and from odd parts."""
+"""Hypothesis strategies for broken files: changed bits, swapped parts, unusual values and types."""
 
 import json
 import re
@@ -61,25 +61,25 @@ _WORDS = (
 
 
 def broken(good: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return good files after some edits."""
+    """Return good files with random edits."""
     edits = st.lists(_edits(good), min_size=1, max_size=6)
     return st.builds(_edited, st.sampled_from(good), edits, st.booleans())
 
 
 def worded(good: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return good text files with words put in, or broken as bytes are."""
+    """Return good text files with inserted words, or with random edits."""
     words = st.builds(_inserted, _places, st.sampled_from(_WORDS).map(lambda w: w.encode()))
     more = st.lists(words, min_size=1, max_size=4)
     return st.one_of(st.builds(_edited, st.sampled_from(good), more, st.just(False)), broken(good))
 
 
 def odd_tables(good: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return Parquet files whose columns have odd types, or good ones broken as bytes are."""
+    """Return Parquet files with columns of unusual types, or good ones with random edits."""
     return st.one_of(*(_tables(model) for model in (CatalogRow, GalleryRow)), broken(good))
 
 
 def odd_json(good: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Return JSON of odd shapes, or good text broken."""
+    """Return JSON of unusual shapes, or broken text."""
     leaves = st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), _names
     )
@@ -97,7 +97,7 @@ _names = st.sampled_from(
 _places = st.one_of(
     st.floats(0, 1),
     st.floats(0, 0.1),
-    st.floats(0.7, 1),  # Parquet has its footer there
+    st.floats(0.7, 1),  # the footer of Parquet
 )
 
 
@@ -170,7 +170,7 @@ def _edited(data: bytes, edits: list[Edit], mend: bool) -> bytes:
 
 
 def _mended(data: bytes) -> bytes:
-    """Return a PNG whose checksums are right again, so that what they guard is read."""
+    """Return a PNG with corrected checksums, so that decoders read the changed data."""
     if not data.startswith(b"\x89PNG"):
         return data
     out, at = data[:8], 8
@@ -211,7 +211,7 @@ def _tables(draw: st.DrawFn, model: type[Row]) -> bytes:
 
 @cache
 def _fitting(model: type[Row]) -> list[tuple[pa.Field, list[pa.Array]]]:
-    """Return a model's fields and the odd columns that each may be thought to take."""
+    """Return the fields of a model, each with the unusual columns that can be cast to its type."""
     return [
         (field, [column for column in ODD_COLUMNS if _casts(column, field.type)])
         for field in arrow_schema(model)
@@ -233,4 +233,4 @@ STRATEGIES: dict[str, Callable[[list[bytes]], st.SearchStrategy[bytes]]] = {
     "csv": worded,
     "jsonl": odd_json,
 }
-"""How the files of a target are broken; where none is named, as bytes."""
+"""Strategies by target; the default is `broken`."""

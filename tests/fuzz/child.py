@@ -1,4 +1,4 @@
-"""One process that fuzzes within limits; what it is at lies in a file, should it die."""
+"""One process that fuzzes within limits; its current input is in a file, in case it crashes."""
 
 import argparse
 import faulthandler
@@ -18,11 +18,11 @@ from tests.fuzz.cases import STRATEGIES, broken
 from tests.fuzz.targets import Finding, Target, check, targets
 
 MAX_ADDRESSES = 24 * 2**30
-"""Of address space, most of which libraries reserve and never touch."""
+"""Limit of the address space in bytes; libraries reserve most of it without using it."""
 _ROUND = 500
 
 Reader = tuple[Target, st.SearchStrategy[bytes]]
-"""A reader and what is given to it."""
+"""A reader and the strategy of its inputs."""
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         for name in words.only or known
     }
     names = deque(chosen)
-    names.rotate(-words.seed)  # a child may not get through all of them
+    names.rotate(-words.seed)  # a child may not have time for all of them
     end, number, ends = time.monotonic() + words.seconds, words.seed * 1000, Counter[str]()
     while time.monotonic() < end:
         for name in names:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _round(name: str, reader: Reader, number: int, out: Path, ends: Counter[str]) -> None:
-    """Try some hundred files on a reader."""
+    """Give a reader some hundred inputs."""
     target, files = reader
 
     @seed(number)
@@ -83,7 +83,7 @@ def _round(name: str, reader: Reader, number: int, out: Path, ends: Counter[str]
 
 
 def _keep(out: Path, name: str, data: bytes, finding: Finding) -> None:
-    """Save the smallest file that shows a finding."""
+    """Save the smallest input of a finding."""
     text = "".join(traceback.format_exception(finding))
     cause = finding.__cause__
     frames = traceback.extract_tb(cause.__traceback__) if cause else []

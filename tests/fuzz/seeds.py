@@ -1,4 +1,4 @@
-"""Small valid files of every kind that users hand in, to be broken."""
+"""Small valid files of every kind that users provide, as a start for fuzzing."""
 
 import io
 import json
@@ -19,7 +19,7 @@ _RGB = noise(32, 24)
 
 
 def image_seeds() -> list[bytes]:
-    """Files of all formats, in the modes and with the extras that decoders treat apart."""
+    """Return images in all formats, modes and with all metadata that decoders distinguish."""
     return list(_images())
 
 
@@ -66,7 +66,7 @@ def _images() -> Iterator[bytes]:
 
 
 def routing_seeds() -> list[bytes]:
-    """Pins, bare and as the engine writes them."""
+    """Return pins, minimal and as the engine writes them."""
     entry = {"region": 0, "style_id": "a", "style_region": 1}
     full = {**entry, "area": 0.5, "similarity": 1.5, "fallback": "none", "pinned": False}
     written = {"version": 1, "matches": [full, {**full, "region": 1}]}
@@ -79,7 +79,7 @@ def routing_seeds() -> list[bytes]:
 
 
 def text_seeds() -> list[bytes]:
-    """Catalogs and galleries as CSV."""
+    """Return catalogs and galleries as CSV."""
     return [
         b'product_id,image_uri,galleries,seed,price\na,img/a.jpg,g;h,5,1.50\n"b",/x/b.jpg,,,\n',
         b"gallery_id,style_id,image_uri,weight,valid_until\ng,a,a.jpg,2,2030-01-31\n",
@@ -90,7 +90,7 @@ def text_seeds() -> list[bytes]:
 
 
 def json_line_seeds() -> list[bytes]:
-    """Catalogs and galleries as JSON Lines."""
+    """Return catalogs and galleries as JSON Lines."""
     rows: list[dict[str, Any]] = [
         {"product_id": "a", "image_uri": "a.jpg", "galleries": ["g"], "seed": 5, "tags": [1, {}]},
         {"gallery_id": "g", "style_id": "a", "image_uri": "a.jpg", "weight": 2.5},
@@ -132,7 +132,7 @@ ODD_COLUMNS: list[pa.Array] = [
     pa.array([[({"k": 1}, 1)], []], pa.map_(pa.struct({"k": pa.int64()}), pa.int64())),
     pa.array([[1, None], []]),
 ]
-"""Two values of every type that a column may turn out to have."""
+"""Columns of two values, of every type."""
 
 
 def parquet_bytes(columns: dict[str, pa.Array], **options: Any) -> bytes:
@@ -143,7 +143,7 @@ def parquet_bytes(columns: dict[str, pa.Array], **options: Any) -> bytes:
 
 
 def parquet_seeds() -> list[bytes]:
-    """Catalogs and galleries, plain and folded, in both page formats."""
+    """Return catalogs and galleries as Parquet, plain and compressed, in both page formats."""
     text = pa.array
     catalog = {
         "product_id": text(["a", "b"]),

@@ -1,4 +1,4 @@
-"""What is fuzzed: each reader takes bytes and gives a result or one of our own errors."""
+"""The fuzzed readers: each takes bytes and returns a result or raises one of our own errors."""
 
 import resource
 import time
@@ -17,19 +17,19 @@ from tasks.manifests.parquet import read_batches
 from tasks.manifests.rows import Rows, table_rows
 from tasks.manifests.text import text_table
 from tests.fuzz import seeds
-from tests.sentences import MOST, complaint
+from tests.sentences import MOST, violation
 
 PLACE = "/data/m.parquet"
 MAX_SECONDS = 5.0
 MAX_GROWTH = 2**30
-"""Most bytes by which the process may grow over its largest until then."""
+"""Maximum growth of the process's peak memory in bytes by one input."""
 MAX_URI_SHOWN = 500
 MAX_PIXELS = 4_000_000
-"""In place of the product's limit, so that time goes into many small pictures."""
+"""Replaces the product's limit, to spend the time on many small images."""
 
 
 class Finding(Exception):
-    """A reader did what it must not."""
+    """A reader broke the rules."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Target:
     """A reader.
 
     Attributes:
-        read: Reads bytes; raises what it likes.
-        refusals: Errors that are proper answers.
+        read: Function that reads bytes.
+        refusals: Errors that it may raise.
         seeds: Good files to start from.
     """
 
@@ -48,10 +48,10 @@ class Target:
 
 
 def check(target: Target, data: bytes) -> str:
-    """Read bytes and return how that ended: `ok` or the sentence.
+    """Read bytes; return `ok` or the error message.
 
     Raises:
-        Finding: with neither a result nor a clean sentence, too slowly, or with too much memory.
+        Finding: an unexpected error, a bad message, too much time or too much memory.
     """
     began, before = time.monotonic(), _largest()
     try:
@@ -59,7 +59,7 @@ def check(target: Target, data: bytes) -> str:
         said = "ok"
     except target.refusals as error:
         said = str(error)
-        if wrong := complaint(said, most=MOST + MAX_URI_SHOWN):
+        if wrong := violation(said, most=MOST + MAX_URI_SHOWN):
             raise Finding(f"the message: {wrong}") from error
     except Exception as error:
         raise Finding(f"{type(error).__name__} came through: {error}") from error
@@ -71,7 +71,7 @@ def check(target: Target, data: bytes) -> str:
 
 
 def targets() -> dict[str, Target]:
-    """Return all readers by name; from then on pictures are small."""
+    """Return all readers by name; lowers the pixel limit of this process."""
     codec.MAX_PIXELS = MAX_PIXELS
     pictures, parquet = seeds.image_seeds(), seeds.parquet_seeds()
     return {
@@ -114,9 +114,9 @@ def _photos(rows: Iterable[Rows]) -> Iterator[reader.Photo]:
 
 
 def _check(problems: Iterable[ManifestError | None]) -> None:
-    """Look at the sentences of rows that cannot be used."""
+    """Check the error messages of unusable rows."""
     for problem in problems:
-        if problem and (wrong := complaint(str(problem), most=MOST + MAX_URI_SHOWN)):
+        if problem and (wrong := violation(str(problem), most=MOST + MAX_URI_SHOWN)):
             raise Finding(f"the message of a row: {wrong}")
 
 

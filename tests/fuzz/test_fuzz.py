@@ -1,4 +1,4 @@
-"""Some seconds of fuzzing with the same files every time; `python -m tests.fuzz` takes longer."""
+"""Some seconds of deterministic fuzzing; `python -m tests.fuzz` does more."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ def readers() -> Iterator[dict[str, Target]]:
     codec.MAX_PIXELS = most
 
 
-@pytest.mark.filterwarnings("ignore")  # of Pillow, on broken files
+@pytest.mark.filterwarnings("ignore")  # Pillow warns about broken files
 @pytest.mark.parametrize("name", NAMES)
 def test_broken_files_end_as_a_result_or_a_sentence(name: str, readers: dict[str, Target]) -> None:
     assert set(readers) == set(NAMES)
@@ -49,7 +49,7 @@ FOUND = sorted(Path(__file__).with_name("found").glob("*.bin"))
 
 @pytest.mark.parametrize("file", FOUND, ids=lambda file: file.stem)
 def test_what_was_found_stays_mended(file: Path) -> None:
-    """In a process of its own: some of these used to end it. A name begins with the reader's."""
+    """Runs in a process of its own, because some files used to crash it."""
     code = (
         "import sys; from tests.fuzz.targets import check, targets\n"
         "print(check(targets()[sys.argv[1]], open(sys.argv[2], 'rb').read()))"
@@ -62,7 +62,7 @@ def test_what_was_found_stays_mended(file: Path) -> None:
 def test_good_files_are_read(readers: dict[str, Target]) -> None:
     for name in ("catalog", "galleries"):
         ends = [check(readers[name], seed) for seed in readers[name].seeds]
-        assert ends.count("ok") == len(ends) / 2  # the other half are of the other kind
+        assert ends.count("ok") == len(ends) / 2  # the other half are manifests of the other kind
     for name in ("csv", "jsonl", "note"):
         assert {check(readers[name], seed) for seed in readers[name].seeds} == {"ok"}
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.cli.settings import from_assignments, from_environment, from_file, resolve
-from flows.runtime.errors import UsageError, sentence
+from flows.runtime.errors import UsageError, validation_message
 from schemas.run import RestyleSpec
 from schemas.work import WorkItem
 from tasks import storage
@@ -317,7 +317,7 @@ def form(content: str | dict[str, Any], *words: str) -> Kind:
         try:
             return str(RestyleSpec.model_validate_json(given))
         except ValidationError as error:
-            raise UsageError(sentence(error)) from error
+            raise UsageError(validation_message(error)) from error
 
     return Kind(UsageError, words, happen)
 

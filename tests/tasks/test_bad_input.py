@@ -12,7 +12,7 @@ from PIL import Image
 from schemas.text import one_line, short_repr
 from tasks.errors import ManifestError, StorageError
 from tasks.items.context import ActorContext
-from tests.sentences import complaint
+from tests.sentences import violation
 from tests.tasks import bad_input as bad
 from tests.tasks import pictures
 from tests.tasks.bad_input import REJECTED, SECRET, Kind, Scene
@@ -209,7 +209,7 @@ URIS = {
     "output with password": bad.place(f"s3://k:{SECRET}@bucket/out", "set credentials in"),
 }
 PARAMETERS = {
-    "unknown flag": bad.flag("stepz=3", "`stepz` is no style parameter", "did you mean `steps`"),
+    "unknown flag": bad.flag("stepz=3", "`stepz` is not a style parameter", "did you mean `steps`"),
     "flag without value": bad.flag("steps", "write it as name=value"),
     "flag of text": bad.flag("steps=many", "params.steps", "valid integer", "'many'"),
     "flag out of range": bad.flag("steps=0", "params.steps", "greater than or equal to 1", "got 0"),
@@ -218,7 +218,7 @@ PARAMETERS = {
     "deadline infinite": bad.variable("STYLEGALLERY_ITEM_DEADLINE", "inf", "pool.item_deadline"),
     "flag of many digits": bad.flag("steps=" + "9" * 5000, "params.steps", "exceeded maximum size"),
     "flag nested deep": bad.flag("steps=" + "[" * 100_000, "params.steps", "valid integer"),
-    "flag with ANSI": bad.flag("\x1b[2Jsteps=3", "is no style parameter"),
+    "flag with ANSI": bad.flag("\x1b[2Jsteps=3", "is not a style parameter"),
     "method unknown": bad.flag("method=magic", "params.method", "'stylegallery'", "'magic'"),
     "methods that do not go": bad.flag("schedule=lcm", "params", "sampler"),
     "unknown variable": bad.variable("STYLEGALLERY_STEP", "3", "did you mean `steps`"),
@@ -229,14 +229,18 @@ PARAMETERS = {
     "TOML broken": bad.toml("a = ", "run.toml is not TOML", "correct it"),
     "TOML of bytes": bad.toml(b"\xff\xfe", "run.toml is not TOML"),
     "TOML nested deep": bad.toml("a = " + "[" * 100_000, "nested too deep"),
-    "TOML too large": bad.toml(" " * 2**21, "run.toml has more than 1 MB"),
+    "TOML too large": bad.toml(" " * 2**21, "run.toml is larger than 1 MB"),
     "TOML key unknown": bad.toml("[pool]\nactor = 3", "unknown key `pool.actor`", "`actors`"),
     "TOML key with ANSI": bad.toml('"\\u001b[2J" = 3', "unknown key"),
     "TOML section as number": bad.toml("pool = 3", "write [pool] above its settings"),
     "TOML list as text": bad.toml('galleries = "g"', "galleries", "valid list"),
     "TOML number too large": bad.toml(f"[params]\nsteps = 0x{'f' * 9000}", "params.steps"),
-    "preset unknown": bad.toml('preset = "best"', "preset 'best' is none of quality, balanced"),
-    "preset a list": bad.toml("preset = []", "preset [] is none of quality, balanced"),
+    "preset unknown": bad.toml(
+        'preset = "best"', "preset 'best' does not exist; use one of quality, balanced"
+    ),
+    "preset a list": bad.toml(
+        "preset = []", "preset [] does not exist; use one of quality, balanced"
+    ),
     "form cut": bad.form("{", "write the settings as one JSON object"),
     "form with more": bad.form({"colour": 1}, "colour", "no such setting"),
     "form of wrong type": bad.form({"limit": "few"}, "limit", "valid integer"),
@@ -264,7 +268,7 @@ def test_bad_input_ends_in_one_sentence(scene: Scene, name: str) -> None:
     for words in kind.words:
         assert words in said
     assert SECRET not in said
-    assert not complaint(said, str(scene.folder))
+    assert not violation(said, str(scene.folder))
 
 
 def test_there_are_at_least_forty_kinds_and_of_every_sort() -> None:
@@ -281,7 +285,7 @@ def test_values_from_elsewhere_are_shown_in_one_clean_line() -> None:
     for _ in range(100_000):
         deep = [deep]
     for value in (hostile, deep, 16**6000, {"a": hostile}, b"\xff" * 1000):
-        assert not complaint(short_repr(value))
-    assert not complaint(one_line(hostile, 300))
+        assert not violation(short_repr(value))
+    assert not violation(one_line(hostile, 300))
     assert one_line("plain\tenough") == "plain enough"
     assert "\u200d" in one_line("\U0001f469\u200d\U0001f52c")  # joiners make one sign of several

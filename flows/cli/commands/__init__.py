@@ -1,1 +1,1 @@
-"""One module per command of `stylegallery`; imported only when the command is called."""
+"""The commands of `stylegallery`; a module is imported only when its command is called."""

@@ -1,11 +1,12 @@
-"""`stylegallery plan` and `run`: a whole catalog, through the flow `restyle-catalog`."""
+"""`stylegallery plan` and `run`: restyle a whole catalog with the flow `restyle-catalog`."""
 
 import shlex
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.filesize import decimal
 
-from flows.cli.console import duration, run_progress, say, size
+from flows.cli.console import format_duration, print_stderr, show_run_progress
 from flows.cli.flags import RunFlags
 from flows.cli.settings import resolve
 from flows.runtime.errors import EXIT_OK, EXIT_SOME_FAILED
@@ -29,14 +30,16 @@ def run(
     dry_run: Annotated[
         bool,
         Parameter(
-            negative=(), show_default=False, help="Only say what would be done, like `plan`."
+            negative=(),
+            show_default=False,
+            help="Only check, count and estimate, as `plan` does.",
         ),
     ] = False,
     verbose: Verbose = False,
 ) -> int:
-    """Restyle every photo of the catalog in every gallery asked for.
+    """Restyle every photo of a catalog in every gallery.
 
-    The same command again goes on where it stopped, and does nothing when all is done.
+    The same command resumes an interrupted run, and computes nothing if all items are finished.
     """
     spec = resolve(*flags.layers())
     if dry_run:
@@ -46,34 +49,39 @@ def run(
 
 
 def restyle(spec: RestyleSpec, *, verbose: bool) -> int:
-    """Run the flow here, show its progress, and say how it ended."""
+    """Run the flow in this process, show its progress and print its outcome.
+
+    Returns:
+        The exit code.
+    """
     from flows.runtime import prefect_api
     from tasks import planning
     from tasks.storage import scratch
 
-    # Prefect and Ray take seconds to start: what can be told before is told before.
+    # Prefect and Ray take seconds to start, so invalid input is reported before.
     planning.check_inputs(spec)
     scratch.temporary_folder()
     if spec.pool.ray_address == "local":
         scratch.ray_folder()
     prefect_api.connect(verbose=verbose)
-    from flows.cli.attended import restyle_attended
-    from tasks.report.cards import headline
+    from flows.cli.foreground import restyle_in_foreground
 
-    with run_progress():
-        ended = restyle_attended(spec)
-    print(ended.report)
-    say(f"{ended.run_id}: {headline(ended.summary)}")
-    for warning in ended.summary.warnings:
-        say(f"warning: {warning}")
-    if ended.summary.failed:
-        say("run the same command again for those that failed; the report says why")
-    where = f"{shlex.quote(spec.output)} --run {ended.run_id}"
-    say(f"next: stylegallery verify {where}")
+    with show_run_progress():
+        outcome = restyle_in_foreground(spec)
+    print(outcome.report)
+    print_stderr(f"{outcome.run_id}: {outcome.summary.headline()}")
+    for warning in outcome.summary.warnings:
+        print_stderr(f"warning: {warning}")
+    if outcome.summary.failed:
+        print_stderr(
+            "run the same command again to retry the failed items; the report says why they failed"
+        )
+    where = f"{shlex.quote(spec.output)} --run {outcome.run_id}"
+    print_stderr(f"next: stylegallery verify {where}")
     if not spec.needs_evaluation:
-        say(f"      stylegallery evaluate {where}")
-    troubled = ended.summary.rejected + ended.summary.failed
-    return EXIT_SOME_FAILED if troubled else EXIT_OK
+        print_stderr(f"      stylegallery evaluate {where}")
+    failed_or_rejected = outcome.summary.rejected + outcome.summary.failed
+    return EXIT_SOME_FAILED if failed_or_rejected else EXIT_OK
 
 
 def _show_plan(spec: RestyleSpec) -> None:
@@ -81,15 +89,16 @@ def _show_plan(spec: RestyleSpec) -> None:
 
     plan = planning.make_plan(spec)
     counts, cost = plan.counts, plan.estimate
-    say(f"run {plan.run_id}")
-    say(
+    print_stderr(f"run {plan.run_id}")
+    print_stderr(
         f"  {counted(counts.products, 'photo')}, {counted(counts.galleries, 'gallery')}, "
         f"{counted(counts.styles, 'reference')}: {counted(counts.items, 'item')}"
     )
     rejected = f", {counts.rejected} rejected" if counts.rejected else ""
-    say(f"  {counts.done} done, {counts.todo} to do{rejected}")
+    print_stderr(f"  {counts.done} done, {counts.todo} to do{rejected}")
     for problem in plan.items.problems:
-        say(f"  {problem}")
+        print_stderr(f"  {problem}")
     if counts.todo:
-        base = "by earlier items here" if cost.measured else "a rule of thumb"
-        say(f"  about {duration(cost.seconds)} and {size(cost.bytes)} ({base})")
+        base = "measured on earlier items" if cost.measured else "a rough estimate"
+        time, space = format_duration(cost.seconds), decimal(round(cost.bytes), precision=0)
+        print_stderr(f"  about {time} and {space} ({base})")

@@ -1,11 +1,11 @@
-"""`stylegallery benchmark`: methods side by side on a folder of photos and style families."""
+"""`stylegallery benchmark`: compare methods on a folder of photos and a folder of styles."""
 
 from pathlib import Path
 from typing import Annotated, get_args
 
 from cyclopts import Parameter, validators
 
-from flows.cli.console import bar, say
+from flows.cli.console import print_stderr, progress_bar
 from flows.runtime.errors import UsageError
 from schemas.engine import EngineSpec
 from schemas.methods import Method
@@ -16,8 +16,8 @@ from stylegallery.models.threads import limit_threads
 def benchmark(
     *,
     contents: Annotated[Path, Parameter(help="Folder of photos.")],
-    styles: Annotated[Path, Parameter(help="Folder that holds a folder of images for each style.")],
-    out: Annotated[Path, Parameter(help="Folder for table, rows, pictures and contact sheets.")],
+    styles: Annotated[Path, Parameter(help="Folder with a sub-folder of images for each style.")],
+    out: Annotated[Path, Parameter(help="Folder for the table, rows, images and contact sheets.")],
     methods: Annotated[
         list[Method] | None,
         Parameter(help="Methods to compare, all by default; repeatable.", negative_iterable=()),
@@ -36,21 +36,21 @@ def benchmark(
     pairs: Annotated[
         int,
         Parameter(
-            help="Pairs of photo and style; fewer are the first of more.",
+            help="Number of photo and style pairs. A smaller number is a prefix of a larger one.",
             validator=validators.Number(gte=1),
         ),
     ] = 40,
     batch: Annotated[
         int,
-        Parameter(help="Pairs that share UNet calls.", validator=validators.Number(gte=1)),
+        Parameter(help="Pairs per UNet call.", validator=validators.Number(gte=1)),
     ] = 1,
     model: Annotated[str, Parameter(help="As for `run`.")] = "embedded",
     device: Annotated[str, Parameter(help="As for `run`.")] = "auto",
 ) -> None:
-    """Restyle the same pairs by several methods on one model, and say which is ahead.
+    """Restyle the same pairs with several methods on one model, and print a comparison.
 
-    The same command again goes on where it stopped; another with the same folder adds its methods
-    or pairs, and the table holds all of them.
+    The same command resumes. Another command with the same folder adds its methods or pairs to the
+    table.
     """
     limit_threads()
     from stylegallery import StyleGallery
@@ -59,7 +59,7 @@ def benchmark(
 
     counts, plain = references or [1], list[Preset](["balanced"])
     if min(counts) < 1:
-        raise UsageError("--references: give numbers from 1 on")
+        raise UsageError("--references: numbers must be at least 1")
     chosen = make_pairs(contents, styles, pairs, max(counts))
     variants = [
         BenchmarkVariant(method, preset, count)
@@ -68,7 +68,7 @@ def benchmark(
         for preset in (presets or plain if method == "stylegallery" else plain)
     ]
     folder, runner = BenchmarkFolder(out), None
-    with bar("pairs", len(chosen)) as advance:
+    with progress_bar("pairs", len(chosen)) as advance:
         for first in range(0, len(chosen), batch):
             some = chosen[first : first + batch]
             alike: dict[tuple[BenchmarkVariant, ...], list[Pair]] = {}
@@ -83,4 +83,4 @@ def benchmark(
                     folder.save(*made)
             advance(first + len(some))
     print(folder.write(chosen, variants))
-    say(f"{out}: table.md, rows.parquet, pictures and contact sheets")
+    print_stderr(f"{out}: table.md, rows.parquet, images and contact sheets")

@@ -1,4 +1,4 @@
-"""`stylegallery demo`: the whole job on bundled photos with the embedded model."""
+"""`stylegallery demo`: a whole run on bundled photos with the embedded model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.commands.batch import Verbose, restyle
-from flows.cli.console import say
+from flows.cli.console import print_stderr
 from flows.cli.flags import StyleFlags
 from flows.cli.settings import resolve
 
@@ -15,15 +15,15 @@ _DEFAULTS = StyleFlags()
 
 def demo(
     *,
-    out: Annotated[Path, Parameter(help="Folder for the inputs and everything that comes out.")] = (
+    out: Annotated[Path, Parameter(help="Folder for the inputs and the output.")] = (
         Path("demo-out")
     ),
     flags: StyleFlags = _DEFAULTS,
     verbose: Verbose = False,
 ) -> int:
-    """Restyle bundled photos in two small galleries, and print where the report is.
+    """Restyle bundled photos in two small galleries, and print the path of the report.
 
-    Needs no network: photos come from scikit-image and scikit-learn, references are drawn from
+    Needs no network: scikit-image and scikit-learn ship the photos, the references are drawn from
     them, and the embedded model ships with the package.
     """
     from flows.cli.demo.inputs import write_inputs
@@ -35,6 +35,8 @@ def demo(
     styles = builder.build_galleries(str(galleries))
     builder.write_manifest(photos, str(catalog))
     builder.write_manifest(styles, str(references))
-    say(f"restyling {photos.num_rows} photos in two galleries; some minutes on a laptop's CPU")
-    where = {"catalog": str(catalog), "galleries": [str(references)], "output": str(out)}
-    return restyle(resolve(*flags.layers(), where), verbose=verbose)
+    print_stderr(
+        f"restyling {photos.num_rows} photos in two galleries; takes minutes on a laptop CPU"
+    )
+    paths = {"catalog": str(catalog), "galleries": [str(references)], "output": str(out)}
+    return restyle(resolve(*flags.layers(), paths), verbose=verbose)

@@ -1,4 +1,4 @@
-"""`stylegallery doctor`: what this machine has, what it lacks, and what to do about that."""
+"""`stylegallery doctor`: check this machine, and print what is missing and how to fix it."""
 
 import importlib.util
 import os
@@ -30,13 +30,20 @@ _PACKAGES: Final = (
     "jinja2",
 )
 _FASTAPI: Final = ((0, 139), (0, 151))
-"""Releases that Prefect 3.8's server starts with: at least the first, below the second."""
+"""Releases that the server of Prefect 3.8 works with: from the first, below the second."""
 _MIN_FREE_GB: Final = 5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report; `remedy` is empty when all is well."""
+    """Result of one check.
+
+    Attributes:
+        name: What was checked.
+        text: What was found.
+        remedy: How to fix it; empty if all is well.
+        fatal: Whether `stylegallery` cannot work without the fix.
+    """
 
     name: str
     text: str
@@ -45,7 +52,11 @@ class Finding:
 
 
 def doctor() -> int:
-    """Check versions, device, model, orchestration, storage and disk of this machine."""
+    """Check the versions, device, model, Prefect, storage and disk of this machine.
+
+    Returns:
+        The exit code: 0, or 2 if something necessary is missing.
+    """
     broken = False
     for check in _CHECKS:
         for finding in check():
@@ -81,13 +92,13 @@ def _fastapi() -> Iterator[Finding]:
     yield Finding("fastapi", text + (" breaks Prefect's server" if remedy else ""), remedy)
 
 
-def _one_house() -> Iterator[Finding]:
-    """Other distributions on PyPI own the names flows, tasks and schemas too."""
+def _package_location() -> Iterator[Finding]:
+    """Check that our packages lie in one folder: PyPI has others named flows, tasks and schemas."""
     specs = {n: importlib.util.find_spec(n) for n in ("flows", "tasks", "stylegallery", "schemas")}
     homes = {Path(s.origin).parent.parent for s in specs.values() if s and s.origin}
     text = ", ".join(sorted(map(str, homes)))
     together = len(homes) == 1 and all(specs.values())
-    remedy = "Use a fresh environment: another package took one of our names."
+    remedy = "Use a fresh environment: another package has the name of one of ours."
     yield Finding("packages", text, "" if together else remedy)
 
 
@@ -126,18 +137,18 @@ def _embedded_model() -> Iterator[Finding]:
 
 def _services() -> Iterator[Finding]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    yield Finding("s3", endpoint or "AWS, or none: AWS_ENDPOINT_URL is not set")
-    yield Finding("model hub", "offline" if is_offline() else "asked for hub ids only")
+    yield Finding("s3", endpoint or "AWS (AWS_ENDPOINT_URL is not set)")
+    yield Finding("model hub", "offline" if is_offline() else "used for hub ids only")
 
 
-def _places() -> Iterator[Finding]:
-    """Where programs write while a run goes on; what cannot be used is replaced by another."""
+def _temporary_folders() -> Iterator[Finding]:
+    """Find the writable folders that a run would use for temporary files."""
     checks = (("temporary files", scratch.temporary_folder), ("ray's files", scratch.ray_folder))
     for name, find in checks:
         try:
             yield Finding(name, find())
         except PlanError as error:
-            yield Finding(name, "nowhere", str(error))
+            yield Finding(name, "no writable folder", str(error))
     for variable in ("RAY_TMPDIR", "TMPDIR"):
         named = os.environ.get(variable, "")
         if named and (why := scratch.ray_problem(named)):
@@ -146,20 +157,20 @@ def _places() -> Iterator[Finding]:
 
 
 def _prefect() -> Iterator[Finding]:
-    """Prefect's folder, proxies as far as they concern it, and whether its API answers."""
+    """Check Prefect's folder, the proxies that its client would use, and its API."""
     if importlib.util.find_spec("prefect") is None:
         return
     from flows.runtime import prefect_api
 
     home, why = prefect_api.home_problem()
-    remedy = f"A temporary folder is used: {why}. Set PREFECT_HOME to keep the history of runs."
+    remedy = f"Runs use a temporary folder: {why}. Set PREFECT_HOME to keep the history of runs."
     yield Finding("prefect's home", str(home), remedy if why else "", fatal=False)
     prefect_api.choose_home()
-    proxies = prefect_api.proxies()
+    proxies = prefect_api.proxy_variables()
     try:
         dropped = prefect_api.drop_unusable_proxies()
         text = ", ".join(proxies) or "none set"
-        remedy = f"pip install socksio: {', '.join(dropped)} cannot be used without."
+        remedy = f"pip install socksio: {', '.join(dropped)} cannot be used without it."
         yield Finding("proxies", text, remedy if dropped else "", fatal=False)
     except UsageError as error:
         yield Finding("proxies", ", ".join(proxies), str(error))
@@ -167,8 +178,8 @@ def _prefect() -> Iterator[Finding]:
     url = prefect_api.configured_url()
     try:
         if url:
-            prefect_api.check()
-        yield Finding("prefect server", url or "none set: each run starts a temporary one")
+            prefect_api.check_api()
+        yield Finding("prefect server", url or "not set: each run starts a temporary one")
     except UsageError as error:
         yield Finding("prefect server", "no answer", str(error))
 
@@ -183,12 +194,12 @@ _CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     _python,
     _packages,
     _fastapi,
-    _one_house,
+    _package_location,
     _device,
     _load,
     _embedded_model,
     _services,
-    _places,
+    _temporary_folders,
     _prefect,
     _disk,
 )

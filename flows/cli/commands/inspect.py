@@ -1,11 +1,11 @@
-"""`stylegallery status`, `verify` and `report`: look at a run by what it left in the output."""
+"""`stylegallery status`, `verify`, `report` and `explain`: inspect the output of a run."""
 
 from collections import Counter
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.console import say
+from flows.cli.console import print_stderr
 from flows.runtime.errors import EXIT_OK, EXIT_SOME_FAILED
 from schemas.text import counted
 from tasks.records.newest_run import LATEST_RUN, find_run
@@ -15,13 +15,13 @@ Run = Annotated[
     str,
     Parameter(
         name="--run",
-        help="Run id, a folder name below OUTPUT/runs; `latest` is the newest run.",
+        help="Run id: a folder name in OUTPUT/runs. `latest` is the newest run.",
     ),
 ]
 
 
 def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
-    """Say how far a run is; rows reach the output every few seconds."""
+    """Print the state of a run and its items by status; items appear every few seconds."""
     import numpy as np
 
     from tasks import storage
@@ -53,14 +53,14 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
 
 
 def report(output: Output, /, *, run: Run = LATEST_RUN) -> None:
-    """Build a run's report again, and print where it is."""
+    """Rebuild the report of a run, and print its path."""
     from tasks.report.build import build_report
 
     print(build_report(output, find_run(output, run)))
 
 
 def verify(output: Output, /, *, run: Run = LATEST_RUN) -> int:
-    """Prove that plan, rows and assets agree: nothing missing, nothing twice, hashes right."""
+    """Check a run: no item missing or duplicate, and all hashes right."""
     from tasks.results.verify import verify as check
 
     run = find_run(output, run)
@@ -69,7 +69,7 @@ def verify(output: Output, /, *, run: Run = LATEST_RUN) -> int:
         print(problem)
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     verdict = "all in order" if found.ok else counted(len(found.problems), "problem")
-    say(f"{run}: {verdict} ({counts})")
+    print_stderr(f"{run}: {verdict} ({counts})")
     return EXIT_OK if found.ok else EXIT_SOME_FAILED
 
 
@@ -79,15 +79,14 @@ def explain(
     *,
     run: Run = LATEST_RUN,
     product: Annotated[str, Parameter(help="Id of the product.")],
-    view: Annotated[str, Parameter(help="Which photo of it.")] = "main",
-    gallery: Annotated[str, Parameter(help="One gallery alone; all without it.")] = "",
+    view: Annotated[str, Parameter(help="Which photo of the product.")] = "main",
+    gallery: Annotated[str, Parameter(help="Id of one gallery. Empty means all.")] = "",
     out: Annotated[str, Parameter(help="Folder to write to.")],
 ) -> None:
-    """Write what a product's results were made of: which region took its style from where.
+    """Write a folder for each gallery with `matches.png`, the region maps and `routing.json`.
 
-    For each gallery a folder with `matches.png`, the region maps, and `routing.json`: change the
-    reference or region of an entry there, name the file as `routing_uri` in the catalog, and run
-    again.
+    To change a match, edit its reference or region in `routing.json`, name the file as
+    `routing_uri` in the catalog, and run again.
     """
     from tasks import storage
     from tasks.results.explain import explain as explained

@@ -1,4 +1,4 @@
-"""`stylegallery schema`: the fields of manifests, parameters and tables."""
+"""`stylegallery schema`: print the fields of manifests, settings and tables."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.runtime.errors import UsageError, nearest
+from flows.runtime.errors import UsageError, did_you_mean
 from schemas.document import MODELS, field_rows
 
 _WIDTH: Final = 120
@@ -22,14 +22,13 @@ def schema(
     /,
     *,
     as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), help="Print the JSON Schema, for programs.")
+        bool, Parameter(name="--json", negative=(), help="Print the JSON Schema.")
     ] = False,
 ) -> None:
-    """Print the columns or settings of a manifest row, the parameters, a result row or run.json."""
+    """Print the fields of a manifest, of the settings, of a result table or of run.json."""
     if name not in MODELS:
-        raise UsageError(
-            f"there is no schema `{name}`, only {', '.join(MODELS)}{nearest(name, MODELS)}"
-        )
+        known = ", ".join(MODELS)
+        raise UsageError(f"no schema `{name}`, only {known}{did_you_mean(name, MODELS)}")
     if as_json:
         print(json.dumps(MODELS[name].model_json_schema(), indent=2))
     else:
@@ -37,7 +36,7 @@ def schema(
 
 
 def _table(model: type[BaseModel]) -> Table:
-    """Return a row for each field: name, type, default, description."""
+    """Return a table of name, type, default and description of each field."""
     table = Table("Name", "Type", "Default", "Description", box=SIMPLE, pad_edge=False)
     for row in field_rows(model):
         name, *rest = map(escape, row)

@@ -1,4 +1,4 @@
-"""`stylegallery stylize`: one image through the engine, with neither Prefect nor Ray."""
+"""`stylegallery stylize`: restyle one image, without Prefect or Ray."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from flows.cli.console import bar, say
+from flows.cli.console import print_stderr, progress_bar
 from flows.cli.flags import StyleFlags, field_help
 from flows.cli.settings import resolve_engine
 from flows.runtime.errors import UsageError
@@ -34,23 +34,21 @@ _DEFAULTS = StyleFlags()
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Guides:
-    """What the user decides about this image; None where it was left to the engine."""
+    """Regions, protected pixels and matches that the user sets; None leaves them to the engine."""
 
     mask: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "mask_uri"))] = None
     protect: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "protect_uri"))] = None
-    routing: Annotated[
-        Path | None, Parameter(help="JSON pins: content region to reference and its region.")
-    ] = None
+    routing: Annotated[Path | None, Parameter(help=field_help(CatalogRow, "routing_uri"))] = None
 
-    def decoded(self, ids: list[str]) -> "tuple[Tensor | None, Tensor | None, list[Pin] | None]":
-        """Return labels, protection and pins as the engine takes them.
+    def load(self, ids: list[str]) -> "tuple[Tensor | None, Tensor | None, list[Pin] | None]":
+        """Return the label image, the protection mask and the pins.
 
         Args:
-            ids: Names of the references, in order.
+            ids: Ids of the references, in order.
 
         Raises:
-            UsageError: a file cannot be read.
-            InputError: a file is not what it should be.
+            UsageError: a file is unreadable.
+            InputError: a file has the wrong content.
         """
         from stylegallery.matching.correspondence import parse_pins
         from stylegallery.regions import label_images
@@ -73,13 +71,15 @@ _NO_GUIDES = Guides()
 def stylize(
     *,
     content: Annotated[Path, Parameter(help="The image to restyle.")],
-    style: Annotated[list[Path], Parameter(help="A reference image; repeat it for more.")],
+    style: Annotated[
+        list[Path], Parameter(help="Reference image; repeatable.", negative_iterable=())
+    ],
     out: Annotated[Path, Parameter(help="File to write: .png, .webp or .jpg.")],
     save_regions: Annotated[
         Path | None,
         Parameter(
-            help="Folder for the region maps, matches.png, which shows what was matched with what, "
-            "and routing.json, which --routing takes back."
+            help="Folder for the region maps, matches.png, which shows the matched regions, and "
+            "routing.json, which --routing reads."
         ),
     ] = None,
     guides: Guides = _NO_GUIDES,
@@ -89,7 +89,7 @@ def stylize(
             help=field_help(RestyleSpec, "quality"), validator=validators.Number(gte=0, lte=100)
         ),
     ] = 0,
-    seed: Annotated[int, Parameter(help="The same seed gives the same picture.")] = 0,
+    seed: Annotated[int, Parameter(help="Random seed. The same seed gives the same image.")] = 0,
     flags: StyleFlags = _DEFAULTS,
 ) -> None:
     """Restyle one image with one or more references."""
@@ -112,16 +112,16 @@ def stylize(
     check_format(pictures[0].size, image_format, str(content))
     for path, picture in zip(style, pictures[1:], strict=True):
         if what := blankness(picture):
-            say(f"warning: {blank_warning(f'--style {path}', what)}")
-    labels, protect, pins = guides.decoded(ids)
+            print_stderr(f"warning: {blank_warning(f'--style {path}', what)}")
+    labels, protect, pins = guides.load(ids)
     engine = StyleGallery.load(spec)
-    with bar("preparing", len(pictures)) as advance:
+    with progress_bar("preparing", len(pictures)) as advance:
         prepared: list[PreparedImage] = []
         for picture in pictures:
             prepared.append(engine.prepare(picture, params, None if prepared else labels))
             advance(len(prepared))
     matched = engine.match(prepared[0], prepared[1:], params, pins=pins)
-    with bar("stylizing", params.steps) as advance:
+    with progress_bar("stylizing", params.steps) as advance:
 
         def on_step(step: "Step") -> None:
             advance(step.index + 1)
@@ -129,15 +129,17 @@ def stylize(
         result = engine.stylize(
             prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
         )
-    note = _note(spec, params, ids, seed, engine.models.device.type)
-    _write(out, codec.encode(result.picture, image_format, note, quality=quality))
+    metadata = _metadata(spec, params, ids, seed, engine.models.device.type)
+    _write(out, codec.encode(result.picture, image_format, metadata, quality=quality))
     if save_regions:
         _save_regions(save_regions, content, prepared, ids, matched)
-    say(f"{out}: {counted(len(matched.best), 'region')} from {counted(len(ids), 'reference')}")
+    print_stderr(
+        f"{out}: {counted(len(matched.best), 'region')} from {counted(len(ids), 'reference')}"
+    )
 
 
-def _note(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:
-    """Say how the picture was made, as the assets of a run do."""
+def _metadata(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:
+    """Return the metadata of the image as JSON: how it was made, as in the assets of a run."""
     from stylegallery.models.fingerprint import engine_fingerprint
 
     made = {
@@ -168,7 +170,7 @@ def _save_regions(
 
 
 def _style_ids(paths: Sequence[Path]) -> list[str]:
-    """Name each reference by its file; equal names get a number."""
+    """Return the ids of the references: their file names, numbered where they are equal."""
     stems = [path.stem for path in paths]
     return [
         stem if stems.count(stem) == 1 else f"{stem}-{stems[: k + 1].count(stem)}"

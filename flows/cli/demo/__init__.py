@@ -1,1 +1,1 @@
-"""The inputs of `stylegallery demo`."""
+"""The input images of `stylegallery demo`."""

@@ -1,7 +1,7 @@
-"""References for the demo: photos turned into oil paintings and stained glass by plain drawing.
+"""Draws the demo's references: photos as oil paintings and as stained glass.
 
-They stand in for the works of a real gallery, so that the demo needs no download and nobody's
-licence; no diffusion model has a part in them.
+They replace the works of a real gallery, so that the demo needs no download and no license. No
+diffusion model is used.
 """
 
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from scipy.spatial import cKDTree
 
 Field = NDArray[np.float64]
 Draw = Callable[[Image.Image, int], Image.Image]
-"""Turns a photo into a reference; the seed decides what is left to chance."""
+"""Draws a reference from a photo and a random seed."""
 
 _SHORT_SIDE = 448
 _BRUSHES = ((26, 11, 2600), (15, 7, 5200), (9, 4, 5200))
-"""Length, width and number of strokes, coarse to fine."""
+"""Length and width in pixels, and number of strokes, coarse to fine."""
 
 
 def oil(photo: Image.Image, seed: int) -> Image.Image:
-    """Paint `photo` with short bent strokes that follow its edges, in heightened colours."""
+    """Paint `photo` with short curved strokes along its edges, in more saturated colors."""
     rng = np.random.default_rng(seed)
-    source = _prepared(photo, colour=2.1, contrast=1.2)
+    source = _prepared(photo, color=2.1, contrast=1.2)
     angles = _stroke_angles(source, rng)
     canvas = source.copy()
     pen = ImageDraw.Draw(canvas)
@@ -32,7 +32,7 @@ def oil(photo: Image.Image, seed: int) -> Image.Image:
     height, width = angles.shape
     for length, breadth, count in _BRUSHES:
         for x, y in rng.uniform((0, 0), (width - 1, height - 1), (count, 2)):
-            path = _bent_path(angles, x, y, length)
+            path = _curved_path(angles, x, y, length)
             tone = pixels[int(y), int(x)] + rng.normal(0, 9, 3) + rng.normal(0, 16)
             pen.line(path, _rgb(tone), breadth, joint="curve")
             ridge = [(px + breadth / 3, py - breadth / 3) for px, py in path]
@@ -41,14 +41,14 @@ def oil(photo: Image.Image, seed: int) -> Image.Image:
 
 
 def glass(photo: Image.Image, seed: int, panes: int = 520) -> Image.Image:
-    """Cut `photo` into panes of even, glowing colour with lead between them."""
+    """Draw `photo` as panes of one bright color each, with dark lead between them."""
     rng = np.random.default_rng(seed)
-    source = _prepared(photo, colour=2.6, contrast=1.35)
+    source = _prepared(photo, color=2.6, contrast=1.35)
     height, width = source.height, source.width
-    centres = rng.uniform((0, 0), (height, width), (panes, 2))
+    centers = rng.uniform((0, 0), (height, width), (panes, 2))
     grid = np.moveaxis(np.mgrid[:height, :width], 0, -1).reshape(-1, 2)
-    distance, nearest = cKDTree(centres).query(grid, k=2)
-    owner = nearest[:, 0]
+    distance, did_you_mean = cKDTree(centers).query(grid, k=2)
+    owner = did_you_mean[:, 0]
     pixels = np.asarray(source, dtype=np.float64).reshape(-1, 3)
     size = np.maximum(np.bincount(owner, minlength=panes), 1)[:, None]
     sums: Field = np.zeros((panes, 3))
@@ -61,19 +61,22 @@ def glass(photo: Image.Image, seed: int, panes: int = 520) -> Image.Image:
     return Image.fromarray(image.clip(0, 255).astype(np.uint8).reshape(height, width, 3))
 
 
-def _prepared(photo: Image.Image, colour: float, contrast: float) -> Image.Image:
+def _prepared(photo: Image.Image, color: float, contrast: float) -> Image.Image:
     scale = _SHORT_SIDE / min(photo.size)
     size = (round(photo.width * scale), round(photo.height * scale))
     image = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    return ImageEnhance.Contrast(ImageEnhance.Color(image).enhance(colour)).enhance(contrast)
+    return ImageEnhance.Contrast(ImageEnhance.Color(image).enhance(color)).enhance(contrast)
 
 
 def _stroke_angles(image: Image.Image, rng: np.random.Generator) -> Field:
-    """Return for each pixel the direction along its edges; a swirl where there are none."""
-    grey = gaussian_filter(np.asarray(image.convert("L"), dtype=np.float64), 2)
-    gx, gy = sobel(grey, 1), sobel(grey, 0)
+    """Return the stroke direction of each pixel in radians (H, W).
+
+    Strokes follow edges; a random smooth field sets their direction where there are none.
+    """
+    gray = gaussian_filter(np.asarray(image.convert("L"), dtype=np.float64), 2)
+    gx, gy = sobel(gray, 1), sobel(gray, 0)
     xx, yy, xy = (gaussian_filter(p, 6) for p in (gx * gx, gy * gy, gx * gy))
-    swirl = gaussian_filter(rng.normal(0, 1, grey.shape), 38)
+    swirl = gaussian_filter(rng.normal(0, 1, gray.shape), 38)
     swirl *= 1.6 / swirl.std()
     strength = np.hypot(xx - yy, 2 * xy)
     calm = np.median(strength) + 1e-6
@@ -83,7 +86,7 @@ def _stroke_angles(image: Image.Image, rng: np.random.Generator) -> Field:
     return angles
 
 
-def _bent_path(angles: Field, x: float, y: float, length: int) -> list[tuple[float, float]]:
+def _curved_path(angles: Field, x: float, y: float, length: int) -> list[tuple[float, float]]:
     height, width = angles.shape
     path = [(x, y)]
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""The demo's products and galleries, made of the photos that scikit-image and scikit-learn ship."""
+"""The demo's product photos and galleries, made from photos of scikit-image and scikit-learn."""
 
 import io
 from importlib.resources import files
@@ -15,7 +15,7 @@ PRODUCTS: Final = {
     "space-suit": ("skimage", "data/astronaut.png"),
     "tabby-cat": ("skimage", "data/chelsea.png"),
 }
-"""Product id to the package that ships its photo, and the file in it."""
+"""By product id: the package that ships the photo, and its path there."""
 
 _SCENES: Final = {
     "pagoda": ("sklearn", "datasets/images/china.jpg"),
@@ -26,14 +26,14 @@ _GALLERIES: Final[dict[str, tuple[art.Draw, tuple[str, ...]]]] = {
     "oil": (art.oil, ("pagoda", "dahlia", "rocket")),
     "glass": (art.glass, ("dahlia", "rocket")),
 }
-"""Gallery to what draws its references, and the scenes that they show."""
+"""By gallery id: the function that draws its references, and the scenes to draw."""
 
 
 def write_inputs(folder: Path) -> tuple[Path, Path]:
-    """Write product photos and references below `folder`, the same bytes every time.
+    """Write product photos and references into `folder`; the bytes are always the same.
 
     Returns:
-        The folder of products, and that of galleries with a folder for each.
+        The folder of the product photos, and the folder of the galleries.
     """
     products, galleries = folder / "products", folder / "galleries"
     products.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command line, called as people call it."""
+"""The command line: commands, exit codes and messages."""
 
 import errno
 import json
@@ -51,7 +51,7 @@ def stylegallery(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
 
 
 def imported_by(*words: str) -> set[str]:
-    """Return which heavy packages a command has imported when it ends."""
+    """Return the heavy packages that a command imports."""
     code = (
         "import sys; from flows.cli.app import main\n"
         f"try: main({list(words)!r})\n"
@@ -64,13 +64,13 @@ def imported_by(*words: str) -> set[str]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A diffusers folder that the real loader reads."""
+    """Return a diffusers folder that the real loader reads."""
     return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
 def manifests(tmp_path: Path, stylegallery: Command) -> tuple[Path, Path]:
-    """Two products and a gallery of one reference."""
+    """Return a catalog of two products and a gallery of one reference."""
     for name, colour in (("products/a", "red"), ("products/b", "blue"), ("styles/s/x", "gold")):
         path = tmp_path / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (["run"], "not given: catalog, galleries, output"),
         (["paint"], "paint"),
@@ -140,11 +140,11 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_sentence(
-    stylegallery: Command, words: list[str], complaint: str
+    stylegallery: Command, words: list[str], message: str
 ) -> None:
     code, printed, said = stylegallery(*words)
     assert (code, printed) == (2, "")
-    assert complaint in said
+    assert message in said
     assert said.count("\n") == 1
     assert not has_control_characters(said.strip())
     assert said.startswith("stylegallery: ")
@@ -270,7 +270,7 @@ def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Comma
 
 
 def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) -> None:
-    """The one that ended last, or started last where it goes on; broken records are no runs."""
+    """Newest by end time, or by start time if running; broken records do not count."""
     spec = RestyleSpec(catalog="c", galleries=["g"], output="o")
     for name, day, ended in (("run-b", 3, None), ("run-a", 1, 5), ("run-c", 4, None)):
         record = RunRecord(

@@ -1,24 +1,24 @@
-"""What the command line says while a run goes on."""
+"""Terminal output during a run."""
 
 import pytest
 
-from flows.cli.console import Pace, run_progress
+from flows.cli.console import RemainingTime, show_run_progress
 from tasks.execution.progress import Progress, announce_phase, listening
 
 
 def test_time_left_is_the_mean_of_all_items_so_far() -> None:
     clock = iter([100.0, 160.0, 400.0])
-    pace = Pace(lambda: next(clock))
-    told = [pace.time_left(Progress(done=done, total=10)) for done in (2, 3, 5)]
+    pace = RemainingTime(lambda: next(clock))
+    told = [pace.estimate(Progress(done=done, total=10)) for done in (2, 3, 5)]
     assert told == ["", "about 7 min left", "about 8 min left"]
-    assert pace.time_left(Progress(done=10, total=10)) == ""
+    assert pace.estimate(Progress(done=10, total=10)) == ""
 
 
 def test_items_of_an_earlier_run_do_not_count_as_pace() -> None:
     clock = iter([0.0, 60.0])
-    pace = Pace(lambda: next(clock))
-    assert pace.time_left(Progress(done=90, total=100)) == ""
-    assert pace.time_left(Progress(done=91, total=100)) == "about 9 min left"
+    pace = RemainingTime(lambda: next(clock))
+    assert pace.estimate(Progress(done=90, total=100)) == ""
+    assert pace.estimate(Progress(done=91, total=100)) == "about 9 min left"
 
 
 def test_each_phase_is_told_once_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,7 @@ def test_each_phase_is_told_once_on_a_line(capsys: pytest.CaptureFixture[str]) -
     with listening(told.append):
         announce_phase("planning")
     assert [now.phase for now in told] == ["planning"]
-    with run_progress():
+    with show_run_progress():
         for phase in ("planning", "starting Ray", "starting Ray", "loading the engine"):
             announce_phase(phase)  # type: ignore[arg-type]
     assert capsys.readouterr().err.splitlines() == [

@@ -1,4 +1,4 @@
-"""The demo's inputs: made offline, the same bytes every time."""
+"""The demo's inputs: made without a network, with the same bytes every time."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the doctor finds in surroundings that would keep a run from starting."""
+"""`stylegallery doctor` in environments in which a run cannot start."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_folders_that_ray_cannot_use_are_noted(tmp_path: Path) -> None:
     deep = tmp_path / ("deep" * 20)
     deep.mkdir()
     os.environ["TMPDIR"] = str(deep)
-    ok, ray, note = doctor._places()
+    ok, ray, note = doctor._temporary_folders()
     assert (ok.text, ok.remedy, ray.remedy) == (str(deep), "", "")
     assert "is not used by Ray" in note.text
     assert "too long for Unix sockets" in note.remedy
@@ -29,7 +29,7 @@ def test_folders_that_ray_cannot_use_are_noted(tmp_path: Path) -> None:
 def test_no_folder_at_all_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     os.environ.pop("TMPDIR", None)
     monkeypatch.setattr(scratch, "_FALLBACKS", ("/proc/none",))
-    files, ray = doctor._places()
+    files, ray = doctor._temporary_folders()
     assert "set TMPDIR" in files.remedy
     assert "set RAY_TMPDIR" in ray.remedy
     assert files.fatal
@@ -39,7 +39,7 @@ def test_a_dead_server_is_fatal_and_a_lost_home_and_a_socks_proxy_are_noted() ->
     os.environ.update({"all_proxy": "socks5://127.0.0.1:9", "PREFECT_HOME": "/proc/none"})
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         home, proxies, server = doctor._prefect()
-    assert "A temporary folder is used" in home.remedy
+    assert "Runs use a temporary folder" in home.remedy
     assert "pip install socksio" in proxies.remedy
     assert "Connection refused" in server.remedy
     assert (home.fatal, proxies.fatal, server.fatal) == (False, False, True)

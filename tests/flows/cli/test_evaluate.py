@@ -1,8 +1,8 @@
-"""What `stylegallery evaluate` prints of an evaluation."""
+"""The summary that `stylegallery evaluate` prints."""
 
 import pytest
 
-from flows.cli.commands.evaluate import _say
+from flows.cli.commands.evaluate import _print_summary
 from schemas.evaluation import BETTER, ConfidenceInterval, EvaluationSummary, ItemMetrics
 
 
@@ -13,7 +13,7 @@ def test_every_figure_has_a_better_direction() -> None:
 
 
 def test_a_gate_on_what_no_result_has_is_not_passed(capsys: pytest.CaptureFixture[str]) -> None:
-    _say(
+    _print_summary(
         EvaluationSummary(
             items=8,
             measured=8,

@@ -1,11 +1,11 @@
-"""Where settings come from, and which source wins."""
+"""The sources of settings and their priority."""
 
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from flows.cli.flags import RunFlags, StyleFlags, field_help, with_new_names
+from flows.cli.flags import RunFlags, StyleFlags, field_help, replace_former_names
 from flows.cli.settings import (
     from_assignments,
     from_environment,
@@ -89,7 +89,7 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("actor = 3", "unknown key `actor`"),
         ("[pool]\nactor = 3", "unknown key `pool.actor`; did you mean `actors`?"),
@@ -102,17 +102,17 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
         ("a = ", "is not TOML"),
     ],
 )
-def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         from_file(write(tmp_path, text))
-    assert complaint in str(error.value)
+    assert message in str(error.value)
 
 
 def test_former_names_still_work_and_the_new_one_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write(tmp_path, "max_failed = 0.5\n[pool]\nlease = 3\n")
-    words = with_new_names(["run", "--only", "a", "--lease=3", "--limit", "2"])
+    words = replace_former_names(["run", "--only", "a", "--lease=3", "--limit", "2"])
     assert words == ["run", "--gallery-ids", "a", "--chunk-size=3", "--limit", "2"]
     assert from_file(config) == {"max_failed_fraction": 0.5, "chunk_size": 3}
     assert from_environment({"STYLEGALLERY_ONLY": "a,b"}) == {"gallery_ids": ["a", "b"]}
@@ -140,27 +140,27 @@ def test_an_unknown_environment_variable_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "complaint"),
-    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "no style")],
+    ("word", "message"),
+    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "not a style")],
 )
-def test_wrong_assignments_are_refused(word: str, complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
+def test_wrong_assignments_are_refused(word: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         from_assignments([word])
 
 
 @pytest.mark.parametrize(
-    ("layer", "complaint"),
+    ("layer", "message"),
     [
         ({"catalog": "c"}, "not given: galleries, output"),
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
         ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
-        ({**PLACES, "preset": "best"}, "preset .best. is none of"),
+        ({**PLACES, "preset": "best"}, "preset .best. does not exist"),
         ({**PLACES, "preset": "fast"}, "the embedded model takes neither"),
         ({**PLACES, "preset": "fast", "model": "a/b"}, "add it, for SD 1.5 with --lora"),
     ],
 )
-def test_wrong_values_are_refused(layer: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
+def test_wrong_values_are_refused(layer: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         resolve(layer)
 
 

@@ -1,4 +1,4 @@
-"""What a command changes in its environment, and what it leaves to the operator."""
+"""The environment variables that a command sets, and those that it keeps."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Signals: what they raise, what a second one does, and a whole run that is stopped and resumed."""
+"""Signals: the exceptions of the first, the effect of a second, and a run that is stopped."""
 
 import json
 import os
@@ -23,11 +23,11 @@ SETTINGS = {"steps": 1, "inversion_steps": 2, "max_regions": 2, "image_size": 64
 
 
 def snippet(body: str) -> subprocess.CompletedProcess[str]:
-    """Run some lines in a process that has the handlers."""
+    """Run code in a new process that imports the handlers."""
     head = (
         "import os, signal, sys, time\n"
-        "from flows import interrupts\n"
-        "from flows.runtime.interrupts import Interrupts, Stopped\n"
+        "from flows.runtime import interrupts\n"
+        "from flows.runtime.interrupts import SignalHandler, Stopped\n"
     )
     code = head + body
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -35,23 +35,23 @@ def snippet(body: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_first_signal_raises_and_others_are_answered_with_a_line() -> None:
     done = snippet(
-        "Interrupts().install()\n"
+        "SignalHandler().install()\n"
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt:\n"
         "    for number in (signal.SIGINT, signal.SIGTERM): signal.raise_signal(number)\n"
         "    print('alive')\n"
     )
     assert done.stdout.strip() == "alive", done.stderr
-    assert done.stderr.count("stopping; what is done is being written down") == 2
+    assert done.stderr.count("stopping; finished work is being saved") == 2
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_other_signals_raise_what_is_no_interrupt(name: str) -> None:
     done = snippet(
-        "handler = Interrupts()\n"
+        "handler = SignalHandler()\n"
         "handler.install()\n"
         f"try: signal.raise_signal(signal.{name})\n"
-        f"except Stopped: print(handler.heard == signal.{name})\n"
+        f"except Stopped: print(handler.received == signal.{name})\n"
     )
     assert done.stdout.strip() == "True", done.stderr
 
@@ -59,7 +59,7 @@ def test_other_signals_raise_what_is_no_interrupt(name: str) -> None:
 def test_what_the_caller_switched_off_stays_off() -> None:
     done = snippet(
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does\n"
-        "Interrupts().install()\n"
+        "SignalHandler().install()\n"
         "signal.raise_signal(signal.SIGHUP)\n"
         "print('alive')\n"
     )
@@ -85,7 +85,7 @@ LOST = {
 @pytest.mark.parametrize("how", LOST)
 def test_an_exception_that_is_lost_is_raised_again(how: str) -> None:
     done = snippet(
-        f"interrupts._AGAIN = 0.1\nInterrupts().install()\n{LOST[how]}"
+        f"interrupts._REPEAT_SECONDS = 0.1\nSignalHandler().install()\n{LOST[how]}"
         "try:\n"
         "    lose()\n"
         "    for _ in range(400): time.sleep(0.05)  # an exception waits for the end of a sleep\n"
@@ -96,8 +96,8 @@ def test_an_exception_that_is_lost_is_raised_again(how: str) -> None:
 
 def test_what_is_on_its_way_out_is_not_raised_again() -> None:
     done = snippet(
-        "interrupts._AGAIN = 0.05\n"
-        "Interrupts().install()\n"
+        "interrupts._REPEAT_SECONDS = 0.05\n"
+        "SignalHandler().install()\n"
         "try:\n"
         "    try: signal.raise_signal(signal.SIGINT)\n"
         "    finally: time.sleep(0.5); print('cleaned')\n"
@@ -108,7 +108,7 @@ def test_what_is_on_its_way_out_is_not_raised_again() -> None:
 
 def test_a_command_that_is_over_is_left_alone() -> None:
     done = snippet(
-        "handler = Interrupts()\n"
+        "handler = SignalHandler()\n"
         "handler.install()\n"
         "handler.finish()\n"
         "signal.raise_signal(signal.SIGINT)\n"
@@ -119,8 +119,8 @@ def test_a_command_that_is_over_is_left_alone() -> None:
 
 def test_a_signal_long_after_the_first_ends_the_process_at_once() -> None:
     done = snippet(
-        "interrupts._PATIENCE = -1.0\n"
-        "Interrupts().install()\n"
+        "interrupts._GRACE_SECONDS = -1.0\n"
+        "SignalHandler().install()\n"
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
@@ -159,7 +159,7 @@ class Scene:
             )
 
     def assets(self) -> dict[str, int]:
-        """Each picture, and when it was written."""
+        """Return the modification time of each asset."""
         found = (self.out / "assets").rglob("*.png")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
@@ -232,7 +232,7 @@ def test_a_signal_to_the_process_group_cancels_a_run(
     assert process.wait(120) == code
     said = scene.log.read_text()
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == f"stylegallery: {word}; the same command goes on from here"
+    assert said.splitlines()[-1] == f"stylegallery: {word}; run the same command again to resume"
     assert scene.state() == "cancelled"
     assert list((scene.run / "ledger").iterdir())
     assert not (scene.run / "lock.json").exists()
@@ -253,13 +253,13 @@ def test_a_run_goes_on_and_ends_without_its_prefect_server(scene: Scene) -> None
     warnings = [line for line in said.splitlines() if "WARNING" in line]
     busy = [
         line for line in warnings if "stylegallery.models.threads" in line
-    ]  # of this machine's load
+    ]  # about the load of this machine
     assert len(warnings) - len(busy) == 1
-    assert "the Prefect server went away" in said
+    assert "the Prefect server was lost" in said
     assert str(scene.run / "report" / "index.html") in said
     assert scene.state() == "finished"
     assert (scene.run / "_SUCCESS").exists()
     assert verify(str(scene.out), scene.run.name).ok
     after = scene.assets()
     assert len(after) == ITEMS
-    assert before.items() <= after.items()  # nothing is made twice
+    assert before.items() <= after.items()  # no asset is written twice

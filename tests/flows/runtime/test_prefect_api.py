@@ -1,4 +1,4 @@
-"""The Prefect API of a command: dead ones, hostile surroundings, the temporary server."""
+"""The Prefect API of a command: lost servers, unusual environments, the temporary server."""
 
 import http.server
 import os
@@ -31,7 +31,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_prefect() -> Iterator[str]:
-    """The address of a web server that is no Prefect."""
+    """Return the address of a web server that is not Prefect."""
     handler = http.server.BaseHTTPRequestHandler
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -39,21 +39,21 @@ def no_prefect() -> Iterator[str]:
         server.shutdown()
 
 
-def complaint_at(url: str) -> str:
+def error_of(url: str) -> str:
     with temporary_settings({PREFECT_API_URL: url}), pytest.raises(UsageError) as told:
-        prefect_api.check()
+        prefect_api.check_api()
     return str(told.value)
 
 
 def test_an_api_that_does_not_answer_is_told_of_in_a_sentence() -> None:
-    said = complaint_at(DEAD)
+    said = error_of(DEAD)
     assert said.startswith(f"the Prefect API at {DEAD} cannot be used (")
     assert "Connection refused" in said
     assert "PREFECT_API_URL" in said
 
 
 def test_an_address_without_a_prefect_is_told_of_without_its_password(no_prefect: str) -> None:
-    said = complaint_at(no_prefect.replace("//", "//me:hush-hush@"))
+    said = error_of(no_prefect.replace("//", "//me:hush-hush@"))
     assert "HTTP 501" in said
     assert "hush-hush" not in said
 
@@ -78,7 +78,7 @@ def test_a_profile_that_can_be_read_is_still_used(
     os.environ["HOME"] = str(tmp_path)
     (tmp_path / ".prefect").mkdir()
     (tmp_path / ".prefect" / "profiles.toml").write_text('active = "mine"')
-    monkeypatch.setattr(prefect_api.places, "problem", lambda _: "read-only file system")
+    monkeypatch.setattr(prefect_api.scratch, "problem", lambda _: "read-only file system")
     prefect_api.choose_home()
     assert os.environ["PREFECT_PROFILES_PATH"] == str(tmp_path / ".prefect" / "profiles.toml")
 
@@ -98,7 +98,7 @@ def test_a_proxy_of_an_unknown_kind_is_refused() -> None:
 
 
 def command(home: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a catalog of one photo with this environment alone."""
+    """Run a catalog of one photo with only these environment variables."""
     words = ["run", "--catalog", "catalog.parquet", "--galleries", "galleries.parquet"]
     words += ["--output", "out", "--model", "model"]
     for setting in ("steps=1", "inversion_steps=2", "max_regions=2", "image_size=64"):
@@ -143,10 +143,10 @@ def test_a_dead_prefect_api_ends_a_run_with_2_and_one_sentence(scene: Path) -> N
 
 
 STARTER = (
-    "from flows import prefect_api\n"
-    "from tasks import descendants\n"
+    "from flows.runtime import prefect_api\n"
+    "from tasks.cluster import descendants\n"
     "prefect_api.connect(verbose=False)\n"
-    "print(*descendants.child_pids(), prefect_api.complaint(), flush=True)\n"
+    "print(*descendants.child_pids(), prefect_api.health_error(), flush=True)\n"
     "input()\n"
 )
 
@@ -159,7 +159,7 @@ def test_the_temporary_server_outlives_signals_but_not_its_starter(tmp_path: Pat
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as starter:
         assert starter.stdout
-        server = int(starter.stdout.readline())  # one process, and no complaint
+        server = int(starter.stdout.readline())  # one process, and no health error
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(server, number)
         time.sleep(0.5)

@@ -10,7 +10,7 @@ from tasks.errors import ManifestError
 from tasks.manifests.photo_folders import find_photos
 from tasks.storage.policy import ROOTS_VARIABLE
 from tests.s3_server import S3Server
-from tests.sentences import complaint
+from tests.sentences import violation
 
 OUTPUT = ("assets/g/p/main-0123.png", "regions/0123.png", "runs/run-0123456789ab/run.json")
 
@@ -27,7 +27,7 @@ def listed(folder: Path | str) -> tuple[list[str], str]:
     """Return the listed images, and the notes about other files."""
     found = find_photos(str(folder))
     for note in found.notes():
-        assert not complaint(note)
+        assert not violation(note)
     return list(found.images), "\n".join(found.notes())
 
 
@@ -144,7 +144,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path, name: str, words: st
     with pytest.raises(ManifestError) as caught:
         find_photos(str(tmp_path / name))
     assert words in str(caught.value)
-    assert not complaint(str(caught.value), str(tmp_path))
+    assert not violation(str(caught.value), str(tmp_path))
 
 
 def test_keys_are_not_normalized(moto_bucket: str) -> None:

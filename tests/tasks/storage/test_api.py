@@ -25,7 +25,7 @@ from tests import ftp_server
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
-from tests.sentences import complaint
+from tests.sentences import violation
 
 
 @pytest.fixture(params=["local", "s3", "memory", "ftp"])
@@ -237,7 +237,7 @@ def test_local_names_that_are_not_utf8_get_file_uris(tmp_path: Path) -> None:
         storage.delete(uri)
         with pytest.raises(FileMissing, match="not found") as caught:
             storage.read_bytes(uri)
-        assert not complaint(str(caught.value), str(tmp_path))
+        assert not violation(str(caught.value), str(tmp_path))
     folder = storage.absolute(os.fsdecode(bytes(tmp_path) + b"/\xe9"))
     storage.write_bytes(storage.join(folder, "in", "1%.png"), b"x")
     assert storage.list_files(folder) == {"in/1%.png": 1}

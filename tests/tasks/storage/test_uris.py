@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.errors import StorageError
 from tasks.storage import uris
 from tasks.storage.policy import SCHEMES_VARIABLE
-from tests.sentences import complaint
+from tests.sentences import violation
 
 NAMES = st.text("a./\\:~%?#@ *[]-é\u0301", min_size=1, max_size=12)
 
@@ -171,4 +171,4 @@ def test_spelling_hints(uri: str, words: str) -> None:
     hint = uris.spelling_hint(uri)
     assert words in hint
     assert bool(hint) == bool(words)
-    assert not hint or not complaint(hint)
+    assert not hint or not violation(hint)
