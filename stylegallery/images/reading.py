@@ -41,7 +41,7 @@ def read_srgb(image: Image.Image, name: str, *, side: int = 0) -> Planes:
     """Return an opened image upright and in sRGB: mode RGB, or F for gray of more than 8 bits.
 
     Args:
-        image: Result of :func:`stylegallery.images.codec.open_image`.
+        image: Result of :func:`stylegallery.images.opening.open_image`.
         name: Name of the image in messages.
         side: Shrinks a larger image to this longer side, in pixels; 0 keeps the size.
 
@@ -63,7 +63,7 @@ def read_values(image: Image.Image, name: str, *, missing: float | None = None) 
     """Return an opened image upright, with its values as stored: for masks, which have no colors.
 
     Args:
-        image: Result of :func:`stylegallery.images.codec.open_image`.
+        image: Result of :func:`stylegallery.images.opening.open_image`.
         name: Name of the image in messages.
         missing: Replaces values that are not finite; None refuses them.
 

@@ -18,7 +18,7 @@ IMAGE_SUFFIXES: Final = (
     ".tiff",
     ".webp",
 )
-"""Lower-case suffixes of the formats in :data:`stylegallery.images.codec.FORMATS`."""
+"""Lower-case suffixes of the formats in :data:`stylegallery.images.opening.FORMATS`."""
 
 UNREAD_SUFFIXES: Final = frozenset({
     ".ai", ".apng", ".eps", ".exr", ".hdr", ".heic", ".heics", ".heif", ".hif", ".ico", ".j2k",

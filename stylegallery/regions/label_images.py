@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from stylegallery.errors import BadImage, BadMask
-from stylegallery.images.codec import check_still, open_image
 from stylegallery.images.deep_gray import DEEP_MODES
+from stylegallery.images.opening import check_still, open_image
 from stylegallery.images.reading import Planes, as_bad_image, read_values, to_eight_bit, upright
 
 MAX_LABELS = 224

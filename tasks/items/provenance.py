@@ -48,6 +48,7 @@ class AssetMetadata(Frozen):
         """Return ASCII JSON, the same for equal metadata."""
         exclude = set() if self.blank_styles else {"blank_styles"}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=exclude)
+        content["params"] = self.params.hashed()  # the same item is the same bytes
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 from stylegallery.errors import BadImage
+from stylegallery.images.opening import open_image, pixels_to_hold
+from stylegallery.images.reading import read_srgb, to_eight_bit
 from stylegallery.palette import NEUTRAL, Color, Labels, edges, enlarge
 from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
@@ -70,9 +72,6 @@ def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:
     Raises:
         BadImage: the bytes cannot be decoded.
     """
-    from stylegallery.images.codec import open_image  # imports torch
-    from stylegallery.images.reading import read_srgb, to_eight_bit
-
     planes = read_srgb(open_image(data, "the picture"), "the picture", side=side)
     small = planes.color
     if small.mode == "F":
@@ -175,8 +174,6 @@ class ThumbnailStore:
         return None
 
     def _shrink(self, uri: str) -> Thumbnail:
-        from stylegallery.images.codec import pixels_to_hold  # imports torch
-
         try:
             data = self.fetch(uri, _LARGE_BYTES)
         except FileTooLarge:

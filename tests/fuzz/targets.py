@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.base import Row
 from schemas.manifest import CatalogRow, GalleryRow
 from stylegallery.errors import BadRouting, InputError
-from stylegallery.images import codec
+from stylegallery.images import codec, opening
 from stylegallery.matching.correspondence import parse_pins
 from stylegallery.regions import label_images
 from tasks.errors import ManifestError
@@ -72,7 +72,7 @@ def check(target: Target, data: bytes) -> str:
 
 def targets() -> dict[str, Target]:
     """Return all readers by name; lowers the pixel limit of this process."""
-    codec.MAX_PIXELS = MAX_PIXELS
+    opening.MAX_PIXELS = MAX_PIXELS
     pictures, parquet = seeds.image_seeds(), seeds.parquet_seeds()
     return {
         "image": Target(_picture, (InputError,), pictures),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from stylegallery.images import codec
+from stylegallery.images import opening
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz.cases import STRATEGIES, broken
 from tests.fuzz.targets import Finding, Target, check, targets
@@ -19,9 +19,9 @@ NAMES = ["image", "labels", "grey", "note", "routing", "catalog", "galleries", "
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[dict[str, Target]]:
-    most = codec.MAX_PIXELS
+    most = opening.MAX_PIXELS
     yield targets()
-    codec.MAX_PIXELS = most
+    opening.MAX_PIXELS = most
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns about broken files

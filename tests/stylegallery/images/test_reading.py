@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from stylegallery.errors import BadImage
 from stylegallery.images import codec
-from stylegallery.images.codec import open_image
+from stylegallery.images.opening import open_image
 from stylegallery.images.reading import read_srgb
 from stylegallery.regions import label_images
 from tests.stylegallery.images.color_files import (

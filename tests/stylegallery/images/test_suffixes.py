@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from stylegallery.images.codec import FORMATS
+from stylegallery.images.opening import FORMATS
 from stylegallery.images.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 
 NO_PILLOW_NAME = {".pjp", ".pjpeg"}
