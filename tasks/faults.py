@@ -27,6 +27,7 @@ _PASSING_NAMES = {
     "ConnectionError",
     "EndpointConnectionError",
     "FSTimeoutError",
+    "FlexibleChecksumError",
     "HTTPClientError",
     "IncompleteRead",
     "OutOfMemoryError",

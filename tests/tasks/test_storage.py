@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from fsspec.config import conf, set_conf_env
 
-from tasks import retry, storage
+from tasks import backends, retry, storage
 from tasks.access import SCHEMES_VARIABLE
 from tasks.backend import Stat
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
@@ -18,6 +18,7 @@ from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
 from tasks.other_store import OtherStore
 from tests import ftp_server
+from tests.faulty_proxy import Faults, faulty_proxy
 from tests.ftp_server import serve_ftp
 from tests.s3_server import S3Server
 from tests.sentences import complaint
@@ -237,6 +238,39 @@ def test_bytes_changed_on_the_way_are_refused_by_the_server(
     storage.write_bytes(uri, b"as it was sent")
     assert len(sent) == 2
     assert s3_env.file("storage/digest").read_bytes() == b"as it was sent"
+
+
+def test_bytes_changed_on_the_way_back_are_read_again(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    uri = s3_env.uri("storage/way-back")
+    storage.write_bytes(uri, b"as it was sent")
+    with faulty_proxy(s3_env.endpoint_url, Faults(1.0, kinds=("flip",), most=2)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        assert storage.read_bytes(uri) == b"as it was sent"
+        assert proxy.counts["flip"] == 2
+
+
+@pytest.mark.parametrize("told", [{}, {"ServerSideEncryption": "aws:kms"}])
+def test_etags_that_are_no_md5_are_not_taken_for_one(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    """Some stores give other digests of 32 digits: what is read twice alike is as it is stored."""
+    for name in "ab":
+        storage.write_bytes(s3_env.uri(f"storage/odd-{name}"), name.encode())
+    real, reads = ObjectStore._get, []
+
+    async def other(self: ObjectStore, path: str, limit: int | None) -> object:
+        data, answer = await real(self, path, limit)
+        reads.append(path)
+        return data, {**answer, "ETag": "0" * 32, **told}
+
+    monkeypatch.setattr(ObjectStore, "_get", other)
+    backends._connected.cache_clear()
+    for name in "ab":
+        assert storage.read_bytes(s3_env.uri(f"storage/odd-{name}")) == name.encode()
+    assert len(reads) == (2 if told else 3)  # such a bucket is found out once
 
 
 def test_a_fault_that_passes_is_tried_again(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
