@@ -156,7 +156,7 @@ def _latest(part: pa.Table) -> int:
 def _parts(output: str, names: list[str]) -> Iterator[tuple[str, pa.Table]]:
     for name in names:
         uri = storage.join(output, _FOLDER, name)
-        yield uri, tables.read_rows_table(uri, ItemResult)
+        yield uri, tables.read_rows_table(uri, ItemResult, tables.KEPT)
 
 
 def _names(output: str) -> list[str]:

@@ -31,9 +31,7 @@ def read_summary(files: RunFiles) -> EvaluationSummary | None:
     try:
         return EvaluationSummary.model_validate_json(data)
     except ValueError as error:
-        raise RecordError(
-            f"{files.evaluation_summary} is damaged; evaluate the run again"
-        ) from error
+        raise RecordError(f"{files.evaluation_summary} is damaged; {tables.JUDGED}") from error
 
 
 def flagged_ids(files: RunFiles, most: int) -> set[str]:
@@ -44,7 +42,7 @@ def flagged_ids(files: RunFiles, most: int) -> set[str]:
         StorageError: a table cannot be read.
     """
     found: list[str] = []
-    for _, part in tables.read_parts(files.evaluation, ItemEvaluation):
+    for _, part in tables.read_parts(files.evaluation, ItemEvaluation, tables.JUDGED):
         missed = part.filter(pc.greater(pc.list_value_length(part["flags"]), 0))
         found += missed["item_id"].to_pylist()
         if len(found) >= most:
@@ -63,7 +61,7 @@ def evaluations(files: RunFiles, results: list[ItemResult]) -> dict[ItemKey, Ite
     ids = pa.array(sorted({key.item_id for key in assets}), pa.string())
     return {
         key_of(row): row
-        for _, part in tables.read_parts(files.evaluation, ItemEvaluation)
+        for _, part in tables.read_parts(files.evaluation, ItemEvaluation, tables.JUDGED)
         for row in from_table(part.filter(pc.is_in(part["item_id"], ids)), ItemEvaluation)
         if assets.get(key_of(row)) == row.asset_sha256
     }
@@ -78,7 +76,7 @@ def worst(files: RunFiles, most: int) -> list[tuple[ItemEvaluation, str]]:
     """
     found = (
         row
-        for _, part in tables.read_parts(files.evaluation, ItemEvaluation)
+        for _, part in tables.read_parts(files.evaluation, ItemEvaluation, tables.JUDGED)
         for row in from_table(_suspects(part, most), ItemEvaluation)
     )
     chosen = heapq.nsmallest(most, found, lambda row: (-len(row.flags), row.ssim or 0.0))

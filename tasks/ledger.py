@@ -96,7 +96,7 @@ def read_ledger(output: str, run_id: str) -> RowIndex:
 
 
 def _parts(folder: str, run_id: str) -> Iterator[tuple[str, pa.Table]]:
-    for name, part in tables.read_parts(folder, ItemResult):
+    for name, part in tables.read_parts(folder, ItemResult, tables.KEPT):
         uri = storage.join(folder, name)
         foreign = set(part["run_id"].to_pylist()) - {run_id}
         if foreign:

@@ -13,6 +13,7 @@ from tasks.manifest_checks import check_columns
 from tasks.manifest_parquet import MAX_BYTES, batches_of
 from tasks.manifest_rows import Rows, rows_of
 from tasks.manifest_sources import is_text, read_source
+from tasks.retry import read_twice
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
     if is_text(uri):
         return _made_from(uri, model)
     try:
-        return batches_of(uri, storage.read_bytes(uri, MAX_BYTES), model)
+        return _batches(uri, model)
     except FileMissing as error:
         listed = storage.list_files(uri)
         if any(path.startswith("_delta_log/") for path in listed):
@@ -75,13 +76,23 @@ def _chained(uri: str, first: Iterator[Rows], rest: list[str], model: type[Row])
 def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
     place = storage.join(uri, path)
     try:
-        data = storage.read_bytes(place, MAX_BYTES)
+        return _batches(place, model, _partition(path))
     except FileMissing as error:
         rule = "went away while the manifest was read; run the same command again"
         raise ManifestError(place, None, None, rule) from error
     except FileTooLarge as error:
         raise _too_large(uri) from error
-    return batches_of(place, data, model, _partition(path))
+
+
+def _batches(
+    place: str, model: type[Row], constants: dict[str, str | None] | None = None
+) -> Iterator[Rows]:
+    return read_twice(
+        place,
+        lambda: storage.read_bytes(place, MAX_BYTES),
+        lambda data: batches_of(place, data, model, constants),
+        (ManifestError,),
+    )
 
 
 def _parts(listed: dict[str, int]) -> list[str]:

@@ -54,7 +54,7 @@ def charts(files: RunFiles, summary: EvaluationSummary | None) -> list[Chart]:
     meaning = MatchRow.model_fields["similarity"].description or ""
     found = [_chart("similarity of matched regions", f"{meaning} One value a region.", similarity)]
     for name in summary.figures if summary else ():
-        values = _column(tables.read_parts(files.evaluation, ItemEvaluation), name)
+        values = _column(tables.read_parts(files.evaluation, ItemEvaluation, tables.JUDGED), name)
         span = summary.figures[name] if summary else None
         interval = f"{span.low:.3f} to {span.high:.3f}" if span else ""
         told = ItemFigures.model_fields[name].description or ""

@@ -11,6 +11,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from tasks.errors import StorageError
 from tasks.faults import is_transient
 
 T = TypeVar("T")
@@ -36,3 +37,40 @@ def persistently(do: Callable[[], T]) -> T:
         reraise=True,
     )
     return again(do)
+
+
+def read_twice(
+    uri: str,
+    read: Callable[[], bytes],
+    decode: Callable[[bytes], T],
+    faults: tuple[type[Exception], ...],
+) -> T:
+    """Return what a file decodes to; one that decodes badly is read once more before that counts.
+
+    Bytes can be damaged on their way, and not every store offers a checksum that would tell.
+
+    Args:
+        uri: The file.
+        read: Reads it.
+        decode: Raises one of `faults` where the bytes cannot be used.
+        faults: What tells of bytes that cannot be used.
+
+    Raises:
+        StorageError: two reads gave different bytes, and neither can be used; this passes.
+        Exception: what `decode` raises of bytes that are read twice alike.
+    """
+    data = read()
+    try:
+        return decode(data)
+    except faults:
+        again = read()
+        if again == data:
+            raise
+    try:
+        return decode(again)
+    except faults as error:
+        raise StorageError(
+            f"{uri}: two reads gave different bytes, and neither can be used; check the store and "
+            "the way to it",
+            transient=True,
+        ) from error

@@ -127,4 +127,4 @@ def _integers(column: pa.ChunkedArray) -> Numbers:
 
 @lru_cache(maxsize=_HELD_PARTS)
 def _part(uri: str) -> pa.Table:
-    return tables.read_rows_table(uri, ItemResult)
+    return tables.read_rows_table(uri, ItemResult, tables.KEPT)

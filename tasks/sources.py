@@ -1,6 +1,8 @@
 """What an item reads: photo, references, masks and pins, as the engine wants them."""
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -16,8 +18,11 @@ from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
 from tasks.prepared_store import keep, prepared_key, recall
+from tasks.retry import read_twice
 from tasks.rows import reference_name
 from tasks.versions import UNREADABLE
+
+T = TypeVar("T")
 
 _SINCE = "after the run was planned; run the same command again"
 
@@ -71,8 +76,8 @@ def protection_of(bench: Bench, item: WorkItem) -> Tensor | None:
     """
     if not item.protect_uri:
         return None
-    data = _read(bench, item.protect_uri, item.protect_version, "protect_uri")
-    return masks.decode_grey(data, item.protect_uri)
+    place = (item.protect_uri, item.protect_version, "protect_uri")
+    return _decoded(bench, *place, masks.decode_grey)
 
 
 def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
@@ -84,11 +89,15 @@ def pins_of(bench: Bench, item: WorkItem) -> list[Pin] | None:
     """
     if not item.routing_uri:
         return None
-    data = _read(bench, item.routing_uri, item.routing_version, "routing_uri")
-    try:
-        return parse_pins(data, [style.style_id for style in item.styles])
-    except BadRouting as error:
-        raise BadRouting(f"{item.routing_uri}: {error}") from error
+    ids = [style.style_id for style in item.styles]
+
+    def decode(data: bytes, uri: str) -> list[Pin]:
+        try:
+            return parse_pins(data, ids)
+        except BadRouting as error:
+            raise BadRouting(f"{uri}: {error}") from error
+
+    return _decoded(bench, item.routing_uri, item.routing_version, "routing_uri", decode)
 
 
 def _known(bench: Bench, source: WorkItem | StyleSource) -> Prepared:
@@ -107,8 +116,8 @@ def _key_of(bench: Bench, source: WorkItem | StyleSource) -> PreparedKey:
 
 
 def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
-    uri = source.image_uri
-    picture = images.decode(_read(bench, uri, source.image_version, "image_uri"), uri)
+    photo = (source.image_uri, source.image_version, "image_uri")
+    picture = _decoded(bench, *photo, images.decode)
     _check_format(source, picture)  # before the work
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
@@ -133,8 +142,19 @@ def _check_format(source: WorkItem | StyleSource, picture: Picture) -> None:
 def _labels_of(bench: Bench, source: WorkItem | StyleSource) -> Tensor | None:
     if not source.mask_uri:
         return None
-    return masks.decode_labels(
-        _read(bench, source.mask_uri, source.mask_version, "mask_uri"), source.mask_uri
+    place = (source.mask_uri, source.mask_version, "mask_uri")
+    return _decoded(bench, *place, masks.decode_labels)
+
+
+def _decoded(
+    bench: Bench, uri: str, version: str | None, column: str, decode: Callable[[bytes, str], T]
+) -> T:
+    """Read a file and decode it; what cannot be used is read twice before the input is blamed."""
+    return read_twice(
+        uri,
+        lambda: _read(bench, uri, version, column),
+        lambda data: decode(data, uri),
+        (InputError,),
     )
 
 
@@ -142,6 +162,8 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
     """Read a file as it was planned: what was missing then is the input's fault, now it is not."""
     try:
         data, now = bench.read(uri)
+        if version != now:  # of a store without ETags, the bytes may be damaged on their way
+            data, now = bench.read(uri)
     except FileMissing as error:
         if version != storage.MISSING:
             raise SourceChangedError(f"{uri} went away {_SINCE}") from error

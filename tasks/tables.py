@@ -1,7 +1,7 @@
 """Parquet tables at URIs: built and read in memory, moved by `tasks.storage`."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import pyarrow as pa
@@ -11,10 +11,18 @@ from schemas.arrow import arrow_schema, from_table, to_table
 from schemas.base import Row
 from tasks import storage
 from tasks.errors import RecordError
+from tasks.retry import read_twice
 
 R = TypeVar("R", bound=Row)
 
 ROW_GROUP = 20_000
+
+MADE_ANEW = "run the same command again, which writes it anew"
+"""What helps when a table is damaged that every end of a run writes."""
+KEPT = "remove it and run the same command again, which does anew what it alone told of"
+"""What helps when a table is damaged that runs add to."""
+JUDGED = "evaluate the run again"
+"""What helps when a table of an evaluation is damaged."""
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -35,39 +43,56 @@ def write_rows(uri: str, rows: Iterable[R], model: type[R]) -> None:
     storage.write_bytes(uri, to_bytes(to_table(rows, model)))
 
 
-def read_table(uri: str) -> pa.Table:
+def read_table(uri: str, remedy: str = MADE_ANEW) -> pa.Table:
     """Return the table at `uri`.
+
+    Args:
+        uri: A Parquet file.
+        remedy: What helps when it is damaged, for the message.
 
     Raises:
         StorageError: it is missing or cannot be read.
-        RecordError: it is no Parquet file.
+        RecordError: it is no Parquet file, in two reads.
     """
-    data = storage.read_bytes(uri)
-    try:
-        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise RecordError(
-            f"{uri} is damaged or no Parquet file; remove it and run the same command again, "
-            "which does its items anew"
-        ) from error
+    return _read(uri, lambda data: _table(uri, data, remedy))
 
 
-def read_rows_table(uri: str, model: type[Row]) -> pa.Table:
+def read_rows_table(uri: str, model: type[Row], remedy: str = MADE_ANEW) -> pa.Table:
     """Return the table at `uri`, which a run of ours must have written, in a model's columns.
 
     Columns that an older version did not know yet are null.
+
+    Args:
+        uri: A Parquet file.
+        model: What a row should be.
+        remedy: What helps when it is damaged, for the message.
 
     Raises:
         StorageError: it is missing or cannot be read.
         RecordError: it is damaged, lacks columns of this model, or has others of the same name.
     """
-    table, schema = read_table(uri), arrow_schema(model)
+    return _read(uri, lambda data: _fitted(uri, _table(uri, data, remedy), model, remedy))
+
+
+def _read(uri: str, parse: Callable[[bytes], pa.Table]) -> pa.Table:
+    return read_twice(uri, lambda: storage.read_bytes(uri), parse, (RecordError,))
+
+
+def _table(uri: str, data: bytes, remedy: str) -> pa.Table:
+    try:
+        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{uri} is damaged or no Parquet file; {remedy}") from error
+
+
+def _fitted(uri: str, table: pa.Table, model: type[Row], remedy: str) -> pa.Table:
+    schema = arrow_schema(model)
     missing = set(schema.names) - set(table.schema.names)
     required = {name for name in missing if model.model_fields[name].is_required()}
     if required:
         raise RecordError(
             f"{uri} lacks the columns {', '.join(sorted(required))}, so it is no table of "
-            f"{model.__name__}; move it away and run the same command again"
+            f"{model.__name__}; {remedy}"
         )
     try:
         columns = [
@@ -77,22 +102,26 @@ def read_rows_table(uri: str, model: type[Row]) -> pa.Table:
             for field in schema
         ]
     except pa.ArrowException as error:
-        raise RecordError(
-            f"{uri} is no table of {model.__name__} ({error}); move it away and run the same "
-            "command again"
-        ) from error
+        raise RecordError(f"{uri} is no table of {model.__name__} ({error}); {remedy}") from error
     return pa.table(columns, schema=schema)
 
 
-def read_parts(folder: str, model: type[Row]) -> Iterator[tuple[str, pa.Table]]:
+def read_parts(
+    folder: str, model: type[Row], remedy: str = MADE_ANEW
+) -> Iterator[tuple[str, pa.Table]]:
     """Yield name and rows of each Parquet file of a folder, in order.
+
+    Args:
+        folder: Where they lie.
+        model: What a row should be.
+        remedy: What helps when one is damaged, for the message.
 
     Raises:
         StorageError: the folder cannot be listed, or a file not be read.
         RecordError: a file is damaged or no table of this model.
     """
     for name in part_names(folder):
-        yield name, read_rows_table(storage.join(folder, name), model)
+        yield name, read_rows_table(storage.join(folder, name), model, remedy)
 
 
 def read_rows(uri: str, model: type[R]) -> list[R]:
@@ -108,8 +137,7 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise RecordError(
-            f"{uri} holds rows that are no {model.__name__} ({reason}); move it away and run the "
-            "same command again"
+            f"{uri} holds rows that are no {model.__name__} ({reason}); {MADE_ANEW}"
         ) from error
 
 

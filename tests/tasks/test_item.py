@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,13 +15,14 @@ from schemas.result import ItemResult
 from stylegallery import StyleGallery, checks, images
 from stylegallery.errors import DidNotConverge
 from stylegallery.types import Job, Sampled
-from tasks import storage
+from tasks import object_store, retry, storage
 from tasks.bench import Bench
 from tasks.caches import PreparedCache, PreparedKey
 from tasks.errors import StorageError
 from tasks.item import restyle_items
 from tasks.lease import Assignment
 from tasks.sources import content_of, read_ahead
+from tests.faulty_proxy import Faults, faulty_proxy
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
 from tests.tasks.items import item_of, restyle_item
@@ -60,6 +63,50 @@ def test_white_in_the_protection_keeps_the_photo(bench: Bench, tmp_path: Path) -
     photo = pictures.encoded(pictures.noise(), "PNG")
     picture = asset(bench, restyle_item(bench, item_of(tmp_path, photo, **extra)))
     assert np.array_equal(np.asarray(picture), pictures.noise())
+
+
+NOISE = pictures.encoded(pictures.noise(), "PNG")
+READ_BY_AN_ITEM = {
+    "reference": pictures.encoded(pictures.noise()[:, ::-1].copy(), "PNG"),
+    "image": pictures.encoded(pictures.noise()[::-1, ::-1].copy(), "PNG"),
+    "mask": pictures.encoded(pictures.noise() // 128 * 255, "PNG"),
+    "protect": NOISE,
+    "routing": b'{"matches": [{"region": 0, "style_id": "s", "style_region": 0}]}',
+}
+
+
+@pytest.mark.parametrize("etag", ["of parts", "none"])
+def test_what_decodes_badly_is_read_once_more(
+    bench: Bench, tmp_path: Path, moto_bucket: str, monkeypatch: pytest.MonkeyPatch, etag: str
+) -> None:
+    """ETags of objects in parts are no MD5s, and other stores have none: the bytes alone tell."""
+    monkeypatch.setattr(retry, "_FIRST_PAUSE", 0.0)
+    if etag == "none":
+        monkeypatch.setattr(object_store, "_etag", lambda answer: "")
+    with faulty_proxy(os.environ["AWS_ENDPOINT_URL"], Faults(0.0)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        for number, (name, data) in enumerate(READ_BY_AN_ITEM.items(), start=1):
+            place = f"{moto_bucket}/{name}"
+            upload_in_parts(place, data)
+            far = {f"{name}_uri": place, f"{name}_version": storage.version(place)}
+            item = item_of(tmp_path, NOISE, **({} if name == "reference" else far))
+            if name == "reference":
+                here = {"image_uri": place, "image_version": storage.version(place)}
+                item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=here)]})
+            proxy.faults = Faults(1.0, kinds=("flip",), most=number)
+            row = restyle_item(bench, item)
+            assert (row.status, proxy.counts["flip"]) == ("ok", number), (name, row.error)
+            proxy.faults = Faults(0.0)
+
+
+def upload_in_parts(uri: str, data: bytes) -> None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    where: Any = {"Bucket": bucket, "Key": key}
+    where["UploadId"] = client.create_multipart_upload(**where)["UploadId"]
+    part = client.upload_part(**where, PartNumber=1, Body=data)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(**where, MultipartUpload=parts)
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
