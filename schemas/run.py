@@ -145,8 +145,8 @@ class RestyleSpec(Frozen):
     check_assets: bool = Field(
         False,
         title="Check assets",
-        description="Look whether the pictures of finished items are still there, and make those "
-        "anew that are gone. Otherwise the tables of finished items are believed.",
+        description="Read the pictures and region maps of finished items, and make those anew that "
+        "are gone or spoilt. Otherwise the tables of finished items are believed.",
     )
     max_failed: float = Field(
         1.0,

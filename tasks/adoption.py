@@ -5,13 +5,15 @@ from schemas.work import WorkItem
 from stylegallery import images
 from stylegallery.errors import BadImage
 from tasks import storage
+from tasks.bench import Bench
 from tasks.errors import FileMissing
+from tasks.finished_files import fault, map_digests
 from tasks.notes import parse_note
 from tasks.rows import row_of
 from tasks.stages import Stages
 
 
-def adopt(output: str, item: WorkItem, stages: Stages) -> ItemResult | None:
+def adopt(bench: Bench, item: WorkItem, stages: Stages) -> ItemResult | None:
     """Return the row of an asset that stands, or None when there is none that can be used.
 
     Raises:
@@ -19,7 +21,7 @@ def adopt(output: str, item: WorkItem, stages: Stages) -> ItemResult | None:
     """
     with stages.stage("read"):
         try:
-            data = storage.read_bytes(storage.join(output, item.asset_key))
+            data = storage.read_bytes(storage.join(bench.output, item.asset_key))
         except FileMissing:
             return None
         note = parse_note(images.read_note(data))
@@ -29,7 +31,14 @@ def adopt(output: str, item: WorkItem, stages: Stages) -> ItemResult | None:
             whole = images.decode(data, item.asset_key).size == (note.height, note.width)
         except BadImage:
             return None
-        paths = [note.regions_uri, *note.style_regions.values()]
-        if not whole or not all(storage.exists(storage.join(output, p)) for p in paths):
+        maps = map_digests(note.regions_uri, note.style_regions)
+        if not whole or not all(_stands(bench, path, sha) for path, sha in maps.items()):
             return None
     return row_of(item, note, data, stages).model_copy(update={"reused": True})
+
+
+def _stands(bench: Bench, path: str, sha256: str) -> bool:
+    """Tell whether a region map is whole; those of references are looked at once."""
+    if path not in bench.written and not fault(bench.output, path, sha256):
+        bench.written.add(path)
+    return path in bench.written

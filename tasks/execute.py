@@ -72,12 +72,14 @@ def assignments(plan: Plan, known: Known) -> Iterator[Assignment]:
         here = slice(offset, offset + len(part))
         offset += len(part)
         left = (~known.done[here]).nonzero()[0]
-        standing = known.standing[here]
+        standing, spoilt = known.standing[here], known.spoilt[here]
         for begin in range(0, len(left), _SOME):
             places = left[begin : begin + _SOME]
             items = work_items(part.take(pa.array(places)), plan.items.styles)
             for place, item in zip(places, items, strict=True):
-                yield Assignment(item, adopt=bool(standing[place]), part=name)
+                over = bool(spoilt[place])
+                adopt = bool(standing[place]) and not over
+                yield Assignment(item, adopt=adopt, over=over, part=name)
 
 
 def _setup(plan: Plan, threads: int) -> ActorSetup:

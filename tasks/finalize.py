@@ -8,7 +8,7 @@ from typing import Literal
 import pyarrow as pa
 
 from schemas.arrow import from_table
-from schemas.run import RestyleSpec, RunRecord, RunSummary
+from schemas.run import RestyleSpec, RunSummary
 from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
@@ -17,6 +17,7 @@ from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
 from tasks.retry_manifest import retry_table
+from tasks.run_record import read_record
 from tasks.success_mark import write_mark
 from tasks.warned import first, is_warned, sentences
 
@@ -56,7 +57,9 @@ def _write_parts(
     warnings: set[str],
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
+    names = set()
     for part in parts:
+        names.add(part.name)
         storage.write_bytes(storage.join(plan.files.results, part.name), tables.to_bytes(part.rows))
         storage.write_bytes(
             storage.join(plan.files.matches, part.name), tables.to_bytes(part.matches())
@@ -65,6 +68,8 @@ def _write_parts(
         warnings |= sentences(part.rows)
         failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
+    for folder in (plan.files.results, plan.files.matches):
+        tables.keep_only(folder, names)
 
 
 def _counts(part: Part) -> dict[str, int]:
@@ -113,9 +118,10 @@ def close_record(
         message: Why it did not finish, in a sentence.
 
     Raises:
+        RecordError: run.json is damaged.
         StorageError: the output cannot be read or written.
     """
-    record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
+    record = read_record(plan.files)
     ending = {
         "state": state,
         "ended_at": datetime.now(UTC),

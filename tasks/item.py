@@ -74,7 +74,8 @@ class _Work:
     """One item on its way: where it is, and what is known of it so far."""
 
     def __init__(self, bench: Bench, assignment: Assignment) -> None:
-        self._bench, self._item, self._adopt = bench, assignment.item, assignment.adopt
+        self._bench, self._item = bench, assignment.item
+        self._adopt, self._over = assignment.adopt, assignment.over
         self.stages = Stages()
         self.job: Job | None = None
         self.sampled: Sampled | None = None
@@ -94,9 +95,13 @@ class _Work:
     def begin(self) -> None:
         """Take over what stands, or get ready to be restyled."""
         if self._adopt:
-            self._row = adopt(self._bench.output, self._item, self.stages)
-        if self._row is None:
-            self._prepare()
+            self._row = adopt(self._bench, self._item, self.stages)
+        if self._row is not None:
+            return
+        self._prepare()
+        # Its region maps, which are written by now, may be all that was lacking.
+        if self._adopt and (row := adopt(self._bench, self._item, self.stages)):
+            self._row, self.job = row, None
 
     def finish(self) -> ItemResult:
         """Decode, encode and write what was sampled, if anything was."""
@@ -135,10 +140,12 @@ class _Work:
             )
         place = storage.join(bench.output, item.asset_key)
         with stages.stage("write"):
-            if not storage.write_new(place, data):
+            if self._over:
+                storage.write_bytes(place, data)
+            elif not storage.write_new(place, data):
                 # Another run was faster, or an attempt whose row was lost: its bytes have a row
                 # that names their hash, so they stay if they are whole.
-                if there := adopt(bench.output, item, stages):
+                if there := adopt(bench, item, stages):
                     self._row = there.model_copy(update={"reused": False})
                     return
                 storage.write_bytes(place, data)

@@ -1,17 +1,15 @@
 """What earlier attempts and runs left of a plan's items: one look before they are done."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from schemas.work import asset_key
 from tasks import storage
 from tasks.catalog_table import read_finished
+from tasks.finished_files import FinishedFiles
 from tasks.ledger import read_ledger
 from tasks.plan_items import PlanItems, has_problem
 from tasks.row_index import FAILED, OK, REJECTED, STATUSES, RowIndex, hashes
@@ -29,20 +27,23 @@ class Known:
     Attributes:
         status: (N,) number in STATUSES of the row that spares the work, 0 where there is none.
         taken_over: (N,) true where that row is one of finished items, not of the run's own ledger.
-        standing: (N,) true where an asset may stand although no row tells of it.
+        standing: (N,) true where an asset may stand although no row tells of it, or where it does
+            and its region maps do not.
+        spoilt: (N,) true where an asset is gone or holds other bytes than its row tells of.
         samples: Some of the rows, to judge by what items cost.
     """
 
     status: NDArray[np.int64]
     taken_over: Mask
     standing: Mask
+    spoilt: Mask
     samples: list[ItemResult]
 
     @classmethod
     def all_done(cls, count: int) -> "Known":
         """Say of as many items that nothing is left to do, as `_SUCCESS` says of their run."""
         nothing = np.zeros(count, bool)
-        return cls(np.full(count, OK), nothing, nothing, [])
+        return cls(np.full(count, OK), nothing, nothing, nothing, [])
 
     @property
     def done(self) -> Mask:
@@ -55,14 +56,14 @@ class Known:
 
 
 def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = False) -> Known:
-    """Find rows that spare work, in the tables alone: never an object is asked for.
+    """Find rows that spare work, in the tables alone unless `check_assets` is set.
 
     Args:
         output: Absolute URI of the output root.
         run_id: The run.
         items: Of its plan.
-        check_assets: Let an ok row count only while its asset is there, whole. That costs one list
-            of each gallery's folder.
+        check_assets: Let an ok row count only while its asset and its region maps are there,
+            whole. That reads each of these files.
 
     Raises:
         RecordError: an earlier run left damaged tables.
@@ -70,24 +71,29 @@ def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = 
     """
     finished, own = read_finished(output), read_ledger(output, run_id)
     begun = storage.exists(RunFiles(output, run_id).record)
-    status, taken_over, standing, samples = [], [], [], list[ItemResult]()
-    for part, sizes in _with_sizes(output, items, check_assets):
+    status, taken_over, standing, spoilt, samples = [], [], [], [], list[ItemResult]()
+    files = FinishedFiles(output)
+    for _, part in items.parts():
         keys = hashes(part)
         mine, theirs = own.positions(keys), finished.positions(keys)
         found = own.found(keys)
         other = (found != OK) & (theirs >= 0)
         found = np.where(other, OK, found)
         rows = found > 0
+        assets, maps = np.ones(len(part), bool), np.ones(len(part), bool)
         if has_problem(part):
             found, other = np.full(len(part), REJECTED), np.zeros(len(part), bool)
-        elif sizes is not None:
-            wanted = np.where(other, _at(finished, theirs), _at(own, mine))
-            found = np.where((found != OK) | (wanted == sizes), found, 0)
+        elif check_assets:
+            for index, places, here in ((finished, theirs, other), (own, mine, ~other)):
+                here = here & (found == OK)
+                assets[here], maps[here] = files.are_whole(index.rows(places[here]))
+            found = np.where(assets & maps, found, 0)
         found = np.where(found != FAILED, found, 0)
         status.append(found)
         taken_over.append(other & (found > 0))
         # What an attempt before this one had in hand may stand although its row was lost.
-        standing.append(~rows & begun)
+        standing.append((~rows & begun) | (assets & ~maps))
+        spoilt.append(~assets)
         if len(samples) < _SAMPLES:
             samples += _some(own, mine[(found == OK) & ~other])
             samples += _some(finished, theirs[(found == OK) & other])
@@ -95,6 +101,7 @@ def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = 
         np.concatenate(status),
         np.concatenate(taken_over),
         np.concatenate(standing),
+        np.concatenate(spoilt),
         samples,
     )
 
@@ -116,32 +123,10 @@ def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int)
         np.where(fresh, own.status[places], known.status),
         known.taken_over & ~fresh,
         np.ones(len(keys), bool),  # what was begun then may stand
+        known.spoilt,
         known.samples,
     )
 
 
-def _with_sizes(
-    output: str, items: PlanItems, wanted: bool
-) -> Iterator[tuple[pa.Table, NDArray[np.int64] | None]]:
-    """Yield the parts of a plan and, if wanted, the bytes of each item's asset, -1 for none."""
-    listed, sizes = "", dict[str, int]()
-    for _, part in items.parts():
-        if not wanted or has_problem(part):
-            yield part, None
-            continue
-        columns = ("gallery_id", "product_id", "view", "item_id", "image_format")
-        rows = zip(*(part[name].to_pylist() for name in columns), strict=True)
-        keys = [asset_key(*row) for row in rows]
-        folder = "/".join(keys[0].split("/")[:2])
-        if folder != listed:
-            sizes = storage.list_files(storage.join(output, folder))
-            listed = folder
-        yield part, np.array([sizes.get(key.removeprefix(f"{folder}/"), -1) for key in keys])
-
-
 def _some(index: RowIndex, places: NDArray[np.int64]) -> list[ItemResult]:
     return from_table(index.rows(places[:_SAMPLES]), ItemResult)
-
-
-def _at(index: RowIndex, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    return index.asset_bytes[places] if len(index) else np.full(len(places), -1)

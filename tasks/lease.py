@@ -17,6 +17,7 @@ class Assignment:
         item: The item.
         attempt: How often it will have been started, this time included.
         adopt: True when its asset may stand already.
+        over: True when what stands in its asset's place is spoilt and is written over.
         alone: True when an actor died while it had this item and others in hand: which of them
             was to blame shows when each is done by itself.
         part: Name of the plan's file that holds it.
@@ -25,6 +26,7 @@ class Assignment:
     item: WorkItem
     attempt: int = 1
     adopt: bool = False
+    over: bool = False
     alone: bool = False
     part: str = ""
 

@@ -4,12 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
-
-from schemas.run import RunRecord
 from tasks import storage
-from tasks.errors import FileMissing
+from tasks.errors import FileMissing, RecordError
 from tasks.run_files import RunFiles
+from tasks.run_record import read_record
 
 LATEST_RUN: Final = "latest"
 _THREADS: Final = 16
@@ -30,8 +28,9 @@ def find_run(output: str, run_id: str = LATEST_RUN) -> str:
     """
     root = storage.absolute(output)
     if run_id != LATEST_RUN:
-        files = RunFiles(root, run_id)
-        if not storage.exists(files.record):
+        # A run whose run.json is gone is one still, and `verify` names what brings it back.
+        there = storage.exists(RunFiles(root, run_id).record)
+        if not there and run_id not in storage.list_folders(storage.join(root, "runs")):
             raise FileMissing(f"{root} has no run {run_id}{_those_there(root)}")
         return run_id
     names = storage.list_folders(storage.join(root, "runs"))
@@ -46,8 +45,8 @@ def find_run(output: str, run_id: str = LATEST_RUN) -> str:
 def _last_time(files: RunFiles) -> datetime | None:
     """Return when a run ended or started; None where its record is missing or damaged."""
     try:
-        record = RunRecord.model_validate_json(storage.read_bytes(files.record))
-    except (FileMissing, ValidationError):
+        record = read_record(files)
+    except (FileMissing, RecordError):
         return None
     return record.ended_at or record.started_at
 

@@ -103,7 +103,7 @@ class PlanItems:
         return digest.hexdigest()
 
     def write(self, files: RunFiles) -> None:
-        """Copy the parts into a run's folder.
+        """Copy the parts into a run's folder, where no others stay.
 
         Raises:
             StorageError: the output cannot be written.
@@ -111,6 +111,8 @@ class PlanItems:
         storage.write_bytes(storage.join(files.plan_styles, _STYLES_PART), self._styles_bytes())
         for path in self._home.iterdir():
             storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
+        tables.keep_only(files.plan_styles, {_STYLES_PART})
+        tables.keep_only(files.plan, {path.name for path in self._home.iterdir()})
 
     def _styles_bytes(self) -> bytes:
         rows = (
@@ -191,7 +193,7 @@ def read_parts(files: RunFiles) -> Iterator[tuple[str, pa.Table]]:
         StorageError: the output cannot be read.
     """
     if not tables.part_names(files.plan):
-        raise FileMissing(f"{files.plan} holds no plan; run the same command again")
+        raise FileMissing(f"{files.plan} holds no plan; {tables.MADE_ANEW}")
     yield from tables.read_parts(files.plan, PlannedItem)
 
 

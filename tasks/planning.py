@@ -9,19 +9,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
 from stylegallery.availability import check_available
 from stylegallery.fingerprint import engine_fingerprint
 from tasks import manifests, storage
-from tasks.errors import FileMissing, PlanError
+from tasks.errors import FileMissing, PlanError, RecordError
 from tasks.estimate import Estimate, estimate
 from tasks.expand import expand
 from tasks.known import Known, look_up
 from tasks.plan_items import PlanItems
 from tasks.run_files import RunFiles
+from tasks.run_record import read_record
 from tasks.success_mark import closed
 from tasks.versions import device_class, package_versions
 
@@ -208,6 +207,6 @@ def _run_id(spec: RestyleSpec, fingerprint: str, items: PlanItems) -> str:
 
 def _first_start(plan: Plan) -> datetime | None:
     try:
-        return RunRecord.model_validate_json(storage.read_bytes(plan.files.record)).started_at
-    except (FileMissing, ValidationError):
+        return read_record(plan.files).started_at
+    except (FileMissing, RecordError):
         return None

@@ -18,6 +18,7 @@ from tasks.report_cards import Album, make_cards
 from tasks.report_survey import Survey, survey
 from tasks.report_view import headline
 from tasks.run_files import RunFiles
+from tasks.run_record import read_record
 
 _MOST_CARDS: Final = 2_000
 _MOST_TROUBLES: Final = 100
@@ -36,7 +37,7 @@ def build_report(output: str, run_id: str) -> str:
     """
     root = storage.absolute(output)
     files = RunFiles(root, run_id)
-    record = RunRecord.model_validate_json(storage.read_bytes(files.record))
+    record = read_record(files)
     found = survey(files, _MOST_CARDS, _MOST_TROUBLES)
     inputs = {item.image_uri for item in found.items.values()}
     inputs |= {style.image_uri for item in found.items.values() for style in item.styles}

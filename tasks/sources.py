@@ -17,6 +17,7 @@ from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
+from tasks.finished_files import fault
 from tasks.prepared_store import keep, prepared_key, recall
 from tasks.retry import read_twice
 from tasks.rows import reference_name
@@ -122,11 +123,11 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
     kept = recall(bench.output, key, picture, bench.engine.models.device)
     prepared = kept or bench.engine.prepare(picture, bench.params, _labels_of(bench, source))
     map_png = masks.encode_labels(prepared.regions)
-    path = f"regions/{hashlib.sha256(map_png).hexdigest()}.png"
+    sha256 = hashlib.sha256(map_png).hexdigest()
+    path = f"regions/{sha256}.png"
     if path not in bench.written:
-        place = storage.join(bench.output, path)
-        if not storage.exists(place):
-            storage.write_bytes(place, map_png)
+        if fault(bench.output, path, sha256):
+            storage.write_bytes(storage.join(bench.output, path), map_png)
         bench.written.add(path)
     bench.found["prepared" if kept else "computed"] += 1
     if kept is None:

@@ -141,6 +141,16 @@ def read_rows(uri: str, model: type[R]) -> list[R]:
         ) from error
 
 
+def keep_only(folder: str, names: set[str]) -> None:
+    """Delete the Parquet files of a folder that have other names.
+
+    Raises:
+        StorageError: the folder cannot be listed, or a file not be deleted.
+    """
+    for name in set(part_names(folder)) - names:
+        storage.delete(storage.join(folder, name))
+
+
 def part_names(folder: str) -> list[str]:
     """Return the names of a folder's Parquet files, in order.
 

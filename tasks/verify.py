@@ -1,6 +1,9 @@
-"""The proof that a run is whole: plan, rows, matches and assets agree. Reads, never writes."""
+"""The proof that a run is whole: plan, rows, matches and assets agree. Reads, never writes.
 
-import hashlib
+What it finds is mended by the same command again, or by that command with `--check-assets`; each
+problem says which.
+"""
+
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +17,16 @@ from schemas.result import ItemResult
 from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError, StorageError
+from tasks.finished_files import fault, map_digests
 from tasks.keys import ItemKey, key_of
 from tasks.plan_items import read_parts
 from tasks.row_index import KEYS, Numbers, hashes
 from tasks.run_files import RunFiles
+from tasks.run_record import read_record
+from tasks.success_mark import damaged_tables, read_mark
 
 _THREADS = 8
+_FILE_REMEDY = "run the same command again with --check-assets, which makes it anew"
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Verification:
 
     Attributes:
         ok: True when there is no problem.
-        problems: One sentence each.
+        problems: One sentence each, with the command that helps.
         counts: Planned items, rows by status, assets and region maps checked, match rows.
     """
 
@@ -49,20 +56,50 @@ def verify(output: str, run_id: str) -> Verification:
         StorageError: the output cannot be read at all.
     """
     files = RunFiles(storage.absolute(output), run_id)
-    if not storage.exists(files.record):
+    if not any(map(storage.exists, (files.record, files.success))) and not _has_plan(files):
         raise FileMissing(f"{files.record} not found; check the output and the run id")
-    problems: list[str] = []
     counts: Counter[str] = Counter()
-    if not storage.exists(files.success):
+    problems = [*_check_record(files), *_check_tables(files, counts)]
+    try:
+        mark = read_mark(files)
+    except FileMissing:
         problems.append("_SUCCESS is missing: the run has not finished; run it again to resume")
+    except RecordError as error:
+        problems.append(str(error))
+    else:
+        if not problems:
+            problems.extend(damaged_tables(files, mark))
+    return Verification(not problems, problems, dict(counts))
+
+
+def _has_plan(files: RunFiles) -> bool:
+    return bool(tables.part_names(files.plan))
+
+
+def _check_record(files: RunFiles) -> list[str]:
+    try:
+        read_record(files)
+    except FileMissing:
+        return [f"{files.record} is missing; {tables.MADE_ANEW}"]
+    except RecordError as error:
+        return [str(error)]
+    return []
+
+
+def _check_tables(files: RunFiles, counts: Counter[str]) -> list[str]:
+    """Check the tables, and the files that they tell of."""
+    problems: list[str] = []
+    maps: set[str] = set()
     try:
         problems += _compare(files)
-        maps: set[str] = set()
         for name, items in read_parts(files):
             problems += _check_part(files, name, items, maps, counts)
-    except (RecordError, FileMissing) as error:
+    except RecordError as error:
         problems.append(str(error))
-    return Verification(not problems, problems, dict(counts))
+    except FileMissing as error:
+        known = tables.MADE_ANEW in str(error)
+        problems.append(str(error) if known else f"{error}; {tables.MADE_ANEW}")
+    return problems
 
 
 def _check_part(
@@ -73,11 +110,15 @@ def _check_part(
     rows = tables.read_rows(storage.join(files.results, name), ItemResult)
     counts.update(row.status for row in rows)
     counts["items"] += len(planned)
-    return [
+    places = Counter(row.asset_uri for row in rows if row.status == "ok")
+    found = [
         *_check_rows(planned, rows),
         *_check_matches(storage.join(files.matches, name), rows, counts),
-        *_check_files(files.output, rows, maps, counts),
+        *(f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1),
     ]
+    return [f"{text}; {tables.MADE_ANEW}" for text in found] + _check_files(
+        files.output, rows, maps, counts
+    )
 
 
 def _name(key: ItemKey) -> str:
@@ -106,7 +147,7 @@ def _compare(files: RunFiles) -> list[str]:
     problems += [f"{_name(key)}: {n} rows instead of one" for key, n in there.items() if n > 1]
     problems += [f"{_name(key)}: planned, but has no row" for key in here if key not in there]
     problems += [f"{_name(key)}: has a row, but was not planned" for key in there - here]
-    return list(dict.fromkeys(problems))
+    return [f"{text}; {tables.MADE_ANEW}" for text in dict.fromkeys(problems)]
 
 
 def _hashed(parts: Iterable[pa.Table]) -> Numbers:
@@ -151,26 +192,20 @@ def _check_files(
 ) -> list[str]:
     """Check hash and size of every asset, and every region map against its name."""
     good = [row for row in rows if row.status == "ok"]
-    maps = {path for row in good for path in (row.regions_uri, *row.style_regions.values()) if path}
-    maps -= seen
-    seen |= maps
-    wanted = {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in maps}
-    wanted |= {str(row.asset_uri): str(row.asset_sha256) for row in good}
+    maps: dict[str, str] = {}
+    for row in good:
+        maps |= map_digests(row.regions_uri, row.style_regions)
+    maps = {path: digest for path, digest in maps.items() if path not in seen}
+    seen |= set(maps)
+    wanted = maps | {str(row.asset_uri): str(row.asset_sha256) for row in good}
     counts.update({"assets": len(wanted) - len(maps), "region_maps": len(maps)})
-    places = Counter(row.asset_uri for row in good)
-    problems = [f"{place}: is the asset of {n} items" for place, n in places.items() if n > 1]
 
     def check(path: str) -> str | None:
         try:
-            data = storage.read_bytes(storage.join(output, path))
-        except FileMissing:
-            hint = "" if path in maps else "; run again with check_assets, which makes it anew"
-            return f"{path}: is missing{hint}"
+            wrong = fault(output, path, wanted[path])
         except StorageError as error:
             return str(error)
-        if hashlib.sha256(data).hexdigest() != wanted[path]:
-            return f"{path}: its bytes are not those that were written"
-        return None
+        return f"{path}: {wrong}; {_FILE_REMEDY}" if wrong else None
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        return problems + [found for found in pool.map(check, sorted(wanted)) if found]
+        return [found for found in pool.map(check, sorted(wanted)) if found]

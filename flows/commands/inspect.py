@@ -7,7 +7,6 @@ from cyclopts import Parameter
 
 from flows.console import say
 from flows.usage import EXIT_OK, EXIT_SOME_FAILED
-from schemas.run import RunRecord
 from stylegallery.wording import counted
 from tasks.newest_run import LATEST_RUN, find_run
 
@@ -31,10 +30,11 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     from tasks.plan_items import has_problem, read_parts
     from tasks.row_index import STATUSES, hashes
     from tasks.run_files import RunFiles
+    from tasks.run_record import read_record
 
     run = find_run(output, run)
     files = RunFiles(storage.absolute(output), run)
-    record = RunRecord.model_validate_json(storage.read_bytes(files.record))
+    record = read_record(files)
     finished, own = read_finished(output), read_ledger(output, run)
     counts: Counter[str] = Counter()
     for _, part in read_parts(files):

@@ -1,4 +1,4 @@
-"""Ledger, results, the table of finished items, and the check of a run: no Ray, no engine."""
+"""Ledger, results and the table of finished items: no Ray, no engine."""
 
 import itertools
 import json
@@ -15,13 +15,12 @@ from schemas.arrow import from_table, to_table
 from schemas.result import ErrorInfo, ItemResult
 from tasks import finalize, planning, storage, tables
 from tasks.catalog_table import add_finished, read_finished
-from tasks.errors import FileMissing, IncompleteRunError, RecordError, StorageError
+from tasks.errors import IncompleteRunError, RecordError, StorageError
 from tasks.execute import assignments
 from tasks.lease import ActorSetup
 from tasks.ledger import Ledger, read_ledger
 from tasks.planning import Plan
 from tasks.row_index import STATUSES, RowIndex, hashes
-from tasks.verify import verify
 from tests.tasks.actors import LightActor, a_match, passing_fault
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.test_pool import ONE
@@ -321,71 +320,3 @@ def test_many_parts_of_finished_items_become_few(
     assert {Path(name).name for name in latest["tables"]} == {
         path.name for path in (tmp_path / "catalog").glob("items-*")
     }
-
-
-def spoil_asset(plan: Plan) -> None:
-    Path(plan.spec.output, next(iter(plan.items)).asset_key).write_bytes(b"other")
-
-
-def lose_asset(plan: Plan) -> None:
-    Path(plan.spec.output, next(iter(plan.items)).asset_key).unlink()
-
-
-def edit_first(folder: str, change: Callable[[pa.Table], pa.Table]) -> None:
-    uri = first_part(folder)
-    pq.write_table(change(pq.read_table(uri)), uri)
-
-
-def first_part(folder: str) -> str:
-    return str(min(Path(folder).glob("*.parquet")))
-
-
-@pytest.mark.parametrize(
-    ("harm", "words"),
-    [
-        (lambda plan: None, ""),
-        (spoil_asset, "its bytes are not those that were written"),
-        (lose_asset, "is missing"),
-        (lambda plan: Path(plan.files.success).unlink(), "_SUCCESS is missing"),
-        (lambda plan: Path(first_part(plan.files.matches)).unlink(), "not found"),
-        (lambda plan: Path(first_part(plan.files.results)).write_bytes(b"PAR1"), "is damaged"),
-        (
-            lambda plan: edit_first(plan.files.results, lambda t: t.slice(1)),
-            "planned, but has no row",
-        ),
-        (
-            lambda plan: edit_first(
-                plan.files.results, lambda t: pa.concat_tables([t, t.slice(0, 1)])
-            ),
-            "2 rows instead of one",
-        ),
-        (
-            lambda plan: edit_first(plan.files.plan, lambda t: t.slice(1)),
-            "but was not planned",
-        ),
-        (
-            lambda plan: edit_first(plan.files.matches, lambda t: t.slice(1)),
-            "matches are of regions []",
-        ),
-        (
-            lambda plan: edit_first(plan.files.matches, lambda t: pa.concat_tables([t, t])),
-            "matches are of regions [0, 0]",
-        ),
-    ],
-)
-def test_verify_finds_what_does_not_agree(
-    done: Callable[..., Plan], harm: Callable[[Plan], None], words: str
-) -> None:
-    plan = done(products=2, failing=("p1",))
-    finalize.finalize(plan.spec, plan.run_id, plan)
-    harm(plan)
-    before = {path: path.stat().st_mtime_ns for path in Path(plan.spec.output).rglob("*")}
-    found = verify(plan.spec.output, plan.run_id)
-    assert found.ok == (words == ""), found.problems
-    assert any(words in problem for problem in found.problems) or not words
-    assert before == {p: p.stat().st_mtime_ns for p in Path(plan.spec.output).rglob("*")}
-
-
-def test_verify_of_no_run_says_so(tmp_path: Path) -> None:
-    with pytest.raises(FileMissing, match="check the output and the run id"):
-        verify(str(tmp_path), "run-0")
