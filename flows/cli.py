@@ -5,7 +5,6 @@ neither Prefect nor Ray.
 """
 
 import atexit
-import errno
 import os
 import signal
 import sys
@@ -20,9 +19,9 @@ from flows.environment import set_defaults
 from flows.interrupts import Interrupts, Stopped
 from flows.usage import EXIT_CRASH, EXIT_OK, EXIT_USAGE, exit_code, unused_words
 from stylegallery.wording import one_line
+from tasks.faults import is_disk_full
 
 _MOST_SAID: Final = 2000
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _SIGNALLED: Final = 128
 """Added to a signal's number, the exit code of a process that it ended."""
 _COMMANDS: Final = {
@@ -81,6 +80,7 @@ def _run(argv: Sequence[str] | None) -> int:
     """Run one command, say what is wrong with it in a sentence, and return its exit code."""
     try:
         code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # a pipe or disk that takes no more is told of here
     except UnusedCliTokensError as error:
         return _fail(unused_words(error.unused_tokens or [], argv or sys.argv[1:]), EXIT_USAGE)
     except CycloptsError as error:
@@ -90,7 +90,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return EXIT_OK
     except Exception as error:
         known = exit_code(error)
-        if known is None and isinstance(error, OSError) and error.errno in _DISK_FULL:
+        if known is None and isinstance(error, OSError) and is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
             text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
             return _fail(text.lower(), EXIT_CRASH)

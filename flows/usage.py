@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from stylegallery.errors import DidNotConverge, StyleGalleryError
 from stylegallery.wording import one_line, shown
 from tasks.access import printable
-from tasks.errors import ManifestError, PlanError, StorageError, TaskError
+from tasks.errors import DiskFull, ManifestError, PlanError, StorageError, TaskError
 
 EXIT_OK, EXIT_CRASH, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
@@ -20,6 +20,8 @@ class UsageError(Exception):
 
 def exit_code(error: BaseException) -> int | None:
     """Return the exit code of an error whose text says all; None when its traceback is needed."""
+    if isinstance(error, DiskFull):
+        return EXIT_CRASH
     if isinstance(error, (UsageError, ManifestError, PlanError, StorageError)):
         return EXIT_USAGE
     if isinstance(error, DidNotConverge | TaskError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -55,10 +56,11 @@ def null_condition(
 
     Raises:
         OSError: a text encoder or tokenizer is needed and not there.
+        ValueError: the stored condition cannot be used.
     """
     sdxl = unet.config.addition_embed_type == SDXL_EMBEDDING
     if isinstance(place, Path) and (place / NULL_EMBEDDING_FILE).is_file():
-        stored = load_file(place / NULL_EMBEDDING_FILE)
+        stored = _stored(place / NULL_EMBEDDING_FILE)
         nothing = torch.zeros(1, pooled_size(unet)) if sdxl else None
         return NullCondition(stored["null_embedding"], stored.get("pooled", nothing))
     if not sdxl:
@@ -68,6 +70,16 @@ def null_condition(
         width = int(unet.config.cross_attention_dim)
         return NullCondition(torch.zeros(1, 1, width), torch.zeros(1, pooled_size(unet)))
     return _encode_sdxl(place, options, load_text)
+
+
+def _stored(path: Path) -> dict[str, Tensor]:
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no safetensors file: {error}") from error
+    if "null_embedding" not in stored:
+        raise ValueError(f"{path.name} lacks the key null_embedding")
+    return stored
 
 
 def pooled_size(unet: Any) -> int:

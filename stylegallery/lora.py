@@ -19,6 +19,7 @@ from stylegallery.fingerprint import lora_location
 from stylegallery.folders import reason
 from stylegallery.hub import hub_file
 from stylegallery.ldm_names import ldm_name
+from stylegallery.wording import shown
 
 _HUB_FILE = "pytorch_lora_weights.safetensors"
 # The engine's only prompt is the empty one, so what a LoRA does to prompts is left out.
@@ -141,14 +142,34 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
             "or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
             "`hf download`."
         ) from error
-    adapter = json.loads(notes.get("lora_adapter_metadata", "{}"))
+    adapter = _adapter(weights, notes.get("lora_adapter_metadata", "{}"))
     if any(adapter.get(f"unet.{key}") for key in ("use_rslora", "alpha_pattern")):
         raise UnsupportedModel(
             f"LoRA {weights} scales its layers one by one (use_rslora or alpha_pattern), which is "
             "not known; save it with one alpha, or fuse it with peft."
         )
     alpha = adapter.get("unet.lora_alpha")
+    if not isinstance(alpha, int | float | None):
+        raise _spoilt(weights, f"unet.lora_alpha is {shown(alpha, 40)}")
     return tensors, None if alpha is None else float(alpha)
+
+
+def _adapter(weights: str, text: str) -> dict[str, Any]:
+    """Return what diffusers wrote into a LoRA's header."""
+    try:
+        adapter = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _spoilt(weights, "lora_adapter_metadata is no JSON") from error
+    if not isinstance(adapter, dict):
+        raise _spoilt(weights, "lora_adapter_metadata is no JSON object")
+    return adapter
+
+
+def _spoilt(weights: str, what: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"the metadata of LoRA {weights} cannot be used ({what}); download it again, or save it "
+        "without metadata."
+    )
 
 
 def _mismatch(spec: LoraSpec, unknown: list[str]) -> str:

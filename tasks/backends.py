@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from tasks.backend import Backend
-from tasks.errors import AccessDenied, FileMissing, StorageError
-from tasks.faults import is_transient
+from tasks.errors import AccessDenied, DiskFull, FileMissing, StorageError
+from tasks.faults import is_disk_full, is_transient
 from tasks.local_disk import LocalDisk
 from tasks.redact import redacted
 from tasks.uris import spelling_hint
@@ -51,6 +51,8 @@ def translated(uri: str, doing: str) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if doing == "write":
             reason = (error.strerror or type(error).__name__).lower()
+            if isinstance(error, IsADirectoryError):
+                reason = "a folder of that name lies there; move it away"
             raise StorageError(f"{uri}: cannot write it ({reason})") from error
         raise FileMissing(f"{uri} not found{spelling_hint(uri)}") from error
     except StorageError:
@@ -65,4 +67,7 @@ def translated(uri: str, doing: str) -> Iterator[None]:
         if not (passing or isinstance(error, OSError | BotoCoreError | ClientError)):
             raise
         reason = redacted(str(error)) or type(error).__name__
+        if is_disk_full(error):
+            text = f"{uri}: cannot {doing} it ({reason}); free some space and run it again"
+            raise DiskFull(text) from error
         raise StorageError(f"{uri}: cannot {doing} it ({reason})", transient=passing) from error

@@ -29,6 +29,10 @@ class AccessDenied(StorageError):
     """There may be something at a URI, but we may not read or write it."""
 
 
+class DiskFull(StorageError):
+    """There is no room left where something is to be written."""
+
+
 class FileTooLarge(StorageError):
     """A file is larger than its reader allows."""
 

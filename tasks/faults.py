@@ -3,8 +3,9 @@
 import asyncio
 import errno
 
-from tasks.errors import StorageError
+from tasks.errors import DiskFull, StorageError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PASSING = {
     errno.EAGAIN,
     errno.EBUSY,
@@ -89,6 +90,11 @@ def store_code(error: BaseException) -> str:
             return str(answer.get("Error", {}).get("Code", ""))
         found = found.__cause__
     return ""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether there was no room left to write what was to be written."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
 
 
 def lacks_memory(error: BaseException) -> bool:

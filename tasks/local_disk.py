@@ -5,14 +5,14 @@ import os
 import secrets
 from pathlib import Path
 
-from tasks.backend import Stat, check_size
+from tasks.backend import Stat, check_size, is_draft
 from tasks.errors import AlreadyThere
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalDisk:
-    """Names that start with a dot are drafts of ours and never listed."""
+    """Files; drafts of ours are never listed."""
 
     def stat(self, path: str) -> Stat:
         """Describe one file."""
@@ -57,7 +57,7 @@ class LocalDisk:
         """Names of the files directly below a folder."""
         try:
             with os.scandir(path) as entries:
-                return [e.name for e in entries if e.is_file() and not e.name.startswith(".")]
+                return [e.name for e in entries if e.is_file() and not is_draft(e.name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -65,18 +65,17 @@ class LocalDisk:
         """Names of the folders directly below a folder."""
         try:
             with os.scandir(path) as entries:
-                return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+                return [e.name for e in entries if e.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder."""
         found = {}
-        for folder, below, names in os.walk(path):
-            below[:] = [name for name in below if not name.startswith(".")]
+        for folder, _, names in os.walk(path):
             for name in names:
                 file = os.path.join(folder, name)
-                if not name.startswith(".") and os.path.isfile(file):
+                if not is_draft(name) and os.path.isfile(file):
                     found[Path(file).relative_to(path).as_posix()] = os.path.getsize(file)
         return found
 

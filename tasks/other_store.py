@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from tasks.backend import Stat, check_size
+from tasks.backend import Stat, check_size, is_draft
 from tasks.errors import AlreadyThere, StorageError
 from tasks.faults import is_transient
 
@@ -126,7 +126,7 @@ class OtherStore:
         except FileNotFoundError:
             return []
         names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] == "file"]
-        return [name for name in names if not name.startswith(".")]
+        return [name for name in names if not is_draft(name)]
 
     @_plain
     def folders(self, path: str) -> list[str]:
@@ -136,8 +136,7 @@ class OtherStore:
             found = fs.ls(place, detail=True)
         except FileNotFoundError:
             return []
-        names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
-        return [name for name in names if not name.startswith(".")]
+        return [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in found if e["type"] != "file"]
 
     @_plain
     def walk(self, path: str) -> dict[str, int]:
@@ -151,7 +150,7 @@ class OtherStore:
         return {
             name.removeprefix(base): int(info["size"])
             for name, info in found.items()
-            if name.startswith(base) and "/." not in f"/{name.removeprefix(base)}"
+            if name.startswith(base) and not is_draft(name.rpartition("/")[2])
         }
 
 

@@ -1,7 +1,8 @@
 """The folder `prepared/`: what is known of images, for all actors and all later runs.
 
-Its files are named by what they were computed from, hold plain numbers, and may be deleted at any
-time: what is missing or broken is computed again.
+Its files are named by what they were computed from, hold plain numbers and a seal that binds these
+to the name, and may be deleted at any time: what is missing, broken or of another name is computed
+again.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ ANALYSIS = (
 
 _FORMAT = 2  # 1 had the colours of indexed, deep and other files wrong
 _MOST_BYTES = 64 * 2**20
+_SEAL = "seal"
 
 
 def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str) -> PreparedKey:
@@ -58,7 +60,7 @@ def keep(output: str, key: PreparedKey, image: PreparedImage) -> None:
     """
     known = {**vars(image.descriptors), "latent": image.latent, "labels": image.regions.labels}
     plain = {name: tensor.cpu().contiguous() for name, tensor in known.items()}
-    storage.write_bytes(_place(output, key), save(plain))
+    storage.write_bytes(_place(output, key), save({**plain, _SEAL: _seal(key, plain)}))
 
 
 def recall(
@@ -77,6 +79,9 @@ def recall(
     """
     try:
         known = load(storage.read_bytes(_place(output, key), _MOST_BYTES))
+        seal = known.pop(_SEAL, None)  # files of older versions have none, and are believed
+        if seal is not None and not torch.equal(seal, _seal(key, known)):
+            raise ValueError("its content is not what was kept under this name")
         return _put_together(known, picture, device)
     except FileMissing:
         return None
@@ -98,6 +103,15 @@ def _put_together(
     if not all(tensor.isfinite().all() for tensor in [latent, *known.values()]):
         raise ValueError("it holds numbers that are not finite")
     return PreparedImage(picture, latent.to(device), regions, descriptors)
+
+
+def _seal(key: PreparedKey, tensors: dict[str, Tensor]) -> Tensor:
+    """Return a hash (32,) uint8 of tensors and of the name of the file that holds them."""
+    digest = hashlib.sha256(key.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
 def _place(output: str, key: PreparedKey) -> str:

@@ -152,9 +152,10 @@ def keep_only(folder: str, names: set[str]) -> None:
 
 
 def part_names(folder: str) -> list[str]:
-    """Return the names of a folder's Parquet files, in order.
+    """Return the names of a folder's Parquet files, in order, but for hidden ones of others.
 
     Raises:
         StorageError: it cannot be listed.
     """
-    return [name for name in storage.list_names(folder) if name.endswith(".parquet")]
+    names = storage.list_names(folder)
+    return [name for name in names if name.endswith(".parquet") and not name.startswith(".")]

@@ -19,6 +19,7 @@ from schemas.params import StyleParams
 from schemas.run import RestyleSpec
 from stylegallery.threads import limit_threads
 from stylegallery.wording import counted
+from tasks.faults import is_disk_full
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -184,4 +185,6 @@ def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -23,7 +23,7 @@ from tasks.local_disk import LocalDisk
 from tasks.run_lock import holding
 from tasks.verify import verify
 from tests.tasks.actors import LightActor
-from tests.tasks.conftest import MakeSpec
+from tests.tasks.conftest import MakeSpec, write_catalog
 
 TIMES = ["finished_at", "timings", "node", "attempts", "reused"]
 """Columns of a row that may differ from attempt to attempt."""
@@ -176,8 +176,9 @@ def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
     assert disk.count == 0
 
 
-def test_lost_pictures_are_made_anew_when_asked_for(make_spec: MakeSpec) -> None:
+def test_lost_pictures_are_made_anew_when_asked_for(make_spec: MakeSpec, tmp_path: Path) -> None:
     spec = make_spec(products=2)
+    write_catalog(tmp_path / "in", 2, product_id=[".p", "..q"])
     plan = drive(spec, light)
     lost = next(iter(plan.items))
     Path(spec.output, lost.asset_key).unlink()

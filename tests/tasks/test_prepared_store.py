@@ -20,6 +20,7 @@ PHOTO = decode(pictures.encoded(pictures.noise(), "PNG"), "photo")
 LABELS = torch.zeros(PHOTO.size, dtype=torch.int64)
 LABELS[:20] = 1
 KEY = prepared_key("sha256:1", None, PARAMS, "tiny")
+OTHER_KEY = prepared_key("sha256:2", None, PARAMS, "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +50,36 @@ def test_what_is_kept_comes_back_exactly(known: PreparedImage, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "harm", ["cut", "text", "a part missing", "one too many", "a gap", "another size", "nan"]
-)
+    "harm",
+    [
+        "cut", "text", "a part missing", "one too many", "a gap", "another size", "nan",
+        "another's", "another number",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("sealed", [True, False])
 def test_a_file_that_cannot_be_used_is_as_none(
-    known: PreparedImage, tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+    known: PreparedImage,
+    tmp_path: Path,
+    harm: str,
+    sealed: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     keep(str(tmp_path), KEY, known)
     (file,) = (tmp_path / "prepared").iterdir()
     tensors = load_file(file)
+    if not sealed:  # as older versions wrote it
+        del tensors["seal"]
+        save_file(tensors, str(file))
+        again = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+        assert again is not None
+        assert same(known, again)
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-9])
     elif harm == "text":
         file.write_text("no numbers at all, and longer than a header's length")
+    elif harm == "another's":
+        keep(str(tmp_path), OTHER_KEY, known)
+        (tmp_path / f"prepared/{OTHER_KEY}.safetensors").replace(file)
     else:
         if harm == "a part missing":
             del tensors["area"]
@@ -70,11 +89,14 @@ def test_a_file_that_cannot_be_used_is_as_none(
             tensors["labels"] += 1
         elif harm == "another size":
             tensors["labels"] = tensors["labels"][1:].clone()
+        elif harm == "another number":
+            tensors["latent"][0, 0, 0, 0] += 1
         else:
             tensors["semantic"][0, 0] = float("nan")
         save_file(tensors, str(file))
-    assert recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
-    assert "cannot be used and is computed again" in caplog.text
+    told = recall(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    assert told == (sealed or harm != "another number")
+    assert ("cannot be used and is computed again" in caplog.text) == told
 
 
 def test_names_tell_apart_all_that_preparing_reads(engine: StyleGallery) -> None:

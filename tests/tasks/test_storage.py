@@ -84,6 +84,16 @@ def test_lists_tell_names_and_sizes(root: str) -> None:
     assert storage.list_names(storage.join(root, "a")) == ["1"]
     assert storage.list_folders(root) == ["a"]
     assert storage.list_folders(storage.join(root, "none")) == []
+    for name in (".b", ".a/..1", ".0123456789abcdef.tmp/2"):  # ids may begin with dots
+        storage.write_bytes(storage.join(root, name), b"")
+    dotted = {".0123456789abcdef.tmp/2": 0, ".a/..1": 0, ".b": 0}
+    assert storage.list_files(root) == {**dotted, "a/1": 3, "a/deep/2": 8, "b": 1}
+    assert storage.list_names(root) == [".b", "b"]
+    assert storage.list_folders(root) == [".0123456789abcdef.tmp", ".a", "a"]
+    if "://" not in root:
+        Path(root, ".0123456789abcdef.tmp", ".0123456789abcdef.tmp").write_bytes(b"half")
+        assert storage.list_files(f"{root}/.0123456789abcdef.tmp") == {"2": 0}
+        assert storage.list_names(f"{root}/.0123456789abcdef.tmp") == ["2"]
 
 
 def test_too_large_files_are_not_read(root: str) -> None:
