@@ -86,18 +86,31 @@ def _run(argv: Sequence[str] | None) -> int:
     except CycloptsError as error:
         return _fail(str(error), EXIT_USAGE)
     except BrokenPipeError:  # the reader, such as `head`, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_OK
     except Exception as error:
         known = exit_code(error)
         if known is None and isinstance(error, OSError) and is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
+            _flush_or_drop_output()
             text = f"{error.strerror}{where}; free some, or set TMPDIR to a folder on another disk"
             return _fail(text.lower(), EXIT_CRASH)
         if known is None:
             raise
         return _fail(str(error), known)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def _flush_or_drop_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:  # standard output is what is full
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Have the interpreter's last flush succeed, whose failure would change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

@@ -1,12 +1,15 @@
 """The command line, called as people call it."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -145,6 +148,48 @@ def test_wrong_usage_ends_with_2_and_one_sentence(
     assert said.count("\n") == 1
     assert not has_unseen(said.strip())
     assert said.startswith("stylegallery: ")
+
+
+@pytest.mark.parametrize("command", ["manifest", "stylize", "explain"])
+def test_a_full_disk_is_no_wrong_usage(
+    command: str,
+    manifests: tuple[Path, Path],
+    tiny_model: Path,
+    tmp_path: Path,
+    stylegallery: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = tmp_path / "products/a.png"
+    words: dict[str, list[str | Path]] = {
+        "manifest": ["manifest", "catalog", tmp_path / "products", "--out", tmp_path / "c.parquet"],
+        "stylize": [
+            "stylize", "--content", photo, "--style", photo, "--out", tmp_path / "a.png",
+            "--model", tiny_model, "--set", "steps=1", "--set", "image_size=64",
+        ],
+        "explain": ["explain", tmp_path / "out", "--product", "a", "--out", tmp_path / "told"],
+    }  # fmt: skip
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    found = SimpleNamespace(folder="a", files={"matches.png": b"x"})
+    monkeypatch.setattr("flows.commands.inspect.find_run", lambda output, run: run)
+    monkeypatch.setattr("tasks.explain.explain", lambda *_: [found])
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, said = stylegallery(*words[command])
+    assert code == 1
+    assert "o space left on device" in said.splitlines()[-1]
+    assert "free some" in said.splitlines()[-1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_the_output_is_told() -> None:
+    code = "from flows.cli import main; main(['schema', 'params', '--json'])"
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
+    assert (ran.returncode, ran.stderr.count(b"\n")) == (1, 1)
+    assert b"no space left on device" in ran.stderr
 
 
 def test_stylize_takes_what_the_user_decides(

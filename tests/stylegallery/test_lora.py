@@ -197,6 +197,22 @@ def test_scalings_that_are_not_known_are_refused(tmp_path: Path) -> None:
     assert "use_rslora" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{no json", "is no JSON"),
+        ("[" * 200_000, "is no JSON"),
+        ("[1]", "is no JSON object"),
+        ('{"unet.lora_alpha": "a"}', "unet.lora_alpha is 'a'"),
+    ],
+)
+def test_metadata_that_cannot_be_read_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    notes = {"lora_adapter_metadata": text}
+    message = refused(tmp_path, peft(LINEAR, torch.zeros(2, 64), torch.zeros(64, 2)), notes)
+    assert words in message
+    assert "download it again" in message
+
+
 @pytest.mark.parametrize("name", ["nobody/nothing", "nobody/nothing/file.safetensors", "broken"])
 def test_a_missing_or_broken_file_says_what_to_do(tmp_path: Path, name: str) -> None:
     if name == "broken":

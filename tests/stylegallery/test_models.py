@@ -1,6 +1,7 @@
 """Loading: real folders through the real loaders; errors that say what to do."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_an_incomplete_folder_is_named(tmp_path: Path, missing: str) -> None:
     with pytest.raises(ModelNotFound, match="diffusers layout") as caught:
         load_models(EngineSpec(model=str(folder)))
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", ["a pickle", "another key"])
+def test_a_stored_condition_that_cannot_be_used_is_named(tmp_path: Path, stored: str) -> None:
+    folder = write_tiny_model(tmp_path / "m")
+    file = folder / "null_embedding.safetensors"
+    if stored == "a pickle":
+        file.write_bytes(pickle.dumps({"null_embedding": [0.0]}))
+    else:
+        save_file({"embedding": torch.ones(1, 1, 16)}, str(file))
+    with pytest.raises(ModelNotFound, match=r"null_embedding.safetensors (is no|lacks the key)"):
+        load_models(EngineSpec(model=str(folder)))
 
 
 def test_a_hub_id_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
