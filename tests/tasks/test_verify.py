@@ -1,5 +1,6 @@
 """Every fault that `verify` reports is mended by the command that it names."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -138,43 +139,53 @@ def _fingerprinted() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RestyleSpec]:
-    """The one finished run, once it is made."""
-    return {}
+class Engines:
+    """Drives runs with one engine, and keeps the rows that it gave."""
 
+    def __init__(self, engine: StyleGallery) -> None:
+        self.first: tuple[RestyleSpec, str] | None = None
+        self.made: list[ItemResult] = []
+        self._engine = engine
 
-@pytest.mark.usefixtures("_fingerprinted")
-@pytest.mark.parametrize("name", KINDS)
-def test_each_fault_is_mended_by_the_command_that_is_named(
-    name: str,
-    make_spec: MakeSpec,
-    engine: StyleGallery,
-    finished: dict[str, RestyleSpec],
-    tmp_path: Path,
-) -> None:
-    harm, words = KINDS[name]
-    made: list[ItemResult] = []
+    def drive(self, spec: RestyleSpec) -> str:
+        self.made.clear()
+        return drive(spec, self._doer).run_id
 
-    def doer(setup: ActorSetup) -> Doer:
-        bench = Bench(engine, setup.output, setup.params)
+    def _doer(self, setup: ActorSetup) -> Doer:
+        bench = Bench(self._engine, setup.output, setup.params)
 
         def do(assignment: Assignment) -> ItemResult:
-            row = restyle_items(bench, [assignment])[0]()
-            made.append(row)
-            return row.model_copy(update={"run_id": setup.run_id})
+            self.made.append(restyle_items(bench, [assignment])[0]())
+            return self.made[-1].model_copy(update={"run_id": setup.run_id})
 
         return do
 
-    if not finished:
-        finished["spec"] = make_spec(products=2, only=["rocket"])
-        drive(finished["spec"], doer)
-    first = finished["spec"]
-    spec = first.model_copy(update={"output": str(tmp_path / "spoilt")})
-    shutil.copytree(first.output, spec.output)
-    home = Home(Path(spec.output), planning.plan(spec).run_id)
-    assert verify(spec.output, home.run_id).ok
-    made.clear()
+
+@pytest.fixture(scope="module")
+def engines(engine: StyleGallery) -> Engines:
+    return Engines(engine)
+
+
+@pytest.fixture
+def spec(
+    make_spec: MakeSpec, engines: Engines, tmp_path: Path, _fingerprinted: None
+) -> RestyleSpec:
+    """Of a finished run of two products, in an output that may be spoilt."""
+    if engines.first is None:
+        whole = make_spec(products=2, only=["rocket"])
+        engines.first = whole, engines.drive(whole)
+        assert verify(whole.output, engines.first[1]).ok
+    output = shutil.copytree(engines.first[0].output, tmp_path / "spoilt")
+    return engines.first[0].model_copy(update={"output": str(output)})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_fault_is_mended_by_the_command_that_is_named(
+    name: str, spec: RestyleSpec, engines: Engines
+) -> None:
+    assert engines.first is not None
+    harm, words = KINDS[name]
+    home = Home(Path(spec.output), engines.first[1])
     harm(home)
     assert find_run(spec.output, home.run_id) == home.run_id
     before = {path: path.stat().st_mtime_ns for path in home.output.rglob("*")}
@@ -184,11 +195,27 @@ def test_each_fault_is_mended_by_the_command_that_is_named(
     for problem in problems:
         assert "run the same command again" in problem or "run it again" in problem
     look = any("with --check-assets" in problem for problem in problems)
-    drive(spec.model_copy(update={"check_assets": look}), doer)
+    assert engines.drive(spec.model_copy(update={"check_assets": look})) == home.run_id
     assert verify(spec.output, home.run_id).problems == []
     # What stands is taken over; only a picture that is lost or spoilt is made again.
     lost = {"asset gone": 1, "maps and assets gone": 2}.get(name, name.startswith("asset spoilt"))
-    assert sum(not row.reused for row in made) == lost
+    assert sum(not row.reused for row in engines.made) == lost
+
+
+def test_a_run_that_an_older_version_closed_is_closed_anew(
+    spec: RestyleSpec, engines: Engines
+) -> None:
+    """Its mark tells nothing of the matches; nothing is wrong with that."""
+    assert engines.first is not None
+    mark = Path(spec.output, "runs", engines.first[1], "_SUCCESS")
+    content = json.loads(mark.read_text())
+    del content["matches_sha256"]
+    mark.write_text(json.dumps(content))
+    assert verify(spec.output, engines.first[1]).ok
+    engines.drive(spec)
+    assert engines.made == []
+    assert "matches_sha256" in json.loads(mark.read_text())
+    assert planning.plan(spec).closed
 
 
 def test_verify_of_no_run_says_so(tmp_path: Path) -> None:
