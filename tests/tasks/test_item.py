@@ -237,7 +237,7 @@ def test_an_asset_that_cannot_be_trusted_is_made_again(
         assert row.regions_uri is not None
         Path(bench.output, row.regions_uri).unlink()
     again = restyle_item(bench, item, adopt=True)
-    assert not again.reused
+    assert again.reused == (harm == "no map")  # which is made without making the picture again
     assert path.read_bytes() == good
     assert Path(bench.output, str(row.regions_uri)).exists()
 
