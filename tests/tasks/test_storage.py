@@ -13,7 +13,7 @@ from fsspec.config import conf, set_conf_env
 from tasks import backends, retry, storage
 from tasks.access import SCHEMES_VARIABLE
 from tasks.backend import Stat
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, StorageError
+from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, StorageError
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
 from tasks.other_store import OtherStore
@@ -310,12 +310,14 @@ def test_a_write_that_fails_leaves_the_old_file(
 ) -> None:
     uri = str(tmp_path / "file")
     storage.write_bytes(uri, b"old")
+    with pytest.raises(StorageError, match="a folder of that name lies there; move it away"):
+        storage.write_bytes(str(tmp_path), b"x")
 
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(StorageError, match="No space left") as caught:
+    with pytest.raises(DiskFull, match=r"No space left.*; free some space") as caught:
         storage.write_bytes(uri, b"new and longer")
     assert not caught.value.transient
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
