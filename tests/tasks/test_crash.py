@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from schemas.run import RestyleSpec
+from flows.steps import Job, on_record
+from schemas.run import RestyleSpec, RunRecord
 from stylegallery import StyleGallery
-from tasks import finalize, planning, report, run_lock
+from tasks import finalize, planning, report, run_lock, storage
 from tasks.bench import Bench
 from tasks.execute import assignments
 from tasks.item import restyle_items
 from tasks.lease import ActorSetup, Assignment
 from tasks.ledger import Ledger
 from tasks.local_disk import LocalDisk
-from tasks.run_lock import holding
+from tasks.run_lock import RunLostError, holding
 from tasks.verify import verify
 from tests.tasks.actors import LightActor
 from tests.tasks.conftest import MakeSpec
@@ -166,6 +167,30 @@ def test_a_death_at_any_write_changes_nothing(
         proof = verify(plan.spec.output, plan.run_id)
         assert proof.ok, proof.problems
         assert not list(Path(plan.spec.output).rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
+    interrupted: bool, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m tests.chaos` freezes real drivers."""
+    spec = make_spec(products=1, only=["rocket"])
+    job = Job(planning.plan(spec))
+    plan = job.plan
+
+    def take_over() -> None:
+        storage.delete(plan.files.lock)  # as the successor does with that of a dead holder
+        drive(spec, light)
+        if interrupted:
+            raise KeyboardInterrupt
+        monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.0)  # no sign of life came in time
+        job.check()
+
+    with pytest.raises(KeyboardInterrupt if interrupted else RunLostError), on_record(job):
+        take_over()
+    record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
+    assert (record.run_id, record.state) == (plan.run_id, "finished")
+    assert not storage.exists(plan.files.lock)
 
 
 def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
