@@ -1,7 +1,7 @@
 """What earlier attempts and runs left of a plan's items: one look before they are done."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from schemas.work import asset_key
 from tasks import storage
 from tasks.catalog_table import read_finished
 from tasks.ledger import read_ledger
+from tasks.parts import Parts
 from tasks.plan_items import PlanItems, has_problem
 from tasks.row_index import FAILED, OK, REJECTED, STATUSES, RowIndex, hashes
 from tasks.run_files import RunFiles
@@ -31,18 +32,20 @@ class Known:
         taken_over: (N,) true where that row is one of finished items, not of the run's own ledger.
         standing: (N,) true where an asset may stand although no row tells of it.
         samples: Some of the rows, to judge by what items cost.
+        own: Rows of the run's own ledger; None where `_SUCCESS` spares the look.
     """
 
     status: NDArray[np.int64]
     taken_over: Mask
     standing: Mask
     samples: list[ItemResult]
+    own: Parts | None
 
     @classmethod
     def all_done(cls, count: int) -> "Known":
         """Say of as many items that nothing is left to do, as `_SUCCESS` says of their run."""
         nothing = np.zeros(count, bool)
-        return cls(np.full(count, OK), nothing, nothing, [])
+        return cls(np.full(count, OK), nothing, nothing, [], None)
 
     @property
     def done(self) -> Mask:
@@ -96,15 +99,23 @@ def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = 
         np.concatenate(taken_over),
         np.concatenate(standing),
         samples,
+        own,
     )
 
 
-def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int) -> Known:
+def since(known: Known, items: PlanItems, moment: int) -> Known:
     """Add rows of an attempt that was cut short after the look before, at `moment` in us UTC.
 
     Older rows were looked at then, and those whose assets were gone left out.
+
+    Raises:
+        RecordError: the ledger is damaged.
+        StorageError: it cannot be read.
     """
-    own = read_ledger(output, run_id)
+    if known.own is None:
+        return known
+    own = known.own.renewed()
+    known = replace(known, own=own)
     keys = np.concatenate([hashes(part) for _, part in items.parts()])
     places = own.positions(keys)
     if not (places >= 0).any():
@@ -112,11 +123,11 @@ def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int)
     fresh = (places >= 0) & (own.finished[places] >= moment) & (own.status[places] != FAILED)
     if not fresh.any():
         return known
-    return Known(
-        np.where(fresh, own.status[places], known.status),
-        known.taken_over & ~fresh,
-        np.ones(len(keys), bool),  # what was begun then may stand
-        known.samples,
+    return replace(
+        known,
+        status=np.where(fresh, own.status[places], known.status),
+        taken_over=known.taken_over & ~fresh,
+        standing=np.ones(len(keys), bool),  # what was begun then may stand
     )
 
 
