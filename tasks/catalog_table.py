@@ -14,13 +14,15 @@ import pyarrow as pa
 
 from tasks import storage, tables
 from tasks.errors import FileMissing
-from tasks.parts import MOST_BYTES, Parts, groups, replace
+from tasks.parts import MOST_BYTES, Parts, following, groups, replace
 from tasks.run_files import LATEST
 
 _PART_ROWS = 20_000
 _MOST_PARTS = 64
 _PUBLISH_ATTEMPTS = 20
 _FOLDER, _BEGIN = "catalog", "items-"
+_DIGITS, _CONTENT = 16, 16
+"""Lengths in a part's name: of the number that orders it, and of the hash of its content."""
 
 
 def read_finished(output: str) -> Parts:
@@ -43,8 +45,9 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
         RecordError: a part is damaged.
         StorageError: the table cannot be read or written.
     """
+    names = tables.part_names(storage.join(output, _FOLDER))
     for part in _chunks(found):
-        _write(output, part)
+        _write(output, part, names)
     finished = read_finished(output)
     if len(finished.parts) > _MOST_PARTS:
         _put_together(finished, storage.join(output, _FOLDER))
@@ -93,19 +96,18 @@ def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _write(output: str, part: pa.Table) -> None:
+def _write(output: str, part: pa.Table, names: list[str]) -> None:
+    """Write a part behind those of these names, unless it is there."""
     data = tables.to_bytes(_own(part))
-    # named first by what is in it, so that the order of names is the order of writing
-    name = f"items-{_latest(part):016d}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-    storage.write_bytes(storage.join(output, _FOLDER, name), data)
+    content = hashlib.sha256(data).hexdigest()[:_CONTENT]
+    if not any(name.endswith(f"-{content}.parquet") for name in names):
+        number = following(names, _DIGITS)
+        name = f"{_BEGIN}{number:0{_DIGITS}d}-{content}.parquet"
+        storage.write_bytes(storage.join(output, _FOLDER, name), data)
+        names.append(name)
 
 
 def _own(part: pa.Table) -> pa.Table:
     """Return the rows as those of the runs that computed them."""
     place = part.schema.names.index("reused")
     return part.set_column(place, part.schema.field(place), pa.array(np.zeros(len(part), bool)))
-
-
-def _latest(part: pa.Table) -> int:
-    times = part["finished_at"].cast(pa.int64()).fill_null(0).to_numpy()
-    return int(times.max(initial=0))

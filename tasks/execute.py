@@ -39,8 +39,7 @@ def execute(
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
-    moment = int(plan.made_at.timestamp() * 1e6)
-    known = since(plan.known, plan.items, moment)
+    known = since(plan.known, plan.items)
     done = int(known.done.sum())
     progress = Progress(
         done=done,

@@ -16,7 +16,7 @@ import pyarrow as pa
 from schemas.result import ItemResult
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError, StorageError
-from tasks.parts import Part, Parts, groups, read_whole, replace
+from tasks.parts import Part, Parts, following, groups, read_whole, replace
 from tasks.run_files import RunFiles
 
 MAX_ROWS = 512
@@ -30,6 +30,8 @@ MERGED_ROWS = 4096
 PATIENCE = 600.0
 """Seconds for which a store may be away before the run ends."""
 _PAUSE = 5.0
+_DIGITS = 13
+"""Of the number that begins an epoch."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +39,18 @@ logger = logging.getLogger(__name__)
 class Ledger:
     """Writes rows of one driver; each driver start has its own epoch, so none overwrites another.
 
-    Epochs sort by time: a later driver's rows are later in the ledger.
+    Epochs sort by their start: a later driver's rows are later in the ledger.
     """
 
     def __init__(self, output: str, run_id: str, before: Iterable[Part] = ()) -> None:
-        """Write behind the parts that earlier drivers left."""
+        """Write behind the parts that earlier drivers left.
+
+        Raises:
+            StorageError: the ledger cannot be listed.
+        """
         self._folder = RunFiles(output, run_id).ledger
-        self._epoch = f"{time.time_ns() // 1_000_000:013d}{secrets.token_hex(3)}"
+        number = following(tables.part_names(self._folder), _DIGITS)
+        self._epoch = f"{number:0{_DIGITS}d}{secrets.token_hex(3)}"
         self._sequence = 0
         self._rows: list[ItemResult] = []
         self._text = 0

@@ -6,6 +6,7 @@ together gets a name that nobody had before, and a part is deleted only by who h
 written its rows anew. So whoever misses a part that was there looks again, and finds its rows.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,16 @@ class Parts(RowIndex):
             left = np.concatenate(gone)
             index = self._newer = index.renewed()
         raise FileMissing(f"{self._folder}: {len(left)} rows are gone; run the same command again")
+
+
+def following(names: Iterable[str], digits: int) -> int:
+    """Return a number for the name of a part that is to come after all these.
+
+    Not the time: a clock may have been ahead once, and what came later would never count. Names
+    that older versions made hold the time, in as many digits.
+    """
+    found = (re.match(rf"[a-z]+-(\d{{{digits}}})", name) for name in names)
+    return 1 + max((int(number[1]) for number in found if number), default=0)
 
 
 def groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Part]]:

@@ -73,6 +73,11 @@ class RowIndex:
         places = self.positions(wanted)
         return np.where(places >= 0, self.status[places], 0) if len(self) else places * 0
 
+    def times(self, wanted: Numbers) -> Numbers:
+        """Return when each hashed key's row ended by its node's clock, in us UTC; -2 for no row."""
+        places = self.positions(wanted)
+        return np.where(places >= 0, self.finished[places], -2) if len(self) else places - 1
+
     def in_order(self) -> Numbers:
         """Return all positions in the order in which the rows were written."""
         return np.lexsort((self._row, self._part))
