@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 KINDS = ("slow_down", "timeout", "reset", "truncate")
 """503 SlowDown; silence, then a closed connection; a reset; the answer's first half."""
+DAMAGE = "flip"
+"""Another kind: one bit of an object that is read is another. Who asks for it must check bytes."""
 
 _MOST_HEAD = 2**20
 _SLOW_DOWN = (
@@ -127,11 +129,15 @@ class FaultyProxy:
         """Answer a request; return whether the connection goes on."""
         kind, reaches = self._draw(request)
         answer = None
-        if kind in ("", "truncate") or (reaches and kind != "slow_down"):
+        if kind in ("", "truncate", DAMAGE) or (reaches and kind != "slow_down"):
             server[1].write(request.head + request.body)
             answer = await _read_answer(server[0], bodiless=request.method == "HEAD")
         if kind == "truncate" and answer and len(answer.body) < 2:
             kind = "reset"  # nothing to cut
+        if kind == DAMAGE and answer:
+            damaged = _damaged(request, answer)
+            self.counts[DAMAGE] += damaged != answer
+            answer, kind = damaged, ""
         if kind:
             self.counts[kind] += 1
         if kind == "slow_down":
@@ -225,6 +231,16 @@ def _header(head: bytes, name: bytes) -> bytes:
         if key.lower() == name:
             return value.strip()
     return b""
+
+
+def _damaged(request: _Message, answer: _Message) -> _Message:
+    """Return an object's answer with a bit of its middle changed; lists and errors as they are."""
+    whole = answer.head.split(b" ", 2)[1] == b"200" and _header(answer.head, b"content-length")
+    if request.method != "GET" or "list-type" in request.target or not whole or not answer.body:
+        return answer
+    body = bytearray(answer.body)
+    body[len(body) // 2] ^= 1
+    return _Message(answer.head, bytes(body))
 
 
 def _slow_down(request: _Message) -> bytes:
