@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-from tests.faulty_proxy import KINDS, Faults, FaultyProxy, faulty_proxy
+from tests.faulty_proxy import DAMAGE, KINDS, Faults, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
 
@@ -127,6 +127,16 @@ def test_half_an_answer(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
     with pytest.raises(ConnectionClosedError):  # has no body to cut
         client.head_object(Bucket=s3.bucket, Key="proxy/half")
     assert proxy.counts == {"truncate": 1, "reset": 1}
+
+
+def test_a_damaged_read(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
+    put(client, s3, "proxy/damaged", bytes(9))
+    proxy.faults = Faults(1.0, kinds=(DAMAGE,))
+    assert client.list_objects_v2(Bucket=s3.bucket, Prefix="proxy/damaged")["KeyCount"] == 1
+    assert client.head_object(Bucket=s3.bucket, Key="proxy/damaged")["ContentLength"] == 9
+    answer = client.get_object(Bucket=s3.bucket, Key="proxy/damaged")
+    assert answer["Body"].read() == bytes([0, 0, 0, 0, 1, 0, 0, 0, 0])
+    assert proxy.counts == {DAMAGE: 1}
 
 
 def test_the_same_seed_makes_the_same_faults(s3: S3Server) -> None:
