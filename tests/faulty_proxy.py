@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 KINDS = ("slow_down", "timeout", "reset", "truncate")
-"""503 SlowDown; silence, then a closed connection; a reset; the answer's first half."""
-DAMAGE = "flip"
-"""Another kind: one bit of an object that is read is another. Who asks for it must check bytes."""
+"""503 SlowDown; silence, then a closed connection; a reset; the answer's first half.
+
+Beside these there is `flip`, to be asked for: one byte of an object is another one than was stored.
+"""
 
 _MOST_HEAD = 2**20
 _SLOW_DOWN = (
@@ -129,15 +130,13 @@ class FaultyProxy:
         """Answer a request; return whether the connection goes on."""
         kind, reaches = self._draw(request)
         answer = None
-        if kind in ("", "truncate", DAMAGE) or (reaches and kind != "slow_down"):
+        if kind in ("", "truncate", "flip") or (reaches and kind != "slow_down"):
             server[1].write(request.head + request.body)
             answer = await _read_answer(server[0], bodiless=request.method == "HEAD")
         if kind == "truncate" and answer and len(answer.body) < 2:
             kind = "reset"  # nothing to cut
-        if kind == DAMAGE and answer:
-            damaged = _damaged(request, answer)
-            self.counts[DAMAGE] += damaged != answer
-            answer, kind = damaged, ""
+        if kind == "flip" and not _is_object(request, answer):
+            kind = ""
         if kind:
             self.counts[kind] += 1
         if kind == "slow_down":
@@ -149,10 +148,16 @@ class FaultyProxy:
         elif kind == "reset":
             _reset(writer)
         elif answer:
-            body = answer.body[: len(answer.body) // 2] if kind else answer.body
+            body = answer.body
+            if kind == "truncate":
+                body = body[: len(body) // 2]
+            elif kind == "flip":  # each time another byte
+                place = (len(body) // 2 + self.counts[kind]) % len(body)
+                body = body[:place] + bytes([body[place] ^ 4]) + body[place + 1 :]
             writer.write(answer.head + body)
             await writer.drain()
-        return not (kind or request.last or (answer and answer.last))
+        over = kind in ("truncate", "timeout", "reset")
+        return not (over or request.last or (answer and answer.last))
 
     def _draw(self, request: _Message) -> tuple[str, bool]:
         """Return the fault that a request meets, if any, and whether it reaches the server."""
@@ -233,14 +238,10 @@ def _header(head: bytes, name: bytes) -> bytes:
     return b""
 
 
-def _damaged(request: _Message, answer: _Message) -> _Message:
-    """Return an object's answer with a bit of its middle changed; lists and errors as they are."""
-    whole = answer.head.split(b" ", 2)[1] == b"200" and _header(answer.head, b"content-length")
-    if request.method != "GET" or "list-type" in request.target or not whole or not answer.body:
-        return answer
-    body = bytearray(answer.body)
-    body[len(body) // 2] ^= 1
-    return _Message(answer.head, bytes(body))
+def _is_object(request: _Message, answer: _Message | None) -> bool:
+    """Tell whether an answer brings an object, no list or complaint."""
+    asked = request.method == "GET" and "list-type" not in request.target
+    return asked and answer is not None and b" 200 " in answer.head[:16] and bool(answer.body)
 
 
 def _slow_down(request: _Message) -> bytes:

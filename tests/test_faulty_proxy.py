@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
-from tests.faulty_proxy import DAMAGE, KINDS, Faults, FaultyProxy, faulty_proxy
+from tests.faulty_proxy import KINDS, Faults, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
 
@@ -131,12 +131,12 @@ def test_half_an_answer(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
 
 def test_a_damaged_read(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
     put(client, s3, "proxy/damaged", bytes(9))
-    proxy.faults = Faults(1.0, kinds=(DAMAGE,))
+    proxy.faults = Faults(1.0, kinds=("flip",))
     assert client.list_objects_v2(Bucket=s3.bucket, Prefix="proxy/damaged")["KeyCount"] == 1
     assert client.head_object(Bucket=s3.bucket, Key="proxy/damaged")["ContentLength"] == 9
     answer = client.get_object(Bucket=s3.bucket, Key="proxy/damaged")
-    assert answer["Body"].read() == bytes([0, 0, 0, 0, 1, 0, 0, 0, 0])
-    assert proxy.counts == {DAMAGE: 1}
+    assert answer["Body"].read() == bytes([0, 0, 0, 0, 0, 4, 0, 0, 0])
+    assert proxy.counts == {"flip": 1}
 
 
 def test_the_same_seed_makes_the_same_faults(s3: S3Server) -> None:

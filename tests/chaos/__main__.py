@@ -27,7 +27,7 @@ from tests.chaos.driver import Driver
 from tests.chaos.judge import judge
 from tests.chaos.scene import CALM, STORMY, assets_done, holder, make_spec, write_inputs
 from tests.chaos.storm import Plan, RunStuckError, Storm, Tally
-from tests.faulty_proxy import DAMAGE, KINDS, Faults, FaultyProxy, faulty_proxy
+from tests.faulty_proxy import KINDS, Faults, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server, serve_s3
 
 
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     plan = _plan(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays behind
-    kinds = (*KINDS, DAMAGE) if options.damage else KINDS
+    kinds = (*KINDS, "flip") if options.damage else KINDS
     faults = Faults(seed=plan.seed, hold=options.hold, kinds=kinds)
     with _stage(options.keep, plan, faults) as (stage, server):
         try:

@@ -2,7 +2,7 @@
 
 from tests.chaos.judge import Verdict
 from tests.chaos.storm import Plan, Tally
-from tests.faulty_proxy import DAMAGE, KINDS
+from tests.faulty_proxy import KINDS
 
 
 def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seconds: float) -> str:
@@ -12,7 +12,7 @@ def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seco
         "seed": plan.seed,
         "seconds, calm": round(calm_seconds),
         "seconds, stormy": round(seconds),
-        **{f"faults: {kind}": tally.by_kind.get(kind, 0) for kind in (*KINDS, DAMAGE)},
+        **{f"faults: {kind}": tally.by_kind.get(kind, 0) for kind in (*KINDS, "flip")},
         "actor kills": tally.actor_kills,
         "node removals": tally.node_removals,
         "driver kills": tally.driver_kills,
