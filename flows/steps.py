@@ -37,9 +37,14 @@ class Job:
         self.lock: RunLock | None = None
 
     def check(self) -> None:
-        """Refuse to go on with a run that another driver has taken over."""
+        """Refuse to go on with a run that another driver has taken over; quick."""
         if self.lock is not None:
             self.lock.check()
+
+    def confirm(self) -> None:
+        """Refuse the same after a look at the lock: before what is written of the whole run."""
+        if self.lock is not None:
+            self.lock.confirm()
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -85,7 +90,7 @@ def execute_plan(job: Job) -> None:
 @task(name="results", **_STAGE)
 def write_results(job: Job) -> RunSummary:
     """Write one result row for each item, and the tables made of them."""
-    job.check()
+    job.confirm()
     announce_phase("writing the results")
     return finalize.write_results(job.plan)
 
@@ -93,7 +98,7 @@ def write_results(job: Job) -> RunSummary:
 @task(name="evaluate", **_STAGE)
 def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
     """Measure what came out, and count what is outside the gates."""
-    job.check()
+    job.confirm()
     announce_phase("measuring")
     spec = job.plan.spec
     found = evaluate.evaluate(spec.output, job.plan.run_id, spec.gates, spec.pool)
@@ -103,6 +108,7 @@ def evaluate_results(job: Job, summary: RunSummary) -> RunSummary:
 @task(name="report", **_STAGE)
 def build_report(job: Job) -> str:
     """Write the page that shows what came out."""
+    job.confirm()
     announce_phase("building the report")
     return report.build_report(job.plan.spec.output, job.plan.run_id)
 
@@ -110,7 +116,7 @@ def build_report(job: Job) -> str:
 @task(name="finalize", **_STAGE)
 def close_run(job: Job, summary: RunSummary) -> None:
     """Close the run's record, and write the mark of success last."""
-    job.check()
+    job.confirm()
     finalize.finalize(job.plan.spec, job.plan.run_id, job.plan, summary)
 
 
@@ -132,6 +138,7 @@ def _said(job: Job) -> Iterator[None]:
     except RunLostError:
         raise  # the record is another's now
     except Exception as error:
+        job.confirm()  # whoever has lost the run needs to hear of that, not of what came of it
         _close(job, "crashed", str(error))
         raise
     except BaseException:  # Ctrl-C, SIGTERM, cancelled in the Prefect UI
@@ -142,8 +149,9 @@ def _said(job: Job) -> Iterator[None]:
 def _close(job: Job, state: Literal["cancelled", "crashed"], message: str) -> None:
     try:
         with deferred():
+            job.confirm()
             finalize.close_record(job.plan, state, message=message)
-    except FileMissing:
-        pass  # it ended before anything was written
+    except (FileMissing, RunLostError):
+        pass  # it ended before anything was written, or the record is another's now
     except TaskError as error:  # what ended the run must come through
         logger.warning("run.json still says `running`: %s", error)

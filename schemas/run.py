@@ -66,6 +66,13 @@ class PoolSpec(Frozen):
         title="Item deadline",
         description="Seconds after which an item is taken for hung and its actor is replaced.",
     )
+    load_deadline: float = Field(
+        1800.0,
+        gt=0,
+        title="Load deadline",
+        description="Seconds after which an engine that still loads is taken for hung and its "
+        "actor is replaced; more where models come over a slow network.",
+    )
     max_attempts: int = Field(
         3,
         ge=1,

@@ -1,73 +1,38 @@
 """The table of all finished items over all runs: what a later run takes over.
 
-It lies in parts that are named by their content and only ever added, so that runs that close at
-the same time lose nothing of each other; when there are many, they are written anew as few.
+It lies in parts that are named by their content, so that closing a run twice adds nothing; when
+there are many, they are put together as few (see :mod:`tasks.parts`).
 `LATEST.json` tells people and tools which parts there are.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.result import ItemResult
 from tasks import storage, tables
 from tasks.errors import FileMissing
-from tasks.row_index import Numbers, RowIndex
+from tasks.parts import MOST_BYTES, Parts, following, groups, replace
 from tasks.run_files import LATEST
 
 _PART_ROWS = 20_000
-_PART_BYTES = 2**26
 _MOST_PARTS = 64
-_READ_ATTEMPTS = 10
 _PUBLISH_ATTEMPTS = 20
-_FOLDER = "catalog"
+_FOLDER, _BEGIN = "catalog", "items-"
+_DIGITS, _CONTENT = 16, 16
+"""Lengths in a part's name: of the number that orders it, and of the hash of its content."""
 
 
-class FinishedItems(RowIndex):
-    """The rows of finished items; found again where another run has compacted the parts."""
-
-    def __init__(self, output: str) -> None:
-        """Read the parts of an output.
-
-        Raises:
-            As :func:`read_finished`.
-        """
-        self._output = output
-        for attempt in range(_READ_ATTEMPTS):
-            self.names = _names(output)
-            try:
-                super().__init__(_parts(output, self.names))
-                return
-            except FileMissing:  # compacted between the list and the read
-                if attempt == _READ_ATTEMPTS - 1:
-                    raise
-
-    def rows(self, positions: Numbers) -> pa.Table:
-        """Return the rows at some positions (see :meth:`RowIndex.rows`)."""
-        index, places = self, positions
-        for _ in range(_READ_ATTEMPTS):
-            try:
-                return RowIndex.rows(index, places)
-            except FileMissing:
-                index = FinishedItems(self._output)
-                places = index.positions(self._keys[positions])
-                if (places < 0).any():  # rows are lost, not moved
-                    raise
-        return RowIndex.rows(index, places)
-
-
-def read_finished(output: str) -> FinishedItems:
+def read_finished(output: str) -> Parts:
     """Return the ok rows of all closed runs below `output`; empty when there are none.
 
     Raises:
         RecordError: a part is damaged.
         StorageError: the table cannot be read.
     """
-    return FinishedItems(output)
+    return Parts(storage.join(output, _FOLDER), _BEGIN)
 
 
 def add_finished(output: str, found: Iterable[pa.Table]) -> None:
@@ -80,85 +45,69 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
         RecordError: a part is damaged.
         StorageError: the table cannot be read or written.
     """
+    names = tables.part_names(storage.join(output, _FOLDER))
     for part in _chunks(found):
-        _write(output, part)
-    if len(_names(output)) > _MOST_PARTS:
-        with suppress(FileMissing):  # another run is compacting, and deletes what it has read
-            _compact(output)
+        _write(output, part, names)
+    finished = read_finished(output)
+    if len(finished.parts) > _MOST_PARTS:
+        _put_together(finished, storage.join(output, _FOLDER))
     for _ in range(_PUBLISH_ATTEMPTS):
-        if _is_published(output):
+        finished = finished.renewed()
+        if _is_published(output, finished):
             return
-        _publish(output)
+        _publish(output, finished)
 
 
-def _compact(output: str) -> None:
-    """Write the parts anew as few, and delete those that were read."""
-    index = read_finished(output)
-    every = index.in_order()
-    steps = range(0, len(every), _PART_ROWS)
-    merged = {_write(output, index.rows(every[k : k + _PART_ROWS])) for k in steps}
-    for name in set(index.names) - merged:
-        storage.delete(storage.join(output, _FOLDER, name))
+def _put_together(finished: Parts, folder: str) -> None:
+    """Write small parts side by side anew as one, without rows that later ones replace."""
+    for group in groups(finished.parts, _PART_ROWS):
+        replace(folder, group, finished.rows(finished.of(group)))
 
 
-def _is_published(output: str) -> bool:
+def _is_published(output: str, finished: Parts) -> bool:
     """Tell whether LATEST.json names just the parts that are there."""
     try:
         about = json.loads(storage.read_bytes(storage.join(output, LATEST)))
-        return bool(about["tables"] == _tables(_names(output)))
+        return bool(about["tables"] == _tables(finished))
     except FileMissing:
-        return not _names(output)
+        return not finished.parts
     except (ValueError, KeyError, TypeError):  # damaged
         return False
 
 
-def _publish(output: str) -> None:
-    finished = read_finished(output)
-    about = {"tables": _tables(finished.names), "rows": len(finished)}
+def _publish(output: str, finished: Parts) -> None:
+    about = {"tables": _tables(finished), "rows": len(finished)}
     text = f"{json.dumps(about, indent=2)}\n"
     storage.write_bytes(storage.join(output, LATEST), text.encode())
 
 
-def _tables(names: list[str]) -> list[str]:
-    return [f"{_FOLDER}/{name}" for name in sorted(names)]
+def _tables(finished: Parts) -> list[str]:
+    return [f"{_FOLDER}/{part.name}" for part in finished.parts]
 
 
 def _chunks(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     for table in found:
         held.append(table)
-        if sum(map(len, held)) >= _PART_ROWS or sum(t.nbytes for t in held) >= _PART_BYTES:
+        if sum(map(len, held)) >= _PART_ROWS or sum(t.nbytes for t in held) >= MOST_BYTES:
             yield pa.concat_tables(held)
             held = []
     if sum(map(len, held)):
         yield pa.concat_tables(held)
 
 
-def _write(output: str, part: pa.Table) -> str:
+def _write(output: str, part: pa.Table, names: list[str]) -> None:
+    """Write a part behind those of these names, unless it is there."""
     data = tables.to_bytes(_own(part))
-    # named first by what is in it, so that the order of names is the order of writing
-    name = f"items-{_latest(part):016d}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-    storage.write_bytes(storage.join(output, _FOLDER, name), data)
-    return name
+    content = hashlib.sha256(data).hexdigest()[:_CONTENT]
+    if not any(name.endswith(f"-{content}.parquet") for name in names):
+        number = following(names, _DIGITS)
+        name = f"{_BEGIN}{number:0{_DIGITS}d}-{content}.parquet"
+        storage.write_bytes(storage.join(output, _FOLDER, name), data)
+        names.append(name)
 
 
 def _own(part: pa.Table) -> pa.Table:
     """Return the rows as those of the runs that computed them."""
     place = part.schema.names.index("reused")
     return part.set_column(place, part.schema.field(place), pa.array(np.zeros(len(part), bool)))
-
-
-def _latest(part: pa.Table) -> int:
-    times = part["finished_at"].cast(pa.int64()).fill_null(0).to_numpy()
-    return int(times.max(initial=0))
-
-
-def _parts(output: str, names: list[str]) -> Iterator[tuple[str, pa.Table]]:
-    for name in names:
-        uri = storage.join(output, _FOLDER, name)
-        yield uri, tables.read_rows_table(uri, ItemResult, tables.KEPT)
-
-
-def _names(output: str) -> list[str]:
-    names = tables.part_names(storage.join(output, _FOLDER))
-    return [name for name in names if name.startswith("items-")]

@@ -39,8 +39,7 @@ def execute(
         RecordError: the ledger is damaged.
         StorageError: the ledger cannot be read or written.
     """
-    moment = int(plan.made_at.timestamp() * 1e6)
-    known = since(plan.known, plan.spec.output, plan.run_id, plan.items, moment)
+    known = since(plan.known, plan.items)
     done = int(known.done.sum())
     progress = Progress(
         done=done,
@@ -57,7 +56,8 @@ def execute(
     from tasks.pool import Pool
 
     on_progress(replace(progress, phase="starting Ray"))
-    ledger = Ledger(plan.spec.output, plan.run_id)
+    ledger = Ledger(plan.spec.output, plan.run_id, known.own.parts if known.own is not None else ())
+    ledger.put_together()
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
         kind = actor or StyleActor

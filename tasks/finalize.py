@@ -109,7 +109,7 @@ def close_record(
     summary: RunSummary | None = None,
     message: str = "",
 ) -> None:
-    """Write into run.json how a run ended.
+    """Write into run.json how a run ended, unless it stands there as finished with its mark.
 
     Args:
         plan: Of the run.
@@ -122,6 +122,9 @@ def close_record(
         StorageError: the output cannot be read or written.
     """
     record = read_record(plan.files)
+    ended = record.state == "finished" and storage.exists(plan.files.success)
+    if ended and state != "finished":
+        return  # another driver ended it
     ending = {
         "state": state,
         "ended_at": datetime.now(UTC),

@@ -1,6 +1,6 @@
 """What earlier attempts and runs left of a plan's items: one look before they are done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from tasks import storage
 from tasks.catalog_table import read_finished
 from tasks.finished_files import FinishedFiles
 from tasks.ledger import read_ledger
+from tasks.parts import Parts
 from tasks.plan_items import PlanItems, has_problem
 from tasks.row_index import FAILED, OK, REJECTED, STATUSES, RowIndex, hashes
 from tasks.run_files import RunFiles
@@ -31,6 +32,7 @@ class Known:
             and its region maps do not.
         spoilt: (N,) true where an asset is gone or holds other bytes than its row tells of.
         samples: Some of the rows, to judge by what items cost.
+        own: Rows of the run's own ledger; None where `_SUCCESS` spares the look.
     """
 
     status: NDArray[np.int64]
@@ -38,12 +40,13 @@ class Known:
     standing: Mask
     spoilt: Mask
     samples: list[ItemResult]
+    own: Parts | None
 
     @classmethod
     def all_done(cls, count: int) -> "Known":
         """Say of as many items that nothing is left to do, as `_SUCCESS` says of their run."""
         nothing = np.zeros(count, bool)
-        return cls(np.full(count, OK), nothing, nothing, nothing, [])
+        return cls(np.full(count, OK), nothing, nothing, nothing, [], None)
 
     @property
     def done(self) -> Mask:
@@ -103,28 +106,37 @@ def look_up(output: str, run_id: str, items: PlanItems, *, check_assets: bool = 
         np.concatenate(standing),
         np.concatenate(spoilt),
         samples,
+        own,
     )
 
 
-def since(known: Known, output: str, run_id: str, items: PlanItems, moment: int) -> Known:
-    """Add rows of an attempt that was cut short after the look before, at `moment` in us UTC.
+def since(known: Known, items: PlanItems) -> Known:
+    """Add rows of an attempt that was cut short after the look before.
 
-    Older rows were looked at then, and those whose assets were gone left out.
+    Those there before were looked at then, and left out where their assets were gone.
+
+    Raises:
+        RecordError: the ledger is damaged.
+        StorageError: it cannot be read.
     """
-    own = read_ledger(output, run_id)
+    if known.own is None:
+        return known
+    before, own = known.own, known.own.renewed()
+    known = replace(known, own=own)
     keys = np.concatenate([hashes(part) for _, part in items.parts()])
     places = own.positions(keys)
     if not (places >= 0).any():
         return known
-    fresh = (places >= 0) & (own.finished[places] >= moment) & (own.status[places] != FAILED)
+    # Told by being another row than before, as clocks differ from driver to driver.
+    other = before.times(keys) != own.times(keys)
+    fresh = (places >= 0) & other & (own.status[places] != FAILED)
     if not fresh.any():
         return known
-    return Known(
-        np.where(fresh, own.status[places], known.status),
-        known.taken_over & ~fresh,
-        np.ones(len(keys), bool),  # what was begun then may stand
-        known.spoilt,
-        known.samples,
+    return replace(
+        known,
+        status=np.where(fresh, own.status[places], known.status),
+        taken_over=known.taken_over & ~fresh,
+        standing=np.ones(len(keys), bool),  # what was begun then may stand
     )
 
 

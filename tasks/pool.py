@@ -59,6 +59,7 @@ class Pool:
         self._breaker = Breaker()
         self._notice = time.monotonic() + _WAITING_NOTICE
         self._look = time.monotonic() + _LOOK_AT_NODES
+        self._look_at_loads = 0.0
 
     def run(self, assignments: Iterable[Assignment], count: int) -> None:
         """Do `count` items; when this is left, however it is, the rows so far are in the ledger.
@@ -104,6 +105,7 @@ class Pool:
             if worker.kill_if_overdue(self._deadline):
                 logger.warning("no news for %g s; the actor is replaced", self._deadline)
         self._ledger.commit_if_due()
+        self._replace_stalled()
         self._notice_waiting()
         if self._layout.elastic and time.monotonic() > self._look:
             self._look = time.monotonic() + _LOOK_AT_NODES
@@ -155,15 +157,45 @@ class Pool:
         if worker.ever_up:
             worker.spawn_later(0.0)
             return
-        worker.failed_starts += 1
         reason = start_reason(error)
-        if worker.failed_starts >= _FAILED_STARTS:
-            logger.error("an engine could not be started: %s; going on without it", reason)
-            self._workers.remove(worker)
-        hopeless = not self._began and all(w.failed_starts for w in self._workers)
-        if hopeless or not self._workers:
+        self._not_started(worker, reason)
+        if not self._began and all(w.failed_starts for w in self._workers):
             raise PoolError(f"no engine could be started: {reason}")
+
+    def _not_started(self, worker: Worker, reason: str) -> None:
+        """Try again later, or go on without an actor that has been tried often enough."""
+        worker.failed_starts += 1
         worker.spawn_later(min(2.0**worker.failed_starts, 30.0))
+        if worker.failed_starts < _FAILED_STARTS:
+            return
+        self._workers.remove(worker)
+        if not self._workers:
+            raise PoolError(f"no engine could be started: {reason}")
+        logger.error("an engine could not be started: %s; going on without it", reason)
+
+    def _replace_stalled(self) -> None:
+        """End actors that have been loading their engine for too long; another may get through."""
+        now, deadline = time.monotonic(), self._spec.load_deadline
+        if now < self._look_at_loads:
+            return
+        self._look_at_loads = now + min(_LOOK_AT_NODES, deadline / 4)
+        for worker in list(self._workers):
+            name, seconds = worker.loads_since()
+            if not name or seconds <= deadline:
+                continue
+            reason = (
+                f"{name} was still loading {self._models()} after {deadline:g} s; look at that "
+                "process and at where it reads from, or set a longer load_deadline"
+            )
+            logger.warning("%s; its actor is replaced", reason)
+            worker.end()
+            self._not_started(worker, reason)
+
+    def _models(self) -> str:
+        engine = self._setup.engine
+        loras = [lora.weights for lora in engine.loras]
+        found = [engine.model, *loras, engine.encoder, engine.depth, engine.sam]
+        return ", ".join(filter(None, found)) or "its engine"
 
     def _read(self, worker: Worker) -> None:
         """The oldest lease of an actor has news."""
@@ -236,7 +268,11 @@ class Pool:
             self._notice = time.monotonic() + _WAITING_NOTICE
         elif time.monotonic() > self._notice:
             self._notice = time.monotonic() + _WAITING_NOTICE
-            logger.warning("no engine is up yet: waiting for CPUs or GPUs, or for the model")
+            loading = [name for name, _ in (w.loads_since() for w in self._workers) if name]
+            if loading:
+                logger.warning("no engine is up yet: %s loads %s", loading[0], self._models())
+            else:
+                logger.warning("no engine is up yet: waiting for CPUs or GPUs")
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Rows of Parquet parts found by item, while the rows themselves stay in their files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -39,33 +39,22 @@ class RowIndex:
         Raises:
             RecordError: a row has a status that there is not.
         """
+        self._fill([(uri, numbers_of(uri, table)) for uri, table in parts])
+
+    def _fill(self, parts: Iterable[tuple[str, Numbers]]) -> None:
+        """Take the numbers (3, N) of the rows of each part."""
         self._uris: list[str] = []
-        found = []
-        for number, (uri, table) in enumerate(parts):
+        found = [np.zeros((5, 0), np.int64)]
+        for number, (uri, own) in enumerate(parts):
             self._uris.append(uri)
-            statuses = table["status"].to_pylist()
-            if unknown := set(statuses) - set(STATUSES[1:]):
-                raise RecordError(f"{uri} holds the status {min(map(str, unknown))}; move it away")
-            found.append(
-                np.stack(
-                    [
-                        hashes(table),
-                        np.array([STATUSES.index(status) for status in statuses], np.int64),
-                        _integers(table["asset_bytes"]),
-                        _integers(table["finished_at"].cast(pa.int64())),
-                        np.full(len(table), number),
-                        np.arange(len(table)),
-                    ]
-                )
-            )
-        every = np.concatenate(found, axis=1) if found else np.zeros((6, 0), np.int64)
+            count = own.shape[1]
+            found.append(np.vstack([own, np.full(count, number), np.arange(count)]))
+        every = np.concatenate(found, axis=1)
         order = np.lexsort((np.arange(every.shape[1]), every[1] == OK, every[0]))
         every = every[:, order]
         last = np.ones(every.shape[1], bool)
         last[:-1] = every[0, 1:] != every[0, :-1]
-        self._keys, self.status, self.asset_bytes, self.finished, self._part, self._row = every[
-            :, last
-        ]
+        self._keys, self.status, self.finished, self._part, self._row = every[:, last]
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -82,6 +71,11 @@ class RowIndex:
         places = self.positions(wanted)
         return np.where(places >= 0, self.status[places], 0) if len(self) else places * 0
 
+    def times(self, wanted: Numbers) -> Numbers:
+        """Return when each hashed key's row ended by its node's clock, in us UTC; -2 for no row."""
+        places = self.positions(wanted)
+        return np.where(places >= 0, self.finished[places], -2) if len(self) else places - 1
+
     def in_order(self) -> Numbers:
         """Return all positions in the order in which the rows were written."""
         return np.lexsort((self._row, self._part))
@@ -93,16 +87,46 @@ class RowIndex:
             RecordError: a part is damaged now.
             StorageError: a part is gone, or cannot be read.
         """
-        parts, order, taken = self._part[positions], [], []
-        for number in np.unique(parts):
-            inside = np.flatnonzero(parts == number)
-            order.append(inside)
-            table = _part(self._uris[number])
-            taken.append(table.take(pa.array(self._row[positions[inside]])))
-        if not taken:
+        found = list(self._fetched(positions))
+        if not found:
             return _SCHEMA.empty_table()
-        back = np.argsort(np.concatenate(order))
-        return pa.concat_tables(taken).take(pa.array(back))
+        back = np.argsort(np.concatenate([inside for inside, _ in found]))
+        return pa.concat_tables([rows for _, rows in found]).take(pa.array(back))
+
+    def _fetched(self, positions: Numbers) -> Iterator[tuple[Numbers, pa.Table]]:
+        """Yield, part by part, which of some positions it holds, and the rows there."""
+        for inside in self._by_part(positions):
+            yield inside, self._taken(positions[inside])
+
+    def _by_part(self, positions: Numbers) -> list[Numbers]:
+        """Return which of some positions are in the same part, for each part."""
+        parts = self._part[positions]
+        order = np.argsort(parts, kind="stable")
+        cuts = np.flatnonzero(np.diff(parts[order])) + 1
+        return np.split(order, cuts) if len(order) else []
+
+    def _taken(self, positions: Numbers) -> pa.Table:
+        """Return the rows at some positions of one part."""
+        table = _part(self._uris[self._part[positions[0]]])
+        return table.take(pa.array(self._row[positions]))
+
+
+def numbers_of(uri: str, table: pa.Table) -> Numbers:
+    """Return what an index holds of rows (3, N): hashed key, status, time of end.
+
+    Raises:
+        RecordError: a row has a status that there is not.
+    """
+    statuses = table["status"].to_pylist()
+    if unknown := set(statuses) - set(STATUSES[1:]):
+        raise RecordError(f"{uri} holds the status {min(map(str, unknown))}; move it away")
+    return np.stack(
+        [
+            hashes(table),
+            np.array([STATUSES.index(status) for status in statuses], np.int64),
+            _integers(table["finished_at"].cast(pa.int64())),
+        ]
+    )
 
 
 def hashes(table: pa.Table) -> Numbers:

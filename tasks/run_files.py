@@ -35,6 +35,11 @@ class RunFiles:
         return self._at("lock.json")
 
     @property
+    def lock_probe(self) -> str:
+        """What a driver writes and deletes at its start to learn how the store writes."""
+        return self._at("lock-probe.json")
+
+    @property
     def plan(self) -> str:
         """Folder of the parts with every item asked for."""
         return self._at("plan")

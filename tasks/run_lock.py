@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tasks import storage
-from tasks.errors import FileMissing, PlanError, StorageError, TaskError
+from tasks.errors import FileMissing, FileTooLarge, PlanError, StorageError, TaskError
 from tasks.run_files import RunFiles
 from tasks.signals import deferred
 
@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 15.0
 SILENT_BEATS = 4
 """Beats without news after which a holder elsewhere is taken for dead."""
+_SURE_BEATS = 2
+"""Beats after its last look at the lock for which a holder takes the run for its own."""
+_UNREADABLE_BEATS = 2
+"""Looks in a row at a lock that cannot be read after which the run is given up."""
 _RACE_SECONDS = 0.5
 
 
@@ -36,7 +40,7 @@ class RunBusyError(PlanError):
 
 
 class RunLostError(TaskError):
-    """Another driver took this run over, because this one gave no sign of life."""
+    """This driver does not hold the run any more: another may be at it, or may have ended it."""
 
 
 @dataclass(frozen=True)
@@ -75,24 +79,74 @@ class RunLock:
     """
 
     def __init__(self, files: RunFiles) -> None:
-        self._output, self._place = files.output, files.lock
+        self._files, self._place = files, files.lock
         pid = os.getpid()
         self._me = _Holder(secrets.token_hex(8), socket.gethostname(), _space(), pid, _born(pid))
         self.conditional = False
-        self._lost = False
+        self._lost = ""
+        self._unreadable = 0
+        self._looked = time.monotonic()
+        self._turn = threading.Lock()  # some stores take the old file away to write the new one
         self._over = threading.Event()
 
     def check(self) -> None:
-        """Refuse to go on with a run that is another's now.
+        """Refuse to go on with a run that is another's now; quick, unless this process was frozen.
 
         Raises:
-            RunLostError: it is.
+            RunLostError: it is, or was and has ended.
         """
+        if time.monotonic() - self._looked > _SURE_BEATS * BEAT_SECONDS:
+            self.confirm()
+        elif self._lost:
+            raise RunLostError(self._lost)
+
+    def confirm(self) -> None:
+        """Refuse to go on with a run that is another's now, after a look at the lock.
+
+        Raises:
+            RunLostError: it is, or was and has ended.
+        """
+        with self._turn:
+            if not self._look() and self._unreadable:
+                self._look()
         if self._lost:
-            raise RunLostError(
-                f"{self._place} is held by another driver now: this one gave no sign of life for "
-                "too long, so the other goes on with the run"
-            )
+            raise RunLostError(self._lost)
+
+    def _look(self) -> bool:
+        """Tell whether the lock shows that the run is still held by this driver."""
+        if self._lost:
+            return False
+        begin = time.monotonic()
+        try:
+            now = self._read()
+        except TaskError as error:
+            self._blind(error)
+            return False
+        if now is None or now.token != self._me.token:
+            gone = "is gone: another driver has ended the run, or somebody removed the file"
+            self._lose(f"is held by {_named(now)}, who took the run over" if now else gone)
+            return False
+        self._looked, self._unreadable = begin, 0
+        return True
+
+    def _blind(self, error: TaskError) -> None:
+        """Take note that the lock could not be read."""
+        if isinstance(error, StorageError) and error.transient:  # the store is away for all drivers
+            self._looked = time.monotonic()
+            logger.warning("the run's lock could not be looked at: %s", error)
+            return
+        self._unreadable += 1
+        if self._unreadable >= _UNREADABLE_BEATS:
+            self._lose(f"cannot be read any more ({error}), so another driver may take the run")
+        else:
+            logger.warning("the run's lock cannot be read: %s", error)
+
+    def _lose(self, why: str) -> None:
+        logger.warning("the run's lock is lost: %s %s", self._place, why)
+        self._lost = (
+            f"the run is not this driver's any more: {self._place} {why}; what is done stands, so "
+            "run the same command again to see how the run ended, or to go on with it"
+        )
 
     def take(self) -> None:
         """Get hold of the run, from a dead holder if need be.
@@ -113,37 +167,63 @@ class RunLock:
             if error.transient:
                 raise
             raise StorageError(
-                f"the output {self._output} cannot be written: {error}; choose another folder or "
-                "prefix, or allow writing there"
+                f"the output {self._files.output} cannot be written: {error}; choose another "
+                "folder or prefix, or allow writing there"
             ) from error
         # Stores that know no conditions let the last of several writers win.
         time.sleep(_RACE_SECONDS)
+        self._looked = time.monotonic()
         now = self._read()
         if now is None or now.token != self._me.token:
             raise self._busy(now)
-        self.conditional = not storage.write_new(self._place, self._text())
+        self.conditional = self._honours_conditions()
+        if not self.conditional:
+            logger.warning(
+                "the store of %s writes over what is there even when told not to, so two drivers "
+                "that start one run together may both work for up to %g s; start one at a time",
+                self._files.output,
+                BEAT_SECONDS,
+            )
+
+    def _honours_conditions(self) -> bool:
+        """Tell whether the output's store lets one of several writers of a new file win."""
+        kind, probe = storage.scheme(self._files.output), self._files.lock_probe
+        if kind != "s3":
+            return kind in ("", "file")  # `tasks.other_store` can only look first
+        try:
+            storage.write_new(probe, b"{}\n")
+            return not storage.write_new(probe, b"{}\n")
+        finally:
+            storage.delete(probe)
 
     def keep(self) -> None:
         """Show signs of life until :meth:`let_go`; runs in a thread."""
-        while not self._over.wait(BEAT_SECONDS):
+        while not self._lost and not self._over.wait(BEAT_SECONDS):
             try:
-                now = self._read()
-                if now is not None and now.token != self._me.token:
-                    self._lost = True
-                    return
-                self._me = replace(self._me, beat=self._me.beat + 1)
-                self._write()
-            except StorageError as error:  # the store is away: for others too
+                with self._turn:
+                    if self._look():
+                        self._renew()
+            except StorageError as error:  # whoever takes the run over meanwhile is seen next time
                 logger.warning("the run's lock could not be renewed: %s", error)
+            except Exception as error:  # without signs of life another driver would take the run
+                self._lose(f"cannot be renewed any more ({type(error).__name__}: {error})")
+
+    def _renew(self) -> None:
+        self._me = replace(self._me, beat=self._me.beat + 1)
+        self._write()
+        late = time.monotonic() - self._looked > SILENT_BEATS * BEAT_SECONDS
+        if late and storage.exists(self._files.success):
+            self._lose("was renewed too late: another driver has ended the run")
 
     def let_go(self) -> None:
         """Give the run up."""
         self._over.set()
         try:
-            now = self._read()
-            if now is not None and now.token == self._me.token:
-                storage.delete(self._place)
-        except StorageError as error:
+            with self._turn:
+                now = self._read()
+                if now is not None and now.token == self._me.token:
+                    storage.delete(self._place)
+        except TaskError as error:
             logger.warning("the run's lock stays behind: %s", error)
 
     def _wait_for(self, holder: _Holder) -> None:
@@ -169,7 +249,7 @@ class RunLock:
             return _Holder(**json.loads(storage.read_bytes(self._place, 4096)))
         except FileMissing:
             return None
-        except (ValueError, TypeError) as error:
+        except (FileTooLarge, ValueError, TypeError) as error:
             raise RunBusyError(f"{self._place} is no lock of ours; remove it") from error
 
     def _write(self) -> None:

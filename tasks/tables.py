@@ -34,13 +34,15 @@ def to_bytes(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def write_rows(uri: str, rows: Iterable[R], model: type[R]) -> None:
-    """Write rows as one Parquet file, whole or not at all.
+def write_rows(uri: str, rows: Iterable[R], model: type[R]) -> pa.Table:
+    """Write rows as one Parquet file, whole or not at all, and return them as a table.
 
     Raises:
         StorageError: it cannot be written.
     """
-    storage.write_bytes(uri, to_bytes(to_table(rows, model)))
+    table = to_table(rows, model)
+    storage.write_bytes(uri, to_bytes(table))
+    return table
 
 
 def read_table(uri: str, remedy: str = MADE_ANEW) -> pa.Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray._private.state import actors as ray_actors
 from ray.exceptions import ActorDiedError
 
 from schemas.result import ItemResult
@@ -71,6 +72,7 @@ class Worker:
             options["runtime_env"] = {"env_vars": self._layout.env}
         self.handle: Any = ray.remote(self._kind).options(**options).remote(self._setup)
         self.pid = 0
+        self._loading = ("", 0.0)
         self.ever_up = False
         self.overdue = False
         self.clock = time.monotonic()
@@ -148,6 +150,20 @@ class Worker:
         self.overdue = True
         ray.kill(self.handle, no_restart=False)
         return True
+
+    def loads_since(self) -> tuple[str, float]:
+        """Return which process loads the engine, and for how many seconds; no name for none.
+
+        None does while the engine is up, or while Ray still looks for room.
+        """
+        name = ""
+        if self.ping is not None and not self.up:
+            about = ray_actors(self.handle._actor_id.hex())  # Ray's public API tells no such thing
+            name = f"process {about['Pid']} on {about['Address']['IPAddress']}"
+            name = name if about["Pid"] else ""
+        if name != self._loading[0]:
+            self._loading = (name, time.monotonic())
+        return name, time.monotonic() - self._loading[1]
 
     def end(self) -> None:
         """End the process for good."""

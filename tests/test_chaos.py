@@ -18,7 +18,7 @@ pytestmark = [
 
 def test_a_run_survives_its_actors_a_node_the_store_and_its_driver() -> None:
     """In a process of its own, for it needs a cluster and an environment of its own."""
-    shape = ["--items", "40", "--hold", "1", "--kill-gap", "12", "--driver-kills", "2"]
+    shape = ["--items", "40", "--hold", "1", "--kill-gap", "12", "--driver-kills", "1"]
     command = [sys.executable, "-m", "tests.chaos", *shape]
     chaos = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

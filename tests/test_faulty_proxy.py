@@ -129,6 +129,16 @@ def test_half_an_answer(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
     assert proxy.counts == {"truncate": 1, "reset": 1}
 
 
+def test_a_damaged_read(s3: S3Server, proxy: FaultyProxy, client: Any) -> None:
+    put(client, s3, "proxy/damaged", bytes(9))
+    proxy.faults = Faults(1.0, kinds=("flip",))
+    assert client.list_objects_v2(Bucket=s3.bucket, Prefix="proxy/damaged")["KeyCount"] == 1
+    assert client.head_object(Bucket=s3.bucket, Key="proxy/damaged")["ContentLength"] == 9
+    answer = client.get_object(Bucket=s3.bucket, Key="proxy/damaged")
+    assert answer["Body"].read() == bytes([0, 0, 0, 0, 0, 4, 0, 0, 0])
+    assert proxy.counts == {"flip": 1}
+
+
 def test_the_same_seed_makes_the_same_faults(s3: S3Server) -> None:
     def outcome(seed: int, order: list[int]) -> dict[int, str]:
         with faulty_proxy(s3.endpoint_url, Faults(0.5, seed, hold=0.01)) as proxy:

@@ -4,8 +4,8 @@
     python -m tests.chaos --items 3000 --faults 1000
 
 Two actors on two Ray nodes restyle photos from and to a real S3 server behind a proxy: first
-undisturbed, then with actors killed every few seconds, a node taken away, 5 % of requests failed,
-and the driver killed. Needs a Linux machine, no network and no GPU. Exit code 0: all is well.
+undisturbed, then while all befalls them that README.md beside this file names. Needs a Linux
+machine, no network and no GPU. Exit code 0: all is well.
 """
 
 import argparse
@@ -17,15 +17,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos import table
+from tests.chaos.closing import close_together
 from tests.chaos.cluster import TwoNodes, two_nodes
 from tests.chaos.driver import Driver
 from tests.chaos.judge import judge
-from tests.chaos.scene import CALM, STORMY, assets_done, make_spec, write_inputs
+from tests.chaos.scene import CALM, STORMY, assets_done, holder, make_spec, write_inputs
 from tests.chaos.storm import Plan, RunStuckError, Storm, Tally
-from tests.faulty_proxy import Faults, FaultyProxy, faulty_proxy
+from tests.faulty_proxy import KINDS, Faults, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server, serve_s3
 
 
@@ -38,7 +40,7 @@ class _Stage:
     def run(self, output: str, plan: Plan) -> tuple[Tally, float]:
         """Do a run into an output; return what befell it, and its seconds."""
         spec = make_spec(self._server, self._home, output, self._cluster.address)
-        driver = Driver(spec, self._home, output)
+        driver = Driver(spec, self._home, output, lambda: holder(self._server, output))
         storm = Storm(
             plan, self._cluster, self._proxy, driver, lambda: assets_done(self._server, output)
         )
@@ -49,21 +51,32 @@ class _Stage:
             raise RunStuckError(f"{output}: {error}; {storm.tally}\n{driver.said()}") from None
         return tally, time.monotonic() - begin
 
+    def close_together(self, plan: Plan, runs: int) -> list[str]:
+        """Let runs close at the same time, with faults of the store; return what is wrong then."""
+        self._proxy.faults = replace(self._proxy.faults, rate=plan.rate)
+        try:
+            return close_together(self._server.uri("closing"), runs)
+        finally:
+            self._proxy.faults = replace(self._proxy.faults, rate=0.0)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Do the calm run and the stormy one, print the table, return the exit code."""
     options = _parser().parse_args(arguments)
     plan = _plan(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays behind
-    with _stage(options.keep, plan, options.hold) as (stage, server):
+    kinds = (*KINDS, "flip") if options.damage else KINDS
+    faults = Faults(seed=plan.seed, hold=options.hold, kinds=kinds)
+    with _stage(options.keep, plan, faults) as (stage, server):
         try:
             _, calm_seconds = stage.run(CALM, plan.calm())
             tally, seconds = stage.run(STORMY, plan)
+            problems = stage.close_together(plan, options.closing)
         except RunStuckError as error:
             print(error, file=sys.stderr)
             return 1
         verdict = judge(server.uri(STORMY), server.file(STORMY), server.file(CALM), plan.items)
-    problems = verdict.problems + table.shortcomings(plan, tally)
+    problems += verdict.problems + table.shortcomings(plan, tally)
     print(table.render(plan, tally, verdict, calm_seconds, seconds))
     for problem in problems[:50]:
         print(problem, file=sys.stderr)
@@ -71,11 +84,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _stage(keep: Path | None, plan: Plan, hold: float) -> Iterator[tuple[_Stage, S3Server]]:
+def _stage(keep: Path | None, plan: Plan, faults: Faults) -> Iterator[tuple[_Stage, S3Server]]:
     """Have server, proxy and cluster, all in folders that go away unless they are to be kept."""
     with _folder(keep) as home, _folder(None) as ray, serve_s3(home / "s3") as server:
         write_inputs(server, plan.items)
-        faults = Faults(seed=plan.seed, hold=hold)
         with faulty_proxy(server.endpoint_url, faults) as proxy:
             # Actors, drivers and `verify` all inherit it; none knows of the server itself.
             os.environ.update(
@@ -114,6 +126,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         kill_gap=options.kill_gap,
         node_removals=options.node_removals or max(1, items // 600),
         driver_kills=options.driver_kills or 3 + items // 1000,
+        freezes=options.freezes or 1 + items // 1000,
+        full_disks=1 + items // 1000,
     )
 
 
@@ -132,6 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kill-gap", type=int, default=8, help="items done between deaths")
     parser.add_argument("--node-removals", type=int, default=0, help="0: one, more for long runs")
     parser.add_argument("--driver-kills", type=int, default=0, help="0: three, more for long runs")
+    parser.add_argument("--freezes", type=int, default=0, help="0: one, more for long runs")
+    parser.add_argument("--closing", type=int, default=10, help="runs that close together")
+    parser.add_argument(
+        "--damage",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let bits of objects that are read be others, now and then",
+    )
     parser.add_argument("--keep", type=Path, help="folder for everything, which then stays")
     return parser
 

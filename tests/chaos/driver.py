@@ -1,43 +1,95 @@
 """The driver of a run as a process of its own: `python -m tests.chaos.driver SPEC.json`."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any, NoReturn
 
 from schemas.run import RestyleSpec
-from tasks import execute, finalize, planning
-from tasks.run_lock import holding
+from tasks import execute, finalize, planning, run_lock
+from tasks.run_lock import RunLostError, holding
+
+LOST = 75
+"""Exit code of a driver whose run is another's."""
+_BEAT_SECONDS = 1.0
+_SKEW, _FULL = "CHAOS_SKEW", "CHAOS_FULL"
+"""Seconds by which a driver's clock is off; whether its own disk is full."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(spec_file: str) -> None:
-    """Do a run from plan to `_SUCCESS`."""
+    """Do a run from plan to `_SUCCESS`, as the flow does, without Prefect."""
+    run_lock.BEAT_SECONDS = _BEAT_SECONDS
+    _skew_clock(float(os.environ.get(_SKEW, "0")))
+    if os.environ.get(_FULL):
+        _fill_disk()
     spec = RestyleSpec.model_validate_json(Path(spec_file).read_text())
     plan = planning.plan(spec)
-    with holding(plan.files):
-        planning.write_plan(plan)
-        execute.execute(plan)
-        finalize.finalize(spec, plan.run_id, plan)
+    with holding(plan.files) as lock:
+        try:
+            planning.write_plan(plan)
+            execute.execute(plan, lambda _: lock.check())
+            lock.confirm()
+            finalize.finalize(spec, plan.run_id, plan)
+        except Exception:
+            lock.confirm()
+            raise
+
+
+def _skew_clock(seconds: float) -> None:
+    """Let the clocks that our own code reads in this process be wrong."""
+    shift, right = timedelta(seconds=seconds), time.time_ns
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + shift
+
+    time.time_ns = lambda: right() + int(seconds * 1e9)
+    for module in (planning, finalize):
+        vars(module)["datetime"] = Skewed
+
+
+def _fill_disk() -> None:
+    """Let no file of this machine be written, as on a full disk."""
+
+    def full(path: Path, *_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    Path.write_bytes = full  # type: ignore[method-assign]
 
 
 class Driver:
     """Starts drivers of one run, one after the other; what they say goes into one log."""
 
-    def __init__(self, spec: RestyleSpec, folder: Path, name: str) -> None:
+    def __init__(
+        self, spec: RestyleSpec, folder: Path, name: str, holder: Callable[[], int]
+    ) -> None:
+        """Prepare the run; `holder` returns the process that holds it, 0 for none."""
         self._spec = folder / f"{name}.json"
         self._spec.write_text(spec.model_dump_json())
         self.log = folder / f"{name}.log"
+        self._holder = holder
         self._process: subprocess.Popen[bytes] | None = None
+        self._frozen: subprocess.Popen[bytes] | None = None
+        self.disk_full = False
 
-    def start(self) -> None:
-        """Start a driver; the one before has ended."""
+    def start(self, skew: float = 0.0, *, disk_full: bool = False) -> None:
+        """Start a driver; the one before has ended or is frozen."""
+        self.disk_full = disk_full
+        faults = {_SKEW: str(skew), **({_FULL: "1"} if disk_full else {})}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.driver", str(self._spec)],
                 cwd=_ROOT,
-                env={**os.environ, "PYTHONPATH": str(_ROOT)},
+                env={**os.environ, **faults, "PYTHONPATH": str(_ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -48,11 +100,42 @@ class Driver:
         """How it ended, None while it has not."""
         return self._process.poll() if self._process else None
 
+    @property
+    def holds(self) -> bool:
+        """True while it holds the run."""
+        return self._process is not None and self._holder() == self._process.pid
+
+    @property
+    def frozen(self) -> bool:
+        """True while another one is frozen, or has not ended since."""
+        return self._frozen is not None
+
+    def freeze(self) -> None:
+        """Stop it as a suspended machine does; another may be started then."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        self._frozen = self._process
+
+    def thaw(self) -> None:
+        """Let the frozen one go on."""
+        if self._frozen:
+            self._frozen.send_signal(signal.SIGCONT)
+
+    def thawed_exit(self) -> int | None:
+        """Return how the one that was frozen ended, None while it has not."""
+        code = self._frozen.poll() if self._frozen else None
+        if code is not None:
+            self._frozen = None
+        return code
+
     def kill(self) -> None:
         """SIGKILL it, if it still runs."""
-        if self._process and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        _kill(self._process)
+
+    def kill_all(self) -> None:
+        """SIGKILL it and the frozen one."""
+        _kill(self._process)
+        _kill(self._frozen)
 
     def said(self) -> str:
         """The end of the log, without what Ray tells of each death that we caused."""
@@ -61,5 +144,15 @@ class Driver:
         return "\n".join(list(lines)[-60:])
 
 
+def _kill(process: "subprocess.Popen[bytes] | None") -> None:
+    if process and process.poll() is None:
+        process.kill()
+        process.wait()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except RunLostError as error:
+        print(error, file=sys.stderr)
+        sys.exit(LOST)

@@ -1,5 +1,6 @@
 """What a run is made of here: photos and references on the S3 server, a model, two outputs."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -64,3 +65,13 @@ def make_spec(server: S3Server, home: Path, output: str, ray_address: str) -> Re
 def assets_done(server: S3Server, output: str) -> int:
     """Return how many assets stand, as the disk behind the server shows it."""
     return sum(1 for _ in server.file(f"{output}/assets").rglob("*.png"))
+
+
+def holder(server: S3Server, output: str) -> int:
+    """Return the process that holds the run of an output, as the disk shows it; 0 for none."""
+    for lock in server.file(f"{output}/runs").glob("*/lock.json"):
+        try:
+            return int(json.loads(lock.read_text())["pid"])
+        except (OSError, ValueError):
+            continue  # it is being written
+    return 0

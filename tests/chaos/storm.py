@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tests.chaos.cluster import TwoNodes, kill
-from tests.chaos.driver import Driver
+from tests.chaos.driver import LOST, Driver
 from tests.faulty_proxy import FaultyProxy
 
 _TICK = 0.1
 _PATIENCE = 240.0
 _FAILURES = 5
 _RATES = 0.005, 0.2
+_SKEWS = (0.0, 365 * 86400.0, -86400.0)
+"""Seconds by which the clocks of drivers are off, one after the other."""
 
 
 class RunStuckError(Exception):
@@ -34,6 +36,9 @@ class Plan:
         kill_gap: Items that are finished between two of them, so that the run gets on.
         node_removals: How often the second node goes away.
         driver_kills: How often the driver is killed; the last time when all assets stand.
+        freezes: How often the driver is frozen and goes on after another has taken the run over.
+        full_disks: How often a driver is started whose own disk is full.
+        skew: Let the clocks of drivers differ.
     """
 
     items: int
@@ -44,11 +49,22 @@ class Plan:
     kill_gap: int = 8
     node_removals: int = 1
     driver_kills: int = 3
+    freezes: int = 1
+    full_disks: int = 1
+    skew: bool = True
 
     def calm(self) -> "Plan":
         """Return the same without anything."""
         return Plan(
-            self.items, self.seed, rate=0, kill_every=math.inf, node_removals=0, driver_kills=0
+            self.items,
+            self.seed,
+            rate=0,
+            kill_every=math.inf,
+            node_removals=0,
+            driver_kills=0,
+            freezes=0,
+            full_disks=0,
+            skew=False,
         )
 
 
@@ -59,6 +75,10 @@ class Tally:
     actor_kills: int = 0
     node_removals: int = 0
     driver_kills: int = 0
+    freezes: int = 0
+    full_disks: int = 0
+    skewed_clocks: int = 0
+    went_on: int = 0
     driver_failures: int = 0
     by_kind: dict[str, int] = field(default_factory=dict)
 
@@ -66,7 +86,8 @@ class Tally:
     def total(self) -> int:
         """Faults of all kinds that we made."""
         kills = self.actor_kills + self.node_removals + self.driver_kills
-        return kills + sum(self.by_kind.values())
+        others = self.freezes + self.full_disks + self.skewed_clocks
+        return kills + others + sum(self.by_kind.values())
 
 
 class Storm:
@@ -87,6 +108,8 @@ class Storm:
         self._begin = time.monotonic()
         self.tally = Tally()
         self._driver_falls = self._moments_of_drivers()
+        self._freezes = [i * plan.items // (plan.freezes + 2) for i in range(1, plan.freezes + 1)]
+        self._full_disks, self._starts = plan.full_disks, 0
         # Each removal is followed by the return.
         moments = range(1, 2 * plan.node_removals + 1)
         self._node_moves = [i * plan.items // (2 * plan.node_removals + 2) for i in moments]
@@ -101,9 +124,9 @@ class Storm:
         """
         try:
             self._say("the driver starts", 0)
-            self._driver.start()
+            self._start_driver()
             news, last = time.monotonic(), -1
-            while self._driver.exit_code != 0:
+            while self._driver.exit_code != 0 or self._driver.frozen:
                 begin = time.monotonic()
                 done = self._done()
                 pause = max(_TICK, 4 * (time.monotonic() - begin))  # counting many files takes time
@@ -116,7 +139,7 @@ class Storm:
                 self._step(done)
                 time.sleep(pause)
         finally:
-            self._driver.kill()
+            self._driver.kill_all()
             self._proxy.faults = replace(self._proxy.faults, rate=0.0)
         self._say("the run is over", done)
         self.tally.by_kind = dict(self._proxy.counts)
@@ -130,12 +153,19 @@ class Storm:
     def _step(self, done: int) -> None:
         if self._driver.exit_code:
             self._revive(done)
+        if self._driver.frozen:
+            self._thaw(done)
         self.tally.by_kind = dict(self._proxy.counts)
         calm = 0 < self._plan.faults <= self.tally.total
         self._proxy.faults = replace(self._proxy.faults, rate=0.0 if calm else self._rate(done))
         if self._driver.exit_code == 0:  # it ended while its files were counted
             return
-        if self._driver_falls and done >= self._driver_falls[0]:
+        if self._driver.frozen:
+            pass  # what follows is about the run of one driver
+        elif self._freezes and done >= self._freezes[0] and self._driver.holds:
+            self._freezes.pop(0)
+            self._freeze(done)
+        elif self._driver_falls and done >= self._driver_falls[0]:
             self._driver_falls.pop(0)
             time.sleep(self._dice.uniform(0.0, 1.0))
             self._kill_driver(done)
@@ -161,20 +191,50 @@ class Storm:
         wanted = (self._plan.faults - self.tally.total) / (left * asked / done)
         return min(max(wanted, _RATES[0]), _RATES[1])
 
+    def _start_driver(self, *, disk_full: bool = False) -> None:
+        """Start a driver, each with another clock."""
+        skew = _SKEWS[self._starts % len(_SKEWS)] if self._plan.skew else 0.0
+        self._starts += 1
+        self.tally.skewed_clocks += skew != 0.0
+        self._driver.start(skew, disk_full=disk_full)
+
+    def _restart_driver(self) -> None:
+        """Start the next driver, on a machine whose disk is full where that is still to come."""
+        full, self._full_disks = self._full_disks > 0, max(0, self._full_disks - 1)
+        self._start_driver(disk_full=full)
+
+    def _freeze(self, done: int) -> None:
+        self._say("the driver is frozen, another starts", done)
+        self._driver.freeze()
+        self.tally.freezes += 1
+        self._start_driver()
+
+    def _thaw(self, done: int) -> None:
+        """Let the frozen driver go on when the run is another's; it must leave that alone."""
+        if self._driver.holds:
+            self._driver.thaw()
+        code = self._driver.thawed_exit()
+        if code is not None:
+            self._say(f"the driver that was frozen ends with exit code {code}", done)
+            self.tally.went_on += code != LOST
+
     def _revive(self, done: int) -> None:
         """Start a driver that has given up, as Prefect does; it should not have."""
         self._say(f"the driver gives up with exit code {self._driver.exit_code}", done)
-        self.tally.driver_failures += 1
+        if self._driver.disk_full:
+            self.tally.full_disks += 1
+        else:
+            self.tally.driver_failures += 1
         if self.tally.driver_failures > _FAILURES:
             raise RunStuckError("the driver gives up again and again")
-        self._driver.start()
+        self._start_driver()
 
     def _kill_driver(self, done: int) -> None:
         if self._driver.exit_code is None:
             self._say("the driver is killed", done)
             self._driver.kill()
             self.tally.driver_kills += 1
-            self._driver.start()
+            self._restart_driver()
 
     def _change_nodes(self, done: int) -> None:
         """Take the second node away, or bring it back, when it is time."""

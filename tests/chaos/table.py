@@ -12,10 +12,13 @@ def render(plan: Plan, tally: Tally, verdict: Verdict, calm_seconds: float, seco
         "seed": plan.seed,
         "seconds, calm": round(calm_seconds),
         "seconds, stormy": round(seconds),
-        **{f"faults: {kind}": tally.by_kind.get(kind, 0) for kind in KINDS},
+        **{f"faults: {kind}": tally.by_kind.get(kind, 0) for kind in (*KINDS, "flip")},
         "actor kills": tally.actor_kills,
         "node removals": tally.node_removals,
         "driver kills": tally.driver_kills,
+        "driver freezes": tally.freezes,
+        "full disks": tally.full_disks,
+        "clocks that were off": tally.skewed_clocks,
         "faults of all kinds": tally.total,
         "drivers that gave up": tally.driver_failures,
         "rows": verdict.rows,
@@ -40,6 +43,11 @@ def shortcomings(plan: Plan, tally: Tally) -> list[str]:
         lacking.append(f"only {tally.node_removals} of {plan.node_removals} nodes were removed")
     if not tally.driver_kills:
         lacking.append("the driver was not killed")
+    for name, wanted in (("freezes", plan.freezes), ("full_disks", plan.full_disks)):
+        if getattr(tally, name) < wanted:
+            lacking.append(f"only {getattr(tally, name)} of {wanted} {name} were made")
+    if tally.went_on:
+        lacking.append(f"{tally.went_on} drivers that were frozen did not leave the run alone")
     if tally.driver_failures:
         lacking.append(f"{tally.driver_failures} drivers gave up by themselves")
     return lacking

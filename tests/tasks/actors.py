@@ -91,6 +91,18 @@ class BrokenActor(LightActor):
         raise ValueError("no weights in the folder; fetch them first")
 
 
+class FrozenActor(LightActor):
+    """Stops while it loads its engine, as often as a file of its output says."""
+
+    def __init__(self, setup: ActorSetup) -> None:
+        super().__init__(setup)
+        with Path(setup.output, "loads.log").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        often = int(Path(setup.output, "freeze").read_text())
+        if len(Path(setup.output, "loads.log").read_text().split()) <= often:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
 class SlowActor(StyleActor):
     """The real one, with a log and time enough to be killed in between."""
 

@@ -2,13 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from schemas.arrow import from_table, to_table
 from schemas.result import ItemResult
-from tasks import catalog_table, row_index, storage
+from tasks import catalog_table, row_index, storage, tables
 from tasks.catalog_table import add_finished, read_finished
 from tests.tasks.test_records import row
 
@@ -56,6 +57,27 @@ def test_rows_are_found_where_another_run_has_moved_them(
     row_index._part.cache_clear()
     assert index.rows(index.in_order()).equals(before)
     assert sorted(before["product_id"].to_pylist()) == ["a", "b", "c"]
+
+
+def test_the_row_that_was_added_last_counts_whatever_the_clocks(tmp_path: Path) -> None:
+    """One of an older version, whose parts are named by the time; and closing twice adds none."""
+    ahead = datetime(2090, 1, 1, tzinfo=UTC)
+    rows = [
+        row(product="a").model_copy(
+            update={"asset_bytes": size, "finished_at": ahead - size * timedelta(days=9)}
+        )
+        for size in (1, 2, 3)
+    ]
+    old = to_table(rows[:1], ItemResult)
+    place = tmp_path / "catalog" / f"items-{int(ahead.timestamp() * 1e6):016d}-{'0' * 16}.parquet"
+    place.parent.mkdir()
+    place.write_bytes(tables.to_bytes(old))
+    for one in rows[1:]:
+        add_finished(str(tmp_path), [to_table([one], ItemResult)])
+        assert read_finished(str(tmp_path)).asset_bytes.tolist() == [one.asset_bytes]
+    before = parts(tmp_path)
+    add_finished(str(tmp_path), [to_table(rows[1:2], ItemResult)])
+    assert (parts(tmp_path), len(before)) == (before, 3)
 
 
 @pytest.mark.parametrize("spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]"])

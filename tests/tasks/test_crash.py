@@ -1,8 +1,11 @@
 """A driver that dies before or after any of its writes: the next one ends with the same tree."""
 
+import hashlib
 import itertools
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,16 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from schemas.run import RestyleSpec
+from flows.steps import Job, on_record
+from schemas.run import RestyleSpec, RunRecord
 from stylegallery import StyleGallery
-from tasks import finalize, planning, report, run_lock
+from tasks import finalize, planning, report, run_lock, storage
 from tasks.bench import Bench
 from tasks.execute import assignments
 from tasks.item import restyle_items
+from tasks.known import since
 from tasks.lease import ActorSetup, Assignment
 from tasks.ledger import Ledger
 from tasks.local_disk import LocalDisk
-from tasks.run_lock import holding
+from tasks.run_lock import RunLostError, holding
 from tasks.verify import verify
 from tests.tasks.actors import LightActor
 from tests.tasks.conftest import MakeSpec, write_catalog
@@ -168,6 +173,30 @@ def test_a_death_at_any_write_changes_nothing(
         assert not list(Path(plan.spec.output).rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
+    interrupted: bool, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m tests.chaos` freezes real drivers."""
+    spec = make_spec(products=1, only=["rocket"])
+    job = Job(planning.plan(spec))
+    plan = job.plan
+
+    def take_over() -> None:
+        storage.delete(plan.files.lock)  # as the successor does with that of a dead holder
+        drive(spec, light)
+        if interrupted:
+            raise KeyboardInterrupt
+        monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.0)  # no sign of life came in time
+        job.check()
+
+    with pytest.raises(KeyboardInterrupt if interrupted else RunLostError), on_record(job):
+        take_over()
+    record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
+    assert (record.run_id, record.state) == (plan.run_id, "finished")
+    assert not storage.exists(plan.files.lock)
+
+
 def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
     spec = make_spec(products=2)
     drive(spec, light)
@@ -176,20 +205,50 @@ def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
     assert disk.count == 0
 
 
-def test_lost_pictures_are_made_anew_when_asked_for(make_spec: MakeSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("skew", [timedelta(0), timedelta(days=365)])
+def test_lost_pictures_are_made_anew_when_asked_for(
+    skew: timedelta, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a driver and actors whose clocks were ahead; here with other bytes."""
+
+    def ahead(setup: ActorSetup) -> Doer:
+        do = light(setup)
+
+        def early(assignment: Assignment) -> Any:
+            row = do(assignment)
+            return row.model_copy(update={"finished_at": row.finished_at + skew})
+
+        return early
+
     spec = make_spec(products=2)
     write_catalog(tmp_path / "in", 2, product_id=[".p", "..q"])
-    plan = drive(spec, light)
+    with monkeypatch.context() as clock:
+        now = time.time_ns() + int(skew.total_seconds() * 1e9)
+        clock.setattr(time, "time_ns", lambda: now)
+        plan = drive(spec, ahead)
     lost = next(iter(plan.items))
     Path(spec.output, lost.asset_key).unlink()
     assert planning.plan(spec).counts.todo == 0
     spec = spec.model_copy(update={"check_assets": True})
-    again = planning.plan(spec)
-    assert (again.run_id, again.counts.todo) == (plan.run_id, 1)
     made = []
-    drive(spec, lambda setup: lambda a: (made.append(a.item.item_id), light(setup)(a))[1])
-    assert made == [lost.item_id]
-    assert verify(spec.output, plan.run_id).ok
+
+    def anew(setup: ActorSetup) -> Doer:
+        def do(assignment: Assignment) -> Any:
+            made.append(assignment.item.item_id)
+            row, data = light(setup)(assignment), b"rounded otherwise"
+            storage.write_bytes(storage.join(setup.output, row.asset_uri), data)
+            digest = hashlib.sha256(data).hexdigest()
+            return row.model_copy(update={"asset_sha256": digest, "asset_bytes": len(data)})
+
+        return do
+
+    for _ in range(2):
+        again = planning.plan(spec)
+        assert (again.run_id, again.counts.todo) == (plan.run_id, 1 - len(made))
+        assert (~since(again.known, again.items).done).sum() == again.counts.todo
+        drive(spec, anew)
+        assert made == [lost.item_id]
+        assert verify(spec.output, plan.run_id).ok
 
 
 def test_a_changed_reference_costs_its_own_gallery_alone(

@@ -1,6 +1,7 @@
 """What the pool makes of actors that die, hang, stumble or never start: one row for each item."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -17,13 +18,14 @@ from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.run import PoolSpec
 from tasks import execute, finalize, planning
+from tasks import pool as pool_module
 from tasks.actor import StyleActor
 from tasks.errors import PoolError
 from tasks.ledger import read_ledger
 from tasks.planning import Plan
 from tasks.pool import Progress
 from tasks.verify import verify
-from tests.tasks.actors import BrokenActor, LightActor, starts
+from tests.tasks.actors import BrokenActor, FrozenActor, LightActor, starts
 from tests.tasks.conftest import MakeSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
@@ -142,6 +144,28 @@ def test_engines_that_cannot_start_end_the_run(make_spec: MakeSpec) -> None:
     with pytest.raises(PoolError, match="no weights in the folder; fetch them first"):
         execute.execute(plan, actor=BrokenActor)
     assert rows_of(plan) == {}
+
+
+@pytest.mark.parametrize("often", [1, 2])
+def test_an_engine_that_freezes_while_it_loads_is_replaced(
+    often: int, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the run ends with a sentence when that happens as often as engines are tried."""
+    monkeypatch.setattr(pool_module, "_FAILED_STARTS", 2)
+    pool = PoolSpec(actors=1, cpus_per_actor=2, load_deadline=3)  # there is no room for two
+    plan = planned(make_spec, ["a", "b"], pool)
+    Path(plan.spec.output, "freeze").write_text(str(often))
+    if often == 1:
+        rows = ended(plan, FrozenActor)
+        assert {row.status for row in rows.values()} == {"ok"}
+    else:
+        model = re.escape(str(plan.spec.engine.model))
+        said = f"no engine could be started: process .* was still loading {model}.* after 3 s"
+        with pytest.raises(PoolError, match=said):
+            execute.execute(plan, actor=FrozenActor)
+    pids = [int(pid) for pid in Path(plan.spec.output, "loads.log").read_text().split()]
+    assert len(pids) == 2
+    assert not alive(pids[0])
 
 
 def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> None:

@@ -51,7 +51,6 @@ def test_a_held_run_is_refused_and_free_afterwards(files: RunFiles) -> None:
     assert not storage.exists(files.lock)
     with holding(files) as lock:
         lock.check()
-        assert lock.conditional == (not files.output.startswith("s3"))  # rclone's server ignores it
 
 
 def test_a_killed_holder_here_is_followed_at_once(
@@ -85,9 +84,67 @@ def test_who_lost_the_run_is_told_and_leaves_the_lock(files: RunFiles) -> None:
         deadline = time.monotonic() + 30
         while not lock._lost and time.monotonic() < deadline:
             time.sleep(0.05)
-        with pytest.raises(RunLostError, match="another driver"):
+        with pytest.raises(RunLostError, match=r"held by process .* who took the run over"):
             lock.check()
     assert storage.read_bytes(files.lock) == theirs
+
+
+SPOILT = {"gone": b"", "emptied": b"", "words": b"mine", "no holder": b"[1]", "long": b" " * 5000}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_lock_that_is_gone_or_spoilt_is_lost(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever notices first: the heartbeat, or a look before something is written."""
+    files = RunFiles(str(tmp_path), "run-1")
+    for beats in (0.05, 3600.0):
+        monkeypatch.setattr(run_lock, "BEAT_SECONDS", beats)
+        with holding(files) as lock:
+            storage.write_bytes(files.lock, SPOILT[how])
+            if how == "gone":
+                storage.delete(files.lock)
+            deadline = time.monotonic() + 30
+            while beats < 1 and not lock._lost and time.monotonic() < deadline:
+                time.sleep(0.01)
+            with pytest.raises(RunLostError, match=r"lock\.json (is gone|cannot be read any more)"):
+                lock.confirm() if beats > 1 else lock.check()
+        if how != "gone":
+            assert storage.read_bytes(files.lock) == SPOILT[how]
+            storage.delete(files.lock)
+        assert not storage.exists(files.lock)
+
+
+def test_a_heartbeat_that_fails_of_a_defect_gives_the_run_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    with holding(RunFiles(str(tmp_path), "run-1")) as lock:
+        monkeypatch.setattr(run_lock.RunLock, "_write", defect)
+        deadline = time.monotonic() + 30
+        while not lock._lost and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(RunLostError, match="ZeroDivisionError: of ours"):
+            lock.check()
+
+
+@pytest.mark.parametrize("kind", ["local", "rclone", "moto"])
+def test_only_a_store_that_knows_no_conditions_is_warned_of(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    output = str(tmp_path)
+    if kind == "rclone":
+        output = request.getfixturevalue("s3_env").uri(f"conditions/{tmp_path.name}")
+    elif kind == "moto":
+        output = request.getfixturevalue("moto_bucket")
+    files = RunFiles(output, "run-1")
+    with holding(files) as lock:
+        assert lock.conditional == (kind != "rclone")
+        assert storage.list_names(storage.parent(files.lock)) == ["lock.json"]
+    said = [r.message for r in caplog.records if "even when told not to" in r.message]
+    assert len(said) == (kind == "rclone")
 
 
 def test_a_store_that_is_away_takes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
