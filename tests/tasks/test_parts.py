@@ -180,7 +180,7 @@ def test_a_store_that_deletes_nothing_costs_no_row(
 def test_readers_find_every_row_while_parts_are_put_together(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "run-1")
     write(ledger, "first")
-    writer = Thread(target=write, args=(ledger, *ITEMS * 4))
+    writer = Thread(target=write, args=(ledger, *ITEMS * 2))
     writer.start()
     index = read_ledger(str(tmp_path), "run-1")
     while writer.is_alive():
