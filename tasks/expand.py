@@ -26,6 +26,10 @@ from tasks.versions import source_versions
 _BATCH = 20_000
 _BATCH_TEXT = 2**24
 """Most characters of further columns in a batch, and so in a part of a plan."""
+_PART_TEXT = 2**25
+"""Most characters that the paths of references' region maps take in the results of a part."""
+_MAP_TEXT = 80
+"""Characters of such a path."""
 _SCHEMA = arrow_schema(PlannedItem)
 _URIS = ("image_uri", "mask_uri", "protect_uri", "routing_uri")
 _MOST_SENTENCE = 1000
@@ -171,7 +175,8 @@ def _add(
             if name not in shared:
                 shared[name] = _Gallery(name, gallery.rows, spec, fingerprint)
                 items.styles[name] = shared[name].styles
-            items.add(name, shared[name].table(members[name], versions))
+            for some in shared[name].pieces(members[name]):
+                items.add(name, shared[name].table(some, versions))
 
 
 class _Gallery:
@@ -196,6 +201,13 @@ class _Gallery:
             "quality": spec.quality,
             "problem": None,
         }
+
+    def pieces(self, photos: list[Photo]) -> Iterator[list[Photo]]:
+        """Yield photos for a part each: a row of its results names the maps of all references."""
+        each = sum(len(style.style_id) + _MAP_TEXT for style in self.styles)
+        most = max(1, _PART_TEXT // each)
+        for begin in range(0, len(photos), most):
+            yield photos[begin : begin + most]
 
     def table(self, photos: list[Photo], versions: dict[str, str]) -> pa.Table:
         rows = [photo.row for photo in photos]

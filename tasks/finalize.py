@@ -3,20 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
 
-from schemas.arrow import from_table
 from schemas.run import RestyleSpec, RunSummary
-from schemas.work import PlannedItem
 from tasks import storage, tables
 from tasks.catalog_table import add_finished, read_finished
 from tasks.errors import RecordError
+from tasks.known import Mask
 from tasks.ledger import read_ledger
 from tasks.planning import Plan, write_record
 from tasks.results import Part, check_whole, result_parts
-from tasks.retry_manifest import retry_table
+from tasks.retry_manifest import retry_manifest
 from tasks.run_record import read_record
 from tasks.success_mark import write_mark
 from tasks.warned import first, is_warned, sentences
@@ -38,12 +38,13 @@ def write_results(plan: Plan) -> RunSummary:
     known = read_ledger(plan.spec.output, plan.run_id), read_finished(plan.spec.output)
     check_whole(plan, *known)
     counts: Counter[str] = Counter()
-    failed: list[PlannedItem] = []
+    failed: dict[str, Mask] = {}
     warnings: set[str] = set()
     parts = result_parts(plan, *known)
     add_finished(plan.spec.output, _write_parts(plan, parts, counts, failed, warnings))
     if failed:
-        storage.write_bytes(plan.files.retry, tables.to_bytes(retry_table(failed)))
+        manifest = retry_manifest(partial(_failed_items, plan, failed))
+        storage.write_bytes(plan.files.retry, manifest)
     else:
         storage.delete(plan.files.retry)
     return RunSummary.model_validate({**counts, "warnings": first(warnings)})
@@ -53,7 +54,7 @@ def _write_parts(
     plan: Plan,
     parts: Iterable[Part],
     counts: Counter[str],
-    failed: list[PlannedItem],
+    failed: dict[str, Mask],
     warnings: set[str],
 ) -> Iterator[pa.Table]:
     """Write the parts of results and matches; yield the rows of what this run computed."""
@@ -66,10 +67,17 @@ def _write_parts(
         )
         counts.update(_counts(part))
         warnings |= sentences(part.rows)
-        failed += from_table(part.items.filter(pa.array(part.ended("failed"))), PlannedItem)
+        if (mask := part.ended("failed")).any():
+            failed[part.name] = mask
         yield part.rows.filter(pa.array(part.ended("ok") & part.computed))
     for folder in (plan.files.results, plan.files.matches):
         tables.keep_only(folder, names)
+
+
+def _failed_items(plan: Plan, failed: dict[str, Mask]) -> Iterator[pa.Table]:
+    for name, items in plan.items.parts():
+        if name in failed:
+            yield items.filter(pa.array(failed[name]))
 
 
 def _counts(part: Part) -> dict[str, int]:

@@ -1,32 +1,46 @@
 """What failed, as a catalog: fix the cause and hand it in as the next manifest."""
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from schemas.arrow import arrow_schema
+from schemas.arrow import arrow_schema, from_table
 from schemas.manifest import CatalogRow
 from schemas.work import PlannedItem, derived_seed
 
 
-def retry_table(failed: Iterable[PlannedItem]) -> pa.Table:
-    """Return failed items as catalog rows with absolute URIs.
+def retry_manifest(failed: Callable[[], Iterator[pa.Table]]) -> bytes:
+    """Return failed items as catalog rows with absolute URIs, in a Parquet file.
 
     A photo that failed in several galleries is one row that names them. Seeds that were derived
     stay empty, so that the next run finds the same item ids.
+
+    Args:
+        failed: Yields the failed items, table by table; called twice, since in memory there is
+            never more than a table.
     """
-    photos: dict[tuple[str, str], tuple[CatalogRow, dict[str, str]]] = {}
-    for item in failed:
-        held = photos.get((item.product_id, item.view))
-        galleries = [*((held[0].galleries if held else None) or []), item.gallery_id]
-        photos[item.product_id, item.view] = (_row(item, galleries), item.extra)
-    names = sorted({name for _, extra in photos.values() for name in extra})
-    schema = arrow_schema(CatalogRow)
-    for name in names:
+    galleries: dict[tuple[str, str], list[str]] = {}
+    names: set[str] = set()
+    for table in failed():
+        columns = (table[name].to_pylist() for name in ("product_id", "view", "gallery_id"))
+        for product, view, gallery in zip(*columns, strict=True):
+            galleries.setdefault((product, view), []).append(gallery)
+        names.update(name for extra in table["extra"].to_pylist() for name, _ in extra)
+    schema, out = arrow_schema(CatalogRow), io.BytesIO()
+    for name in sorted(names):
         schema = schema.append(pa.field(name, pa.string()))
-    return pa.Table.from_pylist(
-        [{**row.model_dump(), **extra} for row, extra in photos.values()], schema=schema
-    )
+    with pq.ParquetWriter(out, schema, compression="zstd", write_page_checksum=True) as writer:
+        for table in failed():
+            rows = [
+                {**_row(item, own).model_dump(), **item.extra}
+                for item in from_table(table, PlannedItem)
+                if (own := galleries.pop((item.product_id, item.view), None))
+            ]
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    return out.getvalue()
 
 
 def _row(item: PlannedItem, galleries: list[str]) -> CatalogRow:

@@ -126,19 +126,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.slow
-def test_a_run_ends_well_behind_proxies_without_a_home_and_in_a_deep_tmpdir(scene: Path) -> None:
-    deep = scene / ("a-folder-on-a-cluster-" * 4)
-    deep.mkdir()
-    dead = "http://127.0.0.1:9"
-    hostile = {"http_proxy": dead, "https_proxy": dead, "all_proxy": "socks5://127.0.0.1:9"}
-    done = command(scene, HOME="/proc/none", TMPDIR=str(deep), **hostile)
-    assert done.returncode == 0, done.stderr
-    assert "1 restyled" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(deep.glob("stylegallery-*"))  # the server's folder is gone with it
-
-
 def test_a_missing_manifest_is_told_before_prefect_is_looked_for(scene: Path) -> None:
     (scene / "catalog.parquet").rename(scene / "away.parquet")
     done = command(scene, PREFECT_API_URL=DEAD)

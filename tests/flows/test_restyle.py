@@ -41,18 +41,34 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(house: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    house: Path, *more: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     places = ["--catalog", house / "catalog.parquet", "--galleries", house / "galleries.parquet"]
     places += ["--output", house / "out", "--model", house / "model"]
     command = [sys.executable, "-m", "flows.cli", "run", *map(str, places), *SETTINGS, *more]
-    quick = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=quick)
+    quick = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+    whole = {**(os.environ if env is None else env), **quick}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=whole)
+
+
+def hostile(folder: Path) -> dict[str, str]:
+    """An environment with dead proxies, without a home, and with a deep folder for files."""
+    folder.mkdir()
+    dead = "http://127.0.0.1:9"
+    proxies = {"http_proxy": dead, "https_proxy": dead, "all_proxy": "socks5://127.0.0.1:9"}
+    kept = {name: os.environ[name] for name in ("PATH", "HF_HUB_OFFLINE") if name in os.environ}
+    path = os.pathsep.join(sys.path)
+    return {**kept, **proxies, "HOME": "/proc/none", "TMPDIR": str(folder), "PYTHONPATH": path}
 
 
 @pytest.mark.slow
 def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> None:
-    first = run(house)
+    """The first in surroundings as some clusters have them."""
+    deep = house / ("a-folder-on-a-cluster-" * 4)
+    first = run(house, env=hostile(deep))
     assert first.returncode == 3, first.stderr  # one photo is no image
+    assert not list(deep.glob("stylegallery-*"))  # the server's folder is gone with it
     report = Path(first.stdout.strip())
     assert report.name == "index.html"
     assert "1 of 2 restyled, 1 rejected" in first.stderr

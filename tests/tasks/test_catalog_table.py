@@ -74,7 +74,8 @@ def test_the_row_that_was_added_last_counts_whatever_the_clocks(tmp_path: Path) 
     place.write_bytes(tables.to_bytes(old))
     for one in rows[1:]:
         add_finished(str(tmp_path), [to_table([one], ItemResult)])
-        assert read_finished(str(tmp_path)).asset_bytes.tolist() == [one.asset_bytes]
+        index = read_finished(str(tmp_path))
+        assert index.rows(index.in_order())["asset_bytes"].to_pylist() == [one.asset_bytes]
     before = parts(tmp_path)
     add_finished(str(tmp_path), [to_table(rows[1:2], ItemResult)])
     assert (parts(tmp_path), len(before)) == (before, 3)

@@ -142,7 +142,7 @@ def test_rows_of_long_text_fit_into_memory(
     make_spec: MakeSpec, tmp_path: Path, dictionary: bool
 ) -> None:
     spec = make_spec(products=1)
-    rows, some = 8_000, 500
+    rows, some = 4_000, 500
     names = [(name, pa.string()) for name in ("product_id", "image_uri", "story")]
     with pq.ParquetWriter(
         spec.catalog, pa.schema(names), compression="zstd", use_dictionary=dictionary

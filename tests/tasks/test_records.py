@@ -250,8 +250,14 @@ def test_a_run_with_gaps_is_not_closed(done: Callable[..., Plan]) -> None:
     assert (record["state"], record["message"]) == ("cancelled", "the user stopped it")
 
 
-def test_failed_rows_become_the_next_manifest(done: Callable[..., Plan]) -> None:
+def test_failed_rows_become_the_next_manifest(
+    done: Callable[..., Plan], make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = planning.plan(make_spec(pool=ONE)).run_id
+    monkeypatch.setattr("tasks.expand._PART_TEXT", 1)  # as with thousands of references
     plan = done(failing=("p1",))
+    assert plan.run_id == name
+    assert len(list(plan.items.parts())) == 6
     summary = finalize.finalize(plan.spec, plan.run_id, plan)
     assert (summary.ok, summary.failed) == (4, 2)
     (photo,) = pq.read_table(plan.files.retry).to_pylist()

@@ -53,13 +53,31 @@ def asset_hashes(folder: str) -> dict[str, str]:
     }
 
 
-def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
-    spec = make_spec(products=2)
+BLANK = (
+    "reference 'sky' of gallery 'rocket' is fully transparent, so it has hardly any style to "
+    "give; replace it unless that is meant"
+)
+
+
+def with_blank(spec: RestyleSpec) -> RestyleSpec:
+    """Make the reference of the gallery `rocket` a blank one."""
+    sky = Path(spec.galleries[0]).parent / "s2.png"
+    pictures.save(sky, np.zeros((80, 80, 4), np.uint8))
+    return spec
+
+
+def test_first_run_same_again_elsewhere_and_a_larger_catalog(
+    make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = with_blank(make_spec(products=2))
     plan, summary, heard = run(spec)
     assert (summary.ok, summary.rejected, summary.failed, summary.reused) == (4, 0, 0, 0)
+    assert (summary.warned, summary.warnings) == (2, [BLANK])
     assert (heard[-1].done, heard[-1].total, heard[-1].ok) == (4, 4, 4)
     home = Path(spec.output) / "runs" / plan.run_id
     results = pq.read_table(home / "results").to_pylist()
+    for row in results:
+        assert row["warnings"] == ([BLANK] if row["gallery_id"] == "rocket" else [])
     matches = pq.read_table(home / "matches")
     assert matches.num_rows == sum(len(row["matches"]) for row in results) >= 4
     record = json.loads((home / "run.json").read_text())
@@ -72,43 +90,22 @@ def test_first_run_same_again_and_a_larger_catalog(make_spec: MakeSpec) -> None:
     again, summary, heard = run(spec)
     assert again.run_id == plan.run_id
     assert (again.counts.todo, summary.ok, len(heard)) == (0, 4, 1)
+    assert (summary.warned, summary.warnings) == (2, [BLANK])  # from the tables of the first
     assert tables == {path: path.read_bytes() for path in home.rglob("part-*.parquet")}
 
-    larger, summary, _ = run(make_spec(products=3))
+    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    elsewhere = spec.model_copy(update={"output": str(tmp_path / "two"), "pool": pool})
+    other, _, _ = run(elsewhere)
+    assert other.run_id == plan.run_id
+    assert asset_hashes(elsewhere.output) == asset_hashes(spec.output)
+    assert len(asset_hashes(spec.output)) == 4
+
+    larger, summary, _ = run(with_blank(make_spec(products=3)))
     assert larger.run_id != plan.run_id
     assert (larger.counts.done, larger.counts.todo) == (4, 2)
     assert (summary.ok, summary.reused) == (6, 4)
     rows = storage.read_bytes(storage.join(spec.output, "catalog/LATEST.json"))
     assert json.loads(rows)["rows"] == 6
-
-
-def test_a_blank_reference_is_in_the_rows_and_the_summary(make_spec: MakeSpec) -> None:
-    spec = make_spec(products=2)
-    sky = Path(spec.galleries[0]).parent / "s2.png"
-    pictures.save(sky, np.zeros((80, 80, 4), np.uint8))
-    warning = (
-        "reference 'sky' of gallery 'rocket' is fully transparent, so it has hardly any style to "
-        "give; replace it unless that is meant"
-    )
-    for _ in range(2):  # the second run reads the numbers of the first
-        plan, summary, _ = run(spec)
-        assert (summary.ok, summary.warned, summary.warnings) == (4, 2, [warning])
-        found = pq.read_table(Path(spec.output) / "runs" / plan.run_id / "results").to_pylist()
-        assert [row["warnings"] for row in found if row["gallery_id"] == "rocket"] == [
-            [warning]
-        ] * 2
-        assert not any(row["warnings"] for row in found if row["gallery_id"] == "coffee")
-
-
-def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_path: Path) -> None:
-    one = make_spec(products=2, output=str(tmp_path / "one"))
-    first, _, _ = run(one)
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
-    two = make_spec(products=2, output=str(tmp_path / "two"), pool=pool)
-    second, _, _ = run(two)
-    assert first.run_id == second.run_id
-    assert asset_hashes(one.output) == asset_hashes(two.output)
-    assert len(asset_hashes(one.output)) == 4
 
 
 def test_everything_on_s3(make_spec: MakeSpec, s3_env: S3Server, tmp_path: Path) -> None:
