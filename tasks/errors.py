@@ -29,6 +29,10 @@ class AccessDenied(StorageError):
     """There may be something at a URI, but we may not read or write it."""
 
 
+class NotAFile(StorageError):
+    """What is at a path is a device, a pipe or the like."""
+
+
 class FileTooLarge(StorageError):
     """A file is larger than its reader allows."""
 

@@ -14,7 +14,7 @@ from stylegallery.types import Picture
 from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
+from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.prepared_store import keep, prepared_key, recall
 from tasks.rows import reference_name
 from tasks.versions import UNREADABLE
@@ -150,7 +150,7 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
         if version != UNREADABLE:
             raise
         raise BadImage(f"{error}; check {column} in the manifest.") from error
-    except FileTooLarge as error:
+    except (FileTooLarge, NotAFile) as error:
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     if version != now:
         raise SourceChangedError(f"{uri} changed {_SINCE}")
