@@ -15,6 +15,7 @@ from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
+from tasks.kept_thumbnails import keep_thumbnail
 from tasks.prepared_store import keep, prepared_key, recall
 from tasks.rows import reference_name
 from tasks.versions import UNREADABLE
@@ -119,6 +120,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
         if not storage.exists(place):
             storage.write_bytes(place, map_png)
         bench.written.add(path)
+    keep_thumbnail(bench, picture, source.image_version)
     bench.found["prepared" if kept else "computed"] += 1
     if kept is None:
         keep(bench.output, key, prepared)

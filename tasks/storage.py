@@ -42,6 +42,7 @@ __all__ = [
     "list_folders",
     "list_names",
     "of_local",
+    "of_sha256",
     "parent",
     "prefix",
     "read_bytes",
@@ -198,7 +199,7 @@ def version(uri: str, *, content: bool = True) -> str:
             return _named(found)
         if not content:
             return "there"
-        return _by_hash(_do(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
+        return of_sha256(_do(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
     except FileMissing:
         return MISSING
 
@@ -244,10 +245,11 @@ def _version_or_why(uri: str) -> str | StorageError:
 
 def content_version(data: bytes) -> str:
     """Return the version of a local file that holds `data`."""
-    return _by_hash(hashlib.sha256(data).hexdigest())
+    return of_sha256(hashlib.sha256(data).hexdigest())
 
 
-def _by_hash(digits: str) -> str:
+def of_sha256(digits: str) -> str:
+    """Return the version of a local file whose bytes have a hash."""
     return f"sha256:{digits}"
 
 
