@@ -101,14 +101,12 @@ class Album:
 
     def _photo(self, uri: str, version: str) -> Thumbnail | None:
         """Shrink what an actor kept of a picture, or the picture itself where that is not there."""
-        with suppress(NotAnImage, StorageError):
-            return thumbnail(self.fetch(thumbnail_path(version), _BIG_BYTES), *self.size)
-        try:
-            return self._whole(uri)
-        except (NotAnImage, StorageError):
-            return None
+        for place in (thumbnail_path(version), uri):
+            with suppress(NotAnImage, StorageError):
+                return self._shrunk(place)
+        return None
 
-    def _whole(self, uri: str) -> Thumbnail:
+    def _shrunk(self, uri: str) -> Thumbnail:
         try:
             data = self.fetch(uri, _BIG_BYTES)
         except FileTooLarge:
