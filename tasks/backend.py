@@ -1,10 +1,13 @@
 """What a place where bytes lie must do."""
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from tasks.access import printable
 from tasks.errors import FileTooLarge
+
+_DRAFT = re.compile(r"\..{0,32}[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Backend(Protocol):
 
     def walk(self, path: str) -> dict[str, int]:
         """Relative path to size of all files below a folder; FileNotFoundError for no bucket."""
+
+
+def is_draft(name: str) -> bool:
+    """Tell whether a file is one of ours that is being written beside its target.
+
+    No asset is called so, whatever its ids: the names of assets end in their format.
+    """
+    return _DRAFT.fullmatch(name) is not None
 
 
 def check_size(path: str, size: int, limit: int | None) -> None:

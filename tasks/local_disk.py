@@ -7,10 +7,12 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
-from tasks.backend import Stat, check_size
+from tasks.backend import Stat, check_size, is_draft
 from tasks.errors import AlreadyThere
+from tasks.leftovers import hold, is_left
 from tasks.regular_file import check_regular, no_file, opened
 
 _PIECE = 2**20
@@ -52,6 +54,8 @@ class LocalDisk:
         draft = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
         try:
             with open(draft, "xb") as file:
+                hold(file.fileno())
+                _sweep(folder, os.getpid())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -114,6 +118,20 @@ def _pieces(path: str, limit: int | None, *, whole: bool = False) -> Iterator[by
             if size:
                 raise
             raise no_file(path) from error  # such as the memory of a process
+
+
+@lru_cache(maxsize=256)
+def _sweep(folder: str, _process: int) -> None:
+    """Remove drafts that killed writers left in a folder, when a process first writes there.
+
+    A picture whose writer was killed is made again, and so is what else belongs there: no walk
+    through a whole output is needed to find what was left.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        now = os.stat(folder).st_mtime  # by the clock of the file system: a draft was just made
+        for entry in entries:
+            if is_draft(entry.name) and is_left(entry.path, now):
+                os.unlink(entry.path)
 
 
 def _make_folder(folder: str) -> None:

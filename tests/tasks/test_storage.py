@@ -16,6 +16,7 @@ from tasks import retry, storage
 from tasks.access import SCHEMES_VARIABLE
 from tasks.backend import Stat
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, StorageError
+from tasks.leftovers import hold
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
 from tasks.other_store import OtherStore
@@ -318,6 +319,23 @@ def test_names_are_on_the_disk_when_a_write_returns(
         write(str(path), b"data")
         last = [path.parent.parent.parent, path.parent.parent, path, path.parent]
         assert [found.st_ino for found in synced] == [there.stat().st_ino for there in last]
+
+
+def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    left, young, held, other = (
+        tmp_path / f".{16 * letter}{ending}"
+        for letter, ending in (("a", ".tmp"), ("b", ".tmp"), ("c", ".tmp"), ("d", ".png"))
+    )
+    for path in (left, young, held, other):
+        path.write_bytes(b"half")
+        if path != young:
+            os.utime(path, (path.stat().st_mtime - 100,) * 2)
+    with held.open("rb") as file:
+        hold(file.fileno())
+        storage.write_bytes(str(tmp_path / "file"), b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "file", young.name, held.name, other.name
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
