@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Final
 
 from schemas.evaluation import ItemEvaluation
@@ -61,7 +60,8 @@ class Album:
     shared: dict[str, Shared] = field(default_factory=dict)
     _photos: dict[str, Thumbnail | None] = field(default_factory=dict)
     _labels: dict[str, Labels | None] = field(default_factory=dict)
-    _one_big: Lock = field(default_factory=Lock)
+    # A thread of its own, not a lock: each thread keeps what its largest picture took.
+    _one_big: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
     def load(self, photos: Photos, maps: set[str]) -> None:
         """Fetch all that the cards will ask for, several at a time."""
@@ -110,11 +110,13 @@ class Album:
         try:
             data = self.fetch(uri, _BIG_BYTES)
         except FileTooLarge:
-            with self._one_big:
-                return thumbnail(self.fetch(uri, storage.MAX_IMAGE_BYTES), *self.size)
-        big = pixels_to_hold(data, self.size[0]) > _BIG_PIXELS
-        with self._one_big if big else nullcontext():
-            return thumbnail(data, *self.size)
+            return self._one_big.submit(self._whole, uri).result()
+        if pixels_to_hold(data, self.size[0]) > _BIG_PIXELS:
+            return self._one_big.submit(thumbnail, data, *self.size).result()
+        return thumbnail(data, *self.size)
+
+    def _whole(self, uri: str) -> Thumbnail:
+        return thumbnail(self.fetch(uri, storage.MAX_IMAGE_BYTES), *self.size)
 
     def _map(self, uri: str) -> Labels | None:
         try:
