@@ -54,7 +54,7 @@ def decode(data: bytes, name: str) -> Picture:
     pixels = _to_float(planes.colour)
     alpha = _to_float(planes.alpha) if planes.alpha else None
     if alpha is not None:
-        pixels = pixels * alpha + (1 - alpha)
+        pixels.mul_(alpha).add_(1 - alpha)
     return Picture(pixels, alpha)
 
 
@@ -145,11 +145,15 @@ def _to_image(picture: Picture) -> Image.Image:
 
 def _to_float(image: Image.Image) -> Tensor:
     """Return (1, C, H, W) in [0, 1]; grey of mode F, which is in that range, as three channels."""
-    array = np.array(image, dtype=np.float32)
     if image.mode == "F":
+        array = np.array(image)
         return torch.from_numpy(array).expand(1, 3, *array.shape).contiguous()
-    array /= 255.0
-    return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None].contiguous()
+    bands = image.getbands()
+    planes = np.empty((1, len(bands), image.height, image.width), np.float32)
+    for place, band in enumerate(bands):  # one at a time: all as floats, twice, take gigabytes
+        plane = np.asarray(image.getchannel(band))
+        np.divide(plane, np.float32(255), out=planes[0, place])
+    return torch.from_numpy(planes)
 
 
 def to_bytes(pixels: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Image files opened: of a known format, within the limits, and what their decoders raise."""
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
 from stylegallery.errors import BadImage
@@ -15,6 +15,7 @@ from stylegallery.wording import one_line
 FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 80_000_000
 _EOI, _SOS = b"\xff\xd9", b"\xff\xda"
+_ROWS = 256
 _PROBE = b"\x5a" * 64
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -44,6 +45,32 @@ def open_image(data: bytes, name: str) -> Image.Image:
             image = Image.open(io.BytesIO(scan + _EOI), formats=FORMATS)
     add_to_info(image, data)
     return image
+
+
+def draft_size(image: Image.Image, side: int) -> None:
+    """Have a large JPEG decoded small, if it is to be shrunk to a longer side of `side` pixels."""
+    image.draft("RGB", (side * 2, side * 2))
+
+
+def pixels_to_hold(data: bytes, side: int) -> int:
+    """Return how many pixels are in memory at once while an image file is shrunk.
+
+    Its header alone is read. What is no image has none.
+
+    Args:
+        data: The file's bytes.
+        side: Longer side that it is shrunk to.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except MemoryError:
+        raise
+    except Exception:  # whoever decodes it says what is wrong
+        return 0
+    # The decoder of a progressive JPEG holds all of it, and a lack of its end is looked into.
+    if data.endswith(_EOI) and "progressive" not in image.info:
+        draft_size(image, side)
+    return image.width * image.height
 
 
 def check_still(image: Image.Image, name: str) -> None:
@@ -82,15 +109,22 @@ def _lacks_only_its_end(data: bytes) -> bool:
     if data.rfind(_EOI) > data.rfind(_SOS):
         return False
     try:
-        first, other = (
-            np.asarray(Image.open(io.BytesIO(data + more + _EOI), formats=("JPEG",)))
-            for more in (b"", _PROBE)
-        )
+        first, other = (_hash_of_pixels(data + more + _EOI) for more in (b"", _PROBE))
     except MemoryError:
         raise
     except Exception:  # decoders of broken files raise whatever they stumble over
         return False
-    return np.array_equal(first, other)
+    return first == other
+
+
+def _hash_of_pixels(data: bytes) -> bytes:
+    """Decode a JPEG, row by row as bytes, and hold no more than its pixels once."""
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    digest = hashlib.sha256()
+    for top in range(0, image.height, _ROWS):
+        band = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        digest.update(band.tobytes())
+    return digest.digest()
 
 
 def _unknown(data: bytes, name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image
 
-from stylegallery.opening import damage_named
+from stylegallery.opening import damage_named, draft_size
 from stylegallery.ranges import DEEP_MODES, deep_grey
 from stylegallery.spaces import Space, converted, lab_to_srgb, space_of
 
@@ -47,7 +47,7 @@ def read_srgb(image: Image.Image, name: str, *, side: int = 0) -> Planes:
     """
     with damage_named(name):
         if side:
-            image.draft("RGB", (side * 2, side * 2))  # a large JPEG is decoded small
+            draft_size(image, side)
         image.load()  # PNG may name EXIF after the pixels
         space = space_of(image, name)
         planes = _split(image, name)

@@ -85,13 +85,21 @@ def check_root(path: str) -> None:
     Raises:
         StorageError: it is outside.
     """
-    if not fenced():
-        return
+    if fenced():
+        root_and_place(path)
+
+
+def root_and_place(path: str) -> tuple[str, str]:
+    """Return the operator's folder that a local path lies in, and its place there without links.
+
+    Raises:
+        StorageError: it lies in none.
+    """
     roots = [root for root in os.environ[ROOTS_VARIABLE].split(os.pathsep) if root]
     real = os.path.realpath(path)
     for root in map(os.path.realpath, roots):
         if os.path.commonpath([root, real]) == root:
-            return
+            return root, os.path.relpath(real, root)
     raise StorageError(
         f"{printable(path)} lies outside the folders that {ROOTS_VARIABLE} allows; move it there"
     )

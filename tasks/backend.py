@@ -33,6 +33,9 @@ class Backend(Protocol):
     def read(self, path: str, limit: int | None) -> tuple[bytes, Stat]:
         """Return all bytes and what they are; FileTooLarge above the limit."""
 
+    def sha256(self, path: str, limit: int) -> str:
+        """Return the hash of all bytes as hex digits; FileTooLarge above the limit."""
+
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Replace all bytes at once; with `new`, AlreadyThere where something is.
 

@@ -33,6 +33,10 @@ class DiskFull(StorageError):
     """There is no room left where something is to be written."""
 
 
+class NotAFile(StorageError):
+    """What is at a path is a device, a pipe or the like."""
+
+
 class FileTooLarge(StorageError):
     """A file is larger than its reader allows."""
 

@@ -11,6 +11,7 @@ from tasks.adoption import adopt
 from tasks.bench import Bench
 from tasks.caches import Prepared
 from tasks.faults import lacks_memory
+from tasks.kept_thumbnails import keep_thumbnail
 from tasks.lease import Assignment
 from tasks.notes import Note, credits_of, rights_text
 from tasks.rows import row_of, trouble
@@ -140,6 +141,8 @@ class _Work:
             )
         place = storage.join(bench.output, item.asset_key)
         with stages.stage("write"):
+            # Before the asset: where that stands, nobody makes its small picture any more.
+            keep_thumbnail(bench, made.picture, storage.content_version(data))
             if self._over:
                 storage.write_bytes(place, data)
             elif not storage.write_new(place, data):

@@ -110,6 +110,10 @@ class ObjectStore:
             raise ConnectionError(f"{len(data)} of {size} bytes arrived")
         return data, answer
 
+    def sha256(self, path: str, limit: int) -> str:
+        """Return the hash of all bytes as hex digits."""
+        return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
+
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:
         """Send a single PUT, which the server checks; S3 takes 5 GB at most that way."""
         md5 = _md5(data)

@@ -1,6 +1,7 @@
 """Whatever else fsspec opens and the operator allows: GCS, Azure, FTP and the like."""
 
 import functools
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -83,6 +84,10 @@ class OtherStore:
         if len(data) != before.size:
             raise ConnectionError(f"{len(data)} of {before.size} bytes arrived")
         return data, before
+
+    def sha256(self, path: str, limit: int) -> str:
+        """Return the hash of all bytes as hex digits."""
+        return hashlib.sha256(self.read(path, limit)[0]).hexdigest()
 
     @_plain
     def write(self, path: str, data: bytes, *, new: bool = False) -> bool:

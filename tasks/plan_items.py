@@ -4,6 +4,7 @@ The references of a gallery are in a table of their own, once, however many item
 """
 
 import hashlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ from schemas.arrow import from_table, to_table
 from schemas.work import PlannedItem, PlannedStyle, StyleSource, WorkItem
 from tasks import storage, tables
 from tasks.errors import FileMissing, RecordError
+from tasks.leftovers import hold, is_left
 from tasks.run_files import RunFiles
 
 Styles = dict[str, list[StyleSource]]
 """gallery_id to its references, ordered by style_id."""
 
+_PREFIX = "stylegallery-planned-"
 _STYLES_PART = "part-00000.parquet"
 _MOST_PROBLEMS = 20
 _REJECTED = ""
@@ -44,8 +47,12 @@ class PlanItems:
 
     def __init__(self, galleries: list[str]) -> None:
         """Take items of these galleries."""
-        self._home = Path(mkdtemp(prefix="stylegallery-plan-"))
+        self._home = Path(mkdtemp(prefix=_PREFIX))
+        handle = os.open(self._home, os.O_RDONLY)
+        hold(handle)
+        finalize(self, os.close, handle)
         finalize(self, shutil.rmtree, self._home, ignore_errors=True)
+        _sweep(self._home)
         groups = [*galleries, _REJECTED]
         self._numbers = {name: number for number, name in enumerate(groups)}
         self._parts: Counter[str] = Counter()
@@ -168,6 +175,14 @@ class RunPlan:
             raise RecordError(
                 f"{self._files.plan_styles} lacks gallery {error}; run the same command again"
             ) from error
+
+
+def _sweep(home: Path) -> None:
+    """Remove the folders of plans whose processes were killed; `home` was just made beside them."""
+    now = home.stat().st_mtime
+    for folder in home.parent.glob(f"{_PREFIX}*"):
+        if is_left(str(folder), now):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def work_items(table: pa.Table, styles: Styles) -> list[WorkItem]:

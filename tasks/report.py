@@ -42,9 +42,9 @@ def build_report(output: str, run_id: str) -> str:
     inputs = {item.image_uri for item in found.items.values()}
     inputs |= {style.image_uri for item in found.items.values() for style in item.styles}
 
-    def fetch(uri: str) -> bytes:
+    def fetch(uri: str, most: int) -> bytes:
         place = uri if uri in inputs else storage.join(root, uri)
-        return storage.read_bytes(place, storage.MAX_IMAGE_BYTES)
+        return storage.read_bytes(place, most)
 
     storage.write_bytes(files.report, render(record, found, Album(fetch)).encode())
     return files.report

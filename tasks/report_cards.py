@@ -3,14 +3,17 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.evaluation import ItemEvaluation
 from schemas.result import ItemResult
 from schemas.work import WorkItem
+from stylegallery.opening import pixels_to_hold
 from stylegallery.palette import Colour, Labels, RegionKey, content_colours, gallery_colours
-from tasks.errors import StorageError
+from tasks import storage
+from tasks.errors import FileTooLarge, StorageError
 from tasks.keys import ItemKey, key_of
 from tasks.report_view import (
     Card,
@@ -19,21 +22,27 @@ from tasks.report_view import (
     match_table,
 )
 from tasks.thumbnails import (
+    SIDE,
     NotAnImage,
     Thumbnail,
     overlay,
     read_labels,
     thumbnail,
+    thumbnail_path,
 )
 
-Fetch = Callable[[str], bytes]
-"""Reads a URI, absolute or below the output root."""
+Fetch = Callable[[str, int], bytes]
+"""Reads a URI, absolute or below the output root, of so many bytes at most."""
+Photos = dict[str, str]
+"""URI of a picture to the version of its bytes."""
 
-SIZES: Final = ((640, 78), (512, 75), (400, 70), (304, 62), (232, 52), (184, 45))
+SIZES: Final = ((SIDE, 78), (512, 75), (400, 70), (304, 62), (232, 52), (184, 45))
 """Longer side and WebP quality of the thumbnails, best first."""
 _BYTES_PER_PAGE, _BYTES_PER_ITEM = 950_000, 9_500
 _MARKUP_PER_ITEM = 5_000
 _SAMPLES, _THREADS = 4, 8
+_BIG_BYTES, _BIG_PIXELS = 2**24, 4_000_000
+"""Above these, one picture at a time is read and decoded."""
 
 
 @dataclass
@@ -51,19 +60,23 @@ class Album:
     shared: dict[str, Shared] = field(default_factory=dict)
     _photos: dict[str, Thumbnail | None] = field(default_factory=dict)
     _labels: dict[str, Labels | None] = field(default_factory=dict)
+    # A thread of its own, not a lock: each thread keeps what its largest picture took.
+    _one_big: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
 
-    def load(self, photos: set[str], maps: set[str]) -> None:
+    def load(self, photos: Photos, maps: set[str]) -> None:
         """Fetch all that the cards will ask for, several at a time."""
         with ThreadPoolExecutor(_THREADS) as threads:
-            self._photos = dict(zip(photos, threads.map(self._photo, photos), strict=True))
+            found = threads.map(self._photo, photos, photos.values())
+            self._photos = dict(zip(photos, found, strict=True))
             self._labels = dict(zip(maps, threads.map(self._map, maps), strict=True))
 
-    def choose_size(self, photos: Sequence[str], items: int) -> None:
+    def choose_size(self, photos: Photos, items: int) -> None:
         """Take the largest thumbnails with which the page stays within its budget."""
         budget = max(_BYTES_PER_PAGE, _BYTES_PER_ITEM * items) - _MARKUP_PER_ITEM * items
-        sampled = photos[:: max(1, len(photos) // _SAMPLES)][:_SAMPLES]
+        sampled = sorted(photos)[:: max(1, len(photos) // _SAMPLES)][:_SAMPLES]
         with ThreadPoolExecutor(_THREADS) as threads:
-            largest = [one for one in threads.map(self._photo, sampled) if one]
+            found = threads.map(self._photo, sampled, (photos[uri] for uri in sampled))
+            largest = [one for one in found if one]
         for self.size in SIZES:
             shrunk = [thumbnail(one.data, *self.size) for one in largest]
             mean = sum(len(one.uri) for one in shrunk) / max(len(shrunk), 1)
@@ -86,15 +99,28 @@ class Album:
             self.shared[name] = Shared(f"p{len(self.shared)}", picture)
         return self.shared[name]
 
-    def _photo(self, uri: str) -> Thumbnail | None:
+    def _photo(self, uri: str, version: str) -> Thumbnail | None:
+        """Shrink what an actor kept of a picture, or the picture itself where that is not there."""
+        for place in (thumbnail_path(version), uri):
+            with suppress(NotAnImage, StorageError):
+                return self._shrunk(place)
+        return None
+
+    def _shrunk(self, uri: str) -> Thumbnail:
         try:
-            return thumbnail(self.fetch(uri), *self.size)
-        except (NotAnImage, StorageError):
-            return None
+            data = self.fetch(uri, _BIG_BYTES)
+        except FileTooLarge:
+            return self._one_big.submit(self._whole, uri).result()
+        if pixels_to_hold(data, self.size[0]) > _BIG_PIXELS:
+            return self._one_big.submit(thumbnail, data, *self.size).result()
+        return thumbnail(data, *self.size)
+
+    def _whole(self, uri: str) -> Thumbnail:
+        return thumbnail(self.fetch(uri, storage.MAX_IMAGE_BYTES), *self.size)
 
     def _map(self, uri: str) -> Labels | None:
         try:
-            return read_labels(self.fetch(uri))
+            return read_labels(self.fetch(uri, storage.MAX_IMAGE_BYTES))
         except (NotAnImage, StorageError):
             return None
 
@@ -106,14 +132,17 @@ def make_cards(
     album: Album,
 ) -> list[Card]:
     """Return a card for each result in `shown`; `album` then holds the shared pictures."""
-    photos, maps = set(), set()
+    photos: Photos = {}
+    maps: set[str] = set()
     for result in shown:
         item = items[result.item_id]
-        photos |= {item.image_uri, *(style.image_uri for style in item.styles)}
-        photos |= {result.asset_uri} if result.asset_uri else set()
+        photos[item.image_uri] = item.image_version
+        photos |= {style.image_uri: style.image_version for style in item.styles}
+        if result.asset_uri:
+            photos[result.asset_uri] = storage.of_sha256(result.asset_sha256 or "")
         maps |= {*result.style_regions.values()}
         maps |= {result.regions_uri} if result.regions_uri else set()
-    album.choose_size(sorted(photos), len(shown))
+    album.choose_size(photos, len(shown))
     album.load(photos, maps)
     palettes = _palettes(shown, items, album)
     return [

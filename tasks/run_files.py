@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tasks import storage
 
 LATEST = "catalog/LATEST.json"
-FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs")
+FOLDERS = ("assets", "catalog", "prepared", "previews", "regions", "runs", "thumbnails")
 """What lies directly below an output root."""
 
 

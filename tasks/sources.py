@@ -16,8 +16,9 @@ from stylegallery.types import Picture
 from tasks import storage
 from tasks.bench import Bench
 from tasks.caches import Prepared, PreparedKey
-from tasks.errors import AccessDenied, FileMissing, FileTooLarge, TaskError
+from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.finished_files import fault
+from tasks.kept_thumbnails import keep_thumbnail
 from tasks.prepared_store import keep, prepared_key, recall
 from tasks.retry import read_twice
 from tasks.rows import reference_name
@@ -129,6 +130,7 @@ def _prepare(bench: Bench, source: WorkItem | StyleSource, key: PreparedKey) -> 
         if fault(bench.output, path, sha256):
             storage.write_bytes(storage.join(bench.output, path), map_png)
         bench.written.add(path)
+    keep_thumbnail(bench, picture, source.image_version)
     bench.found["prepared" if kept else "computed"] += 1
     if kept is None:
         keep(bench.output, key, prepared)
@@ -173,7 +175,7 @@ def _read(bench: Bench, uri: str, version: str | None, column: str) -> bytes:
         if version != UNREADABLE:
             raise
         raise BadImage(f"{error}; check {column} in the manifest.") from error
-    except FileTooLarge as error:
+    except (FileTooLarge, NotAFile) as error:
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     if version != now:
         raise SourceChangedError(f"{uri} changed {_SINCE}")

@@ -42,6 +42,7 @@ __all__ = [
     "list_folders",
     "list_names",
     "of_local",
+    "of_sha256",
     "parent",
     "prefix",
     "read_bytes",
@@ -189,13 +190,16 @@ def version(uri: str, *, content: bool = True) -> str:
         `sha256:<hex>` of a local file, `etag:<etag>-<size>` of an object, `missing` for nothing.
 
     Raises:
+        FileTooLarge: a local file is larger than any image may be.
         StorageError: it is there but cannot be read.
     """
     try:
         found = _do(uri, "read", lambda backend, path: backend.stat(path))
         if found.etag:
             return _named(found)
-        return read_version(uri)[1] if content else "there"
+        if not content:
+            return "there"
+        return of_sha256(_do(uri, "read", lambda b, path: b.sha256(path, MAX_IMAGE_BYTES)))
     except FileMissing:
         return MISSING
 
@@ -241,7 +245,12 @@ def _version_or_why(uri: str) -> str | StorageError:
 
 def content_version(data: bytes) -> str:
     """Return the version of a local file that holds `data`."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return of_sha256(hashlib.sha256(data).hexdigest())
+
+
+def of_sha256(digits: str) -> str:
+    """Return the version of a local file whose bytes have a hash."""
+    return f"sha256:{digits}"
 
 
 def _named(found: Stat) -> str:

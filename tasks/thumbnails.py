@@ -1,9 +1,11 @@
 """Small pictures for the report: photos, and region maps as transparent overlays."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -13,6 +15,8 @@ from stylegallery.opening import FORMATS, open_image
 from stylegallery.palette import NEUTRAL, Colour, Labels, edges, enlarge
 from stylegallery.reading import read_srgb, to_eight_bit
 
+SIDE: Final = 640
+"""Longer side of the small pictures that are kept for the report, and of its largest."""
 _OVERLAY_SIDE = 176
 _FILL_ALPHA, _EDGE_ALPHA = 150, 255
 
@@ -39,6 +43,15 @@ class Thumbnail:
     def data(self) -> bytes:
         """The picture's file."""
         return base64.b64decode(self.uri.partition(",")[2])
+
+
+def thumbnail_path(version: str) -> str:
+    """Return where, below the output root, the small picture of some bytes is kept.
+
+    Args:
+        version: Which bytes: see :func:`tasks.storage.version`.
+    """
+    return f"thumbnails/{hashlib.sha256(version.encode()).hexdigest()}.webp"
 
 
 def thumbnail(data: bytes, side: int, quality: int) -> Thumbnail:

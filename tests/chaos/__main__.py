@@ -65,8 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     plan = _plan(options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays behind
-    kinds = (*KINDS, "flip") if options.damage else KINDS
-    faults = Faults(seed=plan.seed, hold=options.hold, kinds=kinds)
+    faults = Faults(seed=plan.seed, hold=options.hold, kinds=(*KINDS, "flip"))
     with _stage(options.keep, plan, faults) as (stage, server):
         try:
             _, calm_seconds = stage.run(CALM, plan.calm())
@@ -148,12 +147,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--driver-kills", type=int, default=0, help="0: three, more for long runs")
     parser.add_argument("--freezes", type=int, default=0, help="0: one, more for long runs")
     parser.add_argument("--closing", type=int, default=10, help="runs that close together")
-    parser.add_argument(
-        "--damage",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="let bits of objects that are read be others, now and then",
-    )
     parser.add_argument("--keep", type=Path, help="folder for everything, which then stays")
     return parser
 

@@ -1,10 +1,12 @@
 """Everything that users may hand in by mistake or on purpose, and the words that each is owed."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import AF_UNIX, socket
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from flows.settings import from_assignments, from_environment, from_file, resolv
 from flows.usage import UsageError, sentence
 from schemas.run import RestyleSpec
 from schemas.work import WorkItem
-from tasks import manifest_files, manifests, storage, versions
+from tasks import local_disk, manifest_files, manifests, storage, versions
 from tasks.bench import Bench
 from tasks.errors import ManifestError, PlanError, StorageError
 from tests.tasks import pictures
@@ -102,23 +104,56 @@ def reference(data: bytes, *words: str) -> Kind:
 
 def unreadable(scene: Scene) -> str:
     """A photo that may not be read; root may read all, so the disk says so itself."""
-    from tasks.local_disk import LocalDisk
+    item, real = item_of(scene.folder, PHOTO), local_disk.opened
 
-    item, real = item_of(scene.folder, PHOTO), LocalDisk.read
-
-    def read(disk: LocalDisk, path: str, limit: int | None) -> Any:
+    def opened(path: str) -> Any:
         if path.endswith("photo.jpg"):
             raise PermissionError(13, "Permission denied", path)
-        return real(disk, path, limit)
+        return real(path)
 
-    scene.patch.setattr(LocalDisk, "read", read)
+    scene.patch.setattr(local_disk, "opened", opened)
     found = versions.source_versions([item.image_uri])[item.image_uri]
     return _refused(scene, item.model_copy(update={"image_version": found}))
 
 
 def too_large(scene: Scene) -> str:
+    """A sparse file: neither planning nor reading takes more of it than the limit."""
     scene.patch.setattr("tasks.storage.MAX_IMAGE_BYTES", 2**20)
-    return _rejected(scene, bytes(2**21))
+    path = scene.folder / "photo.jpg"
+    with path.open("wb") as file:
+        file.truncate(2**41)
+    return _planned(scene, str(path))
+
+
+def special(make: Callable[[Path], str]) -> Callable[[Scene], str]:
+    """What `make` puts at a path, or another path that it returns."""
+    return lambda scene: _planned(scene, make(scene.folder / "photo.jpg"))
+
+
+def pipe(path: Path) -> str:
+    os.mkfifo(path)
+    return str(path)
+
+
+def link_to_device(path: Path) -> str:
+    path.symlink_to("/dev/zero")
+    return str(path)
+
+
+def socket_file(path: Path) -> str:
+    with socket(AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)  # names of sockets are short
+        server.bind(path.name)
+    return str(path)
+
+
+def _planned(scene: Scene, uri: str) -> str:
+    """Plan what is there already, as planning does, and have an actor read it."""
+    found = versions.source_versions([uri])[uri]
+    other = scene.folder / "other"
+    other.mkdir()
+    changes = {"image_uri": uri, "image_version": found}
+    return _refused(scene, item_of(other, PHOTO).model_copy(update=changes))
 
 
 # --- Manifests --------------------------------------------------------------------------------

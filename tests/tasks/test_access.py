@@ -72,6 +72,36 @@ def test_local_files_stay_below_the_roots_links_included(
             storage.resolve(str(path), str(inside / "catalog.parquet"))
 
 
+@pytest.mark.parametrize("flipped", ["in/a", "in"])
+def test_a_link_put_there_after_the_look_leads_nowhere(
+    flipped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look sees a file below the root, and each opening a link out of it."""
+    for name in ("root", "secret"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / "a").write_bytes(name.encode())
+    monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path / "root"))
+    uri, real = str(tmp_path / "root" / "in" / "a"), os.path.realpath
+    assert storage.read_bytes(uri) == b"root"
+    place, aside = tmp_path / "root" / flipped, tmp_path / "aside"
+
+    def realpath(path: str) -> str:
+        if path != uri:
+            return real(path)
+        if place.is_symlink():
+            place.unlink()
+            aside.rename(place)
+        found = real(path)
+        place.rename(aside)
+        place.symlink_to(tmp_path / "secret" / flipped)
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+    for read in (storage.read_bytes, storage.read_version):
+        with pytest.raises(StorageError):
+            read(uri)
+
+
 def test_a_manifest_in_a_bucket_cannot_leave_it() -> None:
     assert storage.resolve("../../../x", "s3://bucket/in/c.parquet") == "s3://bucket/x"
 

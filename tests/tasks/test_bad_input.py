@@ -27,6 +27,7 @@ def pins(**changes: object) -> bytes:
     return json.dumps({"matches": [{**PIN, **changes}]}).encode()
 
 
+NO_FILE = ("photo.jpg is a device, a pipe or the like", "give a regular file")
 IMAGES = {
     "missing": bad.photo(None, "not found; check image_uri"),
     "empty": bad.photo(b"", "not an image", "export it"),
@@ -60,6 +61,9 @@ IMAGES = {
     "a path from a URL": bad.other_spelling("a%20b.png", "write %20 as a space"),
     "no permission": Kind(REJECTED, ("no permission", "check image_uri"), bad.unreadable),
     "too many bytes": Kind(REJECTED, ("more than the limit of 1 MB",), bad.too_large),
+    "a pipe": Kind(REJECTED, NO_FILE, bad.special(bad.pipe)),
+    "a socket": Kind(REJECTED, NO_FILE, bad.special(bad.socket_file)),
+    "a device behind a link": Kind(REJECTED, NO_FILE, bad.special(bad.link_to_device)),
     "a reference of text": bad.reference(b"no picture", "style.png is not an image"),
     "a reference of 1x1": bad.reference(pictures.encoded(MANY[:1, :1], "PNG"), "at least 16 px"),
 }

@@ -22,6 +22,7 @@ from tasks.errors import StorageError
 from tasks.item import restyle_items
 from tasks.lease import Assignment
 from tasks.sources import content_of, read_ahead
+from tasks.thumbnails import thumbnail_path
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
@@ -124,6 +125,21 @@ def test_an_asset_says_how_it_was_made(bench: Bench, tmp_path: Path, image_forma
     assert str(tmp_path) not in json.dumps(note)
     assert b"s, CC BY 4.0, A. Painter" in picture.info["xmp"]
     assert picture.info["icc_profile"]
+
+
+def test_small_pictures_are_kept_for_the_report(bench: Bench, tmp_path: Path) -> None:
+    large = pictures.encoded(pictures.noise(700, 300), "PNG")
+    item = item_of(tmp_path, large)
+    row = restyle_item(bench, item)
+    sizes = {}
+    for version in (
+        item.image_version,
+        item.styles[0].image_version,
+        f"sha256:{row.asset_sha256}",
+    ):
+        with Image.open(Path(bench.output, thumbnail_path(version))) as small:
+            sizes[version] = small.size
+    assert list(sizes.values()) == [(274, 640), (48, 64), (274, 640)]
 
 
 @pytest.mark.parametrize("known", [False, True])

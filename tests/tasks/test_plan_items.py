@@ -1,5 +1,6 @@
 """A plan's tables: references once, items that point to them, and plans of earlier versions."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from schemas.run import RestyleSpec
 from schemas.work import WorkItem
 from tasks import planning
 from tasks.errors import FileMissing, RecordError
-from tasks.plan_items import RunPlan, read_parts
+from tasks.plan_items import PlanItems, RunPlan, read_parts
 from tasks.planning import Plan
 from tests.tasks.conftest import MakeSpec
 
@@ -158,3 +159,24 @@ def test_rows_of_long_text_fit_into_memory(
     todo, size = planned_elsewhere(spec.model_copy(update={"only": ["rocket"]}), tmp_path)
     assert todo == rows
     assert size < MOST_MB
+
+
+def test_folders_of_killed_processes_go_and_those_of_living_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, signal; from tasks.plan_items import PlanItems; "
+        "items = PlanItems([]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)})
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living = PlanItems([])
+    (held,) = set(tmp_path.iterdir()) - {left}
+    for folder in (left, held):
+        os.utime(folder, (folder.stat().st_mtime - 100,) * 2)
+    last = PlanItems([])
+    assert not left.exists()
+    assert held.exists()
+    del living, last
+    assert not list(tmp_path.iterdir())

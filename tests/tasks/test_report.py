@@ -2,8 +2,11 @@
 
 import io
 import re
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +17,20 @@ from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.work import StyleSource, WorkItem
 from stylegallery.palette import NEUTRAL, content_colours, region_colour
 from stylegallery.wording import has_unseen
-from tasks import storage, tables
+from tasks import report_cards, storage, tables
+from tasks.errors import FileMissing, FileTooLarge
 from tasks.report import build_report
+from tasks.report_cards import Album
 from tasks.report_survey import survey
 from tasks.run_files import RunFiles
-from tasks.thumbnails import NotAnImage, overlay, read_labels, thumbnail
+from tasks.thumbnails import (
+    NotAnImage,
+    Thumbnail,
+    overlay,
+    read_labels,
+    thumbnail,
+    thumbnail_path,
+)
 
 EVIL = '<script>alert("x")</script>'
 
@@ -211,6 +223,57 @@ def test_it_is_built_although_pictures_are_gone(output: Path) -> None:
     (output.parent / "style.png").write_bytes(b"no picture")
     page = report(output, items, [done(items[0])])
     assert "The photo is no longer there." in page
+
+
+def test_what_actors_kept_is_shown_without_the_pictures(output: Path) -> None:
+    one = item(output.parent, 0, "cup", "ink")
+    row = done(one).model_copy(update={"asset_sha256": "ab" * 32})
+    for version in (one.image_version, f"sha256:{row.asset_sha256}"):
+        storage.write_bytes(str(output / thumbnail_path(version)), photo(5))
+    for name in ("photo.png", "style.png"):
+        (output.parent / name).unlink()
+    page = report(output, [one], [row])
+    (output / one.asset_key).unlink()
+    assert Path(build_report(str(output), "run-1")).read_text(encoding="utf-8") == page
+    assert "no longer there" not in page
+
+
+@pytest.mark.parametrize(
+    ("side", "most_bytes", "at_once"), [(2100, 2**24, 1), (100, 10, 1), (100, 2**24, 8)]
+)
+def test_big_pictures_are_decoded_one_at_a_time(
+    side: int, most_bytes: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether big in pixels or in bytes; small ones are not held up."""
+    data = png(Image.new("RGBA", (side, side)))
+    inside, most, changing = 0, 0, threading.Lock()
+
+    def counted(*args: Any) -> Thumbnail:
+        nonlocal inside, most
+        with changing:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.05)
+        try:
+            return thumbnail(*args)
+        finally:
+            with changing:
+                inside -= 1
+
+    def fetch(uri: str, limit: int) -> bytes:
+        if uri.startswith("thumbnails/"):
+            raise FileMissing(uri)
+        if len(data) > limit:
+            raise FileTooLarge(uri)
+        return data
+
+    monkeypatch.setattr(report_cards, "thumbnail", counted)
+    monkeypatch.setattr(report_cards, "_BIG_BYTES", most_bytes)
+    album = Album(fetch, size=(64, 70))
+    uris = [str(number) for number in range(8)]
+    album.load({uri: "v" for uri in uris}, set())
+    assert all(map(album.photo, uris))
+    assert most <= at_once
 
 
 def test_regions_have_the_colour_of_the_reference_region_they_took_from() -> None:

@@ -1,7 +1,9 @@
 """Storage means the same on the local disk and on a real S3 server."""
 
+import hashlib
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,7 +15,8 @@ from fsspec.config import conf, set_conf_env
 from tasks import backends, retry, storage
 from tasks.access import SCHEMES_VARIABLE
 from tasks.backend import Stat
-from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, StorageError
+from tasks.errors import AccessDenied, DiskFull, FileMissing, FileTooLarge, NotAFile, StorageError
+from tasks.leftovers import hold
 from tasks.local_disk import LocalDisk
 from tasks.object_store import ObjectStore
 from tasks.other_store import OtherStore
@@ -102,6 +105,27 @@ def test_too_large_files_are_not_read(root: str) -> None:
     with pytest.raises(FileTooLarge, match="2 MB, more than the limit of 1 MB"):
         storage.read_bytes(uri, 2**20)
     assert len(storage.read_bytes(uri, 2 * 2**20)) == 2 * 2**20
+
+
+def test_a_hash_needs_no_more_memory_than_a_piece(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(200 * 2**20)
+    tracemalloc.start()
+    found = storage.version(str(big))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == f"sha256:{hashlib.sha256(bytes(200 * 2**20)).hexdigest()}"
+    assert peak < 2**23
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc here")
+def test_files_without_a_size_are_not_believed() -> None:
+    with pytest.raises(NotAFile, match="give a regular file"):
+        storage.read_bytes("/proc/self/mem")
+    assert storage.read_bytes("/proc/self/status").startswith(b"Name:")
+    with pytest.raises(FileTooLarge):
+        storage.read_bytes("/proc/self/maps", 10)
 
 
 def test_versions_name_the_bytes(root: str) -> None:
@@ -322,6 +346,42 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert not caught.value.transient
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_names_are_on_the_disk_when_a_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a file system knows the names of those folders that were synced alone."""
+    real, synced = os.fsync, list[os.stat_result]()
+
+    def fsync(handle: int) -> None:
+        synced.append(os.fstat(handle))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for write in (storage.write_bytes, storage.write_new):
+        synced.clear()
+        path = tmp_path / write.__name__ / "deep" / "file"
+        write(str(path), b"data")
+        last = [path.parent.parent.parent, path.parent.parent, path, path.parent]
+        assert [found.st_ino for found in synced] == [there.stat().st_ino for there in last]
+
+
+def test_drafts_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    left, young, held, other = (
+        tmp_path / f".{16 * letter}{ending}"
+        for letter, ending in (("a", ".tmp"), ("b", ".tmp"), ("c", ".tmp"), ("d", ".png"))
+    )
+    for path in (left, young, held, other):
+        path.write_bytes(b"half")
+        if path != young:
+            os.utime(path, (path.stat().st_mtime - 100,) * 2)
+    with held.open("rb") as file:
+        hold(file.fileno())
+        storage.write_bytes(str(tmp_path / "file"), b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "file", young.name, held.name, other.name
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
