@@ -144,7 +144,7 @@ def _metadata(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, 
 
     made = {
         "engine": engine_fingerprint(spec, device),
-        "params": params.model_dump(mode="json"),
+        "params": params.hashed(),
         "references": [{"style_id": style_id} for style_id in ids],
         "seed": seed,
     }
