@@ -126,6 +126,16 @@ def test_modules_say_what_they_are() -> None:
     )
 
 
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in modules(*PACKAGES):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name_of(path))
+    doubled = {name: places for name, places in homes.items() if len(places) > 1}
+    assert not doubled, f"one name, two classes: {doubled}. Name each by what it is"
+
+
 def test_flows_do_not_postpone_annotations() -> None:
     postponing = [
         name_of(path)

@@ -19,7 +19,7 @@ VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class ModelParts:
     """The parts of a model as loaded: on the CPU and trainable.
 
     Attributes:
@@ -35,7 +35,7 @@ class Parts:
     null: EmptyPromptEmbedding
 
 
-def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Parts:
+def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> ModelParts:
     """Load from a folder or hub id; weights must be safetensors.
 
     Args:
@@ -68,7 +68,7 @@ def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Part
         null = load_empty_prompt(place, unet, index, options, load_text)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
-    return Parts(unet, vae, scheduler, null)
+    return ModelParts(unet, vae, scheduler, null)
 
 
 def read_index(model: str, place: str | Path, options: dict[str, Any]) -> dict[str, Any]:

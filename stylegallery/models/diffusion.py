@@ -10,7 +10,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from schemas.methods import LCM_STEPS, Schedule
 from stylegallery.errors import ModelNotFound, UnsupportedModel
-from stylegallery.models.diffusers_folder import Parts, load_folder
+from stylegallery.models.diffusers_folder import ModelParts, load_folder
 from stylegallery.models.empty_prompt import SDXL_EMBEDDING
 from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
@@ -170,7 +170,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def _refuse_other_kinds(name: str, parts: Parts) -> None:
+def _refuse_other_kinds(name: str, parts: ModelParts) -> None:
     extra = parts.unet.config.addition_embed_type
     if extra not in (None, SDXL_EMBEDDING):
         raise UnsupportedModel(

@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
-from stylegallery.models.diffusers_folder import Parts, load_scheduler, read_index
+from stylegallery.models.diffusers_folder import ModelParts, load_scheduler, read_index
 from stylegallery.models.empty_prompt import load_empty_prompt
 
 SUFFIX = ".safetensors"
@@ -36,7 +36,7 @@ def is_checkpoint(model: str) -> bool:
     return model.endswith(SUFFIX)
 
 
-def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
+def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> ModelParts:
     """Load the file `spec.model`.
 
     The file contains weights only. Layout, noise schedule and tokenizer come from
@@ -71,7 +71,7 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> Parts:
             f"{spec.model} does not have the layout that {place} describes ({first_line(error)}); "
             "set config_folder to a diffusers folder of the same kind (SD 1.x, SD 2.x or SDXL)."
         ) from error
-    return Parts(unet, vae, scheduler, null)
+    return ModelParts(unet, vae, scheduler, null)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a sampler is: it makes the restyled latents of a batch of jobs."""
+"""The base of samplers, which compute the restyled latents of a batch of jobs."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
