@@ -72,7 +72,7 @@ def _is_published(output: str, finished: Parts) -> bool:
         return bool(about["tables"] == _tables(finished))
     except FileMissing:
         return not finished.parts
-    except (ValueError, KeyError, TypeError):  # damaged
+    except (ValueError, KeyError, TypeError, RecursionError):  # damaged
         return False
 
 

@@ -280,7 +280,7 @@ class RunLock:
             return _Holder.from_json(storage.read_bytes(self._place, 4096))
         except FileMissing:
             return None
-        except (FileTooLarge, ValueError, TypeError, AttributeError) as error:
+        except (FileTooLarge, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RunBusyError(
                 f"{self._place} is not a lock file of StyleGallery; delete it"
             ) from error

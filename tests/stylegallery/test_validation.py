@@ -84,18 +84,14 @@ def test_what_a_format_cannot_hold_is_refused(
         check_format(size, image_format, "a")
 
 
-@pytest.mark.parametrize(
-    ("side", "image_format"), [(16_383, "webp"), (65_500, "jpg"), (10**6, "png")]
-)
-def test_what_a_format_can_hold_is_taken(side: int, image_format: str) -> None:
-    check_format((side, 1), image_format, "a")
-
-
 @pytest.mark.parametrize("image_format", ["webp", "jpg"])
 def test_the_limits_are_those_of_the_encoders(image_format: str) -> None:
     most = {"webp": 16_383, "jpg": 65_500}[image_format]
+    check_format((1, most), image_format, "a")
     picture = Picture(grey(1, 3, 1, most))
     assert codec.encode(picture, image_format)
+    with pytest.raises(BadImage):
+        check_format((1, most + 1), image_format, "a")
     with pytest.raises((ValueError, OSError)):
         codec.encode(Picture(grey(1, 3, 1, most + 1)), image_format)
 

@@ -96,7 +96,7 @@ def test_first_run_same_again_elsewhere_and_a_larger_catalog(
     assert (summary.warned, summary.warnings) == (2, [BLANK])  # from the tables of the first
     assert tables == {path: path.read_bytes() for path in home.rglob("part-*.parquet")}
 
-    pool = PoolSpec(actors=2, cpus_per_actor=1, lease=1)
+    pool = PoolSpec(actors=2, cpus_per_actor=1, chunk_size=1)
     elsewhere = spec.model_copy(update={"output": str(tmp_path / "two"), "pool": pool})
     other, _, _ = run(elsewhere)
     assert other.run_id == plan.run_id

@@ -83,7 +83,9 @@ def test_the_last_row_counts_with_any_clock(tmp_path: Path) -> None:
     assert (parts(tmp_path), len(before)) == (before, 3)
 
 
-@pytest.mark.parametrize("spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]"])
+@pytest.mark.parametrize(
+    "spoilt", ["", "{broken", '{"tables": ["catalog/items-gone"]}', "[]", "[" * 100_000]
+)
 def test_the_next_run_repairs_latest_json(tmp_path: Path, spoilt: str) -> None:
     """Also a run that adds nothing, after one that crashed before it wrote the file."""
     add(tmp_path, "a", "b")

@@ -93,7 +93,14 @@ def test_a_driver_that_lost_the_run_keeps_the_new_lock(files: RunFiles) -> None:
     assert storage.read_bytes(files.lock) == theirs
 
 
-SPOILT = {"gone": b"", "emptied": b"", "words": b"mine", "no holder": b"[1]", "long": b" " * 5000}
+SPOILT = {
+    "gone": b"",
+    "emptied": b"",
+    "words": b"mine",
+    "no holder": b"[1]",
+    "long": b" " * 5000,
+    "deep": b"[" * 4000,
+}
 
 
 @pytest.mark.parametrize("how", SPOILT)

@@ -415,7 +415,8 @@ def test_a_file_may_be_deleted_right_after_its_write(
         return verified
 
     monkeypatch.setattr(LocalDisk, "write", then_deleted)
-    storage.write_bytes(str(tmp_path / "file"), b"four")
+    assert storage.write_new(str(tmp_path / "file"), b"four")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_permission_is_reported_without_retry(
