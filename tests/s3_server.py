@@ -96,13 +96,23 @@ def rclone_binary() -> Path:
 
 
 @contextmanager
-def serve_s3(root: Path, bucket: str = "gallery") -> Iterator[S3Server]:
-    """Serve `root` (its top-level folders are the buckets) until the block ends."""
+def serve_s3(
+    root: Path, bucket: str = "gallery", directory_cache: str = "1ms"
+) -> Iterator[S3Server]:
+    """Serve `root` (its top-level folders are the buckets) until the block ends.
+
+    Args:
+        root: Folder for the data and the server's log.
+        bucket: Name of a bucket to create.
+        directory_cache: How long the server remembers the content of a directory. By default it
+            sees at once what a test changes on disk, but reads a directory again for nearly every
+            request; at 0 it spins.
+    """
     data = root / "data"
     (data / bucket).mkdir(parents=True, exist_ok=True)
     key, secret = "AK" + secrets.token_hex(8), secrets.token_hex(16)
     with (root / "rclone.log").open("ab") as log:
-        process, port = _start(rclone_binary(), data, key, secret, log)
+        process, port = _start(rclone_binary(), data, (key, secret), directory_cache, log)
         try:
             yield S3Server(f"http://127.0.0.1:{port}", key, secret, bucket, data)
         finally:
@@ -110,14 +120,13 @@ def serve_s3(root: Path, bucket: str = "gallery") -> Iterator[S3Server]:
 
 
 def _start(
-    binary: Path, data: Path, key: str, secret: str, log: Any
+    binary: Path, data: Path, keys: tuple[str, str], directory_cache: str, log: Any
 ) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(_ATTEMPTS):
         port = free_port()
         command = [str(binary), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-        command += ["--auth-key", f"{key},{secret}", "--vfs-cache-mode", "off"]
-        # Without these a changed directory would show only minutes later; at 0s the server spins.
-        command += ["--dir-cache-time", "1ms", "--poll-interval", "0"]
+        command += ["--auth-key", ",".join(keys), "--vfs-cache-mode", "off"]
+        command += ["--dir-cache-time", directory_cache, "--poll-interval", "0"]
         command += ["--config", os.devnull, str(data)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -85,7 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
 @contextmanager
 def _stage(keep: Path | None, plan: Plan, faults: Faults) -> Iterator[tuple[_Stage, S3Server]]:
     """Start server, proxy and cluster in temporary folders, or in `keep`."""
-    with _folder(keep) as home, _folder(None) as ray, serve_s3(home / "s3") as server:
+    # Only the server writes while the runs last. If it read thousands of files again for each
+    # request, it would set the pace.
+    with (
+        _folder(keep) as home,
+        _folder(None) as ray,
+        serve_s3(home / "s3", directory_cache="1h") as server,
+    ):
         write_inputs(server, plan.items)
         with faulty_proxy(server.endpoint_url, faults) as proxy:
             # Actors, drivers and `verify` inherit the address of the proxy, not that of the server.
