@@ -95,7 +95,7 @@ class StyleGallery:
         short = params.image_size or self.models.native_size
         size = vae.working_size(picture.size, short, self.models.vae_factor)
         latent = vae.encode(self.models, picture.pixels, size)
-        features = inversion_features(self.models, latent, params.inversion_steps)
+        features = inversion_features(self.models, latent, params.regions.inversion_steps)
         semantic = self.encoder(picture.pixels)
         priors = self._priors(picture, labels, latent) if method.finds_regions else NO_PRIORS
         regions = method.segment(ImageFeatures(latent, features, semantic, priors))
@@ -221,9 +221,9 @@ class StyleGallery:
         """
         job = restyled.job
         pixels = vae.decode(self.models, restyled.latent)
-        if params.match_tone:
+        if params.tones.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = transfer_color(pixels, *images, params.tone_lightness)
+            pixels = transfer_color(pixels, *images, params.tones.tone_lightness)
         return RestyledImage(postprocess(pixels, job, params), job.routing, restyled.trace)
 
     def _method(self, params: StyleParams) -> StyleMethod:

@@ -32,13 +32,13 @@ def postprocess(pixels: Tensor, job: StyleJob, params: StyleParams) -> Picture:
         The picture, at the original's size (H, W).
     """
     original, protect = job.content.picture, job.protect
-    if params.color == "match-histogram":
+    if params.tones.color == "match-histogram":
         pixels = match_histogram(pixels, job.content, job.styles, job.routing)
-    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.detail)
-    if params.color == "keep-chroma":
+    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.finish.detail)
+    if params.tones.color == "keep-chroma":
         restyled = keep_chroma(restyled, original.pixels)
     if protect is not None:
-        kept = feathered(protect, params.protect_feather)
+        kept = feathered(protect, params.finish.protect_feather)
         restyled = torch.where(
             kept == 1, original.pixels, torch.lerp(restyled, original.pixels, kept)
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.params import GROUP_OF
 from schemas.text import one_line, short_repr
 from stylegallery.errors import DidNotConverge, StyleGalleryError
 from tasks.errors import DiskFull, ManifestError, PlanError, StorageError, TaskError
@@ -81,4 +82,11 @@ def validation_message(error: ValidationError) -> str:
 
 
 def _field(detail: ErrorDetails) -> str:
-    return one_line(".".join(str(part) for part in detail["loc"]), 100)
+    parts = [str(part) for part in detail["loc"]]
+    # The name of a style parameter suffices: it is unique, and most users give it without its group
+    named = [
+        part
+        for part, inner in zip(parts, [*parts[1:], ""], strict=True)
+        if GROUP_OF.get(inner) != part
+    ]
+    return one_line(".".join(named), 100)

@@ -106,9 +106,9 @@ class Guidance:
         self._routed = [self.route(job) for job in jobs]
         unrouted = [replace(job, routing=job.routing.unrouted()) for job in jobs]
         self._unrouted = [self.route(job) for job in unrouted]
-        routed_steps = round(params.routing_share * len(source.timesteps))
+        routed_steps = round(params.regional_attention.routing_share * len(source.timesteps))
         self._routed_timesteps = source.timesteps[:routed_steps]
-        self._anchors = anchor_timesteps(source.timesteps, params.anchors)
+        self._anchors = anchor_timesteps(source.timesteps, params.attention.anchors)
         self._contents: tuple[int, list[dict[str, LayerRecord]]] = (-1, [])
 
     @classmethod
@@ -126,7 +126,7 @@ class Guidance:
         Without `source`, clean latents are used, at the timesteps of the parameters' schedule.
         """
         if source is None:
-            source = CleanLatents(jobs, models.timesteps(params.steps, params.schedule))
+            source = CleanLatents(jobs, models.timesteps(params.steps, params.optimise.schedule))
         with record_attention(models.unet, style_layers(models.unet)) as record:
             yield cls(models, jobs, params, cache, source, record)
 
@@ -170,7 +170,7 @@ class Guidance:
         if self._source.rotate_keys:
             index = self._source.timesteps.index(step.timestep)
             routing = routing.rotated(index, key.shape[2], max(k.shape[2] for k in keys))
-        own, scale = targets.content[name].output, self.params.attention_scale
+        own, scale = targets.content[name].output, self.params.attention.attention_scale
         target = style_target(layer.query.detach(), key, value, own, routing, scale)
         return style_energy(layer.output.float(), target.float())
 

@@ -104,7 +104,7 @@ def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str)
         params: Style parameters of the run.
         engine: Fingerprint of the engine.
     """
-    chosen = params.model_dump(mode="json", include=set(ANALYSIS))
+    chosen = {name: value for name, value in params.flat().items() if name in ANALYSIS}
     text = json.dumps([_FORMAT, image, mask, engine, chosen], sort_keys=True)
     return PreparedKey(hashlib.sha256(text.encode()).hexdigest())
 

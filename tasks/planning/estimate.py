@@ -41,7 +41,7 @@ def estimate(
         per_item = sum(row.timings["total"] for row in measured) / len(measured)
         size = sum(row.asset_bytes or 0 for row in measured) / len(measured)
     else:
-        steps = spec.params.steps + spec.params.inversion_steps
+        steps = spec.params.steps + spec.params.regions.inversion_steps
         per_item = steps * _SECONDS_PER_STEP[device_class]
         size = _BYTES[spec.image_format]
     seconds = todo * per_item / max(spec.pool.actors, 1)

@@ -17,14 +17,14 @@ from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import METHODS, Method
-from schemas.params import StyleParams
+from schemas.params import GROUPS, StyleParams
 from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
 from schemas.work import ItemIds, StyleSource, WorkItem, asset_key, derived_seed, path_segment
 
 MODELS: list[type[BaseModel]] = [
-    CatalogRow, GalleryRow, StyleParams, EngineSpec, LoraSpec, PoolSpec, RestyleSpec, StyleSource,
+    CatalogRow, GalleryRow, StyleParams, *GROUPS.values(), EngineSpec, LoraSpec, PoolSpec, RestyleSpec, StyleSource,
     WorkItem, MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary, RunRecord,
 ]  # fmt: skip
 
@@ -50,7 +50,9 @@ def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert not bare, f"{model.__name__} has fields without description: {bare}"
 
 
-@pytest.mark.parametrize("model", [StyleParams, EngineSpec, LoraSpec, PoolSpec, RestyleSpec])
+@pytest.mark.parametrize(
+    "model", [StyleParams, *GROUPS.values(), EngineSpec, LoraSpec, PoolSpec, RestyleSpec]
+)
 def test_what_a_form_shows_has_titles(model: type[BaseModel]) -> None:
     assert all(info.title for info in model.model_fields.values())
 
@@ -167,7 +169,7 @@ def test_presets_are_made_of_known_parameters() -> None:
 def test_a_method_brings_its_published_settings() -> None:
     for method, info in METHODS.items():
         chosen = StyleParams(method=method)
-        assert {name: getattr(chosen, name) for name in info.defaults} == info.defaults
+        assert {name: chosen.flat()[name] for name in info.defaults} == info.defaults
         assert StyleParams.model_validate_json(chosen.model_dump_json()) == chosen
     assert StyleParams(method="stylegallery-paper", steps=7).steps == 7
     assert preset_params("preview", method="styleid").steps == PRESETS["preview"]["steps"]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from flows.cli.app import main
 from flows.cli.commands.schema import MODELS, schema
+from schemas.params import SETTINGS
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
 from tasks.records.layout import RunFiles
@@ -258,6 +259,7 @@ def test_schema_prints_a_table_for_people(name: str, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert not printed.lstrip().startswith("{")
     assert all(f" {field} " in printed for field in MODELS[name].model_fields)
+    assert name != "params" or all(f" {setting} " in printed for setting in SETTINGS)
 
 
 def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Command) -> None:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from schemas.engine import EngineSpec
+from schemas.param_groups import ParamGroup
 from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from stylegallery.images.codec import decode
@@ -104,11 +105,17 @@ def test_the_key_covers_all_parameters_that_prepare_reads(engine: StyleGallery) 
     read: set[str] = set()
 
     class Spy:
-        def __getattr__(self, name: str) -> Any:
-            read.add(name)
-            return getattr(PARAMS, name)
+        def __init__(self, real: Any) -> None:
+            self._real = real
 
-    engine.prepare(PHOTO, Spy(), LABELS)  # type: ignore[arg-type]
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(self._real, name)
+            if isinstance(value, ParamGroup):
+                return Spy(value)
+            read.add(name)
+            return value
+
+    engine.prepare(PHOTO, Spy(PARAMS), LABELS)  # type: ignore[arg-type]
     assert read == set(ANALYSIS)
 
 
@@ -124,5 +131,5 @@ def test_keys_differ_for_different_inputs() -> None:
     names.append(prepared_key("sha256:1", "sha256:1", PARAMS, "tiny"))
     names.append(prepared_key("sha256:1", None, PARAMS, "small"))
     assert len(set(names)) == len(names)
-    same = StyleParams.model_validate({**PARAMS.model_dump(), "steps": 9, "content_weight": 1.0})
+    same = StyleParams.model_validate({**PARAMS.flat(), "steps": 9, "content_weight": 1.0})
     assert prepared_key("sha256:1", None, same, "tiny") == KEY
