@@ -3,7 +3,7 @@
 A name of a setting is unique across all groups, so that it can be given without its group.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -15,10 +15,18 @@ Fallback = Literal["global", "content"]
 Color = Literal["full", "keep-chroma", "match-histogram"]
 
 
+def _described_by_field(schema: dict[str, Any]) -> None:
+    """Remove title and description: pydantic omits them from the field where both are the same.
+
+    A form may not look for them behind the field's reference.
+    """
+    del schema["title"], schema["description"]
+
+
 class ParamGroup(Frozen):
     """A group of style parameters. Its title and docstring are shown above its settings."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, json_schema_extra=_described_by_field)
 
 
 class OptimiseParams(ParamGroup, title="Optimization"):

@@ -24,8 +24,9 @@ from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
 from schemas.work import ItemIds, StyleSource, WorkItem, asset_key, derived_seed, path_segment
 
 MODELS: list[type[BaseModel]] = [
-    CatalogRow, GalleryRow, StyleParams, *GROUPS.values(), EngineSpec, LoraSpec, PoolSpec, RestyleSpec, StyleSource,
-    WorkItem, MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary, RunRecord,
+    CatalogRow, GalleryRow, StyleParams, *GROUPS.values(), EngineSpec, LoraSpec, PoolSpec,
+    RestyleSpec, StyleSource, WorkItem, MatchRow, ErrorInfo, ItemResult, PlanCounts, RunSummary,
+    RunRecord,
 ]  # fmt: skip
 
 MATCH = MatchRow(
