@@ -13,14 +13,15 @@ from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, InputError
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
-from stylegallery.metrics.item import MetricSuite, ReferenceFeatures, RegionPair
+from stylegallery.metrics.item import MetricSuite, ReferenceFeatures
+from stylegallery.metrics.pairs import RegionPair
 from stylegallery.regions import label_images
 from stylegallery.regions.region_png import decode_region_map
 from tasks import storage
 from tasks.errors import StorageError
 from tasks.storage.redaction import redact
 
-MEASURE = "lite0-320-1"
+MEASURE = "lite0-320-2"
 """Version of the metrics: change it when a metric changes; older rows are then computed again."""
 
 _CACHED = 64
@@ -116,7 +117,7 @@ class ItemEvaluator:
 
 def measurement_name(weights: ExternalWeights) -> str:
     """Return the name of a set of metrics; rows with another name are computed again."""
-    given = [name for name in ("lpips", "csd") if getattr(weights, name)]
+    given = [name for name in ("lpips", "csd", "cfsd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 
