@@ -43,6 +43,8 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "reproduces the published code with its own defaults (arXiv 2603.10354)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
             "anchors": 0,
             "match_tone": False,
             "detail": 0.0,
@@ -64,6 +66,8 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "treats each image as one region and uses all references at once (arXiv 2502.20235)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
             "anchors": 0,
             "match_tone": False,
             "detail": 0.0,
@@ -79,6 +83,8 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "(arXiv 2312.09008)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
             "steps": 50,
             "attention_scale": 1.5,
             "match_tone": False,

@@ -225,3 +225,54 @@ class FinishParams(ParamGroup, title="Finish"):
         description="Width of the soft edge around protected pixels, as a fraction of the image's "
         "shorter side. The edge lies outside the protected area, whose pixels stay exact.",
     )
+
+
+class SizeParams(ParamGroup, title="Size"):
+    """The sizes at which sampler `guided` works, from coarse to fine."""
+
+    scale: float = Field(
+        2.0,
+        ge=1,
+        le=16,
+        title="Scale",
+        description="Finest working size as a multiple of the model's training size, if "
+        "`image_size` is 0; never above the photo's own size. The layout is made at the training "
+        "size, and each finer size at most doubles it. 1 works at one size only.",
+    )
+    stroke_size: float = Field(
+        1.0,
+        gt=0,
+        le=4,
+        title="Stroke size",
+        description="Size of strokes at finer working sizes, as a multiple of their size in the "
+        "reference relative to the picture. References are never enlarged.",
+    )
+    fine_steps: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        title="Fine steps",
+        description="`steps` at finer working sizes.",
+    )
+    fine_strength: float = Field(
+        0.55,
+        gt=0,
+        le=1,
+        title="Fine strength",
+        description="`strength` at finer working sizes. Lower values keep more of the coarse "
+        "result.",
+    )
+
+
+class FormParams(ParamGroup, title="Form"):
+    """What is done for products that lose their form."""
+
+    form_floor: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        title="Form floor",
+        description="For sampler `guided`: a result that keeps less than this share of the "
+        "product's outlines or of its contrast with the ground is made again with less strength, "
+        "at most twice. 0 turns the check off.",
+    )

@@ -19,11 +19,13 @@ from schemas.methods import (
 from schemas.param_groups import (
     AttentionParams,
     FinishParams,
+    FormParams,
     MatchingParams,
     OptimiseParams,
     ParamGroup,
     RegionalAttentionParams,
     RegionParams,
+    SizeParams,
     ToneParams,
 )
 
@@ -43,6 +45,11 @@ def _allow_flat_names(schema: dict[str, Any]) -> None:
     schema["patternProperties"] = {
         f"^{name}$": rule for properties in known for name, rule in properties.items()
     }
+
+
+LATER: Final = {"scale": 1.0, "form_floor": 0.0}
+"""Settings of parts that were added later, at the value that turns the part off. A record that
+holds all earlier settings and none of these was written before, and keeps its meaning."""
 
 
 class StyleParams(Frozen):
@@ -69,13 +76,13 @@ class StyleParams(Frozen):
     image_size: int = Field(
         0,
         ge=0,
-        le=2048,
+        le=4096,
         title="Working size",
-        description="Short side in pixels at which the engine works. 0 uses the model's training "
-        "size. The result always has the size of the photo.",
+        description="Finest short side in pixels at which the engine works. 0 uses the model's "
+        "training size times `scale`. The result always has the size of the photo.",
     )
     steps: int = Field(
-        40,
+        20,
         ge=1,
         le=1000,
         title="Steps",
@@ -107,6 +114,7 @@ class StyleParams(Frozen):
         description="Weight of the content loss on attention queries. Higher values keep more of "
         "the photo's structure.",
     )
+    sizes: SizeParams = _group(SizeParams)
     optimise: OptimiseParams = _group(OptimiseParams)
     attention: AttentionParams = _group(AttentionParams)
     regions: RegionParams = _group(RegionParams)
@@ -114,6 +122,7 @@ class StyleParams(Frozen):
     regional_attention: RegionalAttentionParams = _group(RegionalAttentionParams)
     tones: ToneParams = _group(ToneParams)
     finish: FinishParams = _group(FinishParams)
+    form: FormParams = _group(FormParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
 
@@ -127,8 +136,16 @@ class StyleParams(Frozen):
         return found
 
     def hashed(self) -> dict[str, Any]:
-        """Return the values that ids of items and runs are hashed from."""
-        return {**self.flat(), **RETIRED}
+        """Return the values that ids of items and runs are hashed from.
+
+        Settings of a part that is turned off are left out: so values are those of before there
+        was such a part, and finished items are recognized.
+        """
+        found = {**self.flat(), **RETIRED}
+        off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
+        off += [FormParams] if self.form.form_floor == 0 else []
+        unused = {name for group in off for name in group.model_fields}
+        return {name: value for name, value in found.items() if name not in unused}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with changes, which are not validated.
@@ -153,7 +170,8 @@ class StyleParams(Frozen):
             if given[name] not in (RETIRED[name], str(RETIRED[name]), "0"):
                 warnings.warn(f"{name} no longer exists and has no effect", stacklevel=2)
         kept = {name: value for name, value in given.items() if name not in RETIRED}
-        return _in_groups(kept, method_info(kept.get("method")).defaults)
+        defaults = method_info(kept.get("method")).defaults
+        return _in_groups(kept, {**defaults, **(LATER if _is_earlier(kept) else {})})
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -178,6 +196,15 @@ SETTINGS: Final[dict[str, FieldInfo]] = {
     **{name: info for model in GROUPS.values() for name, info in model.model_fields.items()},
 }
 """Every setting of :class:`StyleParams` and of its groups by its own name."""
+
+
+def _is_earlier(given: Mapping[str, Any]) -> bool:
+    """Whether settings are a full record of before the parts of :data:`LATER`."""
+    named = set(given)
+    for group in GROUPS.keys() & given.keys():
+        named |= set(given[group]) if isinstance(given[group], dict) else {group}
+    later = {name for group in (SizeParams, FormParams) for name in group.model_fields}
+    return named.isdisjoint(later) and SETTINGS.keys() - later <= named
 
 
 def _in_groups(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,19 @@ from schemas.params import StyleParams
 Preset = Literal["quality", "balanced", "fast", "preview"]
 
 PRESETS: Final[dict[Preset, dict[str, Any]]] = {
-    "quality": {"steps": 70},
+    "quality": {"steps": 40, "scale": 16},
     "balanced": {},
     "fast": {
         "sampler": "optimise",
+        "scale": 1,
+        "form_floor": 0,
         "schedule": "lcm",
         "steps": 28,
         "repeats": 3,
         "learning_rate": 0.25,
         "content_weight": 0.33,
     },
-    "preview": {"steps": 14},
+    "preview": {"steps": 14, "scale": 1, "form_floor": 0},
 }
 """What each preset changes against the defaults of :class:`StyleParams`.
 

@@ -7,6 +7,7 @@ from schemas.engine import EngineSpec
 from schemas.params import StyleParams
 from stylegallery.color.transfer import transfer_color
 from stylegallery.errors import BadMask
+from stylegallery.form import keep_form, weakened, with_form
 from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.images.picture import Picture
@@ -22,6 +23,8 @@ from stylegallery.models.semantic import SemanticEncoder, load_encoder
 from stylegallery.postprocess import postprocess
 from stylegallery.regions.descriptors import describe
 from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
+from stylegallery.sampling.finer import sample_finer
+from stylegallery.sampling.sizes import working_sizes
 from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
 from stylegallery.validation import check_picture, check_protection, check_references, check_routing
 
@@ -92,8 +95,8 @@ class StyleGallery:
         if labels is None and picture.alpha is not None:
             labels = (picture.alpha[0, 0] < 0.5).long()
         method = self._method(params)
-        short = params.image_size or self.models.native_size
-        size = vae.working_size(picture.size, short, self.models.vae_factor)
+        coarsest = working_sizes(params, self.models, picture.size)[0]
+        size = vae.working_size(picture.size, coarsest, self.models.vae_factor)
         latent = vae.encode(self.models, picture.pixels, size)
         features = inversion_features(self.models, latent, params.regions.inversion_steps)
         semantic = self.encoder(picture.pixels)
@@ -208,7 +211,8 @@ class StyleGallery:
         for indices in sizes.values():
             restyled = method.restyle([jobs[index] for index in indices], on_step)
             made.update(zip(indices, restyled, strict=True))
-        return [made[index] for index in range(len(jobs))]
+        finished = [self._finer(made[index], params, on_step) for index in range(len(jobs))]
+        return [self._with_form(one, params, on_step) for one in finished]
 
     def decode(self, restyled: RestyledLatent, params: StyleParams = _DEFAULTS) -> RestyledImage:
         """Decode a latent and restore colors, size, detail, protected pixels and alpha.
@@ -219,12 +223,47 @@ class StyleGallery:
             restyled: From :meth:`sample_batch` of this engine.
             params: Those that it was sampled with.
         """
-        job = restyled.job
-        pixels = vae.decode(self.models, restyled.latent)
+        pixels = restyled.pixels
+        if pixels is None:
+            pixels = self._pixels(restyled, params)
+        picture = postprocess(pixels, restyled.job, params)
+        return RestyledImage(
+            picture, restyled.job.routing, restyled.trace, restyled.form, restyled.strengths
+        )
+
+    def _pixels(self, restyled: RestyledLatent, params: StyleParams) -> Tensor:
+        """Decode a latent to pixels (1, 3, h, w) in its final colors."""
+        pixels, job = vae.decode(self.models, restyled.latent), restyled.job
         if params.tones.match_tone:
             images = (job.content, job.styles, job.routing)
             pixels = transfer_color(pixels, *images, params.tones.tone_lightness)
-        return RestyledImage(postprocess(pixels, job, params), job.routing, restyled.trace)
+        return pixels
+
+    def _with_form(
+        self, first: RestyledLatent, params: StyleParams, on_step: OnStep | None
+    ) -> RestyledLatent:
+        """Make a result again if its product has lost its form."""
+        floor = params.form.form_floor
+        if not floor or params.sampler != "guided":
+            return first
+
+        def measured(made: RestyledLatent, used: StyleParams) -> RestyledLatent:
+            return with_form(made, self._pixels(made, used))
+
+        def again(share: float) -> RestyledLatent:
+            weaker = weakened(params, share)
+            made = self._method(weaker).restyle([first.job], on_step)[0]
+            return measured(self._finer(made, weaker, on_step), weaker)
+
+        return keep_form(measured(first, params), floor, again)
+
+    def _finer(
+        self, restyled: RestyledLatent, params: StyleParams, on_step: OnStep | None
+    ) -> RestyledLatent:
+        """Sample a result again at each finer size."""
+        for short in working_sizes(params, self.models, restyled.job.content.picture.size)[1:]:
+            restyled = sample_finer(self.models, params, self._cache, restyled, short, on_step)
+        return restyled
 
     def _method(self, params: StyleParams) -> StyleMethod:
         return method_class(params.method)(self.models, params, self._cache)

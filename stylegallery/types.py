@@ -82,17 +82,35 @@ class RestyledLatent:
         job: The job.
         latent: (1, C, h, w) float32, on the engine's device.
         trace: Losses of every step; empty for methods without an energy.
+        pixels: (1, 3, h, w) in [0, 1] on the CPU, the decoded latent in its final colors, if it
+            was needed already.
+        form: Share of the product's form that it keeps, if that was measured.
+        strengths: Shares of the strength that were tried for the form, in order.
     """
 
     job: StyleJob
     latent: Tensor
     trace: tuple[Step, ...]
+    pixels: Tensor | None = None
+    form: float | None = None
+    strengths: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class RestyledImage:
-    """A restyled picture of the original's size, its routing and the losses of every step."""
+    """A restyled picture.
+
+    Attributes:
+        picture: The picture, of the original's size.
+        routing: Which regions it took its style from.
+        trace: Losses of every step.
+        form: Share of the product's form that it keeps (:func:`stylegallery.form.form_kept`), if
+            that was measured.
+        strengths: Shares of the strength that were tried until its form was kept, in order.
+    """
 
     picture: Picture
     routing: Correspondence
     trace: tuple[Step, ...]
+    form: float | None = None
+    strengths: tuple[float, ...] = ()

@@ -40,7 +40,7 @@ def sample_finer(
 
     Args:
         models: The diffusion model.
-        params: Steps, strength and the other parameters of the sampler at this size.
+        params: Parameters of the sampler; `fine_steps` and `fine_strength` are used here.
         cache: Keys and values of references.
         coarse: The result at a coarser size.
         short_side: Short side in pixels of the new size.
@@ -55,12 +55,19 @@ def sample_finer(
     job = coarse.job
     size = vae.working_size(job.content.picture.size, short_side, models.vae_factor)
     latent = vae.encode(models, finer_start(models, params, coarse, size), size)
+    side = round(short_side * params.sizes.stroke_size)
     styles = [
-        cache.resized(style, short_side, partial(at_size, models, style, short_side))
-        for style in job.styles
+        cache.resized(style, side, partial(at_size, models, style, side)) for style in job.styles
     ]
+    fine = params.model_copy(
+        update={
+            "steps": params.sizes.fine_steps,
+            "strength": params.sizes.fine_strength,
+            "routing_share": 0.0,  # the layout is settled; it measured the same with routing
+        }
+    )
     grid = TileGrid(int(latent.shape[-2]), int(latent.shape[-1]))
-    sampler = _TileSampler(models, params, cache, on_step)
+    sampler = _TileSampler(models, fine, cache, on_step)
     made, steps = sampler.sample_tiles(latent, replace(job, styles=styles), grid)
     return RestyledLatent(job, made, (*coarse.trace, *steps))
 
