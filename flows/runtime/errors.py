@@ -83,10 +83,6 @@ def validation_message(error: ValidationError) -> str:
 
 def _field(detail: ErrorDetails) -> str:
     parts = [str(part) for part in detail["loc"]]
-    # The name of a style parameter suffices: it is unique, and most users give it without its group
-    named = [
-        part
-        for part, inner in zip(parts, [*parts[1:], ""], strict=True)
-        if GROUP_OF.get(inner) != part
-    ]
-    return one_line(".".join(named), 100)
+    if len(parts) > 1 and GROUP_OF.get(parts[-1]) == parts[-2]:
+        del parts[-2]  # names of style parameters are unique, and are mostly given without a group
+    return one_line(".".join(parts), 100)
