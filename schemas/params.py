@@ -49,7 +49,7 @@ def _allow_flat_names(schema: dict[str, Any]) -> None:
 
 LATER: Final = {"scale": 1.0, "form_floor": 0.0}
 """Settings of parts that were added later, at the value that turns the part off. A record that
-holds all earlier settings and none of these was written before, and keeps its meaning."""
+holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
 
 class StyleParams(Frozen):
@@ -171,7 +171,7 @@ class StyleParams(Frozen):
                 warnings.warn(f"{name} no longer exists and has no effect", stacklevel=2)
         kept = {name: value for name, value in given.items() if name not in RETIRED}
         defaults = method_info(kept.get("method")).defaults
-        return _in_groups(kept, {**defaults, **(LATER if _is_earlier(kept) else {})})
+        return _in_groups(kept, {**defaults, **_left_out(kept)})
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
@@ -198,13 +198,15 @@ SETTINGS: Final[dict[str, FieldInfo]] = {
 """Every setting of :class:`StyleParams` and of its groups by its own name."""
 
 
-def _is_earlier(given: Mapping[str, Any]) -> bool:
-    """Whether settings are a full record of before the parts of :data:`LATER`."""
+def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that turn off the later parts, if a full record leaves them out."""
     named = set(given)
     for group in GROUPS.keys() & given.keys():
         named |= set(given[group]) if isinstance(given[group], dict) else {group}
-    later = {name for group in (SizeParams, FormParams) for name in group.model_fields}
-    return named.isdisjoint(later) and SETTINGS.keys() - later <= named
+    parts = {GROUP_OF[name]: set(GROUPS[GROUP_OF[name]].model_fields) for name in LATER}
+    if not SETTINGS.keys() - set().union(*parts.values()) <= named:
+        return {}
+    return {n: value for n, value in LATER.items() if named.isdisjoint(parts[GROUP_OF[n]])}
 
 
 def _in_groups(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

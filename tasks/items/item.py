@@ -171,4 +171,6 @@ class PendingItem:
             matches=restyled.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
             blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
+            form=None if restyled.form is None else round(restyled.form, 4),
+            attempted_strengths=list(restyled.strengths),
         )

@@ -17,7 +17,7 @@ from schemas.arrow import arrow_schema, arrow_type, from_table, to_table
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import METHODS, Method
-from schemas.params import GROUPS, StyleParams
+from schemas.params import GROUP_OF, GROUPS, LATER, StyleParams
 from schemas.presets import PRESETS, preset_params
 from schemas.result import ErrorInfo, ItemResult, MatchRow
 from schemas.run import PlanCounts, PoolSpec, RestyleSpec, RunRecord, RunSummary
@@ -200,6 +200,8 @@ RECORDED = {
 }
 """First digits of the ids of items of each method, recorded when `flat_loss` was a parameter."""
 
+LATER_SETTINGS = {name for name, group in GROUP_OF.items() if group in ("sizes", "form")}
+
 
 @pytest.mark.parametrize("method", get_args(Method))
 def test_a_retired_parameter_is_accepted_and_changes_no_id(method: Method) -> None:
@@ -207,7 +209,15 @@ def test_a_retired_parameter_is_accepted_and_changes_no_id(method: Method) -> No
     assert StyleParams.model_validate({"method": method, "flat_loss": 0.0}) == params
     with pytest.warns(UserWarning, match="flat_loss no longer exists"):
         assert StyleParams.model_validate({"method": method, "flat_loss": 0.1}) == params
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_ids_are_those_of_before_while_later_parts_are_off(method: Method) -> None:
+    steps = {"steps": 40} if method == "stylegallery" else {}  # its default of then
+    params = StyleParams(method=method, **steps, **LATER)
     assert identify(params=params).startswith(RECORDED[method])
+    record = {name: value for name, value in params.flat().items() if name not in LATER_SETTINGS}
+    assert StyleParams.model_validate(record) == params, "a record of then keeps its meaning"
 
 
 def test_item_id_changes_with_whatever_changes_the_picture() -> None:

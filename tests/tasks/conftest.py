@@ -19,7 +19,9 @@ from tests.s3_server import S3Server
 from tests.tasks.pictures import save
 from tests.tiny_model import write_tiny_model
 
-PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
+PARAMS = StyleParams(
+    steps=1, inversion_steps=2, image_size=64, max_regions=3, scale=1, form_floor=0
+)
 
 
 @pytest.fixture(scope="session")
