@@ -81,5 +81,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ModelNotFound, match="holds no VGG19"):
         Cfsd(tmp_path / "other.pth")
-    with pytest.raises(ModelNotFound, match="vgg19-dcbb9e9d.pth"):
+    with pytest.raises(ModelNotFound, match=r"vgg19-dcbb9e9d\.pth"):
         Cfsd(tmp_path / "missing.pth")

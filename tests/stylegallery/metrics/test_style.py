@@ -67,9 +67,9 @@ def test_strips_of_a_tall_picture_have_the_features_of_the_whole(
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
     whole = lite0_features(net, picture, (2, 4, 10, 14))
     parts = style_features(net, picture).depths
-    for one, other in zip(parts, whole, strict=True):
-        assert one.shape == other.shape
-        assert torch.allclose(one, other, atol=1e-4)
+    for part, expected in zip(parts, whole, strict=True):
+        assert part.shape == expected.shape
+        assert torch.allclose(part, expected, atol=1e-4)
 
 
 def test_the_network_knows_a_cat_by_the_features_that_are_compared(net: nn.Module) -> None:
