@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from schemas.evaluation import BENCHMARKS_ALONE, ItemMetrics
 from stylegallery.images.codec import resize
-from stylegallery.metrics import own_size, second
+from stylegallery.metrics import own_size, second, text
+from stylegallery.metrics.frequency import high_share
+from stylegallery.metrics.item import MetricSuite, at_scale
 from stylegallery.metrics.own_size import OwnSizeMetrics, SizedReference
 from stylegallery.metrics.pairs import RegionPair
 from stylegallery.metrics.second import StylePredictor
@@ -121,6 +124,20 @@ def test_forgotten_references_are_computed_again(
         softened(original()), original(), references, []
     )
     assert again == kept
+
+
+def test_the_suite_returns_all_metrics_under_the_names_of_their_columns() -> None:
+    there = second.is_installed() and text.is_installed()
+    suite = MetricSuite(benchmarks=there)
+    reference = suite.reference_features(painting())
+    found = suite.score(softened(original()), original(), [reference], [whole_pair()]).metrics
+    missing = {"protected_ssim", "protected_difference", "lpips", "csd", "cfsd", "text_kept"}
+    missing |= set() if there else BENCHMARKS_ALONE
+    assert set(ItemMetrics.model_fields) - found.keys() == missing
+    ItemMetrics.model_validate(found)
+    share = high_share(at_scale(softened(original())))
+    assert found["hfrd"] == pytest.approx(abs(share - high_share(at_scale(painting()))))
+    assert found["content_colour_distance"] > 0
 
 
 @pytest.mark.skipif(not second.is_installed(), reason="needs the extra `benchmarks`")
