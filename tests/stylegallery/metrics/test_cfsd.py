@@ -8,6 +8,7 @@ import torch
 
 from schemas.evaluation import ExternalWeights
 from stylegallery.errors import ModelNotFound
+from stylegallery.metrics import cfsd
 from stylegallery.metrics.cfsd import Cfsd, similarity_divergence
 from stylegallery.metrics.item import MetricSuite
 from tests.stylegallery.metrics.spoiling import other, photo
@@ -67,8 +68,8 @@ def test_the_order_of_the_tokens_does_not_matter() -> None:
     )
 
 
-@pytest.mark.slow
-def test_a_weight_file_adds_the_metric(vgg: Path) -> None:
+def test_a_weight_file_adds_the_metric(vgg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cfsd, "_SIDE", 64)  # the size of the measurement alone takes many seconds
     distance = Cfsd(vgg)
     assert distance(photo(), photo()) == 0
     suite = MetricSuite(ExternalWeights(cfsd=str(vgg)))

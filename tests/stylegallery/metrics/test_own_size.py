@@ -6,7 +6,7 @@ import torch
 from schemas.evaluation import BENCHMARKS_ALONE, ItemMetrics
 from stylegallery.images.codec import resize
 from stylegallery.metrics import own_size, second, text
-from stylegallery.metrics.frequency import high_share
+from stylegallery.metrics.frequency import high_share, texture_share
 from stylegallery.metrics.item import MetricSuite, at_scale
 from stylegallery.metrics.own_size import OwnSizeMetrics, SizedReference
 from stylegallery.metrics.pairs import RegionPair
@@ -78,7 +78,9 @@ def test_softness_shows_at_the_own_size_and_not_at_a_quarter(metrics: OwnSizeMet
     assert own > half > quarter
     assert quarter < 0.3 * own
     assert found["gram_ratio_scales"] == pytest.approx((own + half + quarter) / 3)
-    assert (found["texture_difference"] or 0) > 0.1
+    lost = texture_share(crop) - texture_share(softened(crop))
+    assert lost > 0.5 * texture_share(crop)
+    assert found["texture_difference"] == pytest.approx(lost, abs=1e-4)
 
 
 def test_small_references_are_left_out_where_they_would_be_soft(metrics: OwnSizeMetrics) -> None:

@@ -21,12 +21,9 @@ from tests.tasks.conftest import MakeSpec, write_catalog
 from tests.tasks.pictures import save
 from tests.tasks.test_run import run
 
+SCALES = ("own", "half", "quarter", "scales")
 OWN_SIZE = {
-    *(
-        f"{a}gram_ratio_{s}"
-        for a in ("", "regional_")
-        for s in ("own", "half", "quarter", "scales")
-    ),
+    *(f"{area}gram_ratio_{scale}" for area in ("", "regional_") for scale in SCALES),
     *("texture_difference", "sharpness", "ssim_own", "edge_agreement_own"),
 }
 """Metrics that the small pictures of these tests do not have."""
