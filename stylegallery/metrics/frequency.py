@@ -107,7 +107,8 @@ def _above(light: Light, inside: Light, cut: float) -> Light:
     """Return what a region has above a frequency; 0 outside of it."""
     sigma = _HALF / cut
     if inside.all():
-        return light - gaussian_filter(light, sigma)
+        whole: Light = light - gaussian_filter(light, sigma)
+        return whole
     smooth = gaussian_filter(light * inside, sigma)
     weight = gaussian_filter(inside, sigma)
     found: Light = (light - smooth / np.maximum(weight, 1e-6)) * inside

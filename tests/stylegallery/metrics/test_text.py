@@ -53,11 +53,27 @@ def printed() -> torch.Tensor:
 @reads
 def test_print_is_read_and_is_lost_in_a_blur() -> None:
     reader = TextReader()
-    before = reader.lines(printed())
+    before = reader.steady_lines(printed())
     assert "".join(one.characters for one in before) == "summersale"
     assert text_kept(before, reader.lines(printed())) == 1
     assert text_kept(before, reader.lines(blur(printed(), 1.0))) == 0
     assert reader.lines(torch.full((1, 3, 200, 300), 0.5)) == []
+
+
+class PairReader(TextReader):
+    """A fake reader that reads a picture and its moved copy as it is told."""
+
+    def __init__(self, moved: list[TextLine], still: list[TextLine]) -> None:
+        self._answers = [moved, still]
+
+    def lines(self, pixels: torch.Tensor) -> list[TextLine]:
+        return self._answers.pop(0)
+
+
+def test_lines_that_a_pixel_changes_are_not_asked_for() -> None:
+    still = [line("summer"), line("sale", BELOW)]
+    reader = PairReader([line("sum"), line("sale", BELOW)], still)
+    assert reader.steady_lines(printed()) == [line("sale", BELOW)]
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
