@@ -148,6 +148,18 @@ BETTER: Final[dict[str, Literal["↑", "↓"]]] = {
 """Whether higher (↑) or lower (↓) values of a metric are better."""
 
 
+BENCHMARKS_ALONE: Final = frozenset(
+    {
+        "second_style_distance",
+        "second_style_ratio",
+        "second_style_ratio_own",
+        "regional_second_style_ratio_own",
+        "text_kept",
+    }
+)
+"""Metrics that `stylegallery benchmark` alone computes."""
+
+
 class ExternalWeights(Frozen):
     """Weight files of external networks, which some metrics need and the user provides."""
 
@@ -181,9 +193,15 @@ def check_measured(gates: list[str], weights: ExternalWeights) -> None:
     """Refuse gates on metrics that will not be computed, because every result would pass them.
 
     Raises:
-        ValueError: a gate is invalid, or its metric needs weights that are not given.
+        ValueError: a gate is invalid, its metric needs weights that are not given, or a benchmark
+            alone computes it.
     """
     for name in (Gate.parse(text).metric for text in gates):
+        if name in BENCHMARKS_ALONE:
+            raise ValueError(
+                f"a gate on `{name}` cannot be checked, because `stylegallery benchmark` alone "
+                "computes it; choose another metric"
+            )
         if name in ExternalWeights.model_fields and not getattr(weights, name):
             raise ValueError(
                 f"a gate on `{name}` needs its weights; give them to `stylegallery evaluate "

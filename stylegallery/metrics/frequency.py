@@ -18,7 +18,12 @@ from stylegallery.color.lab import luminance
 SPECTRUM_CUT = 1 / 16
 """Frequency in cycles per pixel above which `high_share` counts."""
 TEXTURE_CUT = 1 / 4
-"""Frequency in cycles per pixel above which `texture_share` counts, at the picture's own size."""
+"""Frequency in cycles per pixel above which `texture_share` counts, at the picture's own size.
+
+Chosen on 23 paintings, drawings and prints of 512 px by what a stretch of 1.6 or 2 takes from the
+share, relative to the difference between the halves of one work: 2.36 and 2.78 at 1/4, 2.25 and
+2.81 at 1/6, 2.35 and 2.71 at 1/3, and 1.35 and 1.95 at 1/16.
+"""
 _BASE_CUT = 1 / 64
 """Frequency from which `texture_share` counts at all: slower changes are shading and layout."""
 _HALF = math.sqrt(math.log(2) / 2) / math.pi
@@ -102,7 +107,8 @@ def _above(light: Light, inside: Light, cut: float) -> Light:
     """Return what a region has above a frequency; 0 outside of it."""
     sigma = _HALF / cut
     if inside.all():
-        return light - gaussian_filter(light, sigma)
+        whole: Light = light - gaussian_filter(light, sigma)
+        return whole
     smooth = gaussian_filter(light * inside, sigma)
     weight = gaussian_filter(inside, sigma)
     found: Light = (light - smooth / np.maximum(weight, 1e-6)) * inside

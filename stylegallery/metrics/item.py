@@ -104,8 +104,9 @@ class MetricSuite:
         self._csd = StyleDescriptors(weights.csd) if weights and weights.csd else None
         self._cfsd = Cfsd(weights.cfsd) if weights and weights.cfsd else None
         self._own_size = OwnSizeMetrics(self._net, StylePredictor() if benchmarks else None)
+        self._reader = TextReader() if benchmarks else None
         # A photo is read once for all results that are made of it.
-        self._lines = lru_cache(2)(TextReader().lines) if benchmarks else None
+        self._photo_lines = lru_cache(2)(self._reader.steady_lines) if self._reader else None
 
     def reference_features(self, pixels: Tensor, weight: float = 1.0) -> ReferenceFeatures:
         """Compute the features of a reference.
@@ -168,8 +169,9 @@ class MetricSuite:
             metrics["csd"] = _descriptor_similarity(self._csd.describe(result), styles)
         if self._cfsd:
             metrics["cfsd"] = self._cfsd(result, original)
-        if self._lines:
-            metrics["text_kept"] = text_kept(self._lines(original), self._lines(result))
+        if self._reader and self._photo_lines:
+            lines = self._photo_lines(original)
+            metrics["text_kept"] = text_kept(lines, self._reader.lines(result))
         metrics |= _style_distances(features, styles)
         untouched = _style_distances(plain, styles)["gram_distance"]
         metrics["gram_ratio"] = ratio(metrics["gram_distance"], untouched)

@@ -27,7 +27,7 @@ MOST_ENLARGED = 1.25
 
 def own_side(pixels: Tensor) -> int:
     """Return the short side at which a picture (1, 3, H, W) is measured at its own size."""
-    return min(*pixels.shape[-2:], MOST_SIDE)
+    return int(min(*pixels.shape[-2:], MOST_SIDE))
 
 
 def scale_sides(pixels: Tensor) -> dict[str, int]:

@@ -16,6 +16,8 @@ from stylegallery.images.codec import to_bytes
 
 LEAST_SCORE = 0.8
 """Confidence from which a line of the original counts as legible."""
+LEAST_STEADY = 0.8
+"""Share of a line's characters that are read again when the picture moves by a pixel."""
 LEAST_CHARACTERS = 3
 """Letters and digits of a line that counts; shorter ones are often folds and buttons."""
 
@@ -77,6 +79,19 @@ class TextReader:
             for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
         ]
 
+    def steady_lines(self, pixels: Tensor) -> list[TextLine]:
+        """Return the lines of an original (1, 3, H, W) in [0, 1] that are not read by luck.
+
+        Those are the lines that are read alike when the picture moves by a pixel. The reader loses
+        two thirds of ornate letters for that, which is no fault of a result.
+        """
+        moved = self.lines(pixels.roll((1, 1), (2, 3)))
+        return [
+            line
+            for line in self.lines(pixels)
+            if _kept(line, moved) >= LEAST_STEADY * len(line.characters)
+        ]
+
 
 def text_kept(before: list[TextLine], after: list[TextLine]) -> float | None:
     """Return the share of the original's characters that can be read in the result, 0 to 1.
@@ -85,7 +100,7 @@ def text_kept(before: list[TextLine], after: list[TextLine]) -> float | None:
     from left to right: the characters of matching blocks count, in order.
 
     Args:
-        before: Lines of the original.
+        before: Steady lines of the original.
         after: Lines of the result, of the same size.
 
     Returns:
@@ -94,7 +109,7 @@ def text_kept(before: list[TextLine], after: list[TextLine]) -> float | None:
     legible = [line for line in before if line.is_legible]
     if not legible:
         return None
-    kept = sum(_common(line.characters, _at_place(line, after)) for line in legible)
+    kept = sum(_kept(line, after) for line in legible)
     return kept / sum(len(line.characters) for line in legible)
 
 
@@ -103,10 +118,12 @@ def is_installed() -> bool:
     return all(find_spec(name) is not None for name in ("onnxruntime", "rapidocr"))
 
 
-def _at_place(line: TextLine, others: list[TextLine]) -> str:
-    """Return the characters of the lines whose middle lies in a line, or that hold its middle."""
+def _kept(line: TextLine, others: list[TextLine]) -> int:
+    """Return how many characters of a line are read at its place: where a middle lies in a box."""
     found = [o for o in others if _holds(line.box, o.box) or _holds(o.box, line.box)]
-    return "".join(other.characters for other in sorted(found, key=lambda other: other.box[0]))
+    read = "".join(other.characters for other in sorted(found, key=lambda other: other.box[0]))
+    blocks = SequenceMatcher(None, line.characters, read, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks)
 
 
 def _holds(
@@ -114,8 +131,3 @@ def _holds(
 ) -> bool:
     across, down = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
     return box[0] <= across <= box[2] and box[1] <= down <= box[3]
-
-
-def _common(wanted: str, found: str) -> int:
-    blocks = SequenceMatcher(None, wanted, found, autojunk=False).get_matching_blocks()
-    return sum(block.size for block in blocks)

@@ -49,7 +49,7 @@ def lite0_deeper(net: nn.Module, shallow: Tensor) -> list[Tensor]:
 def _run(net: nn.Module, hidden: Tensor, first: int, blocks: tuple[int, ...]) -> list[Tensor]:
     taps: list[Tensor] = []
     for index in range(first, blocks[-1] + 1):
-        hidden = net._blocks[index](hidden)  # type: ignore[index]
+        hidden = net._blocks[index](hidden)  # type: ignore[index, operator]
         if index in blocks:
             taps.append(hidden)
     return taps
