@@ -261,8 +261,10 @@ class StyleGallery:
         self, restyled: RestyledLatent, params: StyleParams, on_step: OnStep | None
     ) -> RestyledLatent:
         """Sample a result again at each finer size."""
-        for short in working_sizes(params, self.models, restyled.job.content.picture.size)[1:]:
-            restyled = sample_finer(self.models, params, self._cache, restyled, short, on_step)
+        sizes = working_sizes(params, self.models, restyled.job.content.picture.size)
+        for level, short in enumerate(sizes[1:]):
+            arguments = (self.models, params, self._cache, restyled, short)
+            restyled = sample_finer(*arguments, on_step=on_step, level=level)
         return restyled
 
     def _method(self, params: StyleParams) -> StyleMethod:

@@ -20,6 +20,8 @@ from stylegallery.sampling.guided import GuidedSampler, InvertedLatents
 from stylegallery.sampling.tiles import TileGrid
 from stylegallery.types import PreparedImage, RestyledLatent, Step, StyleJob
 
+_NEXT = 0.75
+"""Strength of each finer size as a share of that of the size before."""
 _AT_ONCE = 4
 """Tiles that share a UNet call with gradients; more need more memory and are no faster."""
 
@@ -31,6 +33,7 @@ def sample_finer(
     coarse: RestyledLatent,
     short_side: int,
     on_step: OnStep | None = None,
+    level: int = 0,
 ) -> RestyledLatent:
     """Sample a restyled picture again at a finer size.
 
@@ -45,6 +48,7 @@ def sample_finer(
         coarse: The result at a coarser size.
         short_side: Short side in pixels of the new size.
         on_step: Called after every step, if given.
+        level: How many finer sizes came before. Each adds less: its noise is lower.
 
     Returns:
         The latent (1, C, h, w) at the new size, and all steps so far.
@@ -62,7 +66,7 @@ def sample_finer(
     fine = params.model_copy(
         update={
             "steps": params.sizes.fine_steps,
-            "strength": params.sizes.fine_strength,
+            "strength": params.sizes.fine_strength * _NEXT**level,
             "routing_share": 0.0,  # the layout is settled; it measured the same with routing
         }
     )

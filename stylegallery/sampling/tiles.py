@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 TILE = 64
-"""Side of a tile in latent cells, 512 px for 8 px a cell: models know pictures of this size."""
-_OVERLAP = 16
+"""Usual side of a tile in latent cells, 512 px for 8 px a cell. Sides differ by up to a half, so
+that few tiles overlap by little more than they must."""
+_OVERLAP = 8
 _STEP = 8  # UNets halve a latent up to three times
 
 
@@ -16,8 +17,8 @@ _STEP = 8  # UNets halve a latent up to three times
 class TileGrid:
     """The tiles of a latent of (height, width) cells.
 
-    Neighbors overlap by about a quarter of a tile or more. A latent that is not larger than a
-    tile is one tile.
+    Neighbors overlap by about an eighth of a tile. A latent that is little larger than a tile is
+    one tile.
 
     Attributes:
         height: Cells of the latent.
@@ -66,16 +67,21 @@ class TileGrid:
 
 def _cuts(length: int) -> list[slice]:
     """Return the parts that tiles cover of one side, at multiples of the UNet's coarsest cell."""
-    if length <= TILE:
-        return [slice(0, length)]
-    count = -(-(length - _OVERLAP) // (TILE - _OVERLAP))
-    last = length - TILE
-    starts = [round(last * k / (count - 1) / _STEP) * _STEP for k in range(count - 1)]
-    return [slice(start, start + TILE) for start in [*starts, last]]
+    count = max(1, round((length - _OVERLAP) / (TILE - _OVERLAP)))
+    side = _side(length)
+    starts = [round((length - side) * k / (count - 1) / _STEP) * _STEP for k in range(count - 1)]
+    return [slice(start, start + side) for start in [*starts, length - side]]
+
+
+def _side(length: int) -> int:
+    """Return the side of the tiles along one side of a latent."""
+    count = max(1, round((length - _OVERLAP) / (TILE - _OVERLAP)))
+    side = -(-(length + (count - 1) * _OVERLAP) // count)
+    return min(length, -(-side // _STEP) * _STEP) if count > 1 else length
 
 
 def _window(length: int) -> Tensor:
     """Return the weight (h',) of a tile's rows: 1 inside, falling to the borders."""
-    side = min(length, TILE)
+    side = _side(length)
     distance = torch.arange(side) + 0.5
     return (torch.minimum(distance, side - distance) / _OVERLAP).clamp(max=1)
