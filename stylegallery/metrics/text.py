@@ -70,14 +70,12 @@ class TextReader:
         found = self._read(blue_first)
         if not found.txts:
             return []
-        return [
-            TextLine(
-                "".join(filter(str.isalnum, text.lower())),
-                float(score),
-                (*map(float, box.min(0)), *map(float, box.max(0))),
-            )
-            for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
-        ]
+        lines = []
+        for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True):
+            (left, top), (right, bottom) = (map(float, corner(0)) for corner in (box.min, box.max))
+            plain = "".join(filter(str.isalnum, text.lower()))
+            lines.append(TextLine(plain, float(score), (left, top, right, bottom)))
+        return lines
 
     def steady_lines(self, pixels: Tensor) -> list[TextLine]:
         """Return the lines of an original (1, 3, H, W) in [0, 1] that are not read by luck.

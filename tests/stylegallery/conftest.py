@@ -24,7 +24,14 @@ def engine(tiny_model: Path) -> StyleGallery:
 @pytest.fixture(scope="session")
 def params() -> StyleParams:
     return StyleParams(
-        image_size=64, steps=3, strength=1.0, inversion_steps=3, merge_threshold=0.0, max_regions=3
+        image_size=64,
+        steps=3,
+        strength=1.0,
+        inversion_steps=3,
+        merge_threshold=0.0,
+        max_regions=3,
+        scale=1,
+        form_floor=0,
     )
 
 
