@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.params import StyleParams
 from schemas.result import ItemResult
 from schemas.run import RestyleSpec
 
 _SECONDS_PER_STEP: Final = {"cpu": 0.3, "cuda": 0.04, "mps": 0.1}
 """Orders of magnitude: `cpu` for the embedded model on two cores, `cuda` for SD 1.5."""
+_USUAL_SCALE: Final = 4
+"""The size of most photos, in training sizes; they are not read for an estimate."""
 _BYTES: Final = {"png": 1_500_000, "webp": 900_000, "jpg": 400_000}
 """Typical size of a restyled photo of one megapixel."""
 
@@ -41,8 +44,14 @@ def estimate(
         per_item = sum(row.timings["total"] for row in measured) / len(measured)
         size = sum(row.asset_bytes or 0 for row in measured) / len(measured)
     else:
-        steps = spec.params.steps + spec.params.regions.inversion_steps
-        per_item = steps * _SECONDS_PER_STEP[device_class]
+        per_item = _steps(spec.params) * _SECONDS_PER_STEP[device_class]
         size = _BYTES[spec.image_format]
     seconds = todo * per_item / max(spec.pool.actors, 1)
     return Estimate(per_item, size, seconds, todo * size, bool(measured))
+
+
+def _steps(params: StyleParams) -> float:
+    """Return how many steps at the model's training size an item costs about as much as."""
+    sizes, steps = params.sizes, params.steps + params.regions.inversion_steps
+    pixels = min(sizes.scale, _USUAL_SCALE) ** 2 - 1  # of all finer sizes, in training sizes
+    return steps + 4 / 3 * pixels * sizes.fine_steps * sizes.fine_strength

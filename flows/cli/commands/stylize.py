@@ -121,10 +121,10 @@ def stylize(
             prepared.append(engine.prepare(picture, params, None if prepared else labels))
             advance(len(prepared))
     matched = engine.match(prepared[0], prepared[1:], params, pins=pins)
-    with progress_bar("stylizing", params.steps) as advance:
+    with progress_bar("stylizing") as advance:  # one bar after the other, a working size each
 
         def on_step(step: "Step") -> None:
-            advance(step.index + 1)
+            advance(step.index + 1, step.total)
 
         result = engine.stylize(
             prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
