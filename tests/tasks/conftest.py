@@ -17,6 +17,7 @@ from stylegallery import StyleGallery
 from tasks.items.context import ActorContext
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
+from tests.tasks.places import at
 from tests.tiny_model import write_tiny_model
 
 PARAMS = StyleParams(
@@ -44,7 +45,7 @@ def engine(tiny_model: Path) -> Iterator[StyleGallery]:
 @pytest.fixture
 def context(engine: StyleGallery, tmp_path: Path) -> ActorContext:
     """An actor's context with an empty output."""
-    return ActorContext(engine, str(tmp_path / "out"), PARAMS)
+    return ActorContext(engine, at(tmp_path / "out"), PARAMS)
 
 
 @pytest.fixture

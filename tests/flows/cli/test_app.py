@@ -19,9 +19,9 @@ from flows.cli.commands.schema import MODELS, schema
 from schemas.params import SETTINGS
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
-from tasks.records.layout import RunFiles
 from tasks.records.newest_run import find_run
 from tasks.records.run_record import write_record
+from tests.tasks.places import files_of
 from tests.tiny_model import write_tiny_model
 
 COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
@@ -286,7 +286,7 @@ def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) ->
             started_at=datetime(2026, 1, day, tzinfo=UTC),
             ended_at=datetime(2026, 1, ended, tzinfo=UTC) if ended else None,
         )
-        write_record(RunFiles(str(tmp_path), name), record)
+        write_record(files_of(tmp_path, name), record)
     (tmp_path / "runs" / "run-d").mkdir()
     (tmp_path / "runs" / "run-d" / "run.json").write_text("{")
     (tmp_path / "runs" / "run-a" / "plan").mkdir()

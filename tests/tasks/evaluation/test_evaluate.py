@@ -15,10 +15,10 @@ from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.reader import read_summary
 from tasks.planning import Plan
 from tasks.records import parquet
-from tasks.records.layout import RunFiles
 from tests.stylegallery.metrics.inception_file import write_inception
 from tests.tasks.conftest import MakeSpec, write_catalog
 from tests.tasks.pictures import save
+from tests.tasks.places import files_of
 from tests.tasks.test_run import run
 
 SCALES = ("own", "half", "quarter", "scales")
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 def rows_of(plan: Plan) -> list[ItemEvaluation]:
     folder = plan.files.evaluation
     names = parquet.part_names(folder)
-    return [row for name in names for row in parquet.read_rows(f"{folder}/{name}", ItemEvaluation)]
+    return [row for name in names for row in parquet.read_rows(folder / name, ItemEvaluation)]
 
 
 def test_a_repeated_evaluation_computes_only_changed_items(
@@ -53,7 +53,7 @@ def test_a_repeated_evaluation_computes_only_changed_items(
     assert read_summary(plan.files) == found
 
     rows = rows_of(plan)
-    results = pq.read_table(plan.files.results).to_pylist()
+    results = pq.read_table(plan.files.results.uri).to_pylist()
     assert [row.item_id for row in rows] == [row["item_id"] for row in results]
     assert [row.asset_sha256 for row in rows] == [row["asset_sha256"] for row in results]
     for row, result in zip(rows, results, strict=True):
@@ -115,7 +115,7 @@ def test_protected_pixels_get_metrics_and_missing_files_an_error(
 def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="finish the run first"):
         evaluate(str(tmp_path), "run-0")
-    assert read_summary(RunFiles(str(tmp_path), "run-0")) is None
+    assert read_summary(files_of(tmp_path, "run-0")) is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from stylegallery.types import PreparedImage
 from tasks.items.prepared import ANALYSIS, load_prepared, prepared_key, save_prepared
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
+from tests.tasks.places import at
 
 PHOTO = decode(pictures.encoded(pictures.noise(), "PNG"), "photo")
 LABELS = torch.zeros(PHOTO.size, dtype=torch.int64)
@@ -41,9 +42,9 @@ def same(one: PreparedImage, other: PreparedImage) -> bool:
 
 
 def test_a_stored_image_is_loaded_exactly(known: PreparedImage, tmp_path: Path) -> None:
-    assert load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
-    save_prepared(str(tmp_path), KEY, known)
-    again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+    assert load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    save_prepared(at(tmp_path), KEY, known)
+    again = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu"))
     assert again is not None
     assert again.picture is PHOTO
     assert same(known, again)
@@ -65,13 +66,13 @@ def test_a_damaged_file_is_ignored(
     sealed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    save_prepared(str(tmp_path), KEY, known)
+    save_prepared(at(tmp_path), KEY, known)
     (file,) = (tmp_path / "prepared").iterdir()
     tensors = load_file(file)
     if not sealed:  # as older versions wrote it
         del tensors["seal"]
         save_file(tensors, str(file))
-        again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+        again = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu"))
         assert again is not None
         assert same(known, again)
     if harm == "cut":
@@ -79,7 +80,7 @@ def test_a_damaged_file_is_ignored(
     elif harm == "text":
         file.write_text("no numbers at all, and longer than a header's length")
     elif harm == "another's":
-        save_prepared(str(tmp_path), OTHER_KEY, known)
+        save_prepared(at(tmp_path), OTHER_KEY, known)
         (tmp_path / f"prepared/{OTHER_KEY}.safetensors").replace(file)
     else:
         if harm == "a part missing":
@@ -95,7 +96,7 @@ def test_a_damaged_file_is_ignored(
         else:
             tensors["semantic"][0, 0] = float("nan")
         save_file(tensors, str(file))
-    told = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    told = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
     assert told == (sealed or harm != "another number")
     assert ("cannot be used and is computed again" in caplog.text) == told
 

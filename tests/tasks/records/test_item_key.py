@@ -22,9 +22,9 @@ from tasks.planning.expand import expand
 from tasks.records import parquet
 from tasks.records.index import key_hashes
 from tasks.records.item_key import key_of
-from tasks.records.layout import RunFiles
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import PlanItems
+from tests.tasks.places import files_of
 
 QUICK = settings(
     max_examples=25,
@@ -273,9 +273,9 @@ def test_parts_merge_to_the_same_rows(
     parts = [rows[low:high] for low, high in itertools.pairwise(edges)]
     numbered = list(enumerate(parts))
     order.shuffle(numbered)
-    folder = Path(RunFiles(str(output), "run-1").ledger)
+    folder = files_of(output).ledger
     for number, part in numbered:
-        parquet.write_rows(str(folder / f"part-{number:06d}.parquet"), part, ItemResult)
+        parquet.write_rows(folder / f"part-{number:06d}.parquet", part, ItemResult)
     assert read_back(output) == winners(rows)
 
 
@@ -289,9 +289,9 @@ def test_rows_of_two_drivers_merge(
     rows = rows_of(ends)
     mine = [row for row, side in zip(rows, sides, strict=False) if side]
     theirs = [row for row, side in zip(rows, sides, strict=False) if not side]
-    folder = Path(RunFiles(str(output), "run-1").ledger)
+    folder = files_of(output).ledger
     for name, part in (("part-1", mine), ("part-2", theirs)):
-        parquet.write_rows(str(folder / f"{name}.parquet"), part, ItemResult)
+        parquet.write_rows(folder / f"{name}.parquet", part, ItemResult)
     found = read_back(output)
     assert found == winners(mine + theirs)
     assert {n: r.status == "ok" for n, r in found.items()} == {
@@ -302,7 +302,7 @@ def test_rows_of_two_drivers_merge(
 def read_back(output: Path) -> dict[str, ItemResult]:
     from schemas.arrow import from_table
 
-    index = read_ledger(str(output), "run-1")
+    index = read_ledger(files_of(output))
     table = index.rows(index.in_order())
     assert (index.positions(key_hashes(table)) == index.in_order()).all()
     rows = from_table(table, ItemResult)
