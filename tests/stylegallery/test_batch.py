@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.methods import Method, Sampler
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import Step, StyleGallery, StyleJob
 from stylegallery.errors import BadMask, DidNotConverge
 from stylegallery.methods.registry import method_class
@@ -14,7 +14,14 @@ from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
-QUICK = {"image_size": 64, "steps": 4, "inversion_steps": 2, "max_regions": 3, "merge_threshold": 0}
+QUICK = {
+    "image_size": 64,
+    "steps": 4,
+    "inversion_steps": 2,
+    "max_regions": 3,
+    "merge_threshold": 0,
+    **LATER,
+}
 
 
 def jobs(engine: StyleGallery, params: StyleParams) -> list[StyleJob]:

@@ -5,14 +5,16 @@ import gc
 import pytest
 import torch
 
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionCache, KeyValues
 from stylegallery.guidance.guidance import anchor_timesteps, nearest_anchor
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
-QUICK = StyleParams(sampler="optimise", image_size=64, steps=6, inversion_steps=2, max_regions=3)
+QUICK = StyleParams(
+    sampler="optimise", image_size=64, steps=6, inversion_steps=2, max_regions=3, **LATER
+)
 
 
 @pytest.fixture

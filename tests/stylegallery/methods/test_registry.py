@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS, Method, Sampler
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import RestyledImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.methods.base import MatchRequest
@@ -21,6 +21,7 @@ from tests.tiny_model import write_tiny_sd21
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
 QUICK = {
+    **LATER,
     "image_size": 64,
     "steps": 2,
     "strength": 1.0,
