@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from schemas.adapter import AdapterParams
 from schemas.base import Frozen
 from schemas.methods import (
     Method,
@@ -26,10 +27,14 @@ from schemas.param_groups import (
     RegionParams,
     ToneParams,
 )
+from schemas.sms import SmsParams, check_passes
 
 RETIRED: Final = {"flat_loss": 0.0}
 """Parameters that no longer exist, at the value that had no effect. They are still accepted, and
 ids are still hashed with them, so that finished items are recognized."""
+
+
+_OF_LEARNING: Final = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
 
 
 def _group(model: type[ParamGroup]) -> Any:
@@ -114,6 +119,8 @@ class StyleParams(Frozen):
     regional_attention: RegionalAttentionParams = _group(RegionalAttentionParams)
     tones: ToneParams = _group(ToneParams)
     finish: FinishParams = _group(FinishParams)
+    adapter: AdapterParams = _group(AdapterParams)
+    sms: SmsParams = _group(SmsParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
 
@@ -127,8 +134,14 @@ class StyleParams(Frozen):
         return found
 
     def hashed(self) -> dict[str, Any]:
-        """Return the values that ids of items and runs are hashed from."""
-        return {**self.flat(), **RETIRED}
+        """Return the values that ids of items and runs are hashed from.
+
+        Settings of learning are left out unless the method learns, so items that were made before
+        there were such settings are recognized.
+        """
+        unused = set() if method_info(self.method).learns else _OF_LEARNING
+        kept = {name: value for name, value in self.flat().items() if name not in unused}
+        return {**kept, **RETIRED}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with changes, which are not validated.
@@ -160,6 +173,7 @@ class StyleParams(Frozen):
         check_sampler(self.method, self.sampler)
         schedule = self.optimise.schedule
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
+        check_passes(self.method, self.sms)
         return self
 
 

@@ -34,7 +34,7 @@ class GuidedSampler(LatentSampler):
         source = InvertedLatents(self.models, clean, timesteps, params.steps)
         starts = zip(source.start, jobs, strict=True)
         latent = torch.cat([self._add_noise(start, job) for start, job in starts])
-        trace = LossTrace(params, self.on_step, taken)
+        trace = LossTrace(params.content_weight, self.on_step, taken)
         with self.guidance.recording(self.models, jobs, params, self.cache, source) as guidance:
             for timestep in timesteps:
                 latent.requires_grad_()
