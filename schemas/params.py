@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, get_args
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from schemas.adapter import AdapterParams
 from schemas.base import Frozen
 from schemas.methods import (
     Method,
@@ -28,6 +29,7 @@ from schemas.param_groups import (
     SizeParams,
     ToneParams,
 )
+from schemas.sms import SmsParams, check_passes
 
 RETIRED: Final = {"flat_loss": 0.0}
 """Parameters that no longer exist, at the value that had no effect. They are still accepted, and
@@ -123,6 +125,8 @@ class StyleParams(Frozen):
     tones: ToneParams = _group(ToneParams)
     finish: FinishParams = _group(FinishParams)
     form: FormParams = _group(FormParams)
+    adapter: AdapterParams = _group(AdapterParams)
+    sms: SmsParams = _group(SmsParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
 
@@ -138,12 +142,14 @@ class StyleParams(Frozen):
     def hashed(self) -> dict[str, Any]:
         """Return the values that ids of items and runs are hashed from.
 
-        Settings of a part that is turned off are left out: so values are those of before there
-        was such a part, and finished items are recognized.
+        Settings of a part that is turned off are left out, and those of learning unless the
+        method learns: so values are those of before there was such a part, and finished items
+        are recognized.
         """
         found = {**self.flat(), **RETIRED}
         off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
         off += [FormParams] if self.form.form_floor == 0 else []
+        off += [] if method_info(self.method).learns else [AdapterParams, SmsParams]
         unused = {name for group in off for name in group.model_fields}
         return {name: value for name, value in found.items() if name not in unused}
 
@@ -178,6 +184,7 @@ class StyleParams(Frozen):
         check_sampler(self.method, self.sampler)
         schedule = self.optimise.schedule
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
+        check_passes(self.method, self.sms)
         return self
 
 
@@ -204,7 +211,8 @@ def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS.keys() & given.keys():
         named |= set(given[group]) if isinstance(given[group], dict) else {group}
     parts = {GROUP_OF[name]: set(GROUPS[GROUP_OF[name]].model_fields) for name in LATER}
-    if not SETTINGS.keys() - set().union(*parts.values()) <= named:
+    learning = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
+    if not SETTINGS.keys() - set().union(learning, *parts.values()) <= named:
         return {}
     return {n: value for n, value in LATER.items() if named.isdisjoint(parts[GROUP_OF[n]])}
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.regions.descriptors import Descriptors
@@ -46,6 +47,8 @@ class StyleJob:
         routing: The correspondence of these images, with the references in this order.
         seed: Seed of the noise; equal seeds give equal pixels on equal hardware and versions.
         protect: (1, 1, H, W) in [0, 1] of the content's size; 1 keeps the original pixel.
+        adapter: The learnt style of the references, for methods that learn. Without one the
+            engine learns it.
     """
 
     content: PreparedImage
@@ -53,6 +56,7 @@ class StyleJob:
     routing: Correspondence
     seed: int = 0
     protect: Tensor | None = None
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)

@@ -118,19 +118,23 @@ def match(
 def match_whole(
     content: Descriptors,
     styles: list[Descriptors],
-    params: StyleParams,
     weights: list[float] | None = None,
     pins: list[Pin] | None = None,
 ) -> Correspondence:
     """Let every content region take style from all references, by their weights.
 
-    The arguments are those of :func:`match`; the similarity is only reported.
+    The arguments are those of :func:`match`. No features are compared: the main match is in the
+    reference of the largest weight, and of the scores only the geometric one is not 0.
 
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    similarity, prior = _similarity(content, styles, params.matching), log_prior(styles, weights)
-    best, pinned = pin_regions(similarity.total.argmax(dim=1), styles, pins)
+    prior = log_prior(styles, weights)
+    place = circle_iou(content.circle, torch.cat([style.circle for style in styles]))
+    none = torch.zeros_like(place)
+    similarity = Similarity(none, none, place, place)
+    heaviest = prior.argmax().repeat(len(place))
+    best, pinned = pin_regions(heaviest, styles, pins)
     table = prior.expand(len(best), -1)
     fallback: tuple[FallbackUsed, ...] = tuple("global" for _ in best)
     return build_correspondence(

@@ -18,7 +18,7 @@ from stylegallery.guidance.region_attention import Router, drop_unused
 from stylegallery.matching.correspondence import Correspondence, hard_log_weights
 from stylegallery.matching.matching import Similarity, build_correspondence, pin_regions
 from stylegallery.methods import paper
-from stylegallery.methods.base import ImageFeatures, MatchRequest, Samplers, StyleMethod
+from stylegallery.methods.base import ImageFeatures, MatchRequest, RegionFinder, Samplers
 from stylegallery.models.attention import LayerRecord, grid_size
 from stylegallery.models.inversion import inverted_latents
 from stylegallery.regions.clustering import (
@@ -133,7 +133,7 @@ class PublishedGuidedSampler(GuidedSampler):
     guidance = PublishedGuidance
 
 
-class PublishedMethod(StyleMethod):
+class PublishedMethod(RegionFinder):
     """The authors' regions and matching."""
 
     samplers: ClassVar[Samplers] = {

@@ -83,9 +83,10 @@ class Models:
         timesteps: list[int] = found.tolist()
         return timesteps
 
-    def denoise(self, latent: Tensor, timestep: int) -> Tensor:
+    def denoise(self, latent: Tensor, timestep: int | Tensor) -> Tensor:
         """Return the UNet's prediction (B, C, h, w) for latents at a timestep from 0 to 999.
 
+        The timestep is one for all latents, or (B,) int64 with one for each.
         `scheduler.config.prediction_type` says whether it is noise or velocity.
         """
         batch = latent.shape[0]

@@ -59,7 +59,7 @@ class GuidedSampler(LatentSampler):
         source = self.inverted(clean, timesteps)
         share = params.start_noise  # the variance of the noisy latent is kept
         latent = (1 - share**2) ** 0.5 * source.start + share * noise
-        trace = LossTrace(params, self.on_step, taken)
+        trace = LossTrace(params.content_weight, self.on_step, taken)
         with self.guidance.recording(self.models, jobs, params, self.cache, source) as guidance:
             for timestep in timesteps:
                 prediction, gradient = self.predict(guidance, latent, timestep, trace)

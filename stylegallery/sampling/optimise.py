@@ -53,7 +53,8 @@ class OptimiseSampler(LatentSampler):
         latents = [part.clone().requires_grad_() for part in start.split(1)]
         optimizer = torch.optim.Adam(latents, lr=params.learning_rate)
         timesteps = self.models.timesteps(params.steps, params.optimise.schedule)
-        trace = LossTrace(params, self.on_step, len(timesteps) * params.optimise.repeats)
+        total = len(timesteps) * params.optimise.repeats
+        trace = LossTrace(params.content_weight, self.on_step, total)
         with self.guidance.recording(self.models, jobs, params, self.cache) as guidance:
             for timestep in (t for t in timesteps for _ in range(params.optimise.repeats)):
                 style, content = guidance.energies(torch.cat(latents), timestep)

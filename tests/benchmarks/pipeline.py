@@ -121,7 +121,7 @@ class EchoEngine:
         from stylegallery.matching.matching import match_whole
 
         described = [style.descriptors for style in styles]
-        return match_whole(content.descriptors, described, params, *rest)
+        return match_whole(content.descriptors, described, *rest)
 
     def sample_batch(self, jobs: list[Any], params: Any) -> list[Any]:
         from stylegallery.types import RestyledLatent

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.adapter import AdapterParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
 from schemas.param_groups import ToneParams
 from schemas.params import GROUP_OF, GROUPS, LATER, RETIRED, SETTINGS, StyleParams
 from schemas.run import PoolSpec, RestyleSpec
+from schemas.sms import SmsParams
+
+LEARNING = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
 
 
 def test_every_name_is_unique() -> None:
@@ -39,9 +43,10 @@ def test_a_setting_is_given_with_or_without_its_group(given: dict[str, Any]) -> 
         params = StyleParams(method=method, **given)
         assert params.flat() == {**plain, "match_tone": False, "color": "keep-chroma"}
         off = LATER.items() <= params.flat().items()
-        later = {n for n, group in GROUP_OF.items() if off and group in ("sizes", "form")}
-        hashed = {n: value for n, value in params.flat().items() if n not in later}
-        assert params.hashed() == {**hashed, **RETIRED}
+        left_out = {n for n, group in GROUP_OF.items() if off and group in ("sizes", "form")}
+        left_out |= set() if METHODS[method].learns else LEARNING
+        taken = {name: value for name, value in params.flat().items() if name not in left_out}
+        assert params.hashed() == {**taken, **RETIRED}
         for again in (params.model_dump(), params.flat(), params.hashed()):
             assert StyleParams.model_validate(again) == params
     short = StyleParams(**given).model_dump(exclude_unset=True)
@@ -83,3 +88,27 @@ def test_a_copy_takes_settings_without_their_group() -> None:
     assert copy == StyleParams(tone_lightness=0.25, **changes)
     assert params.tones.match_tone
     assert params.model_copy() == params
+
+
+def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
+    plain = StyleParams()
+    assert not LEARNING & plain.hashed().keys()
+    assert StyleParams(adapter_rank=4).hashed() == plain.hashed()
+    learns = StyleParams(method="sms")
+    assert learns.hashed().keys() >= LEARNING
+    assert StyleParams(method="sms", adapter_rank=4).hashed() != learns.hashed()
+    assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"passes": 2}, "belong to method `sms`"),
+        ({"method": "styleid", "fake_rank": 8}, "leave them out for method styleid"),
+        ({"method": "sms", "passes": 2, "spectrum_weight": 0.1}, "leave them out for passes 2"),
+        ({"method": "sms", "passes": 3}, "Input should be 0, 1, 2, 4 or 16"),
+    ],
+)
+def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        StyleParams(**given)

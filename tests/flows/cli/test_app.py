@@ -24,7 +24,7 @@ from tasks.records.run_record import write_record
 from tests.tasks.places import files_of
 from tests.tiny_model import write_tiny_model
 
-COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
+COMMANDS = "demo manifest plan run stylize learn status verify report doctor schema".split()  # noqa: SIM905
 HEAVY = ("torch", "diffusers", "transformers", "ray", "prefect")
 
 
@@ -243,6 +243,48 @@ def test_stylize_refuses_what_the_format_cannot_hold(tmp_path: Path, stylegaller
     code, _, said = stylegallery("stylize", "--content", photo, "--style", style, "--out", out)
     assert (code, out.exists()) == (2, False)
     assert "wide.png is 16384x1024 px, and webp holds at most 16383 px a side; choose png" in said
+
+
+def test_a_learnt_style_is_a_file_that_stylize_takes(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, other = (tmp_path / f"{name}.png" for name in ("photo", "style", "other"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((96, 96)).convert("RGB").save(style)
+    Image.linear_gradient("L").resize((110, 96)).convert("RGB").save(other)
+    file, out, again = tmp_path / "s.safetensors", tmp_path / "out.png", tmp_path / "again.png"
+    engine = ["--model", tiny_model, "--set", "image_size=64"]
+    engine += ["--set", "adapter_rank=2", "--set", "adapter_steps=3"]
+    code, _, said = stylegallery("learn", "--style", style, other, "--out", file, *engine)
+    assert (code, "learnt from 2 references" in said) == (0, True), said
+    words = ["stylize", "--content", photo, "--style", style, "--style", other, *engine]
+    words += ["--preset", "catalog"]
+    code, _, said = stylegallery(*words, "--adapter", file, "--out", out)
+    assert code == 0, said
+    code, _, said = stylegallery(*words, "--out", again)  # learns in place
+    assert code == 0, said
+    with Image.open(out) as first, Image.open(again) as second:
+        assert first.tobytes() == second.tobytes()
+        assert '"adapter":' in first.info["stylegallery"]
+    code, _, said = stylegallery(*words, "--adapter", file, "--out", out, "--method", "styleid")
+    assert (code, "belong to method `sms`" in said) == (2, True)
+    code, _, said = stylegallery(*words[:-2], "--adapter", file, "--out", out)
+    assert (code, "--adapter is for a method that learns" in said) == (2, True)
+    code, _, said = stylegallery(*words, "--adapter", photo, "--out", out)
+    assert code != 0
+    assert "photo.png is damaged or no safetensors file" in said
+
+
+def test_learn_names_a_reference_without_a_style(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    flat, out = tmp_path / "flat.png", tmp_path / "s.safetensors"
+    Image.new("RGB", (96, 96), "tan").save(flat)
+    code, _, said = stylegallery("learn", "--style", flat, "--out", out, "--model", tiny_model)
+    assert (code, f"{flat} is of one tone" in said) == (2, True)
+    code, _, said = stylegallery("learn", "--style", flat, "--out", tmp_path / "s.bin")
+    assert (code, "must end in .safetensors" in said) == (2, True)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("name", MODELS)
