@@ -12,6 +12,7 @@ from schemas.methods import Schedule
 
 Routing = Literal["soft", "hard"]
 Fallback = Literal["global", "content"]
+WhiteGround = Literal["keep", "restyle"]
 Color = Literal["full", "keep-chroma", "match-histogram"]
 
 
@@ -275,4 +276,15 @@ class FormParams(ParamGroup, title="Form"):
         description="For sampler `guided`: a result that keeps less than this share of the "
         "product's outlines or of its contrast with the ground is made again with less strength, "
         "at most twice. 0 turns the check off.",
+    )
+
+
+class GroundParams(ParamGroup, title="Ground"):
+    """What is done with the ground of packshots."""
+
+    white_ground: WhiteGround = Field(
+        "keep",
+        title="White ground",
+        description="`keep` leaves the pure white ground of a packshot as it is, as for a cut-out. "
+        "`restyle` restyles it like the rest.",
     )

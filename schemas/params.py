@@ -21,6 +21,7 @@ from schemas.param_groups import (
     AttentionParams,
     FinishParams,
     FormParams,
+    GroundParams,
     MatchingParams,
     OptimiseParams,
     ParamGroup,
@@ -49,7 +50,11 @@ def _allow_flat_names(schema: dict[str, Any]) -> None:
     }
 
 
-LATER: Final = {"scale": 1.0, "form_floor": 0.0}
+LATER: Final[Mapping[str, Any]] = {
+    "scale": 1.0,
+    "form_floor": 0.0,
+    "white_ground": "restyle",
+}
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
@@ -125,6 +130,7 @@ class StyleParams(Frozen):
     tones: ToneParams = _group(ToneParams)
     finish: FinishParams = _group(FinishParams)
     form: FormParams = _group(FormParams)
+    ground: GroundParams = _group(GroundParams)
     adapter: AdapterParams = _group(AdapterParams)
     sms: SmsParams = _group(SmsParams)
 
@@ -149,6 +155,7 @@ class StyleParams(Frozen):
         found = {**self.flat(), **RETIRED}
         off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
         off += [FormParams] if self.form.form_floor == 0 else []
+        off += [GroundParams] if self.ground.white_ground == "restyle" else []
         off += [] if method_info(self.method).learns else [AdapterParams, SmsParams]
         unused = {name for group in off for name in group.model_fields}
         return {name: value for name, value in found.items() if name not in unused}

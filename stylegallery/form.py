@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from schemas.params import StyleParams
 from stylegallery.color.lab import luminance
 from stylegallery.images.codec import resize
+from stylegallery.images.picture import Picture
 from stylegallery.regions.descriptors import Descriptors
 from stylegallery.types import RestyledLatent
 
@@ -59,12 +60,12 @@ def weakened(params: StyleParams, share: float) -> StyleParams:
     )
 
 
-def with_form(restyled: RestyledLatent, pixels: Tensor) -> RestyledLatent:
-    """Return a result with its decoded pixels (1, 3, h, w) and its form."""
+def with_form(restyled: RestyledLatent, picture: Picture) -> RestyledLatent:
+    """Return a result with its finished picture and its form."""
     content = restyled.job.content
     product = product_mask(content.regions.labels, content.descriptors)
-    form = form_kept(pixels, content.picture.pixels, product)
-    return replace(restyled, pixels=pixels, form=form)
+    form = form_kept(picture.pixels, content.picture.pixels, product)
+    return replace(restyled, picture=picture, form=form)
 
 
 def product_mask(labels: Tensor, described: Descriptors) -> Tensor:

@@ -282,21 +282,16 @@ class StyleGallery:
             restyled: From :meth:`sample_batch` of this engine.
             params: Those that it was sampled with.
         """
-        pixels = restyled.pixels
-        if pixels is None:
-            pixels = self._pixels(restyled, params)
-        picture = postprocess(pixels, restyled.job, params)
-        return RestyledImage(
-            picture, restyled.job.routing, restyled.trace, restyled.form, restyled.strengths
-        )
+        made = restyled
+        picture = made.picture or self._picture(made, params)
+        return RestyledImage(picture, made.job.routing, made.trace, made.form, made.strengths)
 
-    def _pixels(self, restyled: RestyledLatent, params: StyleParams) -> Tensor:
-        """Decode a latent to pixels (1, 3, h, w) in its final colors."""
+    def _picture(self, restyled: RestyledLatent, params: StyleParams) -> Picture:
         pixels, job = vae.decode(self.models, restyled.latent), restyled.job
         if params.tones.match_tone:
             images = (job.content, job.styles, job.routing)
             pixels = transfer_color(pixels, *images, params.tones.tone_lightness)
-        return pixels
+        return postprocess(pixels, job, params)
 
     def _with_form(
         self, first: RestyledLatent, params: StyleParams, on_step: OnStep | None
@@ -307,7 +302,7 @@ class StyleGallery:
             return first
 
         def measured(made: RestyledLatent, used: StyleParams) -> RestyledLatent:
-            return with_form(made, self._pixels(made, used))
+            return with_form(made, self._picture(made, used))
 
         def again(share: float) -> RestyledLatent:
             weaker = weakened(params, share)

@@ -86,8 +86,7 @@ class RestyledLatent:
         job: The job.
         latent: (1, C, h, w) float32, on the engine's device.
         trace: Losses of every step; empty for methods without an energy.
-        pixels: (1, 3, h, w) in [0, 1] on the CPU, the decoded latent in its final colors, if it
-            was needed already.
+        picture: The finished picture, if it was needed already.
         form: Share of the product's form that it keeps, if that was measured.
         strengths: Shares of the strength that were tried for the form, in order.
     """
@@ -95,7 +94,7 @@ class RestyledLatent:
     job: StyleJob
     latent: Tensor
     trace: tuple[Step, ...]
-    pixels: Tensor | None = None
+    picture: Picture | None = None
     form: float | None = None
     strengths: tuple[float, ...] = ()
 

@@ -202,7 +202,9 @@ RECORDED = {
 """First digits of the ids of items of each method; those but of `sms` were recorded when
 `flat_loss` was a parameter and no method learnt."""
 
-LATER_SETTINGS = {name for name, group in GROUP_OF.items() if group in ("sizes", "form")}
+LATER_SETTINGS = {
+    name for name, group in GROUP_OF.items() if group in {GROUP_OF[switch] for switch in LATER}
+}
 
 
 @pytest.mark.parametrize("method", get_args(Method))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import Picture, StyleGallery
 from tests.tiny_model import write_tiny_model
 
@@ -30,8 +30,7 @@ def params() -> StyleParams:
         inversion_steps=3,
         merge_threshold=0.0,
         max_regions=3,
-        scale=1,
-        form_floor=0,
+        **LATER,
     )
 
 

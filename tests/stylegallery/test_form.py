@@ -86,7 +86,7 @@ def test_the_engine_makes_lost_items_again_and_leaves_the_others_alone(
     assert (high.form or 0) >= (low.form or 0)
     shown = engine.decode(high, params)
     assert (shown.form, shown.strengths) == (high.form, high.strengths)
-    plain = engine.decode(replace(low, pixels=None), params)
+    plain = engine.decode(replace(low, picture=None), params)
     assert torch.equal(plain.picture.pixels, engine.decode(low, params).picture.pixels)
 
 

@@ -11,7 +11,7 @@ import pytest
 from skimage import data as photos
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery import StyleGallery
 from tasks.items.context import ActorContext
@@ -20,9 +20,7 @@ from tests.tasks.pictures import save
 from tests.tasks.places import at
 from tests.tiny_model import write_tiny_model
 
-PARAMS = StyleParams(
-    steps=1, inversion_steps=2, image_size=64, max_regions=3, scale=1, form_floor=0
-)
+PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3, **LATER)
 
 
 @pytest.fixture(scope="session")
