@@ -237,15 +237,15 @@ class SizeParams(ParamGroup, title="Size"):
         le=16,
         title="Scale",
         description="Finest working size as a multiple of the model's training size, if "
-        "`image_size` is 0; never above the photo's own size. The layout is made at the training "
-        "size, and each finer size at most doubles it. 1 works at one size only.",
+        "`image_size` is 0; never above the photo's own size. Above 512 px the picture is made "
+        "from coarse to fine. 1 works at the training size only.",
     )
     stroke_size: float = Field(
         1.0,
         gt=0,
         le=4,
         title="Stroke size",
-        description="Size of strokes at finer working sizes, as a multiple of their size in the "
+        description="Size of strokes above the training size, as a multiple of their size in the "
         "reference relative to the picture. References are never enlarged.",
     )
     fine_steps: int = Field(
@@ -253,15 +253,15 @@ class SizeParams(ParamGroup, title="Size"):
         ge=1,
         le=1000,
         title="Fine steps",
-        description="`steps` at finer working sizes.",
+        description="`steps` of each finer size above 512 px.",
     )
     fine_strength: float = Field(
         0.55,
         gt=0,
         le=1,
         title="Fine strength",
-        description="`strength` at finer working sizes. Lower values keep more of the coarse "
-        "result.",
+        description="`strength` at the first finer size above 512 px. Lower values keep more of "
+        "the coarse result.",
     )
 
 

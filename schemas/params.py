@@ -96,7 +96,7 @@ class StyleParams(Frozen):
         description="Number of timesteps. More steps are slower and give finer detail.",
     )
     strength: float = Field(
-        0.6,
+        0.7,
         gt=0,
         le=1,
         title="Strength",

@@ -33,8 +33,8 @@ from stylegallery.postprocess import postprocess
 from stylegallery.regions.descriptors import describe, describe_places
 from stylegallery.regions.priors import SegmentationPriors
 from stylegallery.regions.region_map import RegionMap
-from stylegallery.sampling.finer import sample_finer
-from stylegallery.sampling.sizes import working_sizes
+from stylegallery.sampling.finer import at_sampling_size, sample_finer
+from stylegallery.sampling.sizes import analysis_size, sampling_sizes
 from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
 from stylegallery.validation import check_picture, check_protection, check_references, check_routing
 
@@ -107,8 +107,8 @@ class StyleGallery:
                 f"{picture.size[1]}x{picture.size[0]} px; make them the same size."
             )
         method = self._method(params)
-        coarsest = working_sizes(params, self.models, picture.size)[0]
-        size = vae.working_size(picture.size, coarsest, self.models.vae_factor)
+        short = analysis_size(params, self.models)
+        size = vae.working_size(picture.size, short, self.models.vae_factor)
         latent = vae.encode(self.models, picture.pixels, size)
         if not isinstance(method, RegionFinder):
             whole = RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
@@ -262,6 +262,7 @@ class StyleGallery:
                 check_protection(job.protect, job.content.picture)
         if method_info(params.method).learns:
             jobs = [replace(job, adapter=self._adapter(job, params)) for job in jobs]
+        jobs = [at_sampling_size(job, params, self.models, self._cache) for job in jobs]
         groups: dict[tuple[torch.Size, Adapter | None], list[int]] = {}
         for index, job in enumerate(jobs):
             groups.setdefault((job.content.latent.shape, job.adapter), []).append(index)
@@ -315,7 +316,7 @@ class StyleGallery:
         self, restyled: RestyledLatent, params: StyleParams, on_step: OnStep | None
     ) -> RestyledLatent:
         """Sample a result again at each finer size."""
-        sizes = working_sizes(params, self.models, restyled.job.content.picture.size)
+        sizes = sampling_sizes(params, self.models, restyled.job.content.picture.size)
         for level, short in enumerate(sizes[1:]):
             arguments = (self.models, params, self._cache, restyled, short)
             restyled = sample_finer(*arguments, on_step=on_step, level=level)

@@ -17,6 +17,7 @@ from stylegallery.models.diffusion import Models
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling.base import seeded_noise
 from stylegallery.sampling.guided import GuidedSampler, InvertedLatents
+from stylegallery.sampling.sizes import analysis_size, sampling_sizes
 from stylegallery.sampling.tiles import TileGrid
 from stylegallery.types import PreparedImage, RestyledLatent, Step, StyleJob
 
@@ -59,10 +60,7 @@ def sample_finer(
     job = coarse.job
     size = vae.working_size(job.content.picture.size, short_side, models.vae_factor)
     latent = vae.encode(models, finer_start(models, params, coarse, size), size)
-    side = round(short_side * params.sizes.stroke_size)
-    styles = [
-        cache.resized(style, side, partial(at_size, models, style, side)) for style in job.styles
-    ]
+    styles = _references(models, params, cache, job, short_side)
     fine = params.model_copy(
         update={
             "steps": params.sizes.fine_steps,
@@ -88,6 +86,27 @@ def finer_start(
     before = (int(pixels.shape[-2]), int(pixels.shape[-1]))
     detail = resize(photo, size) - resize(resize(photo, before), size)
     return (resize(pixels, size) + detail).clamp(0, 1)
+
+
+def at_sampling_size(
+    job: StyleJob, params: StyleParams, models: Models, cache: AttentionCache
+) -> StyleJob:
+    """Return a job with its images at the first size at which it is sampled."""
+    short = sampling_sizes(params, models, job.content.picture.size)[0]
+    if short == analysis_size(params, models):
+        return job
+    content = at_size(models, job.content, short)
+    return replace(job, content=content, styles=_references(models, params, cache, job, short))
+
+
+def _references(
+    models: Models, params: StyleParams, cache: AttentionCache, job: StyleJob, short_side: int
+) -> list[PreparedImage]:
+    """Return the references of a job beside a picture of a size."""
+    side = round(short_side * params.sizes.stroke_size)
+    return [
+        cache.resized(style, side, partial(at_size, models, style, side)) for style in job.styles
+    ]
 
 
 def at_size(models: Models, image: PreparedImage, short_side: int) -> PreparedImage:

@@ -12,6 +12,8 @@ _SECONDS_PER_STEP: Final = {"cpu": 0.3, "cuda": 0.04, "mps": 0.1}
 """Orders of magnitude: `cpu` for the embedded model on two cores, `cuda` for SD 1.5."""
 _USUAL_SCALE: Final = 4
 """The size of most photos, in training sizes; they are not read for an estimate."""
+_DIRECT_SCALE: Final = 2
+"""The size up to which a picture is sampled directly."""
 _BYTES: Final = {"png": 1_500_000, "webp": 900_000, "jpg": 400_000}
 """Typical size of a restyled photo of one megapixel."""
 
@@ -52,6 +54,8 @@ def estimate(
 
 def _steps(params: StyleParams) -> float:
     """Return how many steps at the model's training size an item costs about as much as."""
-    sizes, steps = params.sizes, params.steps + params.regions.inversion_steps
-    pixels = min(sizes.scale, _USUAL_SCALE) ** 2 - 1  # of all finer sizes, in training sizes
-    return steps + 4 / 3 * pixels * sizes.fine_steps * sizes.fine_strength
+    sizes, scale = params.sizes, min(params.sizes.scale, _USUAL_SCALE)
+    first = min(scale, _DIRECT_SCALE) ** 2  # pixels in training sizes, as all below
+    finer = 4 / 3 * max(scale**2 - _DIRECT_SCALE**2, 0)
+    own = first * params.steps + params.regions.inversion_steps
+    return own + finer * sizes.fine_steps * sizes.fine_strength

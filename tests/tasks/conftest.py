@@ -20,7 +20,9 @@ from tests.tasks.pictures import save
 from tests.tasks.places import at
 from tests.tiny_model import write_tiny_model
 
-PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3, **LATER)
+PARAMS = StyleParams(
+    steps=1, inversion_steps=2, image_size=64, max_regions=3, strength=0.6, **LATER
+)
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,10 @@ def at_finest(engine: StyleGallery, job: StyleJob, params: StyleParams) -> Resty
 def test_a_picture_goes_through_its_sizes(engine: StyleGallery, job: StyleJob) -> None:
     made = at_finest(engine, job, PARAMS)
     assert made.latent.shape[-2:] == (16, 20), "twice the training size of 64 px"
-    assert [step.total for step in made.trace] == [1, 2, 2]
+    assert [step.total for step in made.trace] == [1]
     finest = at_finest(engine, job, PARAMS.model_copy(update={"scale": 16}))
     assert finest.latent.shape[-2:] == (25, 32), "never above the photo's own"
+    assert [step.total for step in finest.trace] == [1, 2, 2]
     assert engine.decode(finest, PARAMS).picture.size == (200, 256)
 
 
@@ -67,7 +68,7 @@ def test_references_come_at_the_size_of_their_strokes(
     asked: list[int] = []
 
     def noted(models: object, image: object, side: int) -> object:
-        asked.append(side)
+        asked.extend([side] if image is not job.content else [])
         return at_size(models, image, side)  # type: ignore[arg-type]
 
     monkeypatch.setattr(finer, "at_size", noted)
@@ -86,7 +87,12 @@ def test_references_are_prepared_once_for_all_pictures(
     engine: StyleGallery, job: StyleJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    monkeypatch.setattr(finer, "at_size", lambda *arguments: made.append(1) or at_size(*arguments))
+
+    def counted(models: object, image: object, side: int) -> object:
+        made.extend([1] if image is not job.content else [])
+        return at_size(models, image, side)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finer, "at_size", counted)
     fresh = StyleGallery(engine.models, engine.encoder)
     for seed in (0, 1):
         at_finest(fresh, replace(job, seed=seed), PARAMS)
