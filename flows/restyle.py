@@ -56,7 +56,7 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
     """
     with notify_start_and_error(), listening(ProgressArtifact()):
         job = make_plan(spec)
-        summary, report = job.plan.summary, job.plan.files.report
+        summary, report = job.plan.summary, job.plan.files.report.uri
         if summary is None:
             with recorded_run(job):
                 open_run(job)

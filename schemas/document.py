@@ -10,6 +10,7 @@ from schemas.engine import EngineSpec
 from schemas.evaluation import ItemMetrics
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import METHODS
+from schemas.param_groups import ParamGroup
 from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.result import ItemResult, MatchRow
@@ -66,6 +67,10 @@ preset. A setting has one name everywhere: `chunk_size` is `--chunk-size`,
 `STYLEGALLERY_CHUNK_SIZE`, and `chunk_size` below `[pool]` in the file. Style parameters are set by
 `--set steps=40`. Lists repeat the flag, or separate values by commas in a variable.
 
+Style parameters that serve one part are in groups. Their names are unique, so none needs its
+group: `--set match_tone=false`, `match_tone = false` below `[params]` and
+`StyleParams(match_tone=False)` set `tones.match_tone`. The form and run.json show them in groups.
+
 Presets change these parameters:
 
 {presets}
@@ -85,30 +90,46 @@ class FieldRow(NamedTuple):
     description: str
 
 
-def field_rows(model: type[BaseModel]) -> list[FieldRow]:
-    """Return a row for each field of a model, in order."""
+class FieldGroup(NamedTuple):
+    """Fields of a schema that belong together; the name and title are "" for those in no group."""
+
+    name: str
+    title: str
+    description: str
+    rows: list[FieldRow]
+
+
+def field_groups(model: type[BaseModel]) -> list[FieldGroup]:
+    """Return a row for each field of a model, in order: first those in no group, then each group.
+
+    Groups are the fields whose type is a :class:`schemas.param_groups.ParamGroup`.
+    """
     properties = model.model_json_schema()["properties"]
-    return [
-        FieldRow(
+    found = [FieldGroup("", "", (model.__doc__ or "").strip().splitlines()[0], [])]
+    for name, info in model.model_fields.items():
+        if isinstance(info.default, ParamGroup):
+            (own,) = field_groups(type(info.default))
+            found.append(own._replace(name=name, title=info.title or name))
+            continue
+        row = FieldRow(
             name,
             _type_name(properties[name]),
             "required" if info.is_required() else _default(info.get_default()),
             info.description or "",
         )
-        for name, info in model.model_fields.items()
-    ]
+        found[0].rows.append(row)
+    return found
 
 
 def markdown() -> str:
     """Return the page that documents manifests, settings and tables."""
     parts = [_HEAD.format(presets=_presets(), methods=_methods())]
     for name, model in MODELS.items():
-        rows = ["| name | type | default | |", "|---|---|---|---|"]
-        rows += [
-            f"| `{row.name}` | {' | '.join(map(_cell, row[1:]))} |" for row in field_rows(model)
-        ]
-        doc = (model.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"## `{name}`\n\n{doc}\n\n" + "\n".join(rows) + "\n")
+        for group in field_groups(model):
+            head = f"### {group.title} (`{group.name}`)" if group.name else f"## `{name}`"
+            rows = ["| name | type | default | |", "|---|---|---|---|"]
+            rows += [f"| `{row.name}` | {' | '.join(map(_cell, row[1:]))} |" for row in group.rows]
+            parts.append(f"{head}\n\n{group.description}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 

@@ -14,9 +14,15 @@ _GATE = re.compile(r"\s*([a-z_]+)\s*(>=|<=)\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*", re.
 class ItemMetrics(Row):
     """Metrics of one result. Distances are 0, and similarities 1, for equal pictures.
 
-    All are measured at a short side of 320 px, except those of protected pixels. Texture, blocks
-    and structure are compared on EfficientNet-Lite0 (ImageNet weights), so they are not comparable
-    with published VGG, LPIPS or FID values. `lpips` and `csd` need weights from the user.
+    They are measured at a short side of 320 px, except those of protected pixels, those that name
+    another size, and the ones from `texture_difference` to `text_kept`, which are measured at the
+    result's own size, up to a short side of 2,048 px. Texture, blocks and structure are compared on
+    EfficientNet-Lite0 (ImageNet weights), so they are not comparable with published VGG, LPIPS or
+    FID values. `lpips`, `csd` and `cfsd` need weights from the user.
+
+    At its own size, a result is compared with references that are resized to its short side. A
+    reference that would be enlarged by more than a quarter is left out, and so is a size below a
+    short side of 128 px.
     """
 
     ssim: float | None = Field(
@@ -62,6 +68,69 @@ class ItemMetrics(Row):
     regional_colour_distance: float | None = Field(
         None, description="`colour_distance` of each region to its match, weighted by area."
     )
+    content_colour_distance: float | None = Field(
+        None, description="Distance of color histograms to the original (0 to 1)."
+    )
+    hfrd: float | None = Field(
+        None,
+        description="Difference of the share of energy above 1/16 cycle a pixel to the "
+        "references (0 to 1); rises with blur.",
+    )
+    gram_ratio_own: float | None = Field(
+        None, description="`gram_ratio` at the result's own size, where strokes are seen."
+    )
+    gram_ratio_half: float | None = Field(None, description="The same at half the size.")
+    gram_ratio_quarter: float | None = Field(None, description="The same at a quarter of the size.")
+    gram_ratio_scales: float | None = Field(
+        None, description="Mean of `gram_ratio` at these sizes, as far as they exist."
+    )
+    regional_gram_ratio_own: float | None = Field(
+        None, description="`regional_gram_ratio` at the result's own size."
+    )
+    regional_gram_ratio_half: float | None = Field(None, description="The same at half the size.")
+    regional_gram_ratio_quarter: float | None = Field(
+        None, description="The same at a quarter of the size."
+    )
+    regional_gram_ratio_scales: float | None = Field(
+        None, description="Mean of `regional_gram_ratio` at these sizes, as far as they exist."
+    )
+    texture_difference: float | None = Field(
+        None,
+        description="Difference of the share of texture above 1/4 cycle a pixel, each region to "
+        "its match, weighted by area (0 to 1).",
+    )
+    sharpness: float | None = Field(
+        None,
+        description="Energy above 1/4 cycle a pixel, divided by that of the original, from 0.",
+    )
+    ssim_own: float | None = Field(None, description="`ssim` at the result's own size.")
+    edge_agreement_own: float | None = Field(
+        None, description="`edge_agreement` at the result's own size."
+    )
+    second_style_distance: float | None = Field(
+        None,
+        description="Distance of style vectors of a second network to the references, at a short "
+        "side of 256 px (0 to 2); benchmarks only.",
+    )
+    second_style_ratio: float | None = Field(
+        None, description="`second_style_distance` divided by that of the original."
+    )
+    second_style_ratio_own: float | None = Field(
+        None, description="The same by squares of 256 px at the result's own size."
+    )
+    regional_second_style_ratio_own: float | None = Field(
+        None, description="The same for each region to its match, weighted by area."
+    )
+    text_kept: float | None = Field(
+        None,
+        description="Share of the original's legible characters that can be read (0 to 1); null "
+        "without any; benchmarks only.",
+    )
+    cfsd: float | None = Field(
+        None,
+        description="Divergence of the self-similarity of VGG19 features, original to result, at "
+        "a short side of 512 px, from 0; needs weights.",
+    )
     lpips: float | None = Field(
         None, description="LPIPS (AlexNet, version 0.1), result to original, from 0; needs weights."
     )
@@ -75,8 +144,20 @@ class ItemMetrics(Row):
 BETTER: Final[dict[str, Literal["↑", "↓"]]] = {
     name: "↓" if "distance" in name or "ratio" in name or "difference" in name else "↑"
     for name in ItemMetrics.model_fields
-} | {"lpips": "↓"}
+} | {"lpips": "↓", "hfrd": "↓", "cfsd": "↓"}
 """Whether higher (↑) or lower (↓) values of a metric are better."""
+
+
+BENCHMARKS_ALONE: Final = frozenset(
+    {
+        "second_style_distance",
+        "second_style_ratio",
+        "second_style_ratio_own",
+        "regional_second_style_ratio_own",
+        "text_kept",
+    }
+)
+"""Metrics that `stylegallery benchmark` alone computes."""
 
 
 class ExternalWeights(Frozen):
@@ -94,6 +175,12 @@ class ExternalWeights(Frozen):
         description="The checkpoint of contrastive style descriptors (ViT-L): a file on every "
         "machine, or OWNER/REPO/FILE of the hub; empty leaves `csd` out.",
     )
+    cfsd: str = Field(
+        "",
+        title="CFSD",
+        description="torchvision's VGG19 weights (vgg19-dcbb9e9d.pth): a file on every machine, or "
+        "OWNER/REPO/FILE of the hub; empty leaves `cfsd` out.",
+    )
     inception: str = Field(
         "",
         title="Art inception",
@@ -106,9 +193,15 @@ def check_measured(gates: list[str], weights: ExternalWeights) -> None:
     """Refuse gates on metrics that will not be computed, because every result would pass them.
 
     Raises:
-        ValueError: a gate is invalid, or its metric needs weights that are not given.
+        ValueError: a gate is invalid, its metric needs weights that are not given, or a benchmark
+            alone computes it.
     """
     for name in (Gate.parse(text).metric for text in gates):
+        if name in BENCHMARKS_ALONE:
+            raise ValueError(
+                f"a gate on `{name}` cannot be checked, because `stylegallery benchmark` alone "
+                "computes it; choose another metric"
+            )
         if name in ExternalWeights.model_fields and not getattr(weights, name):
             raise ValueError(
                 f"a gate on `{name}` needs its weights; give them to `stylegallery evaluate "

@@ -9,6 +9,7 @@ Method = Literal[
     "stylegallery-paper",
     "attention-distillation",
     "styleid",
+    "sms",
 ]
 """Names of the methods. `stylegallery.methods.registry` finds the class of each by its name."""
 
@@ -29,12 +30,14 @@ class MethodInfo:
             :class:`schemas.params.StyleParams`; presets and the user's values override them.
         samplers: The samplers that the method offers.
         uses_schedule: Whether its sampler `optimise` follows `schedule` and `repeats`.
+        learns: Whether it uses a style that was learnt from the references.
     """
 
     summary: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     samplers: tuple[Sampler, ...] = ("optimise", "guided")
     uses_schedule: bool = True
+    learns: bool = False
 
 
 METHODS: Final[Mapping[Method, MethodInfo]] = {
@@ -43,6 +46,9 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "reproduces the published code with its own defaults (arXiv 2603.10354)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "white_ground": "restyle",
             "anchors": 0,
             "match_tone": False,
             "detail": 0.0,
@@ -64,6 +70,9 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "treats each image as one region and uses all references at once (arXiv 2502.20235)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "white_ground": "restyle",
             "anchors": 0,
             "match_tone": False,
             "detail": 0.0,
@@ -79,6 +88,9 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         "(arXiv 2312.09008)",
         {
             "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "white_ground": "restyle",
             "steps": 50,
             "attention_scale": 1.5,
             "match_tone": False,
@@ -86,6 +98,22 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         },
         samplers=("optimise",),
         uses_schedule=False,
+    ),
+    "sms": MethodInfo(
+        "learns the references once and then takes few passes an item, or optimizes by score "
+        "matching (arXiv 2503.07601)",
+        {
+            "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "steps": 60,
+            "learning_rate": 0.1,
+            "strength": 0.8,
+            "start_noise": 0.0,
+        },
+        samplers=("optimise",),
+        uses_schedule=False,
+        learns=True,
     ),
 }
 """Entries of methods that do not use the defaults of :class:`MethodInfo`."""

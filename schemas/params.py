@@ -1,34 +1,72 @@
 """Style parameters: every setting of the method that can change the pixels of a result."""
 
 import warnings
-from typing import Any, Final, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
+from schemas.adapter import AdapterParams
 from schemas.base import Frozen
 from schemas.methods import (
     Method,
     Sampler,
-    Schedule,
     check_sampler,
     check_schedule,
     method_info,
     summaries,
 )
-
-Routing = Literal["soft", "hard"]
-Fallback = Literal["global", "content"]
-Color = Literal["full", "keep-chroma", "match-histogram"]
+from schemas.param_groups import (
+    AttentionParams,
+    FinishParams,
+    FormParams,
+    GroundParams,
+    MatchingParams,
+    OptimiseParams,
+    ParamGroup,
+    RegionalAttentionParams,
+    RegionParams,
+    SizeParams,
+    ToneParams,
+)
+from schemas.sms import SmsParams, check_passes
 
 RETIRED: Final = {"flat_loss": 0.0}
 """Parameters that no longer exist, at the value that had no effect. They are still accepted, and
 ids are still hashed with them, so that finished items are recognized."""
 
 
-class StyleParams(Frozen):
-    """How an image is restyled. Defaults are the `balanced` preset."""
+def _group(model: type[ParamGroup]) -> Any:
+    """Return the field of a group, with the defaults, title and description of its model."""
+    return Field(model(), title=model.model_config["title"], description=model.__doc__)
 
-    model_config = ConfigDict(allow_inf_nan=False)
+
+def _allow_flat_names(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema accept a setting outside of its group too."""
+    known = [model.model_json_schema()["properties"] for model in GROUPS.values()]
+    schema["patternProperties"] = {
+        f"^{name}$": rule for properties in known for name, rule in properties.items()
+    }
+
+
+LATER: Final[Mapping[str, Any]] = {
+    "scale": 1.0,
+    "form_floor": 0.0,
+    "white_ground": "restyle",
+}
+"""Settings of parts that were added later, at the value that turns the part off. A record that
+holds all earlier settings and none of a part was made without it, and keeps its meaning."""
+
+
+class StyleParams(Frozen):
+    """How an image is restyled. Defaults are the `balanced` preset.
+
+    Settings of one part are in groups. Each setting can also be given by its own name alone:
+    `StyleParams(match_tone=False)` is `StyleParams(tones=ToneParams(match_tone=False))`.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False, json_schema_extra=_allow_flat_names)
 
     method: Method = Field(
         "stylegallery",
@@ -45,34 +83,32 @@ class StyleParams(Frozen):
     image_size: int = Field(
         0,
         ge=0,
-        le=2048,
+        le=4096,
         title="Working size",
-        description="Short side in pixels at which the engine works. 0 uses the model's training "
-        "size. The result always has the size of the photo.",
+        description="Finest short side in pixels at which the engine works. 0 uses the model's "
+        "training size times `scale`. The result always has the size of the photo.",
     )
     steps: int = Field(
-        40,
+        20,
         ge=1,
         le=1000,
         title="Steps",
         description="Number of timesteps. More steps are slower and give finer detail.",
     )
     strength: float = Field(
-        0.6,
+        0.7,
         gt=0,
         le=1,
         title="Strength",
         description="For sampler `guided`: fraction of the schedule that is run. Higher values "
         "keep less of the photo.",
     )
-    repeats: int = Field(
-        1, ge=1, le=100, title="Repeats", description="Optimization steps per timestep."
-    )
-    schedule: Schedule = Field(
-        "ddim",
-        title="Schedule",
-        description="For sampler `optimise`: the timesteps to visit. Use `lcm` and `hyper` with "
-        "LCM and Hyper-SD LoRAs.",
+    start_noise: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        title="Start noise",
+        description="Amount of seeded noise in the start latent. It lets flat areas grow texture.",
     )
     learning_rate: float = Field(
         0.14, gt=0, le=1, title="Learning rate", description="Step size on the latent."
@@ -85,171 +121,57 @@ class StyleParams(Frozen):
         description="Weight of the content loss on attention queries. Higher values keep more of "
         "the photo's structure.",
     )
-    attention_scale: float = Field(
-        1.0,
-        gt=0,
-        le=10,
-        title="Attention scale",
-        description="Factor on the attention queries. Higher values sharpen attention.",
-    )
-    anchors: int = Field(
-        8,
-        ge=0,
-        le=1000,
-        title="Anchors",
-        description="Number of timesteps at which attention features of photo and references are "
-        "computed; each step uses the nearest. Fewer are faster and need less memory. 0 computes "
-        "them at every step.",
-    )
-    inversion_steps: int = Field(
-        15,
-        ge=2,
-        le=100,
-        title="Inversion steps",
-        description="DDIM inversion steps for the region features.",
-    )
-    max_regions: int = Field(
-        10,
-        ge=2,
-        le=32,
-        title="Maximum regions",
-        description="Largest number of clusters to try. The silhouette score selects the number "
-        "of regions.",
-    )
-    merge_threshold: float = Field(
-        0.4,
-        ge=0,
-        title="Merge threshold",
-        description="Merge regions whose mean latents are closer than this.",
-    )
-    min_region_fraction: float = Field(
-        0.005,
-        ge=0,
-        le=0.5,
-        title="Minimum region size",
-        description="Merge connected areas smaller than this fraction of the image into their "
-        "surroundings.",
-    )
-    semantic_weight: float = Field(
-        1.0, ge=0, title="Semantic weight", description="Weight of semantic similarity in matching."
-    )
-    statistical_weight: float = Field(
-        0.25,
-        ge=0,
-        title="Statistical weight",
-        description="Weight of the similarity of UNet feature statistics in matching.",
-    )
-    geometric_weight: float = Field(
-        0.125,
-        ge=0,
-        title="Geometric weight",
-        description="Weight of the overlap of region circles (position and size) in matching.",
-    )
-    ground_weight: float = Field(
-        0.5,
-        ge=0,
-        title="Ground weight",
-        description="Matching penalty for pairing a region that touches the image border with one "
-        "that does not.",
-    )
-    routing: Routing = Field(
-        "soft",
-        title="Routing",
-        description="`soft` biases attention towards matched regions and uses every part of each "
-        "reference. `hard` limits each region to its best match.",
-    )
-    routing_strength: float = Field(
-        1.0,
-        ge=0,
-        le=100,
-        title="Routing strength",
-        description="How strongly soft routing prefers matched regions. 0 ignores regions.",
-    )
-    routing_share: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        title="Routing share",
-        description="Fraction of the steps, from noisy to clean, in which soft routing prefers "
-        "matches.",
-    )
-    match_tone: bool = Field(
-        True,
-        title="Match tone",
-        description="Transfer hues from matched regions, and lightness from the whole reference, "
-        "before and after sampling.",
-    )
-    tone_lightness: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        title="Tone lightness",
-        description="How far lightness follows the references when tones are matched. Hues follow "
-        "fully. Lower values keep more of the photo's form.",
-    )
-    detail: float = Field(
-        0.075,
-        ge=0,
-        le=1,
-        title="Detail",
-        description="Fraction of the photo's fine luminance detail in the result. It keeps edges, "
-        "seams and lettering, at some cost of style. 0 adds none.",
-    )
-    settle_timestep: int = Field(
-        60,
-        ge=0,
-        le=900,
-        title="Settle timestep",
-        description="For sampler `optimise`: at the end, suppress unnatural latent components, "
-        "per band, then by one denoising step from this timestep. 0 disables both.",
-    )
-    start_noise: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        title="Start noise",
-        description="Amount of seeded noise in the start latent. It lets flat areas grow texture.",
-    )
-    query_preservation: float = Field(
-        0.75,
-        ge=0,
-        le=1,
-        title="Query preservation",
-        description="For `styleid`: fraction of the photo's own queries in attention. Lower "
-        "values give more style and less structure.",
-    )
-    min_similarity: float = Field(
-        -1.0,
-        ge=-10,
-        le=10,
-        title="Minimum similarity",
-        description="A region whose best match scores below this uses the fallback.",
-    )
-    fallback: Fallback = Field(
-        "global",
-        title="Fallback",
-        description="What a region without a good match uses: `global` attends to the whole "
-        "gallery, `content` keeps the photo.",
-    )
-    color: Color = Field(
-        "full",
-        title="Color",
-        description="`full` keeps the colors of the method. `keep-chroma` keeps the photo's hues "
-        "and restyles lightness only. `match-histogram` gives each region the color histogram of "
-        "its matched reference regions.",
-    )
-    protect_feather: float = Field(
-        0.02,
-        ge=0,
-        le=0.5,
-        title="Protection feather",
-        description="Width of the soft edge around protected pixels, as a fraction of the image's "
-        "shorter side. The edge lies outside the protected area, whose pixels stay exact.",
-    )
+    sizes: SizeParams = _group(SizeParams)
+    optimise: OptimiseParams = _group(OptimiseParams)
+    attention: AttentionParams = _group(AttentionParams)
+    regions: RegionParams = _group(RegionParams)
+    matching: MatchingParams = _group(MatchingParams)
+    regional_attention: RegionalAttentionParams = _group(RegionalAttentionParams)
+    tones: ToneParams = _group(ToneParams)
+    finish: FinishParams = _group(FinishParams)
+    form: FormParams = _group(FormParams)
+    ground: GroundParams = _group(GroundParams)
+    adapter: AdapterParams = _group(AdapterParams)
+    sms: SmsParams = _group(SmsParams)
+
+    if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
+
+        def __init__(self, **settings: Any) -> None: ...
+
+    def flat(self) -> dict[str, Any]:
+        """Return all settings by their own names, without groups, as JSON values."""
+        found: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json").items():
+            found |= value if name in GROUPS else {name: value}
+        return found
 
     def hashed(self) -> dict[str, Any]:
-        """Return the values that ids of items and runs are hashed from."""
-        return {**self.model_dump(mode="json"), **RETIRED}
+        """Return the values that ids of items and runs are hashed from.
+
+        Settings of a part that is turned off are left out, and those of learning unless the
+        method learns: so values are those of before there was such a part, and finished items
+        are recognized.
+        """
+        found = {**self.flat(), **RETIRED}
+        off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
+        off += [FormParams] if self.form.form_floor == 0 else []
+        off += [GroundParams] if self.ground.white_ground == "restyle" else []
+        off += [] if method_info(self.method).learns else [AdapterParams, SmsParams]
+        unused = {name for group in off for name in group.model_fields}
+        return {name: value for name, value in found.items() if name not in unused}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changes, which are not validated.
+
+        Args:
+            update: New values of settings and groups by name.
+            deep: Whether values are copied too.
+        """
+        changes = dict(update or {})
+        for name in GROUP_OF.keys() & changes.keys():
+            group = changes.get(GROUP_OF[name], getattr(self, GROUP_OF[name]))
+            changes[GROUP_OF[name]] = group.model_copy(update={name: changes.pop(name)})
+        return super().model_copy(update=changes, deep=deep)
 
     @model_validator(mode="before")
     @classmethod
@@ -261,10 +183,71 @@ class StyleParams(Frozen):
             if given[name] not in (RETIRED[name], str(RETIRED[name]), "0"):
                 warnings.warn(f"{name} no longer exists and has no effect", stacklevel=2)
         kept = {name: value for name, value in given.items() if name not in RETIRED}
-        return {**method_info(kept.get("method")).defaults, **kept}
+        defaults = method_info(kept.get("method")).defaults
+        return _in_groups(kept, {**defaults, **_left_out(kept)})
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         check_sampler(self.method, self.sampler)
-        check_schedule(self.method, self.sampler, self.schedule, self.steps, self.repeats)
+        schedule = self.optimise.schedule
+        check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
+        check_passes(self.method, self.sms)
         return self
+
+
+GROUPS: Final[dict[str, type[ParamGroup]]] = {
+    name: info.annotation
+    for name, info in StyleParams.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, ParamGroup)
+}
+"""The groups of :class:`StyleParams`."""
+
+GROUP_OF: Final = {name: group for group, model in GROUPS.items() for name in model.model_fields}
+"""The name of each setting in a group to the name of that group."""
+
+SETTINGS: Final[dict[str, FieldInfo]] = {
+    **{name: info for name, info in StyleParams.model_fields.items() if name not in GROUPS},
+    **{name: info for model in GROUPS.values() for name, info in model.model_fields.items()},
+}
+"""Every setting of :class:`StyleParams` and of its groups by its own name."""
+
+
+def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that turn off the later parts, if a full record leaves them out."""
+    named = set(given)
+    for group in GROUPS.keys() & given.keys():
+        named |= set(given[group]) if isinstance(given[group], dict) else {group}
+    parts = {GROUP_OF[name]: set(GROUPS[GROUP_OF[name]].model_fields) for name in LATER}
+    learning = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
+    if not SETTINGS.keys() - set().union(learning, *parts.values()) <= named:
+        return {}
+    return {n: value for n, value in LATER.items() if named.isdisjoint(parts[GROUP_OF[n]])}
+
+
+def _in_groups(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Move settings into their groups, and fill in defaults.
+
+    Args:
+        given: Values of settings, with or without their groups.
+        defaults: Values by name of setting, for those that are not given.
+
+    Raises:
+        ValueError: a setting is given both with and without its group.
+    """
+    plain = {name: value for name, value in defaults.items() if name not in GROUP_OF}
+    found = plain | {name: value for name, value in given.items() if name not in GROUP_OF}
+    for name, group in GROUP_OF.items():
+        own = found.get(group, {})
+        if isinstance(own, ParamGroup):
+            own = own.model_dump(exclude_unset=True)
+        if not isinstance(own, dict):
+            continue  # pydantic refuses it
+        if name in given and name in own:
+            raise ValueError(
+                f"`{name}` is given twice, by itself and in `{group}`; remove one of them."
+            )
+        if name in given:
+            found[group] = {**own, name: given[name]}
+        elif name in defaults:
+            found[group] = {name: defaults[name], **own}
+    return found

@@ -71,6 +71,15 @@ class ItemResult(Row):
     metrics: dict[str, float] = Field(
         default_factory=dict, description="Losses and other measurements, by name."
     )
+    form: float | None = Field(
+        None,
+        description="Share of the product's outlines and of its contrast with the ground that is "
+        "kept (0 to 1); null if not measured.",
+    )
+    attempted_strengths: list[float] = Field(
+        default_factory=list,
+        description="Shares of the strength that were tried until the form was kept, in order.",
+    )
     timings: dict[str, float] = Field(default_factory=dict, description="Seconds per stage.")
     seed: int | None = Field(None, description="Random seed that was used.")
     attempts: int = Field(1, description="Number of attempts.")

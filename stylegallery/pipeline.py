@@ -1,17 +1,27 @@
 """The engine: prepare images, match their regions, restyle. Start reading here."""
 
+import hashlib
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from schemas.engine import EngineSpec
+from schemas.methods import method_info
 from schemas.params import StyleParams
+from stylegallery.adapters.adapter import Adapter, adapter_key
+from stylegallery.adapters.adapter_cache import AdapterCache
+from stylegallery.adapters.crops import check_learnable
+from stylegallery.adapters.learning import OnLearn, learn_adapter
+from stylegallery.adapters.recipe import recipe_for
 from stylegallery.color.transfer import transfer_color
 from stylegallery.errors import BadMask
+from stylegallery.form import keep_form, weakened, with_form
 from stylegallery.guidance.attention_cache import AttentionCache
 from stylegallery.guidance.loss_trace import OnStep
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence, Pin
-from stylegallery.methods.base import ImageFeatures, MatchRequest, StyleMethod
+from stylegallery.methods.base import ImageFeatures, MatchRequest, RegionFinder, StyleMethod
 from stylegallery.methods.registry import method_class
 from stylegallery.models import vae
 from stylegallery.models.depth import DepthEstimator
@@ -20,8 +30,11 @@ from stylegallery.models.inversion import inversion_features
 from stylegallery.models.sam import SamSegmenter
 from stylegallery.models.semantic import SemanticEncoder, load_encoder
 from stylegallery.postprocess import postprocess
-from stylegallery.regions.descriptors import describe
-from stylegallery.regions.priors import NO_PRIORS, SegmentationPriors
+from stylegallery.regions.descriptors import describe, describe_places
+from stylegallery.regions.priors import SegmentationPriors
+from stylegallery.regions.region_map import RegionMap
+from stylegallery.sampling.finer import at_sampling_size, sample_finer
+from stylegallery.sampling.sizes import analysis_size, sampling_sizes
 from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
 from stylegallery.validation import check_picture, check_protection, check_references, check_routing
 
@@ -32,7 +45,7 @@ class StyleGallery:
     """A diffusion model, a semantic encoder and optionally depth and SAM models, on one device.
 
     All state of an image is in its PreparedImage. Between calls an engine only caches attention
-    features of references; results do not depend on the cache.
+    features of references and the styles that it has learnt; results do not depend on the caches.
     """
 
     def __init__(
@@ -49,6 +62,7 @@ class StyleGallery:
         self.depth = depth
         self.sam = sam
         self._cache = AttentionCache() if cache is None else cache
+        self._learnt = AdapterCache()
 
     @classmethod
     def load(cls, spec: EngineSpec | str = "embedded") -> "StyleGallery":
@@ -72,6 +86,9 @@ class StyleGallery:
     ) -> PreparedImage:
         """Compute latent, regions and descriptors of an image, once for all uses of it.
 
+        Methods that see an image as one region need the latent alone, which takes a small part of
+        the time.
+
         Args:
             picture: The image, of any size that `images.codec.check_sides` accepts.
             params: Method, working size and segmentation parameters.
@@ -89,17 +106,54 @@ class StyleGallery:
                 f"the label image is {labels.shape[1]}x{labels.shape[0]} px, but the image is "
                 f"{picture.size[1]}x{picture.size[0]} px; make them the same size."
             )
-        if labels is None and picture.alpha is not None:
-            labels = (picture.alpha[0, 0] < 0.5).long()
         method = self._method(params)
-        short = params.image_size or self.models.native_size
+        short = analysis_size(params, self.models)
         size = vae.working_size(picture.size, short, self.models.vae_factor)
         latent = vae.encode(self.models, picture.pixels, size)
-        features = inversion_features(self.models, latent, params.inversion_steps)
+        if not isinstance(method, RegionFinder):
+            whole = RegionMap.whole((int(latent.shape[-2]), int(latent.shape[-1])))
+            return PreparedImage(picture, latent, whole, describe_places(whole))
+        features = inversion_features(self.models, latent, params.regions.inversion_steps)
         semantic = self.encoder(picture.pixels)
-        priors = self._priors(picture, labels, latent) if method.finds_regions else NO_PRIORS
+        priors = self._priors(picture, labels, latent)
         regions = method.segment(ImageFeatures(latent, features, semantic, priors))
         return PreparedImage(picture, latent, regions, describe(regions, semantic, features))
+
+    def learn(
+        self,
+        styles: list[Picture],
+        params: StyleParams = _DEFAULTS,
+        weights: list[float] | None = None,
+        *,
+        names: list[str] | None = None,
+        seed: int = 0,
+        on_learn: OnLearn | None = None,
+    ) -> Adapter:
+        """Learn the style of references, for methods that use a learnt style, such as `sms`.
+
+        With the embedded model this takes one to two minutes on one core; the result serves any
+        number of contents. See :func:`stylegallery.adapters.learning.learn_adapter`.
+
+        Args:
+            styles: One or more references of at least 96 px a side, in any order.
+            params: Settings of learning and the working size; strokes are learnt at that size.
+            weights: How often each reference is drawn; equal when None.
+            names: Names of the references in messages.
+            seed: Equal seeds give equal adapters on equal hardware, versions and threads.
+            on_learn: Called after every step with the steps done and the steps in all.
+
+        Raises:
+            BadImage: a picture is invalid, or the working size is too small.
+            BadReferences: there is no reference, not one positive weight for each, or a reference
+                is small, mostly transparent or flat.
+            DidNotConverge: values are not finite.
+        """
+        check_references(len(styles), weights)
+        for place, picture in enumerate(styles):
+            check_picture(picture)
+            check_learnable(picture, names[place] if names else f"reference {place} (from 0)")
+        shares, recipe = weights or [1.0] * len(styles), recipe_for(self.models, params)
+        return learn_adapter(self.models, styles, shares, recipe, seed, on_learn)
 
     def match(
         self,
@@ -136,6 +190,7 @@ class StyleGallery:
         *,
         seed: int = 0,
         protect: Tensor | None = None,
+        adapter: Adapter | None = None,
         on_step: OnStep | None = None,
     ) -> RestyledImage:
         """Restyle the content with the references as routed.
@@ -147,14 +202,17 @@ class StyleGallery:
             params: Method, sampler and their parameters.
             seed: Equal seeds give equal pixels on equal hardware and versions.
             protect: (1, 1, H, W) in [0, 1]; 1 keeps the original pixel.
+            adapter: From :meth:`learn`, for methods that learn; None learns it here, once for
+                equal references.
             on_step: Called after every step.
 
         Raises:
             BadMask: `protect` has another size than the picture.
+            BadReferences: no style can be learnt from a reference.
             BadRouting: `routing` was made for images with other numbers of regions.
             DidNotConverge: a loss is not finite.
         """
-        job = StyleJob(content, styles, routing, seed, protect)
+        job = StyleJob(content, styles, routing, seed, protect, adapter)
         return self.stylize_batch([job], params, on_step=on_step)[0]
 
     def stylize_batch(
@@ -164,7 +222,7 @@ class StyleGallery:
         *,
         on_step: OnStep | None = None,
     ) -> list[RestyledImage]:
-        """Restyle several contents; those of one working size share UNet calls.
+        """Restyle several contents; those of one working size and adapter share UNet calls.
 
         Results equal those of :meth:`stylize` up to rounding, which depends on the batch size
         and grows over the steps. Memory grows with the number of jobs.
@@ -179,6 +237,7 @@ class StyleGallery:
 
         Raises:
             BadMask: a `protect` has another size than its picture.
+            BadReferences: no style can be learnt from a reference.
             BadRouting: a routing was made for images with other numbers of regions.
             DidNotConverge: a loss is not finite.
         """
@@ -197,18 +256,23 @@ class StyleGallery:
 
         Arguments and errors are those of :meth:`stylize_batch`.
         """
-        sizes: dict[torch.Size, list[int]] = {}
-        for index, job in enumerate(jobs):
+        for job in jobs:
             check_routing(job.routing, job.content, job.styles)
             if job.protect is not None:
                 check_protection(job.protect, job.content.picture)
-            sizes.setdefault(job.content.latent.shape, []).append(index)
+        if method_info(params.method).learns:
+            jobs = [replace(job, adapter=self._adapter(job, params)) for job in jobs]
+        jobs = [at_sampling_size(job, params, self.models, self._cache) for job in jobs]
+        groups: dict[tuple[torch.Size, Adapter | None], list[int]] = {}
+        for index, job in enumerate(jobs):
+            groups.setdefault((job.content.latent.shape, job.adapter), []).append(index)
         method = self._method(params)
         made: dict[int, RestyledLatent] = {}
-        for indices in sizes.values():
+        for indices in groups.values():
             restyled = method.restyle([jobs[index] for index in indices], on_step)
             made.update(zip(indices, restyled, strict=True))
-        return [made[index] for index in range(len(jobs))]
+        finished = [self._finer(made[index], params, on_step) for index in range(len(jobs))]
+        return [self._with_form(one, params, on_step) for one in finished]
 
     def decode(self, restyled: RestyledLatent, params: StyleParams = _DEFAULTS) -> RestyledImage:
         """Decode a latent and restore colors, size, detail, protected pixels and alpha.
@@ -219,19 +283,64 @@ class StyleGallery:
             restyled: From :meth:`sample_batch` of this engine.
             params: Those that it was sampled with.
         """
-        job = restyled.job
-        pixels = vae.decode(self.models, restyled.latent)
-        if params.match_tone:
+        made = restyled
+        picture = made.picture or self._picture(made, params)
+        return RestyledImage(picture, made.job.routing, made.trace, made.form, made.strengths)
+
+    def _picture(self, restyled: RestyledLatent, params: StyleParams) -> Picture:
+        pixels, job = vae.decode(self.models, restyled.latent), restyled.job
+        if params.tones.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = transfer_color(pixels, *images, params.tone_lightness)
-        return RestyledImage(postprocess(pixels, job, params), job.routing, restyled.trace)
+            pixels = transfer_color(pixels, *images, params.tones.tone_lightness)
+        return postprocess(pixels, job, params)
+
+    def _with_form(
+        self, first: RestyledLatent, params: StyleParams, on_step: OnStep | None
+    ) -> RestyledLatent:
+        """Make a result again if its product has lost its form."""
+        floor = params.form.form_floor
+        if not floor or params.sampler != "guided":
+            return first
+
+        def measured(made: RestyledLatent, used: StyleParams) -> RestyledLatent:
+            return with_form(made, self._picture(made, used))
+
+        def again(share: float) -> RestyledLatent:
+            weaker = weakened(params, share)
+            made = self._method(weaker).restyle([first.job], on_step)[0]
+            return measured(self._finer(made, weaker, on_step), weaker)
+
+        return keep_form(measured(first, params), floor, again)
+
+    def _finer(
+        self, restyled: RestyledLatent, params: StyleParams, on_step: OnStep | None
+    ) -> RestyledLatent:
+        """Sample a result again at each finer size."""
+        sizes = sampling_sizes(params, self.models, restyled.job.content.picture.size)
+        for level, short in enumerate(sizes[1:]):
+            arguments = (self.models, params, self._cache, restyled, short)
+            restyled = sample_finer(*arguments, on_step=on_step, level=level)
+        return restyled
 
     def _method(self, params: StyleParams) -> StyleMethod:
         return method_class(params.method)(self.models, params, self._cache)
 
+    def _adapter(self, job: StyleJob, params: StyleParams) -> Adapter:
+        """Return the job's adapter, or the one learnt from its references."""
+        if job.adapter is not None:
+            return job.adapter
+        weights: list[float] = job.routing.log_prior.exp().tolist()  # one region a reference
+        latents = [style.latent.cpu().numpy().tobytes() for style in job.styles]
+        versions = [hashlib.sha256(latent).hexdigest() for latent in latents]
+        key = adapter_key("", list(zip(versions, weights, strict=True)), params)
+        pictures = [style.picture for style in job.styles]
+        return self._learnt.get(key, lambda: self.learn(pictures, params, weights))
+
     def _priors(
         self, picture: Picture, labels: Tensor | None, latent: Tensor
     ) -> SegmentationPriors:
+        if labels is None and picture.alpha is not None:
+            labels = (picture.alpha[0, 0] < 0.5).long()
         grid = (int(latent.shape[-2]), int(latent.shape[-1]))
         depth = None if self.depth is None else self.depth(picture.pixels, grid)
         segments = None if self.sam is None else self.sam(picture.pixels)

@@ -13,6 +13,7 @@ from stylegallery.color.lab import keep_chroma, luminance
 from stylegallery.images.codec import resize
 from stylegallery.images.picture import Picture
 from stylegallery.types import StyleJob
+from stylegallery.white_ground import white_ground
 
 _WHITE = 0.98  # JPEG stores the white of a mask with small errors
 _BLUR = 1 / 128  # standard deviation of the blur, as a share of the shorter side
@@ -26,19 +27,23 @@ def postprocess(pixels: Tensor, job: StyleJob, params: StyleParams) -> Picture:
         pixels: (1, 3, h, w) decoded result in [0, 1] at working size.
         job: The job that was restyled. Where `protect` is white, the original pixel is kept
             exactly; values between blend. See :func:`feathered`.
-        params: `color`, `detail` and `protect_feather` are used.
+        params: `color`, `detail`, `white_ground` and `protect_feather` are used.
 
     Returns:
         The picture, at the original's size (H, W).
     """
     original, protect = job.content.picture, job.protect
-    if params.color == "match-histogram":
+    if params.tones.color == "match-histogram":
         pixels = match_histogram(pixels, job.content, job.styles, job.routing)
-    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.detail)
-    if params.color == "keep-chroma":
+    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.finish.detail)
+    if params.tones.color == "keep-chroma":
         restyled = keep_chroma(restyled, original.pixels)
+    if params.ground.white_ground == "keep":
+        ground = white_ground(job.content)
+        if ground is not None:
+            restyled = torch.lerp(restyled, original.pixels, ground)
     if protect is not None:
-        kept = feathered(protect, params.protect_feather)
+        kept = feathered(protect, params.finish.protect_feather)
         restyled = torch.where(
             kept == 1, original.pixels, torch.lerp(restyled, original.pixels, kept)
         )

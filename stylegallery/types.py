@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.regions.descriptors import Descriptors
@@ -46,6 +47,8 @@ class StyleJob:
         routing: The correspondence of these images, with the references in this order.
         seed: Seed of the noise; equal seeds give equal pixels on equal hardware and versions.
         protect: (1, 1, H, W) in [0, 1] of the content's size; 1 keeps the original pixel.
+        adapter: The learnt style of the references, for methods that learn. Without one the
+            engine learns it.
     """
 
     content: PreparedImage
@@ -53,6 +56,7 @@ class StyleJob:
     routing: Correspondence
     seed: int = 0
     protect: Tensor | None = None
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,34 @@ class RestyledLatent:
         job: The job.
         latent: (1, C, h, w) float32, on the engine's device.
         trace: Losses of every step; empty for methods without an energy.
+        picture: The finished picture, if it was needed already.
+        form: Share of the product's form that it keeps, if that was measured.
+        strengths: Shares of the strength that were tried for the form, in order.
     """
 
     job: StyleJob
     latent: Tensor
     trace: tuple[Step, ...]
+    picture: Picture | None = None
+    form: float | None = None
+    strengths: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class RestyledImage:
-    """A restyled picture of the original's size, its routing and the losses of every step."""
+    """A restyled picture.
+
+    Attributes:
+        picture: The picture, of the original's size.
+        routing: Which regions it took its style from.
+        trace: Losses of every step.
+        form: Share of the product's form that it keeps (:func:`stylegallery.form.form_kept`), if
+            that was measured.
+        strengths: Shares of the strength that were tried until its form was kept, in order.
+    """
 
     picture: Picture
     routing: Correspondence
     trace: tuple[Step, ...]
+    form: float | None = None
+    strengths: tuple[float, ...] = ()

@@ -7,6 +7,7 @@ from schemas.params import StyleParams
 from schemas.result import ItemResult
 from schemas.work import WorkItem
 from tasks.records.item_key import ItemKey
+from tasks.storage import StoragePath
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ActorSetup:
     Attributes:
         engine: The model and its device.
         params: Style parameters of the run.
-        output: Absolute URI of the output root.
+        output: The output root.
         run_id: The run.
         engine_fingerprint: Copied into each result.
         threads: CPU threads for torch; 0 keeps torch's default.
@@ -63,7 +64,7 @@ class ActorSetup:
 
     engine: EngineSpec
     params: StyleParams
-    output: str
+    output: StoragePath
     run_id: str
     engine_fingerprint: str
     threads: int

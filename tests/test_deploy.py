@@ -16,6 +16,7 @@ import yaml
 from flows.cli.app import app
 from flows.cli.settings import resolve
 from flows.deployments import NAME, deployments
+from schemas.params import StyleParams
 from schemas.run import RestyleSpec
 
 _GROUP: dict[str, Any] = {
@@ -215,9 +216,11 @@ def test_forms_join_the_cluster_that_the_environment_names(monkeypatch: pytest.M
     joined = deployments()
     pool = {"spec": {"pool": {"ray_address": "auto"}}}
     assert [one.parameters for one in joined] == [pool] * 3 + [{"spec": {"ray_address": "auto"}}]
-    spec = RestyleSpec(catalog="c.parquet", galleries=["g.parquet"], output="o")
+    params = StyleParams(match_tone=False, steps=3)
+    spec = RestyleSpec(catalog="c.parquet", galleries=["g.parquet"], output="o", params=params)
     nightly = deployments(spec, "0 2 * * *")[0]
     assert nightly.parameters["spec"]["catalog"] == "c.parquet"
+    assert nightly.parameters["spec"]["params"] == {"tones": {"match_tone": False}, "steps": 3}
     assert nightly.parameters["spec"]["pool"] == {"ray_address": "auto"}
     assert nightly.schedules
     assert nightly.schedules[0].schedule.cron == "0 2 * * *"

@@ -24,6 +24,7 @@ TOP_LEVEL = {
     "tests",
     "pyproject.toml",
     "requirements.lock",
+    "requirements-benchmarks.lock",
     "Makefile",
     "README.md",
     "LICENSE",
@@ -212,27 +213,32 @@ def test_no_package_index_is_named() -> None:
 # --- Versions ----------------------------------------------------------------------------------
 
 
-def pins() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+def pins(lock: str) -> dict[str, str]:
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
     loose = [line for line in wanted if not re.fullmatch(r"[a-z0-9.-]+==[0-9][\w.!]*", line)]
-    assert not loose, f"requirements.lock takes `name==version` lines without local tags: {loose}"
+    assert not loose, f"{lock} takes `name==version` lines without local tags: {loose}"
     return dict(line.split("==") for line in wanted)
 
 
-def test_lock_pins_every_declared_dependency() -> None:
-    declared = list(project()["dependencies"])
-    for extra in project()["optional-dependencies"].values():
-        declared += extra
-    pinned = pins()
-    for requirement in map(Requirement, declared):
-        version = pinned.get(canonicalize_name(requirement.name))
-        assert version is not None, (
-            f"{requirement} is declared in pyproject.toml but not pinned in requirements.lock"
-        )
-        assert requirement.specifier.contains(version, prereleases=True), (
-            f"requirements.lock pins {requirement.name} {version}, pyproject asks {requirement}"
-        )
+def test_locks_pin_every_declared_dependency() -> None:
+    extras = dict(project()["optional-dependencies"])
+    declared = {"requirements-benchmarks.lock": extras.pop("benchmarks")}
+    declared["requirements.lock"] = sum(extras.values(), list(project()["dependencies"]))
+    for lock, requirements in declared.items():
+        pinned = pins(lock)
+        for requirement in map(Requirement, requirements):
+            version = pinned.get(canonicalize_name(requirement.name))
+            assert version is not None, (
+                f"{requirement} is declared in pyproject.toml but not pinned in {lock}"
+            )
+            assert requirement.specifier.contains(version, prereleases=True), (
+                f"{lock} pins {requirement.name} {version}, pyproject asks {requirement}"
+            )
+
+
+def test_the_locks_share_no_package() -> None:
+    assert not pins("requirements.lock").keys() & pins("requirements-benchmarks.lock").keys()
 
 
 # --- The wheel ---------------------------------------------------------------------------------

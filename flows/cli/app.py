@@ -42,6 +42,10 @@ _COMMANDS: Final = {
         "Restyle a catalog in its galleries. The same command resumes an interrupted run.",
     ),
     "stylize": ("flows.cli.commands.stylize:stylize", "Restyle one image, without Prefect or Ray."),
+    "learn": (
+        "flows.cli.commands.learn:learn",
+        "Learn the style of references into a file, for `stylize --adapter`.",
+    ),
     "status": ("flows.cli.commands.inspect:status", "Print the state and progress of a run."),
     "verify": (
         "flows.cli.commands.inspect:verify",

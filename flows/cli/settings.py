@@ -2,7 +2,8 @@
 
 The TOML file has the shape of :class:`schemas.run.RestyleSpec` (`[params]`, `[engine]`, `[pool]`)
 plus `preset`. Flags and environment variables use the field names without their section, which
-is possible because no two sections share a name. Unknown keys are errors.
+is possible because no two sections share a name. Style parameters need no group either: `[params]`
+takes them with or without it. Unknown keys are errors.
 """
 
 import json
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from flows.cli.console import print_stderr
 from flows.runtime.errors import UsageError, did_you_mean, validation_message
 from schemas.engine import EngineSpec
-from schemas.params import RETIRED, StyleParams
+from schemas.params import GROUP_OF, GROUPS, RETIRED, SETTINGS, StyleParams
 from schemas.presets import PRESETS
 from schemas.run import PoolSpec, RestyleSpec
 from schemas.text import one_line, short_repr
@@ -30,6 +31,11 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "params": StyleParams,
     "engine": EngineSpec,
     "pool": PoolSpec,
+}
+_NAMES: Final = {
+    "params": list(SETTINGS),
+    "engine": list(EngineSpec.model_fields),
+    "pool": list(PoolSpec.model_fields),
 }
 _TOP: Final = [name for name in RestyleSpec.model_fields if name not in SECTIONS]
 _NO_SETTINGS: Final = {*OPERATOR_VARIABLES, FORMAT_VARIABLE}
@@ -47,12 +53,12 @@ Layer = dict[str, Any]
 def section_of(name: str) -> str | None:
     """Return the section that owns field `name`, or None for a top-level one."""
     retired = "params" if name in RETIRED else None
-    return next((s for s, model in SECTIONS.items() if name in model.model_fields), retired)
+    return next((section for section, names in _NAMES.items() if name in names), retired)
 
 
 def known_names() -> list[str]:
     """Return every name that a layer may hold."""
-    nested = [name for model in SECTIONS.values() for name in model.model_fields]
+    nested = [name for names in _NAMES.values() for name in names]
     return [*_TOP, *nested, "preset"]
 
 
@@ -67,10 +73,11 @@ def from_file(path: Path) -> Layer:
         if key in SECTIONS and not isinstance(value, dict):
             raise UsageError(f"{path}: `{key}` is a section; write [{key}] above its settings")
         if key in SECTIONS:
-            fields = SECTIONS[key].model_fields
-            for name, inner in value.items():
+            table = _without_groups(path, value) if key == "params" else value
+            for name, inner in table.items():
                 current = _current(name, f"{path}: `{key}.")
-                _check(current, [*fields, *RETIRED], f"{path}: unknown key `{key}.{_short(name)}`")
+                message = f"{path}: unknown key `{key}.{_short(name)}`"
+                _check(current, [*_NAMES[key], *RETIRED], message)
                 layer[current] = inner
         else:
             key = _current(key, f"{path}: `")
@@ -78,6 +85,33 @@ def from_file(path: Path) -> Layer:
                 raise UsageError(f"{path}: {_describe_unknown_key(key, value)}")
             layer[key] = value
     return layer
+
+
+def _without_groups(path: Path, table: Mapping[str, Any]) -> Layer:
+    """Return the settings of [params] and of its groups by their own names.
+
+    Raises:
+        UsageError: a group is no section, or a setting is both in its group and outside.
+    """
+    layer: Layer = {}
+    for name, value in table.items():
+        if name in GROUPS and not isinstance(value, dict):
+            hint = f"write [params.{name}] above its settings"
+            raise UsageError(f"{path}: `params.{name}` is a section; {hint}")
+        inside = {name: value}
+        if name in GROUPS:
+            inside = {_own_name(f"{name}.{key}"): inner for key, inner in value.items()}
+        for twice in layer.keys() & inside.keys():
+            places = f"in [params] and in [params.{GROUP_OF[twice]}]"
+            raise UsageError(f"{path}: `{twice}` is given twice, {places}; remove one of them")
+        layer |= inside
+    return layer
+
+
+def _own_name(name: str) -> str:
+    """Return `match_tone` for `tones.match_tone`; return any other name as it is."""
+    group, _, own = name.partition(".")
+    return own if GROUP_OF.get(own) == group else name
 
 
 def _describe_unknown_key(key: str, value: Any) -> str:
@@ -144,8 +178,9 @@ def from_assignments(assignments: list[str]) -> Layer:
             example = "write it as name=value, for example --set steps=40"
             raise UsageError(f"--set {_short(word)}: {example}")
         message = f"--set {_short(word)}: `{_short(name)}` is not a style parameter"
-        _check(name, [*StyleParams.model_fields, *RETIRED], message)
-        layer[name] = _plain(text)
+        own = _own_name(name)
+        _check(own, [*SETTINGS, *RETIRED], message)
+        layer[own] = _plain(text)
     return layer
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.params import GROUP_OF
 from schemas.text import one_line, short_repr
 from stylegallery.errors import DidNotConverge, StyleGalleryError
 from tasks.errors import DiskFull, ManifestError, PlanError, StorageError, TaskError
@@ -81,4 +82,7 @@ def validation_message(error: ValidationError) -> str:
 
 
 def _field(detail: ErrorDetails) -> str:
-    return one_line(".".join(str(part) for part in detail["loc"]), 100)
+    parts = [str(part) for part in detail["loc"]]
+    if len(parts) > 1 and GROUP_OF.get(parts[-1]) == parts[-2]:
+        del parts[-2]  # names of style parameters are unique, and are mostly given without a group
+    return one_line(".".join(parts), 100)

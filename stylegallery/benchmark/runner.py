@@ -15,7 +15,9 @@ from stylegallery.images.codec import open_picture
 from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.matching.correspondence import Correspondence
-from stylegallery.metrics.item import MetricSuite, RegionPair
+from stylegallery.metrics import second, text
+from stylegallery.metrics.item import MetricSuite
+from stylegallery.metrics.pairs import RegionPair
 from stylegallery.pipeline import StyleGallery
 from stylegallery.types import PreparedImage, StyleJob
 
@@ -101,8 +103,13 @@ class BenchmarkRunner:
     """Restyles pairs by several variants on one engine, and measures all on the same regions."""
 
     def __init__(self, engine: StyleGallery) -> None:
-        """Take an engine; its caches are not used, so that no variant has an advantage."""
-        self._engine, self._suite = engine, MetricSuite()
+        """Take an engine; its caches are not used, so that no variant has an advantage.
+
+        The second judge of style and the text kept are measured if the extra `benchmarks` is
+        installed.
+        """
+        self._engine = engine
+        self._suite = MetricSuite(benchmarks=second.is_installed() and text.is_installed())
 
     def run(
         self, pairs: Sequence[Pair], variants: Sequence[BenchmarkVariant]

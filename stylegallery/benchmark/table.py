@@ -12,12 +12,17 @@ from stylegallery.metrics.sets import mean_interval
 LOWER = (
     "gram_ratio",
     "regional_gram_ratio",
+    "regional_gram_ratio_own",
+    "second_style_ratio_own",
+    "regional_second_style_ratio_own",
+    "texture_difference",
+    "hfrd",
     "patch_distance",
     "colour_distance",
     "structure_distance",
 )
 """Metrics for which lower values are better."""
-HIGHER = ("ssim", "edge_agreement")
+HIGHER = ("ssim", "edge_agreement", "sharpness", "text_kept")
 """Metrics for which higher values are better."""
 _MIN_PAIRS = 8
 """Number of pairs from which differences are marked; intervals of fewer pairs are too narrow."""

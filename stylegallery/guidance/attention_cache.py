@@ -1,5 +1,6 @@
 """Cache of the references' attention keys and values, limited in bytes."""
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -28,6 +29,18 @@ class AttentionCache:
         self._entries: WeakKeyDictionary[PreparedImage, dict[LatentKey, KeyValues]] = (
             WeakKeyDictionary()
         )
+        self._sizes: WeakKeyDictionary[PreparedImage, dict[int, PreparedImage]] = (
+            WeakKeyDictionary()
+        )
+
+    def resized(
+        self, image: PreparedImage, short_side: int, make: Callable[[], PreparedImage]
+    ) -> PreparedImage:
+        """Return an image at another working size, made by `make` once; it goes with the image."""
+        sizes = self._sizes.setdefault(image, {})
+        if short_side not in sizes:
+            sizes[short_side] = make()
+        return sizes[short_side]
 
     def get(self, image: PreparedImage, key: LatentKey) -> KeyValues | None:
         """Return the entry of an image's latent, or None."""

@@ -25,6 +25,8 @@ from stylegallery.models.attention import (
 from stylegallery.models.diffusion import Models
 from stylegallery.types import PreparedImage, StyleJob
 
+_ALL = slice(None)
+
 
 class LatentSource(Protocol):
     """Latents of contents and references whose features a latent is compared with.
@@ -33,11 +35,13 @@ class LatentSource(Protocol):
         timesteps: The timesteps of the sampler, from noisy to clean.
         inversion_steps: Steps of the inversion that the latents come from; 0 if they are clean.
         rotate_keys: Whether a step uses as many keys as the largest reference has instead of all.
+        limit_keys: Whether it uses no more keys than there are queries either.
     """
 
     timesteps: list[int]
     inversion_steps: int
     rotate_keys: bool
+    limit_keys: bool
 
     def content(self, job: int, timestep: int) -> Tensor:
         """Return the latent (1, C, h, w) of a job's content at a timestep."""
@@ -51,7 +55,7 @@ class LatentSource(Protocol):
 class CleanLatents:
     """The clean latents at every timestep, as in attention distillation."""
 
-    inversion_steps, rotate_keys = 0, False
+    inversion_steps, rotate_keys, limit_keys = 0, False, False
 
     def __init__(self, jobs: list[StyleJob], timesteps: list[int]) -> None:
         self._jobs, self.timesteps = jobs, timesteps
@@ -106,9 +110,9 @@ class Guidance:
         self._routed = [self.route(job) for job in jobs]
         unrouted = [replace(job, routing=job.routing.unrouted()) for job in jobs]
         self._unrouted = [self.route(job) for job in unrouted]
-        routed_steps = round(params.routing_share * len(source.timesteps))
+        routed_steps = round(params.regional_attention.routing_share * len(source.timesteps))
         self._routed_timesteps = source.timesteps[:routed_steps]
-        self._anchors = anchor_timesteps(source.timesteps, params.anchors)
+        self._anchors = anchor_timesteps(source.timesteps, params.attention.anchors)
         self._contents: tuple[int, list[dict[str, LayerRecord]]] = (-1, [])
 
     @classmethod
@@ -126,7 +130,7 @@ class Guidance:
         Without `source`, clean latents are used, at the timesteps of the parameters' schedule.
         """
         if source is None:
-            source = CleanLatents(jobs, models.timesteps(params.steps, params.schedule))
+            source = CleanLatents(jobs, models.timesteps(params.steps, params.optimise.schedule))
         with record_attention(models.unet, style_layers(models.unet)) as record:
             yield cls(models, jobs, params, cache, source, record)
 
@@ -147,9 +151,15 @@ class Guidance:
         step = self._step(timestep)
         return self._compare(self._capture(latent, timestep), step)
 
-    def predict(self, latent: Tensor, timestep: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the UNet's prediction (B, C, h, w) and the energies as :meth:`energies` does."""
+    def predict(
+        self, latent: Tensor, timestep: int, jobs: slice = _ALL
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the UNet's prediction (B, C, h, w) and the energies as :meth:`energies` does.
+
+        `jobs` says which of the jobs the latents belong to.
+        """
         step = self._step(timestep)
+        step = replace(step, targets=step.targets[jobs])
         prediction = self._models.denoise(latent, timestep)
         return prediction, *self._compare(dict(self._record.layers), step)
 
@@ -169,8 +179,11 @@ class Guidance:
         key, value = torch.cat(keys, dim=2), torch.cat(values, dim=2)
         if self._source.rotate_keys:
             index = self._source.timesteps.index(step.timestep)
-            routing = routing.rotated(index, key.shape[2], max(k.shape[2] for k in keys))
-        own, scale = targets.content[name].output, self.params.attention_scale
+            most = max(k.shape[2] for k in keys)
+            if self._source.limit_keys:
+                most = min(most, layer.query.shape[2])
+            routing = routing.rotated(index, key.shape[2], most)
+        own, scale = targets.content[name].output, self.params.attention.attention_scale
         target = style_target(layer.query.detach(), key, value, own, routing, scale)
         return style_energy(layer.output.float(), target.float())
 

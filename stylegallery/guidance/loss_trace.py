@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schemas.params import StyleParams
 from stylegallery.errors import DidNotConverge
 from stylegallery.types import Step
 
@@ -25,9 +24,15 @@ class _Losses:
 class LossTrace:
     """Combines energies into losses and records them without synchronizing the device."""
 
-    def __init__(self, params: StyleParams, on_step: OnStep | None, total: int) -> None:
-        """Expect `total` steps; report each to `on_step`, which synchronizes the device."""
-        self._params, self._on_step, self._total = params, on_step, total
+    def __init__(self, content_weight: float, on_step: OnStep | None, total: int) -> None:
+        """Expect `total` steps; report each to `on_step`, which synchronizes the device.
+
+        Args:
+            content_weight: Weight of the content loss beside the style loss.
+            on_step: Called with each step, if given.
+            total: Number of steps.
+        """
+        self._content_weight, self._on_step, self._total = content_weight, on_step, total
         self._steps: list[_Losses] = []
 
     def loss(self, timestep: int, style: Tensor, content: Tensor) -> Tensor:
@@ -35,7 +40,7 @@ class LossTrace:
 
         An item's loss is style + content_weight * content.
         """
-        loss = style + self._params.content_weight * content
+        loss = style + self._content_weight * content
         self._steps.append(_Losses(timestep, torch.stack([loss, style, content]).detach()))
         total: Tensor = loss.sum()  # items are independent, so each keeps its own gradient
         return total

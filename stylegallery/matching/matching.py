@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.param_groups import MatchingParams
 from schemas.params import StyleParams
 from schemas.result import FallbackUsed
 from stylegallery.matching.correspondence import Correspondence, Pin, hard_log_weights, pinned_index
@@ -90,23 +91,24 @@ def match(
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    similarity, prior = _similarity(content, styles, params), log_prior(styles, weights)
+    similarity, prior = _similarity(content, styles, params.matching), log_prior(styles, weights)
     total = similarity.total
-    if params.routing == "hard":
+    routing, gate = params.regional_attention, params.matching
+    if routing.routing == "hard":
         best = total.argmax(dim=1)
         table = hard_log_weights(best, total.shape[1])
     else:
         share = _areas(styles) * prior.exp()
         table, best = transport_log_weights(
-            total, content.area, share / share.sum(), params.routing_strength
+            total, content.area, share / share.sum(), routing.routing_strength
         )
         table = table + prior
     best, pinned = pin_regions(best, styles, pins)
-    poor = ~(_scores(total, best).double() >= params.min_similarity)  # NaN is poor as well
+    poor = ~(_scores(total, best).double() >= gate.min_similarity)  # NaN is poor as well
     fallback: tuple[FallbackUsed, ...] = tuple(
-        params.fallback if gated else "none" for gated in (poor & ~pinned).tolist()
+        gate.fallback if gated else "none" for gated in (poor & ~pinned).tolist()
     )
-    instead = prior if params.fallback == "global" else torch.full_like(prior, -torch.inf)
+    instead = prior if gate.fallback == "global" else torch.full_like(prior, -torch.inf)
     table = torch.where(poor[:, None], instead, table)
     return build_correspondence(
         content, styles, similarity, table, prior, best=best, pinned=pinned, fallback=fallback
@@ -116,19 +118,23 @@ def match(
 def match_whole(
     content: Descriptors,
     styles: list[Descriptors],
-    params: StyleParams,
     weights: list[float] | None = None,
     pins: list[Pin] | None = None,
 ) -> Correspondence:
     """Let every content region take style from all references, by their weights.
 
-    The arguments are those of :func:`match`; the similarity is only reported.
+    The arguments are those of :func:`match`. No features are compared: the main match is in the
+    reference of the largest weight, and of the scores only the geometric one is not 0.
 
     Raises:
         BadRouting: a pin names a region that does not exist.
     """
-    similarity, prior = _similarity(content, styles, params), log_prior(styles, weights)
-    best, pinned = pin_regions(similarity.total.argmax(dim=1), styles, pins)
+    prior = log_prior(styles, weights)
+    place = circle_iou(content.circle, torch.cat([style.circle for style in styles]))
+    none = torch.zeros_like(place)
+    similarity = Similarity(none, none, place, place)
+    heaviest = prior.argmax().repeat(len(place))
+    best, pinned = pin_regions(heaviest, styles, pins)
     table = prior.expand(len(best), -1)
     fallback: tuple[FallbackUsed, ...] = tuple("global" for _ in best)
     return build_correspondence(
@@ -208,7 +214,9 @@ def _scores(term: Tensor, best: Tensor) -> Tensor:
     return term.gather(1, best[:, None])[:, 0]
 
 
-def _similarity(content: Descriptors, styles: list[Descriptors], params: StyleParams) -> Similarity:
+def _similarity(
+    content: Descriptors, styles: list[Descriptors], weights: MatchingParams
+) -> Similarity:
     area = _areas(styles)
     semantic = _centered_cosine(
         content.semantic, content.area, torch.cat([s.semantic for s in styles]), area
@@ -219,10 +227,10 @@ def _similarity(content: Descriptors, styles: list[Descriptors], params: StylePa
     geometric = circle_iou(content.circle, torch.cat([s.circle for s in styles]))
     contact = torch.cat([s.contact for s in styles])
     total = (
-        params.semantic_weight * semantic
-        + params.statistical_weight * statistical
-        + params.geometric_weight * geometric
-        - params.ground_weight * (content.contact[:, None] - contact[None]).abs()
+        weights.semantic_weight * semantic
+        + weights.statistical_weight * statistical
+        + weights.geometric_weight * geometric
+        - weights.ground_weight * (content.contact[:, None] - contact[None]).abs()
     )
     return Similarity(semantic, statistical, geometric, total)
 

@@ -1,4 +1,4 @@
-"""What a method must implement, and the base of methods that see an image as one region."""
+"""What a method must implement: one that finds regions, and one that sees the whole image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -69,15 +69,12 @@ class StyleMethod(ABC):
     """A style transfer method. An instance serves one call of the engine.
 
     Attributes:
-        finds_regions: Whether :meth:`segment` uses the priors. If not, an image is one region,
-            and depth and SAM are not run for it.
         samplers: The samplers that the method offers, as `schemas.methods` declares them.
         models: The diffusion model.
         params: The user's parameters.
         cache: Keys and values of references, kept for later calls.
     """
 
-    finds_regions: ClassVar[bool] = True
     samplers: ClassVar[Samplers] = {
         "optimise": OptimiseSampler,
         "guided": GuidedSampler,
@@ -85,10 +82,6 @@ class StyleMethod(ABC):
 
     def __init__(self, models: Models, params: StyleParams, cache: AttentionCache) -> None:
         self.models, self.params, self.cache = models, params, cache
-
-    @abstractmethod
-    def segment(self, features: ImageFeatures) -> RegionMap:
-        """Return the regions of an image, on the grid of its latent."""
 
     @abstractmethod
     def match(self, request: MatchRequest) -> Correspondence:
@@ -108,16 +101,18 @@ class StyleMethod(ABC):
         return sampler(self.models, self.params, self.cache, on_step).sample(jobs)
 
 
-class WholeImageMethod(StyleMethod):
-    """A method without regions: each image is one region and takes style from all references."""
+class RegionFinder(StyleMethod):
+    """A method with regions. For other methods an image is one region, which needs no features."""
 
-    finds_regions = False
-
+    @abstractmethod
     def segment(self, features: ImageFeatures) -> RegionMap:
-        """Return a single region; the user's labels are not used either."""
-        return RegionMap.whole(features.grid)
+        """Return the regions of an image, on the grid of its latent."""
+
+
+class WholeImageMethod(StyleMethod):
+    """A method without regions: each image takes style from all references."""
 
     def match(self, request: MatchRequest) -> Correspondence:
         """Let the image take style from all references, by their weights."""
         r = request
-        return match_whole(r.content, r.styles, self.params, r.weights, r.pins)
+        return match_whole(r.content, r.styles, r.weights, r.pins)

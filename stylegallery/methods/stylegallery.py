@@ -5,12 +5,12 @@ What is corrected and why: stylegallery/README.md.
 
 from stylegallery.matching.correspondence import Correspondence
 from stylegallery.matching.matching import match
-from stylegallery.methods.base import ImageFeatures, MatchRequest, StyleMethod
+from stylegallery.methods.base import ImageFeatures, MatchRequest, RegionFinder
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.regions.segmentation import segment
 
 
-class RegionalMethod(StyleMethod):
+class RegionalMethod(RegionFinder):
     """Semantic regions, matched by optimal transport or one to one, with exact region masks."""
 
     def segment(self, features: ImageFeatures) -> RegionMap:

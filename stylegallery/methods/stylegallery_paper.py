@@ -18,7 +18,7 @@ from stylegallery.guidance.region_attention import Router, drop_unused
 from stylegallery.matching.correspondence import Correspondence, hard_log_weights
 from stylegallery.matching.matching import Similarity, build_correspondence, pin_regions
 from stylegallery.methods import paper
-from stylegallery.methods.base import ImageFeatures, MatchRequest, Samplers, StyleMethod
+from stylegallery.methods.base import ImageFeatures, MatchRequest, RegionFinder, Samplers
 from stylegallery.models.attention import LayerRecord, grid_size
 from stylegallery.models.inversion import inverted_latents
 from stylegallery.regions.clustering import (
@@ -79,7 +79,7 @@ class PublishedGuidance(Guidance):
         routing = targets.router.at(layer.query.shape[2], [k.shape[2] for k in keys])
         key, value = (F.pad(torch.cat(p, dim=2).float(), (0, 0, 0, 1)) for p in (keys, values))
         query, output = layer.query.detach().float(), layer.output.float()
-        scale = self.params.attention_scale
+        scale = self.params.attention.attention_scale
         target = style_target(query, key, value, torch.zeros_like(output), routing, scale)
         return style_energy(output, target) + _loss_outside(value, routing, output.shape[2])
 
@@ -119,7 +119,7 @@ class PublishedOptimiseSampler(OptimiseSampler):
         # One job per call: where a cell's channels are nearly equal, normalizing amplifies the
         # rounding that depends on the batch size.
         latent = job.content.latent.to(self.models.device)
-        path = inverted_latents(self.models, latent, self.params.inversion_steps)
+        path = inverted_latents(self.models, latent, self.params.regions.inversion_steps)
         return paper.remove_style(path[-1])
 
     def finish(self, start: Tensor, latent: Tensor, jobs: list[StyleJob]) -> Tensor:
@@ -133,7 +133,7 @@ class PublishedGuidedSampler(GuidedSampler):
     guidance = PublishedGuidance
 
 
-class PublishedMethod(StyleMethod):
+class PublishedMethod(RegionFinder):
     """The authors' regions and matching."""
 
     samplers: ClassVar[Samplers] = {
@@ -148,7 +148,7 @@ class PublishedMethod(StyleMethod):
         split nor kept apart by depth. With SAM's segments neither features nor depth are used:
         segments with similar latents merge, and all cells without a mask are one more segment.
         """
-        latent, priors, params = features.latent[0].cpu(), features.priors, self.params
+        latent, priors, params = features.latent[0].cpu(), features.priors, self.params.regions
         if priors.segments is not None:
             empty = torch.zeros(features.grid, dtype=torch.int64)
             labels = paper.apply_user_mask(empty, priors.segments)  # nearest cell, like user masks
@@ -172,7 +172,7 @@ class PublishedMethod(StyleMethod):
         the statistics only the mean is compared, as the published variance is too small to
         matter. The code has no weights of references, so they are not used.
         """
-        content, styles = request.content, request.styles
+        content, styles, weights = request.content, request.styles, self.params.matching
         channels = content.statistical.shape[1] // 2
         semantic = _cosine(content.semantic, torch.cat([s.semantic for s in styles]))
         statistical = _cosine(
@@ -181,9 +181,9 @@ class PublishedMethod(StyleMethod):
         )
         geometric = circle_iou(content.circle, torch.cat([s.circle for s in styles]))
         total = (
-            self.params.semantic_weight * semantic
-            + self.params.statistical_weight * statistical
-            + self.params.geometric_weight * geometric
+            weights.semantic_weight * semantic
+            + weights.statistical_weight * statistical
+            + weights.geometric_weight * geometric
         )
         best, pinned = pin_regions(total.argmax(dim=1), styles, request.pins)
         return build_correspondence(

@@ -135,7 +135,8 @@ class _Injection:
         params: StyleParams,
     ) -> None:
         self._queries, self._styles, self._router = queries, styles, router
-        self._gamma, self._tau = params.query_preservation, params.attention_scale
+        attention = params.attention
+        self._gamma, self._tau = attention.query_preservation, attention.attention_scale
 
     def __call__(self, name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (content_query,) = self._queries[name]

@@ -1,12 +1,14 @@
 """All metrics of one result: against its original, its references, and region by region."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from schemas.evaluation import ExternalWeights
 from stylegallery.images.codec import to_short_side
+from stylegallery.metrics.cfsd import Cfsd
 from stylegallery.metrics.content import (
     edge_agreement,
     luminance_ms_ssim,
@@ -16,6 +18,10 @@ from stylegallery.metrics.content import (
     structure_distance,
 )
 from stylegallery.metrics.external import Lpips, StyleDescriptors
+from stylegallery.metrics.frequency import high_share
+from stylegallery.metrics.own_size import OwnSizeMetrics, SizedReference
+from stylegallery.metrics.pairs import RegionPair, ratio, weighted_mean
+from stylegallery.metrics.second import StylePredictor
 from stylegallery.metrics.sets import block_vectors
 from stylegallery.metrics.style import (
     StyleFeatures,
@@ -24,6 +30,7 @@ from stylegallery.metrics.style import (
     patch_distance,
     style_features,
 )
+from stylegallery.metrics.text import TextReader, text_kept
 from stylegallery.models.lite0 import load_lite0
 from stylegallery.models.semantic import Lite0Encoder
 
@@ -46,28 +53,15 @@ class ReferenceFeatures:
         features: Style features at the scale of comparison.
         weight: Weight of the reference in its gallery.
         style: (1, D) contrastive style descriptor; None without its network.
+        high_share: Share of its energy in high frequencies, 0 to 1.
+        sized: Its pixels, for metrics at the own size of a result.
     """
 
     features: StyleFeatures
-    weight: float = 1.0
-    style: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class RegionPair:
-    """A region of the content and the reference region that it is matched with.
-
-    Attributes:
-        mask: (h, w) bool, the content region, at any size.
-        style: Index of the reference.
-        style_mask: (h, w) bool, the reference region, at any size.
-        area: Share of the content that the region covers, 0 to 1.
-    """
-
-    mask: Tensor
-    style: int
-    style_mask: Tensor
-    area: float
+    weight: float
+    style: Tensor | None
+    high_share: float
+    sized: SizedReference
 
 
 @dataclass(frozen=True)
@@ -92,19 +86,27 @@ def at_scale(pixels: Tensor) -> Tensor:
 class MetricSuite:
     """Computes all metrics of results, and holds the networks for them."""
 
-    def __init__(self, weights: ExternalWeights | None = None) -> None:
+    def __init__(self, weights: ExternalWeights | None = None, benchmarks: bool = False) -> None:
         """Load EfficientNet-Lite0 and, where given, external networks.
 
         Args:
             weights: Weight files of external networks.
+            benchmarks: Whether to load the second judge of style and the reader of text, which
+                are too slow for whole catalogs.
 
         Raises:
-            ModelNotFound: a file is missing or holds another network.
+            ModelNotFound: a file is missing or holds another network, or `benchmarks` is asked for
+                and the extra of that name is not installed.
         """
         self._net = load_lite0("cpu")
         self._encode = Lite0Encoder(torch.device("cpu"))
         self._lpips = Lpips(weights.lpips) if weights and weights.lpips else None
         self._csd = StyleDescriptors(weights.csd) if weights and weights.csd else None
+        self._cfsd = Cfsd(weights.cfsd) if weights and weights.cfsd else None
+        self._own_size = OwnSizeMetrics(self._net, StylePredictor() if benchmarks else None)
+        self._reader = TextReader() if benchmarks else None
+        # A photo is read once for all results that are made of it.
+        self._photo_lines = lru_cache(2)(self._reader.steady_lines) if self._reader else None
 
     def reference_features(self, pixels: Tensor, weight: float = 1.0) -> ReferenceFeatures:
         """Compute the features of a reference.
@@ -113,8 +115,14 @@ class MetricSuite:
             pixels: (1, 3, H, W) in [0, 1].
             weight: Weight of the reference in its gallery, above 0.
         """
-        style = self._csd.describe(pixels) if self._csd else None
-        return ReferenceFeatures(style_features(self._net, at_scale(pixels)), weight, style)
+        small = at_scale(pixels)
+        return ReferenceFeatures(
+            style_features(self._net, small),
+            weight,
+            self._csd.describe(pixels) if self._csd else None,
+            high_share(small),
+            SizedReference(pixels),
+        )
 
     def block_vectors(self, pixels: Tensor) -> Tensor:
         """Return the (16, 192) vectors of a picture for the Fréchet distance of sets.
@@ -149,6 +157,8 @@ class MetricSuite:
             "ms_ssim": luminance_ms_ssim(after, before),
             "edge_agreement": edge_agreement(after, before),
             "structure_distance": structure_distance(self._encode(after), self._encode(before)),
+            "content_colour_distance": color_distance(features, plain),
+            "hfrd": _spectrum_difference(high_share(after), styles),
         }
         if protection is not None:
             metrics["protected_ssim"] = protected_ssim(result, original, protection)
@@ -157,9 +167,14 @@ class MetricSuite:
             metrics["lpips"] = self._lpips(after, before)
         if self._csd:
             metrics["csd"] = _descriptor_similarity(self._csd.describe(result), styles)
+        if self._cfsd:
+            metrics["cfsd"] = self._cfsd(result, original)
+        if self._reader and self._photo_lines:
+            lines = self._photo_lines(original)
+            metrics["text_kept"] = text_kept(lines, self._reader.lines(result))
         metrics |= _style_distances(features, styles)
         untouched = _style_distances(plain, styles)["gram_distance"]
-        metrics["gram_ratio"] = _ratio(metrics["gram_distance"], untouched)
+        metrics["gram_ratio"] = ratio(metrics["gram_distance"], untouched)
         regions = [_region_distances(features, styles, pair) for pair in pairs]
         if pairs:
             areas = [pair.area for pair in pairs]
@@ -168,7 +183,10 @@ class MetricSuite:
                 gram_distance(plain, styles[p.style].features, p.mask, p.style_mask) for p in pairs
             ]
             untouched = sum(a * d for a, d in zip(areas, former, strict=True)) / sum(areas)
-            metrics["regional_gram_ratio"] = _ratio(metrics["regional_gram_distance"], untouched)
+            metrics["regional_gram_ratio"] = ratio(metrics["regional_gram_distance"], untouched)
+        metrics |= self._own_size.score(
+            result, original, [(style.weight, style.sized) for style in styles], pairs
+        )
         known = {name: value for name, value in metrics.items() if value is not None}
         return Scores({k: v for k, v in known.items() if v == v}, regions)
 
@@ -183,6 +201,11 @@ def _style_distances(
         parts = [(style.weight, distance(features, style.features)) for style in styles]
         found[name] = sum(weight * (value or 0.0) for weight, value in parts) / whole
     return found
+
+
+def _spectrum_difference(share: float, styles: list[ReferenceFeatures]) -> float | None:
+    """Return the difference of a share of high frequencies to the references', by weight."""
+    return weighted_mean((style.weight, abs(share - style.high_share)) for style in styles)
 
 
 def _descriptor_similarity(style: Tensor, styles: list[ReferenceFeatures]) -> float:
@@ -212,7 +235,3 @@ def _by_area(regions: list[dict[str, float]], areas: list[float]) -> dict[str, f
         if covered:
             means[name] = sum(area * value for area, value in parts) / covered
     return means
-
-
-def _ratio(now: float | None, before: float | None) -> float | None:
-    return now / before if now is not None and before else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegallery.images.codec import resize
-from stylegallery.models.lite0 import STRIDES, lite0_features
+from stylegallery.models.lite0 import STRIDES, lite0_deeper, lite0_features
 
 _BLOCKS = 4
 _LEAST_SHARE = 0.25
@@ -19,6 +19,10 @@ _LEAST_SHARE = 0.25
 _HISTOGRAM_SIDE, _BINS, _REACH, _FALL_OFF = 150, 64, 3.0, 0.02
 """As published: short side in pixels, number of bins, largest log chroma, fall-off."""
 _EPSILON = 1e-6
+_STRIP = 512
+"""Rows of a picture that the first layers see at a time."""
+_BEYOND = 32
+"""Rows beyond a strip that the first layers see; their receptive field has 19 rows."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,7 @@ def style_features(net: nn.Module, pixels: Tensor) -> StyleFeatures:
     """
     scale = min(1.0, _HISTOGRAM_SIDE / min(pixels.shape[-2:]))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[-2:])
-    depths = lite0_features(net, pixels, tuple(STRIDES))
-    return StyleFeatures(resize(pixels, (height, width)), depths)
+    return StyleFeatures(resize(pixels, (height, width)), _tiled_features(net, pixels))
 
 
 def gram_distance(
@@ -121,6 +124,26 @@ def color_distance(
     one = _uv_histogram(image.colors, mask)
     two = _uv_histogram(reference.colors, reference_mask)
     return float((one.sqrt() - two.sqrt()).norm() / 2**0.5)
+
+
+def _tiled_features(net: nn.Module, pixels: Tensor) -> list[Tensor]:
+    """Return the features of a picture of any size in bounded memory.
+
+    The first layers, whose features are largest, see the picture in strips of rows that overlap by
+    more than their receptive field. The features are those of the whole picture.
+    """
+    first_block, stride = next(iter(STRIDES.items()))
+    height, parts = pixels.shape[-2], []
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        above = max(top - _BEYOND, 0)
+        below = bottom + _BEYOND
+        # The network pads by the parity of its input, so strips are as odd or even as the whole.
+        below = min(below + (height - below) % stride, height)
+        strip = lite0_features(net, pixels[..., above:below, :], (first_block,))[0]
+        skipped, rows = (top - above) // stride, -(-(bottom - top) // stride)
+        parts.append(strip[..., skipped : skipped + rows, :])
+    return lite0_deeper(net, torch.cat(parts, dim=2))
 
 
 def _grams(features: StyleFeatures, mask: Tensor | None) -> list[Tensor]:

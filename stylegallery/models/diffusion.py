@@ -1,10 +1,10 @@
 """A latent diffusion model, loaded from a folder, the hub or a single file."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
-from diffusers import DDIMScheduler, LCMScheduler
+from diffusers import AutoencoderDC, DDIMScheduler, LCMScheduler
 from torch import Tensor
 
 from schemas.engine import EngineSpec
@@ -16,6 +16,8 @@ from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
 from stylegallery.models.patches import fix_onednn_bf16, skip_signature_check
 from stylegallery.models.single_file import is_checkpoint, load_checkpoint
+
+_VAE_TILE: Final = 1024  # px; pictures up to this size are encoded and decoded in one piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +83,10 @@ class Models:
         timesteps: list[int] = found.tolist()
         return timesteps
 
-    def denoise(self, latent: Tensor, timestep: int) -> Tensor:
+    def denoise(self, latent: Tensor, timestep: int | Tensor) -> Tensor:
         """Return the UNet's prediction (B, C, h, w) for latents at a timestep from 0 to 999.
 
+        The timestep is one for all latents, or (B,) int64 with one for each.
         `scheduler.config.prediction_type` says whether it is noise or velocity.
         """
         batch = latent.shape[0]
@@ -128,6 +131,7 @@ def load_models(spec: EngineSpec) -> Models:
     if device.type == "cpu" and dtype is torch.bfloat16:
         fix_onednn_bf16(parts.unet)
     skip_signature_check(parts.unet)
+    _decode_in_tiles(parts.vae)
     layout = torch.channels_last
     pooled = parts.null.pooled
     return Models(
@@ -137,6 +141,17 @@ def load_models(spec: EngineSpec) -> Models:
         null_embedding=parts.null.embedding.to(device, dtype),
         null_pooled=None if pooled is None else pooled.to(device, dtype),
     )
+
+
+def _decode_in_tiles(vae: Any) -> None:
+    """Let an autoencoder work in overlapping tiles on pictures above a size, to bound memory."""
+    if isinstance(vae, AutoencoderDC):
+        vae.enable_tiling(_VAE_TILE, _VAE_TILE, _VAE_TILE * 7 // 8, _VAE_TILE * 7 // 8)
+    elif hasattr(vae, "tile_latent_min_size"):  # AutoencoderKL and AutoencoderTiny
+        factor = vae.tile_sample_min_size / vae.tile_latent_min_size
+        vae.enable_tiling()
+        vae.tile_sample_min_size = _VAE_TILE
+        vae.tile_latent_min_size = int(_VAE_TILE / factor)
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
 """DDIM inversion (arXiv 2010.02502), and the timestep-weighted UNet features for regions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import torch
@@ -21,8 +21,15 @@ def timestep_weights(steps: int, decay: float = 5.0, knee: float = 0.7) -> Tenso
     return (weights / weights.sum()).float()
 
 
+def unchanged(latents: Tensor) -> Tensor:
+    """Return latents (B, C, h, w) as they are: those of separate pictures need not agree."""
+    return latents
+
+
 @torch.no_grad()
-def ddim_inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
+def ddim_inversion(
+    models: Models, latent: Tensor, steps: int, agree: Callable[[Tensor], Tensor] = unchanged
+) -> Iterator[tuple[int, Tensor]]:
     """Invert a clean latent by DDIM, step by step.
 
     diffusers' inverse scheduler gives the trajectory of the authors' code; the model's schedule
@@ -33,6 +40,8 @@ def ddim_inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple
         models: The diffusion model.
         latent: (B, C, h, w) clean latent.
         steps: Inversion steps T.
+        agree: Called with the latents of each step; returns those to go on with. Tiles of one
+            picture become equal where they overlap.
 
     Yields:
         A timestep, from clean to noisy, and the latent (B, C, h, w) float32 at it.
@@ -41,18 +50,22 @@ def ddim_inversion(models: Models, latent: Tensor, steps: int) -> Iterator[tuple
     scheduler.set_timesteps(steps)
     for timestep in scheduler.timesteps.tolist():
         prediction = models.denoise(latent, timestep)
-        latent = scheduler.step(prediction.float(), timestep, latent).prev_sample
+        latent = agree(scheduler.step(prediction.float(), timestep, latent).prev_sample)
         yield timestep, latent
 
 
 def inverted_latents(
-    models: Models, latent: Tensor, steps: int, taken: int | None = None
+    models: Models,
+    latent: Tensor,
+    steps: int,
+    taken: int | None = None,
+    agree: Callable[[Tensor], Tensor] = unchanged,
 ) -> list[Tensor]:
     """Return the latents (B, C, h, w) after all T steps of the inversion, or the first `taken`.
 
     From clean to noisy; see :func:`ddim_inversion`.
     """
-    return [noisy for _, noisy in islice(ddim_inversion(models, latent, steps), taken)]
+    return [noisy for _, noisy in islice(ddim_inversion(models, latent, steps, agree), taken)]
 
 
 def inversion_features(models: Models, latent: Tensor, steps: int) -> Tensor:

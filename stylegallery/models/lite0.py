@@ -30,9 +30,26 @@ def lite0_features(net: nn.Module, pixels: Tensor, blocks: tuple[int, ...]) -> l
         (B, C, H / stride, W / stride) each, sides rounded up.
     """
     hidden = F.relu6(net._bn0(net._conv_stem(pixels * 2 - 1)))  # type: ignore[operator]
+    return _run(net, hidden, 0, blocks)
+
+
+def lite0_deeper(net: nn.Module, shallow: Tensor) -> list[Tensor]:
+    """Return the outputs of all blocks of `STRIDES`, from that of the first.
+
+    Args:
+        shallow: (B, C, h, w), the first block's output.
+
+    Returns:
+        (B, C, h, w) each: `shallow`, then the deeper ones.
+    """
+    first, *deeper = STRIDES
+    return [shallow, *_run(net, shallow, first + 1, tuple(deeper))]
+
+
+def _run(net: nn.Module, hidden: Tensor, first: int, blocks: tuple[int, ...]) -> list[Tensor]:
     taps: list[Tensor] = []
-    for index, block in enumerate(net._blocks[: blocks[-1] + 1]):  # type: ignore[index]
-        hidden = block(hidden)
+    for index in range(first, blocks[-1] + 1):
+        hidden = net._blocks[index](hidden)  # type: ignore[index, operator]
         if index in blocks:
             taps.append(hidden)
     return taps

@@ -1,10 +1,11 @@
-"""Fuse LoRA weights into a UNet: W += scale · alpha/rank · up · down (arXiv 2106.09685).
+"""Read LoRA weights, and fuse them into a UNet: W += scale · up · down (arXiv 2106.09685).
 
 diffusers' own loader needs peft. Fused weights cost no time at inference.
 """
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ _WEIGHT = re.compile(
 )
 _PARTS = {"down": "down", "A": "down", "up": "up", "B": "up"}
 
+Factors = tuple[Tensor, Tensor]
+"""Down and up factor of a layer, float32, with alpha / rank in the up factor.
+
+A linear layer has (r, in) and (out, r); a convolution (r, in, kh, kw) and (out, r, 1, 1).
+"""
+
 
 @dataclass
 class _Pair:
@@ -52,18 +59,49 @@ def fuse_lora(unet: Any, spec: LoraSpec) -> None:
         UnsupportedModel: the file is no LoRA, or was trained for another model; the message
             names the unknown keys.
     """
-    tensors, common_alpha = _read(spec.weights)
-    pairs, unknown = _pairs(tensors, _layer_names(unet))
-    if unknown or not pairs:
-        raise UnsupportedModel(_mismatch(spec, unknown))
-    for name, pair in pairs.items():
+    tensors, notes = _read(spec.weights)
+    for name, factors in lora_factors(unet, tensors, notes, spec.weights).items():
         weight = unet.get_submodule(name).weight
-        change = _change(spec, name, pair, weight.shape, common_alpha)
+        change = weight_change(factors, weight.shape)
         weight.copy_(weight.float() + spec.scale * change.to(weight.device))
 
 
+def weight_change(factors: Factors, shape: torch.Size) -> Tensor:
+    """Return up · down in the shape of the layer's weight, float32.
+
+    A convolution's down factor has the kernel and its up factor is 1x1, so that the flattened
+    factors multiply like those of a linear layer.
+    """
+    down, up = factors
+    return (up.flatten(1) @ down.flatten(1)).reshape(shape)
+
+
+def lora_factors(
+    unet: Any, tensors: Mapping[str, Tensor], notes: Mapping[str, str], source: str
+) -> dict[str, Factors]:
+    """Return the factors of a LoRA file by the name of the UNet's layer.
+
+    Args:
+        unet: The UNet that the weights are for.
+        tensors: The file's tensors by name.
+        notes: The metadata in the file's header.
+        source: Name of the file in messages.
+
+    Raises:
+        UnsupportedModel: the file is no LoRA, or was trained for another model.
+    """
+    common_alpha = _common_alpha(source, notes)
+    pairs, unknown = _pairs(tensors, _layer_names(unet))
+    if unknown or not pairs:
+        raise UnsupportedModel(_mismatch(source, unknown))
+    return {
+        name: _checked(source, name, pair, unet.get_submodule(name).weight.shape, common_alpha)
+        for name, pair in pairs.items()
+    }
+
+
 def _pairs(
-    tensors: dict[str, Tensor], layers: dict[str, str]
+    tensors: Mapping[str, Tensor], layers: Mapping[str, str]
 ) -> tuple[dict[str, _Pair], list[str]]:
     """Group a file's tensors by layer; also return the keys that match no layer."""
     pairs: dict[str, _Pair] = {}
@@ -83,29 +121,26 @@ def _pairs(
     return pairs, unknown
 
 
-def _change(
-    spec: LoraSpec, name: str, pair: _Pair, shape: torch.Size, common_alpha: float | None
-) -> Tensor:
-    """Return alpha/rank · up · down in the shape of the layer's weight, float32.
-
-    A convolution's down factor has the kernel and its up factor is 1x1, so that the flattened
-    factors multiply like those of a linear layer.
-    """
+def _checked(
+    source: str, name: str, pair: _Pair, shape: torch.Size, common_alpha: float | None
+) -> Factors:
+    """Return a layer's factors, if they fit the shape of its weight."""
     if set(pair.factors) != {"down", "up"}:
         raise UnsupportedModel(
-            f"LoRA {spec.weights} lacks one of the two factors of {name}; download it again."
+            f"LoRA {source} lacks one of the two factors of {name}; download it again."
         )
     down, up = pair.factors["down"], pair.factors["up"]
     rank = down.shape[0]
     fits = up.shape[0] == shape[0] and down[0].numel() == shape[1:].numel()
     if not fits or up[0].numel() != rank:
         raise UnsupportedModel(
-            f"LoRA {spec.weights} was trained for another model: {name} is {tuple(shape)} here, "
+            f"LoRA {source} was trained for another model: {name} is {tuple(shape)} here, "
             f"its factors are {tuple(up.shape)} and {tuple(down.shape)}; use one for this model."
         )
     alpha = pair.alpha if pair.alpha is not None else common_alpha
     strength = 1.0 if alpha is None else alpha / rank
-    return (strength * up.flatten(1) @ down.flatten(1)).reshape(shape)
+    kernel = (1,) * len(shape[2:])
+    return down.reshape(rank, *shape[1:]), strength * up.reshape(shape[0], rank, *kernel)
 
 
 def _layer_names(unet: Any) -> dict[str, str]:
@@ -127,20 +162,24 @@ def _layer_names(unet: Any) -> dict[str, str]:
     return names
 
 
-def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
-    """Return a file's tensors, and the alpha in its metadata, if any."""
+def _read(weights: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return a file's tensors and metadata."""
     place = lora_location(weights)
     try:
         path = place if isinstance(place, Path) else hub_file(place, _HUB_FILE)
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelNotFound(
             f"LoRA {weights} cannot be loaded ({first_line(error)}); give a local .safetensors "
             "file, or OWNER/REPO or OWNER/REPO/FILE.safetensors of the hub, downloaded once with "
             "`hf download`."
         ) from error
+
+
+def _common_alpha(weights: str, notes: Mapping[str, str]) -> float | None:
+    """Return the alpha of all layers in a file's metadata, if any."""
     adapter = _adapter(weights, notes.get("lora_adapter_metadata", "{}"))
     if any(adapter.get(f"unet.{key}") for key in ("use_rslora", "alpha_pattern")):
         raise UnsupportedModel(
@@ -150,7 +189,7 @@ def _read(weights: str) -> tuple[dict[str, Tensor], float | None]:
     alpha = adapter.get("unet.lora_alpha")
     if not isinstance(alpha, int | float | None):
         raise _bad_metadata(weights, f"unet.lora_alpha is {short_repr(alpha, 40)}")
-    return tensors, None if alpha is None else float(alpha)
+    return None if alpha is None else float(alpha)
 
 
 def _adapter(weights: str, text: str) -> dict[str, Any]:
@@ -171,11 +210,11 @@ def _bad_metadata(weights: str, what: str) -> UnsupportedModel:
     )
 
 
-def _mismatch(spec: LoraSpec, unknown: list[str]) -> str:
+def _mismatch(source: str, unknown: list[str]) -> str:
     if not unknown:
-        return f"LoRA {spec.weights} has no weights for a UNet; use one trained for this model."
+        return f"LoRA {source} has no weights for a UNet; use one trained for this model."
     shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     return (
-        f"LoRA {spec.weights} does not fit this UNet: no layer matches {shown}; use a plain LoRA "
+        f"LoRA {source} does not fit this UNet: no layer matches {shown}; use a plain LoRA "
         "(no LoHa, LoKr or DoRA) that was trained for this model."
     )

@@ -16,8 +16,8 @@ class Descriptors:
     """Descriptors of the R regions of one image.
 
     Attributes:
-        semantic: (R, D) mean semantic features, not centered.
-        statistical: (R, 2C) mean and standard deviation of the UNet features.
+        semantic: (R, D) mean semantic features, not centered; D is 0 if they are not compared.
+        statistical: (R, 2C) mean and standard deviation of the UNet features; C likewise.
         circle: (R, 3) center x, center y and radius in units of the image's sides, 0 to 1.
         area: (R,) share of the image; the sum is 1.
         contact: (R,) share of the region at the image border over its share of the image, capped
@@ -46,6 +46,18 @@ def describe(regions: RegionMap, semantic: Tensor, features: Tensor) -> Descript
         semantic=_moments(masks, on_grid)[0],
         statistical=torch.cat([mean, deviation], dim=1),
         circle=torch.stack([region_circle(mask) for mask in masks]),
+        area=regions.areas,
+        contact=_border_contact(regions),
+    )
+
+
+def describe_places(regions: RegionMap) -> Descriptors:
+    """Describe position and size of the regions alone, for methods that do not compare features."""
+    none = torch.zeros(regions.count, 0)
+    return Descriptors(
+        semantic=none,
+        statistical=none,
+        circle=torch.stack([region_circle(mask) for mask in regions.one_hot]),
         area=regions.areas,
         contact=_border_contact(regions),
     )

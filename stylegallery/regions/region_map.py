@@ -69,9 +69,27 @@ class RegionMap:
         """
         return majority_labels(self.one_hot, size)
 
+    def cropped(self, rows: slice, columns: slice) -> "RegionMap":
+        """Return the map of a part of the image, with the numbers of the whole."""
+        return _RegionCrop(self.labels[rows, columns], self.count)
+
     def to_array(self) -> NDArray[np.uint8]:
         """Return the labels as an (h, w) uint8 array, for image files."""
         return self.labels.cpu().numpy().astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _RegionCrop(RegionMap):
+    """A part of a region map; some of the whole map's regions may not occur in it."""
+
+    whole_count: int
+
+    def __post_init__(self) -> None:
+        """Accept gaps."""
+
+    @cached_property
+    def count(self) -> int:
+        return self.whole_count
 
 
 def majority_labels(masks: Tensor, size: tuple[int, int]) -> Tensor:

@@ -68,13 +68,13 @@ def segment(
     tokens = torch.cat([meanings, _COLOR_WEIGHT * colors], dim=1)
     if priors.segments is not None:
         tokens = average_over_segments(tokens, _on_grid(priors.segments, grid).flatten())
-    labels = cluster(tokens, params.max_regions).reshape(grid)
+    labels = cluster(tokens, params.regions.max_regions).reshape(grid)
     if priors.depth is not None:
         labels = split_by_depth(labels, priors.depth, DEPTH_SPAN)
     labels = merge_regions(
-        labels, latent[0].cpu(), params.merge_threshold, priors.depth, DEPTH_LOCK
+        labels, latent[0].cpu(), params.regions.merge_threshold, priors.depth, DEPTH_LOCK
     )
-    cleaned = clean_small_regions(labels, params.min_region_fraction * labels.numel())
+    cleaned = clean_small_regions(labels, params.regions.min_region_fraction * labels.numel())
     return RegionMap.numbered(apply_user_labels(cleaned, priors.labels))
 
 

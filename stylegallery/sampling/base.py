@@ -48,10 +48,10 @@ class LatentSampler(ABC):
 
     def content_latent(self, job: StyleJob) -> Tensor:
         """Return the content's clean latent (1, C, h, w), in its matches' colors if asked for."""
-        latent = job.content.latent
-        if self.params.match_tone:
+        latent, tones = job.content.latent, self.params.tones
+        if tones.match_tone:
             images = (job.content, job.styles, job.routing)
-            pixels = transfer_color(job.content.picture.pixels, *images, self.params.tone_lightness)
+            pixels = transfer_color(job.content.picture.pixels, *images, tones.tone_lightness)
             height, width = (self.models.vae_factor * int(side) for side in latent.shape[-2:])
             latent = encode(self.models, pixels, (height, width))
         return latent.to(self.models.device)

@@ -1,13 +1,17 @@
 """The sampler `guided`: DDIM sampling from the inverted content, guided by the energies."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from stylegallery.guidance.guidance import Guidance
 from stylegallery.guidance.loss_trace import LossTrace
 from stylegallery.models.diffusion import Models
-from stylegallery.models.inversion import inverted_latents
+from stylegallery.models.inversion import inverted_latents, unchanged
 from stylegallery.sampling.base import LatentSampler, seeded_noise
-from stylegallery.types import PreparedImage, RestyledLatent, StyleJob
+from stylegallery.sampling.tiles import TileGrid
+from stylegallery.types import PreparedImage, RestyledLatent, Step, StyleJob
 
 
 class GuidedSampler(LatentSampler):
@@ -26,35 +30,66 @@ class GuidedSampler(LatentSampler):
 
     def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
         """Sample from the inverted contents; see the class."""
+        clean = torch.cat([self.content_latent(job) for job in jobs])
+        noise = torch.cat([seeded_noise(job, clean[:1].shape, clean.device) for job in jobs])
+        latents, traces = self.descend(clean, noise, jobs)
+        made = zip(jobs, latents.split(1), traces, strict=True)
+        return [RestyledLatent(job, one, steps) for job, one, steps in made]
+
+    def descend(
+        self, clean: Tensor, noise: Tensor, jobs: list[StyleJob]
+    ) -> tuple[Tensor, list[tuple[Step, ...]]]:
+        """Invert clean latents and sample from there; see the class.
+
+        Args:
+            clean: (B, C, h, w) latents to start from, one a job.
+            noise: (B, C, h, w) Gaussian noise; `start_noise` says how much of it is mixed in.
+            jobs: The B jobs.
+
+        Returns:
+            The latents (B, C, h, w), and the steps of each job.
+
+        Raises:
+            DidNotConverge: a loss is not finite.
+        """
         params = self.params
         schedule = self.models.schedule(params.steps)
         taken = max(1, round(params.strength * params.steps))
-        clean = torch.cat([self.content_latent(job) for job in jobs])
         timesteps = schedule.timesteps.tolist()[-taken:]
-        source = InvertedLatents(self.models, clean, timesteps, params.steps)
-        starts = zip(source.start, jobs, strict=True)
-        latent = torch.cat([self._add_noise(start, job) for start, job in starts])
-        trace = LossTrace(params, self.on_step, taken)
+        source = self.inverted(clean, timesteps)
+        share = params.start_noise  # the variance of the noisy latent is kept
+        latent = (1 - share**2) ** 0.5 * source.start + share * noise
+        trace = LossTrace(params.content_weight, self.on_step, taken)
         with self.guidance.recording(self.models, jobs, params, self.cache, source) as guidance:
             for timestep in timesteps:
-                latent.requires_grad_()
-                prediction, style, content = guidance.predict(latent, timestep)
-                loss = trace.loss(timestep, style, content)
-                gradient = torch.autograd.grad(loss, latent)[0]
-                latent = schedule.step(prediction.detach().float(), timestep, latent.detach())[0]
-                size = gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
-                noise = (1 - schedule.alphas_cumprod[timestep]).sqrt().item()
-                latent = latent - params.learning_rate * noise * gradient / size
+                prediction, gradient = self.predict(guidance, latent, timestep, trace)
+                latent = schedule.step(prediction, timestep, latent)[0]
+                size = self.mean_square(gradient).sqrt().clamp(min=1e-12)
+                left = (1 - schedule.alphas_cumprod[timestep]).sqrt().item()
+                latent = self.agree(latent - params.learning_rate * left * gradient / size)
                 trace.report_step()
-        made = zip(jobs, latent.split(1), trace.steps(), strict=True)
-        return [RestyledLatent(job, one, steps) for job, one, steps in made]
+        return latent, trace.steps()
 
-    def _add_noise(self, latent: Tensor, job: StyleJob) -> Tensor:
-        """Mix seeded noise into a noisy latent (1, C, h, w) and keep its variance."""
-        share = self.params.start_noise
-        noise = seeded_noise(job, latent.shape, latent.device)
-        mixed: Tensor = (1 - share**2) ** 0.5 * latent + share * noise
-        return mixed
+    def inverted(self, clean: Tensor, timesteps: list[int]) -> "InvertedLatents":
+        """Return the inversion of clean latents (B, C, h, w) of the contents."""
+        return InvertedLatents(self.models, clean, timesteps, self.params.steps)
+
+    def predict(
+        self, guidance: Guidance, latent: Tensor, timestep: int, trace: LossTrace
+    ) -> tuple[Tensor, Tensor]:
+        """Return prediction and gradient of the losses (B, C, h, w) of all jobs."""
+        latent = latent.detach().requires_grad_()
+        prediction, style, content = guidance.predict(latent, timestep)
+        gradient = torch.autograd.grad(trace.loss(timestep, style, content), latent)[0]
+        return prediction.detach().float(), gradient
+
+    def agree(self, latents: Tensor) -> Tensor:
+        """Return the latents (B, C, h, w) to go on with after a step."""
+        return unchanged(latents)
+
+    def mean_square(self, gradient: Tensor) -> Tensor:
+        """Return the mean square (B, 1, 1, 1) of each picture's gradient."""
+        return gradient.square().mean(dim=(1, 2, 3), keepdim=True)
 
 
 class InvertedLatents:
@@ -63,7 +98,12 @@ class InvertedLatents:
     rotate_keys = True
 
     def __init__(
-        self, models: Models, contents: Tensor, timesteps: list[int], inversion_steps: int
+        self,
+        models: Models,
+        contents: Tensor,
+        timesteps: list[int],
+        inversion_steps: int,
+        tiles: TileGrid | None = None,
     ) -> None:
         """Invert the contents; references are inverted when first used.
 
@@ -74,16 +114,17 @@ class InvertedLatents:
                 measured no better.
             timesteps: Timesteps of the sampler, from noisy to clean.
             inversion_steps: Steps of the whole schedule.
+            tiles: The tiles of one picture that the contents are, or None for B pictures.
         """
         self.timesteps, self.inversion_steps, self._models = timesteps, inversion_steps, models
-        self._contents = self._inverted(contents)
+        self.limit_keys = tiles is not None
+        self._contents = self._inverted(contents, unchanged if tiles is None else tiles.agreed)
         self._styles: dict[PreparedImage, list[Tensor]] = {}
 
     @property
-    def start(self) -> tuple[Tensor, ...]:
-        """Latents (1, C, h, w) of the contents at the first timestep."""
-        latents: tuple[Tensor, ...] = self._contents[-1].split(1)
-        return latents
+    def start(self) -> Tensor:
+        """Latents (B, C, h, w) of the contents at the first timestep."""
+        return self._contents[-1]
 
     def content(self, job: int, timestep: int) -> Tensor:
         """Return the latent (1, C, h, w) of a job's content at a timestep."""
@@ -95,8 +136,11 @@ class InvertedLatents:
             self._styles[image] = self._inverted(image.latent.to(self._models.device))
         return self._styles[image][self._place(timestep)]
 
-    def _inverted(self, latent: Tensor) -> list[Tensor]:
-        return inverted_latents(self._models, latent, self.inversion_steps, len(self.timesteps))
+    def _inverted(
+        self, latent: Tensor, agree: Callable[[Tensor], Tensor] = unchanged
+    ) -> list[Tensor]:
+        taken = len(self.timesteps)
+        return inverted_latents(self._models, latent, self.inversion_steps, taken, agree)
 
     def _place(self, timestep: int) -> int:
         return -1 - self.timesteps.index(timestep)  # inversion runs from clean to noisy

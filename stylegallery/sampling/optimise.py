@@ -52,10 +52,11 @@ class OptimiseSampler(LatentSampler):
         params = self.params
         latents = [part.clone().requires_grad_() for part in start.split(1)]
         optimizer = torch.optim.Adam(latents, lr=params.learning_rate)
-        timesteps = self.models.timesteps(params.steps, params.schedule)
-        trace = LossTrace(params, self.on_step, len(timesteps) * params.repeats)
+        timesteps = self.models.timesteps(params.steps, params.optimise.schedule)
+        total = len(timesteps) * params.optimise.repeats
+        trace = LossTrace(params.content_weight, self.on_step, total)
         with self.guidance.recording(self.models, jobs, params, self.cache) as guidance:
-            for timestep in (t for t in timesteps for _ in range(params.repeats)):
+            for timestep in (t for t in timesteps for _ in range(params.optimise.repeats)):
                 style, content = guidance.energies(torch.cat(latents), timestep)
                 optimizer.zero_grad(set_to_none=True)
                 trace.loss(timestep, style, content).backward()
@@ -74,11 +75,11 @@ class OptimiseSampler(LatentSampler):
         Returns:
             (B, C, h, w).
         """
-        if not self.params.settle_timestep:
+        if not self.params.optimise.settle_timestep:
             return latent
         ends = zip(start.split(1), latent.split(1), jobs, strict=True)
         limited = torch.cat([_limited(*end) for end in ends])
-        return denoise_once(self.models, limited, self.params.settle_timestep)
+        return denoise_once(self.models, limited, self.params.optimise.settle_timestep)
 
 
 def _limited(start: Tensor, latent: Tensor, job: StyleJob) -> Tensor:

@@ -139,7 +139,7 @@ def segmentation(
         if mask is None or len(scores["regions"]) == count:
             continue
         latent = vae.encode(models, pixels[None], (pixels.shape[1], pixels.shape[2]))
-        features = inversion_features(models, latent, StyleParams().inversion_steps)
+        features = inversion_features(models, latent, StyleParams().regions.inversion_steps)
         regions = segment(features, encoder(pixels[None]), latent, StyleParams())
         grid = (latent.shape[-2], latent.shape[-1])
         small = F.interpolate(torch.from_numpy(mask)[None, None].float(), grid, mode="area")
@@ -215,7 +215,7 @@ def correspondence(models: Models, short_side: int) -> dict[str, float]:
         pair.append((pixels, vae.encode(models, pixels, size)))
     disparity = np.load(str(folder / "motorcycle_disp.npz"))["arr_0"]
     shift = _cell_shift(disparity, pair[0][1].shape[-2:])
-    steps = StyleParams().inversion_steps
+    steps = StyleParams().regions.inversion_steps
     unet = [_standardized(inversion_features(models, latent, steps)) for _, latent in pair]
     patches = [
         F.pixel_unshuffle(F.interpolate(p, size, mode="bilinear", antialias=True),
@@ -266,7 +266,7 @@ def one_region(preset: Preset, **overrides: Any) -> StyleParams:
 
     With one region, results depend on the model and not on region matching.
     """
-    ours = preset_params(preset).model_dump()
+    ours = preset_params(preset).flat()
     plain = {"method": "attention-distillation", "detail": 0.0}
     return StyleParams(**{**ours, **plain, **overrides})
 

@@ -23,7 +23,6 @@ from schemas.text import one_line
 from schemas.work import WorkItem
 from stylegallery.metrics.inception import ArtInception
 from stylegallery.metrics.item import MetricSuite
-from tasks import storage
 from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout, connected
 from tasks.errors import FileMissing, RecordError
@@ -33,6 +32,7 @@ from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
+from tasks.storage import StoragePath
 
 OnMeasured = Callable[[int, int], None]
 """Called with the number of evaluated items and their total."""
@@ -69,7 +69,7 @@ def evaluate(
         StorageError: the output cannot be read or written.
         ValueError: a gate cannot be parsed, or its metric is not computed.
     """
-    files = RunFiles(storage.absolute(output), run_id)
+    files = RunFiles(StoragePath.parse(output), run_id)
     chosen, nets = list(gates), weights or ExternalWeights()
     check_measured(chosen, nets)
     wanted = [Gate.parse(text) for text in chosen]
@@ -92,18 +92,18 @@ def evaluate(
                 ]
                 totals.add(rows, [item for _, item in pairs])
                 made.append(to_table(rows, ItemEvaluation))
-                place = storage.join(files.evaluation, name)
-                storage.write_bytes(place, parquet.to_bytes(pa.concat_tables(made)))
+                data = parquet.to_bytes(pa.concat_tables(made))
+                (files.evaluation / name).write_bytes(data)
                 on_measured(totals.items, total)
         summary = totals.summary(layout)
     text = f"{summary.model_dump_json(indent=2)}\n"
-    storage.write_bytes(files.evaluation_summary, text.encode())
+    files.evaluation_summary.write_bytes(text.encode())
     return summary
 
 
 def _slices(files: RunFiles, plan: RunPlan, name: str) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Yield slices of a part's results with an asset, and their planned items."""
-    rows = parquet.read_rows_table(storage.join(files.results, name), ItemResult)
+    rows = parquet.read_rows_table(files.results / name, ItemResult)
     items = plan.part(name)
     good = pc.equal(rows["status"], "ok")
     rows, items = rows.filter(good), items.filter(good)
@@ -114,7 +114,7 @@ def _slices(files: RunFiles, plan: RunPlan, name: str) -> Iterator[tuple[pa.Tabl
 def _earlier_rows(files: RunFiles, name: str, measure: str) -> dict[ItemKey, ItemEvaluation]:
     """Return rows of an earlier evaluation with the same metrics."""
     try:
-        rows = parquet.read_rows(storage.join(files.evaluation, name), ItemEvaluation)
+        rows = parquet.read_rows(files.evaluation / name, ItemEvaluation)
     except (FileMissing, RecordError):
         return {}
     return {key_of(row): row for row in rows if row.measure == measure and not row.error}
@@ -153,14 +153,14 @@ def _evaluate_pairs(
     return [row for row in rows if row is not None]
 
 
-def evaluate_items(task: tuple[str, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
+def evaluate_items(task: tuple[StoragePath, ExternalWeights, list[Pair]]) -> list[ItemEvaluation]:
     """Evaluate some items of an output, in a process that keeps its networks for later tasks."""
     output, nets, pairs = task
     return [_evaluator(output, nets).evaluate(result, item) for result, item in pairs]
 
 
 @lru_cache(1)
-def _evaluator(output: str, nets: ExternalWeights) -> ItemEvaluator:
+def _evaluator(output: StoragePath, nets: ExternalWeights) -> ItemEvaluator:
     return ItemEvaluator(output, nets)
 
 

@@ -13,14 +13,15 @@ from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage, InputError
 from stylegallery.images import codec
 from stylegallery.images.picture import Picture
-from stylegallery.metrics.item import MetricSuite, ReferenceFeatures, RegionPair
+from stylegallery.metrics.item import MetricSuite, ReferenceFeatures
+from stylegallery.metrics.pairs import RegionPair
 from stylegallery.regions import label_images
 from stylegallery.regions.region_png import decode_region_map
-from tasks import storage
 from tasks.errors import StorageError
+from tasks.storage import MAX_IMAGE_BYTES, StoragePath
 from tasks.storage.redaction import redact
 
-MEASURE = "lite0-320-1"
+MEASURE = "lite0-320-2"
 """Version of the metrics: change it when a metric changes; older rows are then computed again."""
 
 _CACHED = 64
@@ -32,11 +33,11 @@ logger = logging.getLogger(__name__)
 class ItemEvaluator:
     """Evaluates items of one output; references and region maps are cached."""
 
-    def __init__(self, output: str, weights: ExternalWeights) -> None:
+    def __init__(self, output: StoragePath, weights: ExternalWeights) -> None:
         """Load the networks.
 
         Args:
-            output: Absolute URI of the output root.
+            output: The output root.
             weights: Weight files of external networks.
 
         Raises:
@@ -67,13 +68,13 @@ class ItemEvaluator:
             InputError: a file cannot be used or has changed.
             StorageError: a file cannot be read.
         """
-        original = _picture(item.image_uri, item.image_version)
-        restyled = _picture(storage.join(self._output, result.asset_uri or ""))
+        original = _picture(StoragePath.parse(item.image_uri), item.image_version)
+        restyled = _picture(self._output / (result.asset_uri or ""))
         if restyled.size != original.size:
             raise BadImage(f"{result.asset_uri} and {item.image_uri} differ in size")
         protection = None
         if item.protect_uri:
-            data = _read(item.protect_uri, item.protect_version)
+            data = _read(StoragePath.parse(item.protect_uri), item.protect_version)
             protection = label_images.decode_protection(data, item.protect_uri)
         styles = {style.style_id: n for n, style in enumerate(item.styles)}
         pairs = [(match, self._pair(match, result, styles)) for match in result.matches]
@@ -107,16 +108,16 @@ class ItemEvaluator:
         return RegionPair(mask, styles[match.style_id], style_mask, match.area)
 
     def _read_reference(self, style: StyleSource) -> ReferenceFeatures:
-        pixels = _picture(style.image_uri, style.image_version).pixels
+        pixels = _picture(StoragePath.parse(style.image_uri), style.image_version).pixels
         return self._metrics.reference_features(pixels, style.weight)
 
     def _read_labels(self, path: str) -> Tensor:
-        return torch.from_numpy(decode_region_map(_read(storage.join(self._output, path))).copy())
+        return torch.from_numpy(decode_region_map(_read(self._output / path)).copy())
 
 
 def measurement_name(weights: ExternalWeights) -> str:
     """Return the name of a set of metrics; rows with another name are computed again."""
-    given = [name for name in ("lpips", "csd") if getattr(weights, name)]
+    given = [name for name in ("lpips", "csd", "cfsd") if getattr(weights, name)]
     return "+".join([MEASURE, *given])
 
 
@@ -132,18 +133,18 @@ def _row(result: ItemResult, measure: str, metrics: dict[str, object]) -> ItemEv
     return ItemEvaluation.model_validate({**known, "measure": measure, **metrics})
 
 
-def _picture(uri: str, version: str | None = None) -> Picture:
-    return codec.decode(_read(uri, version), uri)
+def _picture(file: StoragePath, version: str | None = None) -> Picture:
+    return codec.decode(_read(file, version), file.uri)
 
 
-def _read(uri: str, version: str | None = None) -> bytes:
+def _read(file: StoragePath, version: str | None = None) -> bytes:
     """Read a file in its planned version.
 
     Raises:
         BadImage: it changed after the run.
         StorageError: it cannot be read.
     """
-    data, now = storage.read_version(uri, storage.MAX_IMAGE_BYTES)
+    data, now = file.read_version(MAX_IMAGE_BYTES)
     if version not in (None, now):
-        raise BadImage(f"{uri} changed after the run; run the same command again")
+        raise BadImage(f"{file} changed after the run; run the same command again")
     return data

@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 from schemas.arrow import from_table
 from schemas.evaluation import EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey, key_of
@@ -23,7 +22,7 @@ def read_summary(files: RunFiles) -> EvaluationSummary | None:
         StorageError: the summary cannot be read.
     """
     try:
-        data = storage.read_bytes(files.evaluation_summary)
+        data = files.evaluation_summary.read_bytes()
     except FileMissing:
         return None
     try:

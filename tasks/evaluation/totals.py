@@ -27,11 +27,11 @@ from stylegallery.metrics.sets import (
     frechet_interval,
     mean_interval,
 )
-from tasks import storage
 from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import Layout
 from tasks.errors import StorageError
 from tasks.records.layout import RunFiles
+from tasks.storage import MAX_IMAGE_BYTES, StoragePath
 
 _SAMPLE, _TASK_IMAGES = 500, 16
 """Maximum number of assets per gallery for set distances, and images per Ray task."""
@@ -104,7 +104,7 @@ class Totals:
         assets = self._assets[name]
         count = min(_SAMPLE, len(assets))
         sample = (assets[place * len(assets) // count] for place in range(count))
-        chosen = [storage.join(self._files.output, asset) for asset in sample]
+        chosen = [(self._files.output / asset).uri for asset in sample]
         blocks = self._distance("", chosen, self._references[name], layout)
         if not blocks:
             return GalleryMetrics()
@@ -141,7 +141,7 @@ def vectors(task: tuple[str, list[str]]) -> NDArray[np.float64]:
     found = []
     for uri in uris:
         try:
-            picture = codec.decode(storage.read_bytes(uri, storage.MAX_IMAGE_BYTES), uri)
+            picture = codec.decode(StoragePath.parse(uri).read_bytes(MAX_IMAGE_BYTES), uri)
         except InputError:
             continue
         except StorageError as error:

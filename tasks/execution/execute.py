@@ -56,11 +56,8 @@ def execute(
     from tasks.execution.pool import Pool
 
     on_progress(replace(progress, phase="starting Ray"))
-    ledger = Ledger(
-        plan.spec.output,
-        plan.run_id,
-        completed.ledger.parts if completed.ledger is not None else (),
-    )
+    before = completed.ledger.parts if completed.ledger is not None else ()
+    ledger = Ledger(plan.files, before)
     ledger.compact()
     with connected(plan.spec.pool) as layout:
         setup = _setup(plan, layout.threads)
@@ -92,7 +89,7 @@ def _setup(plan: Plan, threads: int) -> ActorSetup:
     return ActorSetup(
         engine=spec.engine.model_copy(update={"device": device}),
         params=spec.params,
-        output=spec.output,
+        output=plan.files.output,
         run_id=plan.run_id,
         engine_fingerprint=plan.engine_fingerprint,
         threads=threads,

@@ -11,7 +11,6 @@ from schemas.work import StyleSource
 from stylegallery import StyleGallery
 from stylegallery.errors import InputError
 from stylegallery.models.fingerprint import engine_fingerprint
-from tasks import storage
 from tasks.cluster.parallel import map_unordered
 from tasks.cluster.session import connected
 from tasks.errors import StorageError
@@ -20,9 +19,10 @@ from tasks.items.inputs import load_style
 from tasks.manifests import reader
 from tasks.planning.expand import style_source
 from tasks.planning.versions import device_class, source_versions
+from tasks.storage import StoragePath
 from tasks.storage.redaction import redact
 
-_Task = tuple[StyleSource, str, StyleParams, EngineSpec, str, str]
+_Task = tuple[StyleSource, str, StyleParams, EngineSpec, str, StoragePath]
 
 
 def prepare_galleries(
@@ -50,7 +50,7 @@ def prepare_galleries(
     device = device_class(spec)
     engine = spec.engine.model_copy(update={"device": device})
     fingerprint = engine_fingerprint(spec.engine, device)
-    output = storage.absolute(spec.output)
+    output = StoragePath.parse(spec.output)
     tasks: list[_Task] = [
         (style_source(row, versions), row.gallery_id, spec.params, engine, fingerprint, output)
         for row in rows
@@ -87,6 +87,6 @@ def _prepare(task: _Task) -> str:
 
 @lru_cache(1)
 def _context(
-    params: StyleParams, engine: EngineSpec, fingerprint: str, output: str
+    params: StyleParams, engine: EngineSpec, fingerprint: str, output: StoragePath
 ) -> ActorContext:
     return ActorContext(StyleGallery.load(engine), output, params, fingerprint=fingerprint)

@@ -9,8 +9,8 @@ import torch
 
 from schemas.params import StyleParams
 from stylegallery import StyleGallery
-from tasks import storage
 from tasks.items.prepared import PreparedCache
+from tasks.storage import MAX_IMAGE_BYTES, StoragePath
 
 
 @dataclass
@@ -19,7 +19,7 @@ class ActorContext:
 
     Attributes:
         engine: The loaded engine.
-        output: Absolute URI of the output root.
+        output: The output root.
         params: Style parameters of the run.
         cache: Prepared images in memory.
         written: Paths of region maps that are known to exist.
@@ -29,7 +29,7 @@ class ActorContext:
     """
 
     engine: StyleGallery
-    output: str
+    output: StoragePath
     params: StyleParams
     cache: PreparedCache = field(default_factory=PreparedCache)
     written: set[str] = field(default_factory=set)
@@ -41,19 +41,16 @@ class ActorContext:
 
     def prefetch(self, uris: list[str]) -> None:
         """Start to read files that are needed next; drop all earlier prefetched files."""
-        self._prefetched = {
-            uri: self._readers.submit(storage.read_version, uri, storage.MAX_IMAGE_BYTES)
-            for uri in uris
-        }
+        self._prefetched = {uri: self._readers.submit(_read, uri) for uri in uris}
 
     def read(self, uri: str) -> tuple[bytes, str]:
         """Return a file's bytes and their version.
 
         Raises:
-            StorageError: the file cannot be read or exceeds storage.MAX_IMAGE_BYTES.
+            StorageError: the file cannot be read or exceeds MAX_IMAGE_BYTES.
         """
         future = self._prefetched.pop(uri, None)
-        return future.result() if future else storage.read_version(uri, storage.MAX_IMAGE_BYTES)
+        return future.result() if future else _read(uri)
 
     def free_memory(self) -> None:
         """Clear the cache of prepared images and release unused memory."""
@@ -61,3 +58,7 @@ class ActorContext:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _read(uri: str) -> tuple[bytes, str]:
+    return StoragePath.parse(uri).read_version(MAX_IMAGE_BYTES)

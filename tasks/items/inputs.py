@@ -15,7 +15,6 @@ from stylegallery.images.picture import Picture
 from stylegallery.matching.correspondence import Pin, parse_pins
 from stylegallery.regions import label_images
 from stylegallery.regions.region_png import encode_region_map
-from tasks import storage
 from tasks.errors import AccessDenied, FileMissing, FileTooLarge, NotAFile, TaskError
 from tasks.items.context import ActorContext
 from tasks.items.outcome import reference_name
@@ -29,6 +28,7 @@ from tasks.items.prepared import (
 from tasks.items.thumbnails import save_thumbnail
 from tasks.planning.versions import UNREADABLE
 from tasks.records.finished_files import file_problem
+from tasks.storage import MISSING
 from tasks.storage.transient import read_and_decode
 
 T = TypeVar("T")
@@ -138,8 +138,9 @@ def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: Prepare
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"
     if path not in context.written:
-        if file_problem(context.output, path, sha256):
-            storage.write_bytes(storage.join(context.output, path), map_png)
+        map_file = context.output / path
+        if file_problem(map_file, sha256):
+            map_file.write_bytes(map_png)
         context.written.add(path)
     save_thumbnail(context, picture, source.image_version)
     context.found["prepared" if stored else "computed"] += 1
@@ -189,7 +190,7 @@ def _read(context: ActorContext, uri: str, version: str | None, column: str) -> 
         if version != now:  # without ETags the version is a hash, and transfer may damage bytes
             data, now = context.read(uri)
     except FileMissing as error:
-        if version != storage.MISSING:
+        if version != MISSING:
             raise SourceChangedError(f"{uri} was deleted {_SINCE}") from error
         raise BadImage(f"{error}; check {column} in the manifest.") from error
     except AccessDenied as error:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from schemas.result import ItemResult
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
-from tasks import storage
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, load_pins, load_protection, load_style
 from tasks.items.outcome import StageTimer, failure_result, success_result
@@ -15,6 +14,7 @@ from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
 from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
+from tasks.storage import content_version
 from tasks.storage.transient import is_out_of_memory
 
 
@@ -137,19 +137,19 @@ class PendingItem:
                 rights=rights_text(metadata.references),
                 quality=item.quality,
             )
-        uri = storage.join(context.output, item.asset_key)
+        asset = context.output / item.asset_key
         with timer.stage("write"):
             # Before the asset: nobody writes the thumbnail of an asset that exists.
-            save_thumbnail(context, restyled.picture, storage.content_version(data))
+            save_thumbnail(context, restyled.picture, content_version(data))
             if self._overwrite:
-                storage.write_bytes(uri, data)
-            elif not storage.write_new(uri, data):
+                asset.write_bytes(data)
+            elif not asset.write_new(data):
                 # Another run wrote it first, or an attempt whose result was lost. A result may
                 # already hold its hash, so an intact file stays.
                 if existing := recover_asset(context, item, timer):
                     self._result = existing.model_copy(update={"reused": False})
                     return
-                storage.write_bytes(uri, data)
+                asset.write_bytes(data)
         self._result = success_result(item, metadata, data, timer)
 
     def _metadata(
@@ -171,4 +171,6 @@ class PendingItem:
             matches=restyled.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
             blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
+            form=None if restyled.form is None else round(restyled.form, 4),
+            attempted_strengths=list(restyled.strengths),
         )

@@ -72,6 +72,8 @@ def success_result(
         style_regions=metadata.style_regions,
         matches=metadata.matches,
         metrics=metadata.metrics,
+        form=metadata.form,
+        attempted_strengths=metadata.attempted_strengths,
         warnings=[
             blank_warning(reference_name(style_id, item.gallery_id), what)
             for style_id, what in metadata.blank_styles.items()

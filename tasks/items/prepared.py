@@ -23,8 +23,8 @@ from stylegallery.images.picture import Picture
 from stylegallery.regions.descriptors import Descriptors
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.types import PreparedImage
-from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
+from tasks.storage import StoragePath
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +104,12 @@ def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str)
         params: Style parameters of the run.
         engine: Fingerprint of the engine.
     """
-    chosen = params.model_dump(mode="json", include=set(ANALYSIS))
+    chosen = {name: value for name, value in params.flat().items() if name in ANALYSIS}
     text = json.dumps([_FORMAT, image, mask, engine, chosen], sort_keys=True)
     return PreparedKey(hashlib.sha256(text.encode()).hexdigest())
 
 
-def save_prepared(output: str, key: PreparedKey, image: PreparedImage) -> None:
+def save_prepared(output: StoragePath, key: PreparedKey, image: PreparedImage) -> None:
     """Write latent, regions and descriptors of an image to `prepared/`, without its pixels.
 
     Raises:
@@ -118,16 +118,16 @@ def save_prepared(output: str, key: PreparedKey, image: PreparedImage) -> None:
     named = {**vars(image.descriptors), "latent": image.latent, "labels": image.regions.labels}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in named.items()}
     data = save({**tensors, _CHECKSUM: _checksum(key, tensors)})
-    storage.write_bytes(_uri(output, key), data)
+    _file(output, key).write_bytes(data)
 
 
 def load_prepared(
-    output: str, key: PreparedKey, picture: Picture, device: torch.device
+    output: StoragePath, key: PreparedKey, picture: Picture, device: torch.device
 ) -> PreparedImage | None:
     """Read a prepared image from `prepared/`; return None if there is no intact file.
 
     Args:
-        output: Absolute URI of the output root.
+        output: The output root.
         key: From :func:`prepared_key`.
         picture: The decoded image.
         device: Device of the engine.
@@ -135,8 +135,9 @@ def load_prepared(
     Raises:
         StorageError: the store cannot be reached.
     """
+    file = _file(output, key)
     try:
-        tensors = load(storage.read_bytes(_uri(output, key), _MAX_BYTES))
+        tensors = load(file.read_bytes(_MAX_BYTES))
         checksum = tensors.pop(_CHECKSUM, None)  # files of older versions have none
         if checksum is not None and not torch.equal(checksum, _checksum(key, tensors)):
             raise ValueError("its checksum does not match")
@@ -144,7 +145,7 @@ def load_prepared(
     except FileMissing:
         return None
     except (FileTooLarge, SafetensorError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s cannot be used and is computed again: %s", _uri(output, key), error)
+        logger.warning("%s cannot be used and is computed again: %s", file, error)
         return None
 
 
@@ -178,5 +179,5 @@ def _checksum(key: PreparedKey, tensors: dict[str, Tensor]) -> Tensor:
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
-def _uri(output: str, key: PreparedKey) -> str:
-    return storage.join(output, f"prepared/{key}.safetensors")
+def _file(output: StoragePath, key: PreparedKey) -> StoragePath:
+    return output / f"prepared/{key}.safetensors"

@@ -43,10 +43,17 @@ class AssetMetadata(Frozen):
         default_factory=dict,
         description="style_id of each blank reference to how blank it is; omitted if empty.",
     )
+    form: float | None = Field(
+        None, description="Share of the product's form that is kept; omitted if not measured."
+    )
+    attempted_strengths: list[float] = Field(
+        default_factory=list, description="Shares of the strength that were tried for the form."
+    )
 
     def to_text(self) -> str:
         """Return ASCII JSON, the same for equal metadata."""
-        exclude = set() if self.blank_styles else {"blank_styles"}
+        optional = ("blank_styles", "form", "attempted_strengths")
+        exclude = {name for name in optional if not getattr(self, name)}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=exclude)
         content["params"] = self.params.hashed()  # the same item is the same bytes
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

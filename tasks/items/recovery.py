@@ -4,7 +4,6 @@ from schemas.result import ItemResult
 from schemas.work import WorkItem
 from stylegallery.errors import BadImage
 from stylegallery.images import codec
-from tasks import storage
 from tasks.errors import FileMissing
 from tasks.items.context import ActorContext
 from tasks.items.outcome import StageTimer, success_result
@@ -20,7 +19,7 @@ def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> I
     """
     with timer.stage("read"):
         try:
-            data = storage.read_bytes(storage.join(context.output, item.asset_key))
+            data = (context.output / item.asset_key).read_bytes()
         except FileMissing:
             return None
         metadata = parse_asset_metadata(codec.read_note(data))
@@ -40,6 +39,6 @@ def recover_asset(context: ActorContext, item: WorkItem, timer: StageTimer) -> I
 
 def _is_intact(context: ActorContext, path: str, sha256: str) -> bool:
     """Return whether a region map matches its hash; intact ones are checked once per actor."""
-    if path not in context.written and not file_problem(context.output, path, sha256):
+    if path not in context.written and not file_problem(context.output / path, sha256):
         context.written.add(path)
     return path in context.written

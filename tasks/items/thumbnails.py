@@ -6,8 +6,6 @@ Without them the report would have to read and decode every image in full.
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from tasks import storage
-
 if TYPE_CHECKING:  # the report needs the path alone, and no torch
     from stylegallery.images.picture import Picture
     from tasks.items.context import ActorContext
@@ -21,7 +19,7 @@ def thumbnail_path(version: str) -> str:
     """Return the path, below the output root, of an image's thumbnail.
 
     Args:
-        version: Version of the image's bytes: see :func:`tasks.storage.version`.
+        version: Version of the image's bytes: see :meth:`tasks.storage.StoragePath.version`.
     """
     return f"thumbnails/{hashlib.sha256(version.encode()).hexdigest()}.webp"
 
@@ -37,9 +35,9 @@ def save_thumbnail(context: "ActorContext", picture: "Picture", version: str) ->
     Raises:
         StorageError: the store cannot be reached.
     """
-    uri = storage.join(context.output, thumbnail_path(version))
-    if not storage.exists(uri):
-        storage.write_bytes(uri, _encode(picture))
+    file = context.output / thumbnail_path(version)
+    if not file.exists():
+        file.write_bytes(_encode(picture))
 
 
 def _encode(picture: "Picture") -> bytes:

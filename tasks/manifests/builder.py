@@ -6,13 +6,12 @@ import pyarrow as pa
 
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.text import counted
-from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests import reader
 from tasks.manifests.rows import MAX_NAMED, combine_problems, table_rows
 from tasks.manifests.sources import Notify, read_source
 from tasks.records import parquet
-from tasks.storage import uris
+from tasks.storage import StoragePath, uris
 
 
 def _silent(_: str) -> None:
@@ -97,4 +96,4 @@ def write_manifest(table: pa.Table, out: str) -> None:
         if name.endswith("_uri") and pa.types.is_string(table.schema.field(name).type):
             short = [uri and shorten(uri) for uri in table.column(name).to_pylist()]
             table = table.set_column(index, table.schema.field(name), pa.array(short, pa.string()))
-    storage.write_bytes(out, parquet.to_bytes(table))
+    StoragePath.parse(out).write_bytes(parquet.to_bytes(table))

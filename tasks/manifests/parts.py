@@ -4,15 +4,16 @@ import logging
 import posixpath
 import re
 from collections.abc import Iterator
+from itertools import chain
 from urllib.parse import unquote
 
 from schemas.base import Row
-from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, ManifestError
 from tasks.manifests.parquet import MAX_BYTES, read_batches
 from tasks.manifests.rows import Rows, table_rows
 from tasks.manifests.rules import check_columns
 from tasks.manifests.sources import is_text_file, read_source
+from tasks.storage import StoragePath
 from tasks.storage.transient import read_and_decode
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,11 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
     """
     if is_text_file(uri):
         return _made_from(uri, model)
+    root = StoragePath.parse(uri)
     try:
-        return _batches(uri, model)
+        return _batches(root, model)
     except FileMissing as error:
-        listed = storage.list_files(uri)
+        listed = root.list_files()
         if any(path.startswith("_delta_log/") for path in listed):
             rule = "is a Delta table, whose files also contain deleted rows; export it "
             raise ManifestError(uri, None, None, f"{rule}as Parquet") from error
@@ -57,8 +59,9 @@ def read_manifest(uri: str, model: type[Row]) -> Iterator[Rows]:
         raise _too_large(uri) from error
     if sum(listed[path] for path in parts) > MAX_BYTES:
         raise _too_large(uri)
-    first = _open(uri, parts[0], model)
-    return _chained(uri, first, parts[1:], model)
+    first = _open(root, parts[0], model)
+    rest = (_open(root, path, model) for path in parts[1:])
+    return chain(first, chain.from_iterable(rest))
 
 
 def _made_from(uri: str, model: type[Row]) -> Iterator[Rows]:
@@ -67,30 +70,24 @@ def _made_from(uri: str, model: type[Row]) -> Iterator[Rows]:
     return table_rows(source.uri, source.table, source.numbers)
 
 
-def _chained(uri: str, first: Iterator[Rows], rest: list[str], model: type[Row]) -> Iterator[Rows]:
-    yield from first
-    for path in rest:
-        yield from _open(uri, path, model)
-
-
-def _open(uri: str, path: str, model: type[Row]) -> Iterator[Rows]:
-    place = storage.join(uri, path)
+def _open(root: StoragePath, path: str, model: type[Row]) -> Iterator[Rows]:
+    file = root / path
     try:
-        return _batches(place, model, _partition(path))
+        return _batches(file, model, _partition(path))
     except FileMissing as error:
         rule = "was deleted while the manifest was read; run the same command again"
-        raise ManifestError(place, None, None, rule) from error
+        raise ManifestError(file.uri, None, None, rule) from error
     except FileTooLarge as error:
-        raise _too_large(uri) from error
+        raise _too_large(root.uri) from error
 
 
 def _batches(
-    place: str, model: type[Row], constants: dict[str, str | None] | None = None
+    file: StoragePath, model: type[Row], constants: dict[str, str | None] | None = None
 ) -> Iterator[Rows]:
     return read_and_decode(
-        place,
-        lambda: storage.read_bytes(place, MAX_BYTES),
-        lambda data: read_batches(place, data, model, constants),
+        file.uri,
+        lambda: file.read_bytes(MAX_BYTES),
+        lambda data: read_batches(file.uri, data, model, constants),
         (ManifestError,),
     )
 

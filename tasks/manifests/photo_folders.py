@@ -8,12 +8,11 @@ from enum import Enum
 
 from schemas.text import counted
 from stylegallery.images.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
-from tasks import storage
 from tasks.errors import FileMissing, ManifestError, StorageError
 from tasks.manifests.photo_names import printable_name
 from tasks.manifests.rules import MAX_URI
 from tasks.records.layout import FOLDERS, LATEST
-from tasks.storage import uris
+from tasks.storage import StoragePath, uris
 from tasks.storage.folder_scan import scan
 from tasks.storage.policy import ROOTS_VARIABLE
 
@@ -100,7 +99,7 @@ def find_photos(src: str) -> PhotoFolder:
         ManifestError: the folder does not exist or contains no image.
         StorageError: the folder cannot be listed.
     """
-    found = PhotoFolder(storage.folder_uri(src))
+    found = PhotoFolder(uris.folder_uri(src))
     files, folders = _local_files(found) if uris.is_local(found.uri) else _remote_files(found)
     outputs = {match.group() for match in map(_OUTPUT.match, files) if match}
     ours = tuple(f"{root}{name}/" for root in outputs for name in FOLDERS)
@@ -145,7 +144,7 @@ def _local_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
 
 def _remote_files(found: PhotoFolder) -> tuple[list[str], list[str]]:
     try:
-        listed = storage.list_files(found.uri)
+        listed = StoragePath.parse(found.uri).list_files()
     except FileMissing as error:
         raise ManifestError(found.uri, None, None, "not found; check the path") from error
     files, folders, hidden = list[str](), set[str](), set[str]()

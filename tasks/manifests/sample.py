@@ -55,11 +55,11 @@ def preview_spec(spec: PreviewSpec) -> RestyleSpec:
         )
     data = parquet.to_bytes(_catalog([chosen[number] for number in sorted(chosen)]))
     name = hashlib.sha256(data).hexdigest()[:12]
-    place = storage.join(storage.absolute(spec.output), "previews", f"catalog-{name}.parquet")
-    storage.write_bytes(place, data)
+    sample = storage.StoragePath.parse(spec.output) / f"previews/catalog-{name}.parquet"
+    sample.write_bytes(data)
     own = RestyleSpec.model_fields
     given = {field: getattr(spec, field) for field in own if field not in ("catalog", "limit")}
-    return RestyleSpec(catalog=place, **given)
+    return RestyleSpec(catalog=sample.uri, **given)
 
 
 def _sample_reservoir(

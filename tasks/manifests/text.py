@@ -58,15 +58,15 @@ def read_text(src: str, model: type[Row]) -> TextTable:
             or has rows that do not fit into a table.
         StorageError: the file cannot be read.
     """
-    place = storage.absolute(src)
+    file = storage.StoragePath.parse(src)
     try:
-        data = storage.read_bytes(place, MAX_BYTES)
+        data = file.read_bytes(MAX_BYTES)
     except FileMissing as error:
-        raise ManifestError(place, None, None, "not found; check the path") from error
+        raise ManifestError(file.uri, None, None, "not found; check the path") from error
     except FileTooLarge as error:
         rule = f"is larger than {MAX_BYTES / 2**20:.0f} MB; split it, or write Parquet"
-        raise ManifestError(place, None, None, rule) from error
-    return text_table(place, data, model)
+        raise ManifestError(file.uri, None, None, rule) from error
+    return text_table(file.uri, data, model)
 
 
 def text_table(place: str, data: bytes, model: type[Row]) -> TextTable:

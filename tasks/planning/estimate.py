@@ -4,11 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.params import StyleParams
 from schemas.result import ItemResult
 from schemas.run import RestyleSpec
 
 _SECONDS_PER_STEP: Final = {"cpu": 0.3, "cuda": 0.04, "mps": 0.1}
 """Orders of magnitude: `cpu` for the embedded model on two cores, `cuda` for SD 1.5."""
+_USUAL_SCALE: Final = 4
+"""The size of most photos, in training sizes; they are not read for an estimate."""
+_DIRECT_SCALE: Final = 2
+"""The size up to which a picture is sampled directly."""
 _BYTES: Final = {"png": 1_500_000, "webp": 900_000, "jpg": 400_000}
 """Typical size of a restyled photo of one megapixel."""
 
@@ -41,8 +46,16 @@ def estimate(
         per_item = sum(row.timings["total"] for row in measured) / len(measured)
         size = sum(row.asset_bytes or 0 for row in measured) / len(measured)
     else:
-        steps = spec.params.steps + spec.params.inversion_steps
-        per_item = steps * _SECONDS_PER_STEP[device_class]
+        per_item = _steps(spec.params) * _SECONDS_PER_STEP[device_class]
         size = _BYTES[spec.image_format]
     seconds = todo * per_item / max(spec.pool.actors, 1)
     return Estimate(per_item, size, seconds, todo * size, bool(measured))
+
+
+def _steps(params: StyleParams) -> float:
+    """Return how many steps at the model's training size an item costs about as much as."""
+    sizes, scale = params.sizes, min(params.sizes.scale, _USUAL_SCALE)
+    first = min(scale, _DIRECT_SCALE) ** 2  # pixels in training sizes, as all below
+    finer = 4 / 3 * max(scale**2 - _DIRECT_SCALE**2, 0)
+    own = first * params.steps + params.regions.inversion_steps
+    return own + finer * sizes.fine_steps * sizes.fine_strength

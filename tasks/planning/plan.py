@@ -35,7 +35,7 @@ class Plan:
 
     Attributes:
         spec: The parameters, URIs made absolute.
-        run_id: The same command with the same inputs gives the same id.
+        files: Paths of the run's files.
         engine_fingerprint: Hash of everything about the engine that may change pixels.
         items: Every item of the run, grouped by gallery.
         completed: Which items earlier attempts and runs have completed.
@@ -46,7 +46,7 @@ class Plan:
     """
 
     spec: RestyleSpec
-    run_id: str
+    files: RunFiles
     engine_fingerprint: str
     items: PlanItems
     completed: CompletedItems
@@ -56,9 +56,9 @@ class Plan:
     made_at: datetime
 
     @property
-    def files(self) -> RunFiles:
-        """URIs of this run's files."""
-        return RunFiles(self.spec.output, self.run_id)
+    def run_id(self) -> str:
+        """Id of the run: the same command with the same inputs gives the same id."""
+        return self.files.run_id
 
 
 def make_plan(spec: RestyleSpec) -> Plan:
@@ -83,15 +83,16 @@ def make_plan(spec: RestyleSpec) -> Plan:
             "no photo of the catalog is assigned to any selected gallery; check `gallery_ids` "
             "and the column `galleries` of the catalog"
         )
-    run_id = _run_id(spec, fingerprint, items)
+    output = storage.StoragePath.parse(spec.output)
+    files = RunFiles(output, _run_id(spec, fingerprint, items))
     made_at = datetime.now(UTC)
     summary = None
     if not spec.check_assets:
-        summary = read_success(RunFiles(spec.output, run_id), spec, items)
+        summary = read_success(files, spec, items)
     if summary:
         completed = CompletedItems.all_done(len(items))
     else:
-        completed = find_completed(spec.output, run_id, items, check_assets=spec.check_assets)
+        completed = find_completed(files, items, check_assets=spec.check_assets)
     done = int(completed.done.sum())
     counts = PlanCounts(
         items=len(items),
@@ -103,7 +104,7 @@ def make_plan(spec: RestyleSpec) -> Plan:
         styles=sum(len(gallery.rows) for gallery in galleries.values()),
     )
     cost = estimate(counts.todo, spec, device_class(spec), completed.samples)
-    return Plan(spec, run_id, fingerprint, items, completed, summary, counts, cost, made_at)
+    return Plan(spec, files, fingerprint, items, completed, summary, counts, cost, made_at)
 
 
 def check_inputs(spec: RestyleSpec) -> None:
@@ -145,7 +146,7 @@ def write_plan(plan: Plan, conditional_writes: bool | None = None) -> None:
         StorageError: the output cannot be written.
     """
     if plan.counts.todo:
-        storage.delete(plan.files.success)
+        plan.files.success.delete()
     plan.items.write(plan.files)
     record = RunRecord(
         run_id=plan.run_id,

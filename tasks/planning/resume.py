@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.records.finished_files import FinishedFiles
 from tasks.records.finished_items import read_finished
 from tasks.records.index import FAILED, OK, REJECTED, STATUSES, RowIndex, key_hashes
@@ -60,13 +59,12 @@ class CompletedItems:
 
 
 def find_completed(
-    output: str, run_id: str, items: PlanItems, *, check_assets: bool = False
+    run: RunFiles, items: PlanItems, *, check_assets: bool = False
 ) -> CompletedItems:
     """Look up a plan's items in the run's ledger and in the table of finished items.
 
     Args:
-        output: Absolute URI of the output root.
-        run_id: The run.
+        run: Files of the run.
         items: Items of its plan.
         check_assets: Count an ok row only if its asset and its region maps exist with the recorded
             SHA-256. Reads every one of these files; without it, only the tables are read.
@@ -75,10 +73,10 @@ def find_completed(
         RecordError: a table of an earlier run is damaged.
         StorageError: the output cannot be read.
     """
-    finished, ledger = read_finished(output), read_ledger(output, run_id)
-    started_before = storage.exists(RunFiles(output, run_id).record)
+    finished, ledger = read_finished(run.output), read_ledger(run)
+    started_before = run.record.exists()
     statuses, reused, may_exist, damaged, samples = [], [], [], [], list[ItemResult]()
-    files = FinishedFiles(output)
+    files = FinishedFiles(run.output)
     for _, part in items.parts():
         keys = key_hashes(part)
         in_ledger, in_finished = ledger.positions(keys), finished.positions(keys)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from schemas.arrow import from_table
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.errors import FileMissing
+from tasks.storage import StoragePath
 
 _THREADS = 16
 _ROWS = 256
@@ -23,19 +23,18 @@ def map_digests(regions_uri: str | None, style_regions: Mapping[str, str]) -> di
     return {path: path.rsplit("/", 1)[-1].removesuffix(".png") for path in paths}
 
 
-def file_problem(output: str, path: str, sha256: str) -> str:
+def file_problem(file: StoragePath, sha256: str) -> str:
     """Return what is wrong with a file; empty if it is intact.
 
     Args:
-        output: Absolute URI of the output root.
-        path: Path of the file below it.
+        file: The file.
         sha256: SHA-256 that was recorded when the file was written.
 
     Raises:
         StorageError: the file cannot be read.
     """
     try:
-        data = storage.read_bytes(storage.join(output, path))
+        data = file.read_bytes()
     except FileMissing:
         return "is missing"
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -46,8 +45,8 @@ def file_problem(output: str, path: str, sha256: str) -> str:
 class FinishedFiles:
     """Checks the files of finished items of one output; reads each region map once."""
 
-    def __init__(self, output: str) -> None:
-        """Check files below `output`, the absolute URI of the output root."""
+    def __init__(self, output: StoragePath) -> None:
+        """Check files below `output`, the output root."""
         self._output = output
         self._maps: dict[str, bool] = {}
 
@@ -75,4 +74,5 @@ class FinishedFiles:
 
     def _check_files(self, files: list[tuple[str, str]]) -> list[bool]:
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(lambda file: not file_problem(self._output, *file), files))
+            found = pool.map(lambda file: file_problem(self._output / file[0], file[1]), files)
+            return [not problem for problem in found]

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
 from tasks.records.layout import LATEST
 from tasks.records.parts import MOST_BYTES, Parts, merge_parts, mergeable_groups, next_number
+from tasks.storage import StoragePath
 
 _PART_ROWS = 20_000
 _MOST_PARTS = 64
@@ -26,17 +26,17 @@ _DIGITS, _CONTENT = 16, 16
 """Digits in a part's name: of the sequence number, and of the hash of its content."""
 
 
-def read_finished(output: str) -> Parts:
+def read_finished(output: StoragePath) -> Parts:
     """Return the ok rows of all finished runs of `output`.
 
     Raises:
         RecordError: a part is damaged.
         StorageError: the table cannot be read.
     """
-    return Parts(storage.join(output, _FOLDER), _BEGIN)
+    return Parts(output / _FOLDER, _BEGIN)
 
 
-def add_finished(output: str, found: Iterable[pa.Table]) -> None:
+def add_finished(output: StoragePath, found: Iterable[pa.Table]) -> None:
     """Add tables of ok rows, and update LATEST.json.
 
     Several runs may do this at the same time: each deletes only parts that it has read, and lists
@@ -46,12 +46,12 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
         RecordError: a part is damaged.
         StorageError: the table cannot be read or written.
     """
-    names = parquet.part_names(storage.join(output, _FOLDER))
+    names = parquet.part_names(output / _FOLDER)
     for part in _batches(found):
         _write(output, part, names)
     finished = read_finished(output)
     if len(finished.parts) > _MOST_PARTS:
-        _compact(finished, storage.join(output, _FOLDER))
+        _compact(finished, output / _FOLDER)
     for _ in range(_PUBLISH_ATTEMPTS):
         finished = finished.refreshed()
         if _is_published(output, finished):
@@ -59,16 +59,16 @@ def add_finished(output: str, found: Iterable[pa.Table]) -> None:
         _publish(output, finished)
 
 
-def _compact(finished: Parts, folder: str) -> None:
+def _compact(finished: Parts, folder: StoragePath) -> None:
     """Merge small neighboring parts, without the rows that later rows replace."""
     for group in mergeable_groups(finished.parts, _PART_ROWS):
         merge_parts(folder, group, finished.rows(finished.positions_in(group)))
 
 
-def _is_published(output: str, finished: Parts) -> bool:
+def _is_published(output: StoragePath, finished: Parts) -> bool:
     """Tell whether LATEST.json lists exactly the existing parts."""
     try:
-        about = json.loads(storage.read_bytes(storage.join(output, LATEST)))
+        about = json.loads((output / LATEST).read_bytes())
         return bool(about["tables"] == _tables(finished))
     except FileMissing:
         return not finished.parts
@@ -76,10 +76,10 @@ def _is_published(output: str, finished: Parts) -> bool:
         return False
 
 
-def _publish(output: str, finished: Parts) -> None:
+def _publish(output: StoragePath, finished: Parts) -> None:
     about = {"tables": _tables(finished), "rows": len(finished)}
     text = f"{json.dumps(about, indent=2)}\n"
-    storage.write_bytes(storage.join(output, LATEST), text.encode())
+    (output / LATEST).write_bytes(text.encode())
 
 
 def _tables(finished: Parts) -> list[str]:
@@ -97,14 +97,14 @@ def _batches(found: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _write(output: str, part: pa.Table, names: list[str]) -> None:
+def _write(output: StoragePath, part: pa.Table, names: list[str]) -> None:
     """Write a part after those in `names`, unless a part of the same content exists."""
     data = parquet.to_bytes(_as_computed(part))
     content = hashlib.sha256(data).hexdigest()[:_CONTENT]
     if not any(name.endswith(f"-{content}.parquet") for name in names):
         number = next_number(names, _DIGITS)
         name = f"{_BEGIN}{number:0{_DIGITS}d}-{content}.parquet"
-        storage.write_bytes(storage.join(output, _FOLDER, name), data)
+        (output / _FOLDER / name).write_bytes(data)
         names.append(name)
 
 

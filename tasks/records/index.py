@@ -12,6 +12,7 @@ from schemas.result import ItemResult
 from tasks.errors import RecordError
 from tasks.records import parquet
 from tasks.records.item_key import ItemKey
+from tasks.storage import StoragePath
 
 STATUSES = ("none", "ok", "rejected", "failed")
 """Meaning of the status numbers in an index; 0 is an item without a row."""
@@ -33,20 +34,20 @@ class RowIndex:
     the keys of fetched rows.
     """
 
-    def __init__(self, parts: Iterable[tuple[str, pa.Table]] = ()) -> None:
-        """Index tables of rows, oldest first, each with its URI.
+    def __init__(self, parts: Iterable[tuple[StoragePath, pa.Table]] = ()) -> None:
+        """Index tables of rows, oldest first, each with its file.
 
         Raises:
             RecordError: a row has an unknown status.
         """
-        self._build([(uri, index_columns(uri, table)) for uri, table in parts])
+        self._build([(file, index_columns(file, table)) for file, table in parts])
 
-    def _build(self, parts: Iterable[tuple[str, Numbers]]) -> None:
+    def _build(self, parts: Iterable[tuple[StoragePath, Numbers]]) -> None:
         """Build the index from the :func:`index_columns` (3, N) of each part, oldest first."""
-        self._uris: list[str] = []
+        self._files: list[StoragePath] = []
         found = [np.zeros((5, 0), np.int64)]
-        for number, (uri, own) in enumerate(parts):
-            self._uris.append(uri)
+        for number, (file, own) in enumerate(parts):
+            self._files.append(file)
             count = own.shape[1]
             found.append(np.vstack([own, np.full(count, number), np.arange(count)]))
         every = np.concatenate(found, axis=1)
@@ -110,11 +111,11 @@ class RowIndex:
 
     def _take_rows(self, positions: Numbers) -> pa.Table:
         """Return the rows at `positions`, all of one part."""
-        table = _part(self._uris[self._part[positions[0]]])
+        table = _read_part(self._files[self._part[positions[0]]])
         return table.take(pa.array(self._row[positions]))
 
 
-def index_columns(uri: str, table: pa.Table) -> Numbers:
+def index_columns(file: StoragePath, table: pa.Table) -> Numbers:
     """Return the index entries of N rows (3, N): hashed key, status, end time.
 
     Raises:
@@ -122,7 +123,7 @@ def index_columns(uri: str, table: pa.Table) -> Numbers:
     """
     statuses = table["status"].to_pylist()
     if unknown := set(statuses) - set(STATUSES[1:]):
-        raise RecordError(f"{uri} has the unknown status {min(map(str, unknown))}; move it away")
+        raise RecordError(f"{file} has the unknown status {min(map(str, unknown))}; move it away")
     return np.stack(
         [
             key_hashes(table),
@@ -153,5 +154,5 @@ def _integers(column: pa.ChunkedArray) -> Numbers:
 
 
 @lru_cache(maxsize=_HELD_PARTS)
-def _part(uri: str) -> pa.Table:
-    return parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)
+def _read_part(file: StoragePath) -> pa.Table:
+    return parquet.read_rows_table(file, ItemResult, parquet.REMOVE_REMEDY)

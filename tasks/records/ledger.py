@@ -14,11 +14,11 @@ from functools import partial
 import pyarrow as pa
 
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tasks.records.parts import Part, Parts, merge_parts, mergeable_groups, next_number, read_all
+from tasks.storage import StoragePath
 
 MAX_ROWS = 512
 MAX_TEXT = 2**23
@@ -44,18 +44,17 @@ class Ledger:
     other. Epochs increase, so the rows of a later driver are later in the ledger.
     """
 
-    def __init__(self, output: str, run_id: str, before: Iterable[Part] = ()) -> None:
+    def __init__(self, files: RunFiles, before: Iterable[Part] = ()) -> None:
         """Append to the parts of earlier drivers.
 
         Args:
-            output: Absolute URI of the output root.
-            run_id: Id of the run.
+            files: Files of the run.
             before: The existing parts, which are compacted together with new ones.
 
         Raises:
             StorageError: the ledger cannot be listed.
         """
-        self._folder = RunFiles(output, run_id).ledger
+        self._folder = files.ledger
         number = next_number(parquet.part_names(self._folder), _DIGITS)
         self._epoch = f"{number:0{_DIGITS}d}{secrets.token_hex(3)}"
         self._sequence = 0
@@ -109,7 +108,7 @@ class Ledger:
         """
         if self._rows:
             name = f"part-{self._epoch}-{self._sequence:06d}.parquet"
-            table = parquet.write_rows(storage.join(self._folder, name), self._rows, ItemResult)
+            table = parquet.write_rows(self._folder / name, self._rows, ItemResult)
             self._sequence += 1
             self._rows, self._text = [], 0
             self._parts.append(Part(name, len(table), table.nbytes))
@@ -135,21 +134,20 @@ class Ledger:
         self._most_parts = len(self._parts) + MORE_PARTS
 
 
-def read_ledger(output: str, run_id: str) -> Parts:
+def read_ledger(files: RunFiles) -> Parts:
     """Return the ledger of a run, indexed by item; empty if the run has not started.
 
     Raises:
         RecordError: a part is damaged or belongs to another run; the message names it.
         StorageError: the ledger cannot be read.
     """
-    folder = RunFiles(storage.absolute(output), run_id).ledger
-    return Parts(folder, check=partial(_check, run_id))
+    return Parts(files.ledger, check=partial(_check, files.run_id))
 
 
-def _check(run_id: str, uri: str, part: pa.Table) -> None:
+def _check(run_id: str, file: StoragePath, part: pa.Table) -> None:
     foreign = set(part["run_id"].unique().to_pylist()) - {run_id}
     if foreign:
         raise RecordError(
-            f"{uri} belongs to run {min(filter(None, foreign), default='unknown')}, not to "
+            f"{file} belongs to run {min(filter(None, foreign), default='unknown')}, not to "
             f"{run_id}; move it away"
         )

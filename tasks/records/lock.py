@@ -18,7 +18,6 @@ from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tasks import storage
 from tasks.cluster.signals import deferred
 from tasks.errors import FileMissing, FileTooLarge, PlanError, StorageError, TaskError
 from tasks.records.layout import RunFiles
@@ -107,7 +106,7 @@ class RunLock:
     """
 
     def __init__(self, files: RunFiles) -> None:
-        self._files, self._place = files, files.lock
+        self._files, self._file = files, files.lock
         self._holder = _Holder.this_process()
         self.conditional_writes = False
         self._lost = ""
@@ -169,9 +168,9 @@ class RunLock:
             logger.warning("cannot read the run's lock: %s", error)
 
     def _mark_lost(self, why: str) -> None:
-        logger.warning("the run's lock is lost: %s %s", self._place, why)
+        logger.warning("the run's lock is lost: %s %s", self._file, why)
         self._lost = (
-            f"this driver no longer holds the run: {self._place} {why}; finished items are kept, "
+            f"this driver no longer holds the run: {self._file} {why}; finished items are kept, "
             "so run the same command again to continue the run or to see its result"
         )
 
@@ -187,7 +186,7 @@ class RunLock:
             self._await_heartbeat(before)
         try:
             if before is None:
-                storage.write_new(self._place, self._holder.to_json())
+                self._file.write_new(self._holder.to_json())
             else:
                 self._write()
         except StorageError as error:  # the first file that a run writes
@@ -214,14 +213,14 @@ class RunLock:
 
     def _supports_conditional_writes(self) -> bool:
         """Tell whether the output's store refuses to create a file that exists."""
-        kind, probe = storage.scheme(self._files.output), self._files.lock_probe
-        if kind != "s3":
-            return kind in ("", "file")  # `tasks.storage.generic` can only check first
+        probe = self._files.lock_probe
+        if probe.scheme != "s3":
+            return probe.scheme in ("", "file")  # `tasks.storage.generic` can only check first
         try:
-            storage.write_new(probe, b"{}\n")
-            return not storage.write_new(probe, b"{}\n")
+            probe.write_new(b"{}\n")
+            return not probe.write_new(b"{}\n")
         finally:
-            storage.delete(probe)
+            probe.delete()
 
     def heartbeat(self) -> None:
         """Renew the lock file every BEAT_SECONDS until :meth:`release`; runs in a thread."""
@@ -239,7 +238,7 @@ class RunLock:
         self._holder = replace(self._holder, beat=self._holder.beat + 1)
         self._write()
         late = time.monotonic() - self._last_check > SILENT_BEATS * BEAT_SECONDS
-        if late and storage.exists(self._files.success):
+        if late and self._files.success.exists():
             self._mark_lost("was renewed too late: another driver has ended the run")
 
     def release(self) -> None:
@@ -249,7 +248,7 @@ class RunLock:
             with self._io_lock:
                 now = self._read()
                 if now is not None and now.token == self._holder.token:
-                    storage.delete(self._place)
+                    self._file.delete()
         except TaskError as error:
             logger.warning("cannot delete the run's lock: %s", error)
 
@@ -271,22 +270,22 @@ class RunLock:
 
     def _busy_error(self, holder: _Holder | None) -> RunBusyError:
         return RunBusyError(
-            f"{holder or 'another driver'} is working on this run ({self._place}); wait for it, or "
+            f"{holder or 'another driver'} is working on this run ({self._file}); wait for it, or "
             "stop it and run the same command again"
         )
 
     def _read(self) -> _Holder | None:
         try:
-            return _Holder.from_json(storage.read_bytes(self._place, 4096))
+            return _Holder.from_json(self._file.read_bytes(4096))
         except FileMissing:
             return None
         except (FileTooLarge, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RunBusyError(
-                f"{self._place} is not a lock file of StyleGallery; delete it"
+                f"{self._file} is not a lock file of StyleGallery; delete it"
             ) from error
 
     def _write(self) -> None:
-        storage.write_bytes(self._place, self._holder.to_json())
+        self._file.write_bytes(self._holder.to_json())
 
 
 @contextmanager

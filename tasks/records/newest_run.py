@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
-from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
+from tasks.storage import StoragePath
 
 LATEST_RUN: Final = "latest"
 _THREADS: Final = 16
@@ -26,14 +26,14 @@ def find_run(output: str, run_id: str = LATEST_RUN) -> str:
         FileMissing: the run does not exist; the message lists the existing runs.
         StorageError: the output cannot be read.
     """
-    root = storage.absolute(output)
+    root = StoragePath.parse(output)
     if run_id != LATEST_RUN:
         # A run without run.json still exists; `verify` tells how to repair it.
-        there = storage.exists(RunFiles(root, run_id).record)
-        if not there and run_id not in storage.list_folders(storage.join(root, "runs")):
+        there = RunFiles(root, run_id).record.exists()
+        if not there and run_id not in (root / "runs").list_folders():
             raise FileMissing(f"{root} has no run {run_id}{_those_there(root)}")
         return run_id
-    names = storage.list_folders(storage.join(root, "runs"))
+    names = (root / "runs").list_folders()
     with ThreadPoolExecutor(_THREADS) as pool:
         times = pool.map(lambda name: _last_time(RunFiles(root, name)), names)
         found = [(time, name) for time, name in zip(times, names, strict=True) if time]
@@ -51,8 +51,8 @@ def _last_time(files: RunFiles) -> datetime | None:
     return record.ended_at or record.started_at
 
 
-def _those_there(root: str) -> str:
-    names = storage.list_folders(storage.join(root, "runs"))
+def _those_there(root: StoragePath) -> str:
+    names = (root / "runs").list_folders()
     if not names:
         return " and no other run; check the path"
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

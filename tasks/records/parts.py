@@ -18,17 +18,17 @@ import pyarrow as pa
 
 from schemas.result import ItemResult
 from schemas.text import counted
-from tasks import storage
 from tasks.errors import FileMissing
 from tasks.records import parquet
 from tasks.records.index import Numbers, RowIndex, index_columns
+from tasks.storage import StoragePath
 
 MOST_BYTES = 2**25
 """Approximate limit of a merged part's size in memory, in bytes."""
 _THREADS = 8
 _ATTEMPTS = 50
 
-Check = Callable[[str, pa.Table], None]
+Check = Callable[[StoragePath, pa.Table], None]
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Parts(RowIndex):
     """
 
     def __init__(
-        self, folder: str, begin: str = "", check: Check = lambda _uri, _table: None
+        self, folder: StoragePath, begin: str = "", check: Check = lambda _file, _table: None
     ) -> None:
         """Read the parts in a folder, several at a time.
 
         Args:
-            folder: Absolute URI of the folder; it may not exist yet.
+            folder: The folder; it may not exist yet.
             begin: Read only parts whose names begin with this.
             check: Raises an error for a part that does not belong to the table.
 
@@ -109,22 +109,19 @@ class Parts(RowIndex):
         if len(self._loaded) < len(before):
             raise FileMissing(f"{self._folder}: some listed parts do not exist; check the store")
         self.parts = [one.part for one in self._loaded.values()]
-        self._build((self._uri(one.part.name), one.numbers) for one in self._loaded.values())
+        self._build((self._folder / one.part.name, one.numbers) for one in self._loaded.values())
 
     def _names(self) -> list[str]:
         return [name for name in parquet.part_names(self._folder) if name.startswith(self._begin)]
 
-    def _uri(self, name: str) -> str:
-        return storage.join(self._folder, name)
-
     def _read_part(self, name: str) -> _LoadedPart | None:
-        uri = self._uri(name)
+        file = self._folder / name
         try:
-            table = parquet.read_rows_table(uri, ItemResult, parquet.REMOVE_REMEDY)
+            table = parquet.read_rows_table(file, ItemResult, parquet.REMOVE_REMEDY)
         except FileMissing:
             return None
-        self._check(uri, table)
-        return _LoadedPart(Part(name, len(table), table.nbytes), index_columns(uri, table))
+        self._check(file, table)
+        return _LoadedPart(Part(name, len(table), table.nbytes), index_columns(file, table))
 
     def positions_in(self, parts: list[Part]) -> Numbers:
         """Return the positions of the rows in some of the parts, in the order of writing."""
@@ -179,7 +176,7 @@ def mergeable_groups(parts: Iterable[Part], most_rows: int) -> Iterator[list[Par
         yield held
 
 
-def merge_parts(folder: str, parts: list[Part], rows: pa.Table) -> Part:
+def merge_parts(folder: StoragePath, parts: list[Part], rows: pa.Table) -> Part:
     """Write `rows`, those of `parts`, as one part that sorts like the last; then delete `parts`.
 
     Raises:
@@ -188,13 +185,13 @@ def merge_parts(folder: str, parts: list[Part], rows: pa.Table) -> Part:
     # A random name: with names made of content, two processes that merge the same parts could each
     # delete the merged part of the other.
     name = f"{parts[-1].name.partition('.')[0]}.{secrets.token_hex(6)}.parquet"
-    storage.write_bytes(storage.join(folder, name), parquet.to_bytes(rows))
+    (folder / name).write_bytes(parquet.to_bytes(rows))
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(storage.delete, (storage.join(folder, part.name) for part in parts)))
+        list(pool.map(StoragePath.delete, (folder / part.name for part in parts)))
     return Part(name, len(rows), rows.nbytes)
 
 
-def read_all(folder: str, parts: list[Part]) -> pa.Table:
+def read_all(folder: StoragePath, parts: list[Part]) -> pa.Table:
     """Return all rows of some parts, in order.
 
     Raises:
@@ -202,7 +199,7 @@ def read_all(folder: str, parts: list[Part]) -> pa.Table:
         RecordError: a part is damaged.
         StorageError: a part cannot be read.
     """
-    uris = (storage.join(folder, part.name) for part in parts)
+    files = (folder / part.name for part in parts)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda uri: parquet.read_rows_table(uri, ItemResult), uris)
+        found = pool.map(lambda file: parquet.read_rows_table(file, ItemResult), files)
         return pa.concat_tables(found).combine_chunks()

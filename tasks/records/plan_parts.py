@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from schemas.arrow import from_table, to_table
 from schemas.work import PlannedItem, PlannedStyle, StyleSource, WorkItem
-from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
@@ -116,9 +115,9 @@ class PlanItems:
         Raises:
             StorageError: the output cannot be written.
         """
-        storage.write_bytes(storage.join(files.plan_styles, _STYLES_PART), self._styles_bytes())
+        (files.plan_styles / _STYLES_PART).write_bytes(self._styles_bytes())
         for path in self._home.iterdir():
-            storage.write_bytes(storage.join(files.plan, path.name), path.read_bytes())
+            (files.plan / path.name).write_bytes(path.read_bytes())
         parquet.keep_only(files.plan_styles, {_STYLES_PART})
         parquet.keep_only(files.plan, {path.name for path in self._home.iterdir()})
 
@@ -160,7 +159,7 @@ class RunPlan:
         """
         # Plans of older versions have the references in each item, without a separate table.
         model = WorkItem if self._styles is None else PlannedItem
-        return parquet.read_rows_table(storage.join(self._files.plan, name), model)
+        return parquet.read_rows_table(self._files.plan / name, model)
 
     def items(self, table: pa.Table) -> list[WorkItem]:
         """Return rows of a part as items.

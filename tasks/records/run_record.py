@@ -3,7 +3,6 @@
 from pydantic import ValidationError
 
 from schemas.run import RunRecord
-from tasks import storage
 from tasks.errors import RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
@@ -18,7 +17,7 @@ def read_record(files: RunFiles) -> RunRecord:
         StorageError: run.json cannot be read.
     """
     try:
-        return RunRecord.model_validate_json(storage.read_bytes(files.record))
+        return RunRecord.model_validate_json(files.record.read_bytes())
     except ValidationError as error:
         raise RecordError(f"{files.record} is damaged; {parquet.RERUN_REMEDY}") from error
 
@@ -29,4 +28,4 @@ def write_record(files: RunFiles, record: RunRecord) -> None:
     Raises:
         StorageError: run.json cannot be written.
     """
-    storage.write_bytes(files.record, f"{record.model_dump_json(indent=2)}\n".encode())
+    files.record.write_bytes(f"{record.model_dump_json(indent=2)}\n".encode())

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from schemas.run import RestyleSpec, RunSummary
-from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import PlanItems
 from tasks.records.run_record import read_record
+from tasks.storage import StoragePath
 
 _MOST_BYTES = 2**20
 _THREADS = 16
@@ -32,7 +32,7 @@ def write_marker(files: RunFiles, spec: RestyleSpec, items: PlanItems, summary: 
         "results_sha256": _digest(files.results),
         "matches_sha256": _digest(files.matches),
     }
-    storage.write_bytes(files.success, f"{json.dumps(content, indent=2)}\n".encode())
+    files.success.write_bytes(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def read_marker(files: RunFiles) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def read_marker(files: RunFiles) -> dict[str, Any]:
         StorageError: the marker cannot be read.
     """
     try:
-        mark = json.loads(storage.read_bytes(files.success, _MOST_BYTES))
+        mark = json.loads(files.success.read_bytes(_MOST_BYTES))
     except (FileTooLarge, ValueError, RecursionError) as error:
         raise RecordError(f"{files.success} is damaged; {parquet.RERUN_REMEDY}") from error
     if not isinstance(mark, dict):
@@ -71,7 +71,7 @@ def read_success(files: RunFiles, spec: RestyleSpec, items: PlanItems) -> RunSum
         if "matches_sha256" not in mark or any(damaged_tables(files, mark)):
             return None
         read_record(files)
-        return summary if storage.exists(files.report) else None
+        return summary if files.report.exists() else None
     except (FileMissing, RecordError, KeyError, ValueError):
         return None  # no marker, or one of an older version
 
@@ -93,12 +93,12 @@ def damaged_tables(files: RunFiles, mark: dict[str, Any]) -> Iterator[str]:
             yield f"{places[-1]} differs from the table that was written; {parquet.RERUN_REMEDY}"
 
 
-def _digest(*folders: str) -> str:
+def _digest(*folders: StoragePath) -> str:
     """Return the SHA-256 of the concatenated parts of some tables, in hex digits."""
     digest = hashlib.sha256()
-    parts = [storage.join(place, name) for place in folders for name in parquet.part_names(place)]
+    parts = [folder / name for folder in folders for name in parquet.part_names(folder)]
     with ThreadPoolExecutor(_THREADS) as pool:
         for begin in range(0, len(parts), _THREADS):  # only a few in memory at a time
-            for data in pool.map(storage.read_bytes, parts[begin : begin + _THREADS]):
+            for data in pool.map(StoragePath.read_bytes, parts[begin : begin + _THREADS]):
                 digest.update(data)
     return digest.hexdigest()

@@ -13,12 +13,12 @@ import jinja2
 
 from schemas.run import RunRecord, RunSummary
 from schemas.text import clean
-from tasks import storage
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
 from tasks.report.cards import make_cards
 from tasks.report.data import ReportData, read_report_data
 from tasks.report.thumbnails import ThumbnailStore
+from tasks.storage import StoragePath
 
 _MAX_CARDS: Final = 2_000
 _MAX_FAILED_OR_REJECTED: Final = 100
@@ -39,7 +39,7 @@ def build_report(output: str, run_id: str) -> str:
         RecordError: a table or run.json is damaged.
         StorageError: a table is missing or cannot be read, or the report cannot be written.
     """
-    root = storage.absolute(output)
+    root = StoragePath.parse(output)
     files = RunFiles(root, run_id)
     record = read_record(files)
     data = read_report_data(files, _MAX_CARDS, _MAX_FAILED_OR_REJECTED)
@@ -47,11 +47,11 @@ def build_report(output: str, run_id: str) -> str:
     inputs |= {style.image_uri for item in data.items.values() for style in item.styles}
 
     def fetch(uri: str, most: int) -> bytes:
-        place = uri if uri in inputs else storage.join(root, uri)
-        return storage.read_bytes(place, most)
+        file = StoragePath.parse(uri) if uri in inputs else root / uri
+        return file.read_bytes(most)
 
-    storage.write_bytes(files.report, render(record, data, ThumbnailStore(fetch)).encode())
-    return files.report
+    files.report.write_bytes(render(record, data, ThumbnailStore(fetch)).encode())
+    return files.report.uri
 
 
 def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> str:

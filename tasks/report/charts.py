@@ -13,7 +13,14 @@ from tasks.records import parquet
 from tasks.records.layout import RunFiles
 
 _MIN_BINS, _MAX_BINS = 6, 24
-_NAMES = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS", "csd": "CSD"}
+_NAMES = {
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "lpips": "LPIPS",
+    "csd": "CSD",
+    "cfsd": "CFSD",
+    "hfrd": "HFRD",
+}
 _TAILS = 0.5, 99.5
 """Percentiles at the ends of a histogram; values outside count in the first or the last bin."""
 

@@ -18,11 +18,11 @@ from stylegallery.matching.correspondence import routing_json
 from stylegallery.regions.region_map import RegionMap
 from stylegallery.regions.region_png import decode_region_map
 from stylegallery.visualize import match_panel
-from tasks import storage
 from tasks.errors import FileMissing, RecordError
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
+from tasks.storage import MAX_IMAGE_BYTES, StoragePath
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def explain(
         RecordError: a table or region map is damaged.
         StorageError: a file cannot be read.
     """
-    files, found = RunFiles(storage.absolute(output), run_id), 0
+    files, found = RunFiles(StoragePath.parse(output), run_id), 0
     run_plan = RunPlan(files)
     for name, part in parquet.read_parts(files.results, ItemResult):
         wanted = pc.and_(
@@ -89,9 +89,9 @@ def explain(
         )
 
 
-def _explain(output: str, row: ItemResult, item: WorkItem) -> Explanation:
+def _explain(output: StoragePath, row: ItemResult, item: WorkItem) -> Explanation:
     maps = {"content": row.regions_uri or "", **row.style_regions}
-    data = {name: storage.read_bytes(storage.join(output, path)) for name, path in maps.items()}
+    data = {name: (output / path).read_bytes() for name, path in maps.items()}
     content = _mapped(item.image_uri, data["content"])
     styles = [_mapped(style.image_uri, data[style.style_id]) for style in item.styles]
     panel = io.BytesIO()
@@ -109,7 +109,7 @@ def _explain(output: str, row: ItemResult, item: WorkItem) -> Explanation:
 
 
 def _mapped(uri: str, labels: bytes) -> _Mapped:
-    picture = codec.decode(storage.read_bytes(uri, storage.MAX_IMAGE_BYTES), uri)
+    picture = codec.decode(StoragePath.parse(uri).read_bytes(MAX_IMAGE_BYTES), uri)
     try:
         grid = torch.from_numpy(decode_region_map(labels).astype("int64"))
     except BadImage as error:

@@ -212,17 +212,17 @@ def write_results(plan: Plan) -> RunSummary:
     """
     if plan.summary:
         return plan.summary
-    own = read_ledger(plan.spec.output, plan.run_id)
+    own = read_ledger(plan.files)
     # Read anew: another run may have merged the finished items since the plan was made.
-    finished = read_finished(plan.spec.output)
+    finished = read_finished(plan.files.output)
     check_complete(plan, own, finished)
     totals = _write_parts(plan, result_parts(plan, own, finished))
-    add_finished(plan.spec.output, _computed_rows(plan, totals.computed))
+    add_finished(plan.files.output, _computed_rows(plan, totals.computed))
     if totals.failed:
         manifest = retry_manifest(partial(_failed_items, plan, totals.failed))
-        storage.write_bytes(plan.files.retry, manifest)
+        plan.files.retry.write_bytes(manifest)
     else:
-        storage.delete(plan.files.retry)
+        plan.files.retry.delete()
     warnings = first_warnings(totals.warnings)
     return RunSummary.model_validate({**totals.counts, "warnings": warnings})
 
@@ -236,7 +236,7 @@ def _write_parts(plan: Plan, parts: Iterable[ResultPart]) -> _Totals:
             (plan.files.results, part.rows),
             (plan.files.matches, part.matches()),
         ):
-            storage.write_bytes(storage.join(folder, part.name), parquet.to_bytes(table))
+            (folder / part.name).write_bytes(parquet.to_bytes(table))
         totals.add(part)
     for folder in (plan.files.results, plan.files.matches):
         parquet.keep_only(folder, names)
@@ -246,7 +246,7 @@ def _write_parts(plan: Plan, parts: Iterable[ResultPart]) -> _Totals:
 def _computed_rows(plan: Plan, computed: dict[str, Mask]) -> Iterator[pa.Table]:
     """Read the written results again and yield those that this run computed."""
     for name, mask in computed.items():
-        rows = parquet.read_rows_table(storage.join(plan.files.results, name), ItemResult)
+        rows = parquet.read_rows_table(plan.files.results / name, ItemResult)
         yield rows.filter(pa.array(mask))
 
 
@@ -299,7 +299,7 @@ def close_record(
         StorageError: the output cannot be read or written.
     """
     record = read_record(plan.files)
-    finished = record.state == "finished" and storage.exists(plan.files.success)
+    finished = record.state == "finished" and plan.files.success.exists()
     if finished and state != "finished":
         return
     ending = {

@@ -15,7 +15,6 @@ import pyarrow as pa
 from schemas.arrow import from_table
 from schemas.result import ItemResult
 from schemas.work import PlannedItem
-from tasks import storage
 from tasks.errors import FileMissing, RecordError, StorageError
 from tasks.records import parquet
 from tasks.records.finished_files import file_problem, map_digests
@@ -25,6 +24,7 @@ from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import read_parts
 from tasks.records.run_record import read_record
 from tasks.records.success import damaged_tables, read_marker
+from tasks.storage import StoragePath
 
 _THREADS = 8
 _FILE_REMEDY = "run the same command again with --check-assets, which computes it again"
@@ -56,8 +56,8 @@ def verify(output: str, run_id: str) -> Verification:
         FileMissing: there is no such run below `output`.
         StorageError: the output cannot be read.
     """
-    files = RunFiles(storage.absolute(output), run_id)
-    if not any(map(storage.exists, (files.record, files.success))) and not _has_plan(files):
+    files = RunFiles(StoragePath.parse(output), run_id)
+    if not (files.record.exists() or files.success.exists() or parquet.part_names(files.plan)):
         raise FileMissing(f"{files.record} not found; check the output and the run id")
     counts: Counter[str] = Counter()
     problems = [*_check_record(files), *_check_tables(files, counts)]
@@ -73,10 +73,6 @@ def verify(output: str, run_id: str) -> Verification:
         if not problems:
             problems.extend(damaged_tables(files, marker))
     return Verification(not problems, problems, dict(counts))
-
-
-def _has_plan(files: RunFiles) -> bool:
-    return bool(parquet.part_names(files.plan))
 
 
 def _check_record(files: RunFiles) -> list[str]:
@@ -110,13 +106,13 @@ def _check_part(
 ) -> list[str]:
     """Check results, matches, assets and region maps of one part; skip the maps in `maps`."""
     planned = from_table(items, PlannedItem)
-    rows = parquet.read_rows(storage.join(files.results, name), ItemResult)
+    rows = parquet.read_rows(files.results / name, ItemResult)
     counts.update(row.status for row in rows)
     counts["items"] += len(planned)
     places = Counter(row.asset_uri for row in rows if row.status == "ok")
     found = [
         *_check_rows(planned, rows),
-        *_check_matches(storage.join(files.matches, name), rows, counts),
+        *_check_matches(files.matches / name, rows, counts),
         *(f"{place}: it is the asset of {n} items" for place, n in places.items() if n > 1),
     ]
     return [f"{text}; {parquet.RERUN_REMEDY}" for text in found] + _check_files(
@@ -176,8 +172,8 @@ def _check_rows(items: Iterable[PlannedItem], rows: Iterable[ItemResult]) -> lis
     return problems
 
 
-def _check_matches(uri: str, rows: list[ItemResult], counts: Counter[str]) -> list[str]:
-    table = parquet.read_table(uri)
+def _check_matches(file: StoragePath, rows: list[ItemResult], counts: Counter[str]) -> list[str]:
+    table = parquet.read_table(file)
     regions: dict[ItemKey, list[int]] = defaultdict(list)
     for record in table.select([*KEYS, "region"]).to_pylist():
         region = record.pop("region")
@@ -195,7 +191,7 @@ def _check_matches(uri: str, rows: list[ItemResult], counts: Counter[str]) -> li
 
 
 def _check_files(
-    output: str, rows: list[ItemResult], seen: set[str], counts: Counter[str]
+    output: StoragePath, rows: list[ItemResult], seen: set[str], counts: Counter[str]
 ) -> list[str]:
     """Check the hash of every asset and region map."""
     good = [row for row in rows if row.status == "ok"]
@@ -209,7 +205,7 @@ def _check_files(
 
     def check(path: str) -> str | None:
         try:
-            wrong = file_problem(output, path, wanted[path])
+            wrong = file_problem(output / path, wanted[path])
         except StorageError as error:
             return str(error)
         return f"{path}: {wrong}; {_FILE_REMEDY}" if wrong else None

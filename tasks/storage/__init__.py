@@ -1,59 +1,25 @@
-"""Read and write files by URI: local disk, S3 and other fsspec file systems."""
+"""Read and write files: on the local disk, on S3 and on other fsspec file systems."""
 
-from tasks.storage.api import (
+from tasks.storage.path import (
     MAX_IMAGE_BYTES,
     MISSING,
+    StoragePath,
     content_version,
-    delete,
-    exists,
-    list_files,
-    list_folders,
-    list_names,
-    read_bytes,
-    read_version,
     sha256_version,
-    version,
     versions,
-    write_bytes,
-    write_new,
 )
-from tasks.storage.policy import scheme
-from tasks.storage.uris import (
-    absolute,
-    folder_uri,
-    join,
-    local_uri,
-    parent,
-    prefix,
-    resolve,
-    resolver,
-    stem,
-)
+from tasks.storage.uris import absolute, folder_uri, resolve, resolver, stem
 
 __all__ = [
     "MAX_IMAGE_BYTES",
     "MISSING",
+    "StoragePath",
     "absolute",
     "content_version",
-    "delete",
-    "exists",
     "folder_uri",
-    "join",
-    "list_files",
-    "list_folders",
-    "list_names",
-    "local_uri",
-    "parent",
-    "prefix",
-    "read_bytes",
-    "read_version",
     "resolve",
     "resolver",
-    "scheme",
     "sha256_version",
     "stem",
-    "version",
     "versions",
-    "write_bytes",
-    "write_new",
 ]

@@ -44,8 +44,7 @@ def scheme(uri: str) -> str:
     name, slashes = (found.group(1).lower(), found.group(2)) if found else ("", "")
     known = {*_ALWAYS, *_NEVER, *_allowed()}
     is_path = not found or (slashes != "//" and name not in known)
-    if has_control_characters(_UNDECODED.sub("", uri) if is_path else uri):
-        raise StorageError(f"{printable(uri)} contains a control character; remove it")
+    check_characters(uri, is_path=is_path)
     if _CHAIN.match(uri):
         raise StorageError(f"{printable(uri)} chains schemes by `::`, which is not supported")
     if is_path:
@@ -73,6 +72,16 @@ def scheme(uri: str) -> str:
     if name not in _ALWAYS:
         _check_host(uri)
     return name
+
+
+def check_characters(uri: str, *, is_path: bool) -> None:
+    """Check that a URI has no control characters; a plain path may have undecoded bytes.
+
+    Raises:
+        StorageError: it has one.
+    """
+    if has_control_characters(_UNDECODED.sub("", uri) if is_path else uri):
+        raise StorageError(f"{printable(uri)} contains a control character; remove it")
 
 
 def roots_restricted() -> bool:

@@ -69,7 +69,7 @@ class ProfiledActor(StyleActor):
 
     def _complete(self, assignment: Assignment, row: ItemResult) -> ItemResult:
         note = {**self._inside, "wall": time.perf_counter() - self._begin}
-        place = Path(self._setup.output, _NOTES, f"{os.getpid()}.json")
+        place = Path(self._setup.output.uri, _NOTES, f"{os.getpid()}.json")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(note))
         return super()._complete(assignment, row)
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         execute(plan, actor=ProfiledActor)
         summary = finalize.finalize(spec, plan.run_id, plan)
         notes = [json.loads(path.read_text()) for path in Path(spec.output, _NOTES).iterdir()]
-        rows = pq.read_table(plan.files.results).to_pylist(maps_as_pydicts="strict")
+        rows = pq.read_table(plan.files.results.uri).to_pylist(maps_as_pydicts="strict")
     print(f"{summary.ok} of {summary.items} restyled by {len(notes)} actors")
     wall = sum(note["wall"] for note in notes)
     print("| inside | share of the actors' wall time |\n|---|---|")

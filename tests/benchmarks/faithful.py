@@ -42,7 +42,7 @@ class DenseGuidance(Guidance):
         losses = []
         for mask, style, other in targets.router.masks:
             key, value = (part.float() for part in targets.styles[style][name])
-            scale = self.params.attention_scale
+            scale = self.params.attention.attention_scale
             losses.append(paper.style_loss(query, key, value, output, mask, other, scale))
         return torch.stack(losses).sum()
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from schemas.result import ItemResult, MatchRow
 from schemas.run import PoolSpec, RestyleSpec
-from tasks import planning, storage
+from tasks import planning
 from tasks.execution.actor import StyleActor
 from tasks.execution.execute import execute
 from tasks.execution.metrics import CacheMetrics
@@ -64,7 +64,7 @@ def _stages(what: str, spec: RestyleSpec) -> Iterator[tuple[str, int, float, int
     if what == "plan":
         return
     if what == "resume":
-        ledger = Ledger(spec.output, plan.run_id)
+        ledger = Ledger(plan.files)
         for item in plan.items:
             ledger.append(_row(Assignment(item)).model_copy(update={"run_id": plan.run_id}))
         ledger.commit()
@@ -121,7 +121,7 @@ class EchoEngine:
         from stylegallery.matching.matching import match_whole
 
         described = [style.descriptors for style in styles]
-        return match_whole(content.descriptors, described, params, *rest)
+        return match_whole(content.descriptors, described, *rest)
 
     def sample_batch(self, jobs: list[Any], params: Any) -> list[Any]:
         from stylegallery.types import RestyledLatent
@@ -210,7 +210,7 @@ def _written(home: Path, products: int, actors: int) -> RestyleSpec:
     return RestyleSpec(
         catalog=str(home / "catalog.parquet"),
         galleries=[str(home / "galleries.parquet")],
-        output=storage.join(str(home), "out"),
+        output=str(home / "out"),
         pool=PoolSpec(actors=actors, chunk_size=32),
     )
 

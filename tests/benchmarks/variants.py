@@ -36,14 +36,14 @@ class FromInverted(OptimiseSampler):
 
     def start(self, job: StyleJob) -> Tensor:
         """Return the latent (1, C, h, w) to start from."""
-        images, steps = [job.content, *job.styles], self.params.inversion_steps
+        images, steps = [job.content, *job.styles], self.params.regions.inversion_steps
         latents = [image.latent.to(self.models.device) for image in images]
         noisy, *styles = [inverted_latents(self.models, one, steps)[-1] for one in latents]
         return adain(noisy, styles, job.content, job.styles, job.routing)
 
     def finish(self, start: Tensor, latent: Tensor, jobs: list[StyleJob]) -> Tensor:
         """Denoise once, without limits on the bands."""
-        return denoise_once(self.models, latent, self.params.settle_timestep)
+        return denoise_once(self.models, latent, self.params.optimise.settle_timestep)
 
 
 HARD = {"routing": "hard"}

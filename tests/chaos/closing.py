@@ -6,10 +6,10 @@ from unittest.mock import patch
 
 from schemas.arrow import from_table, to_table
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.records import finished_items
 from tasks.records.finished_items import add_finished, read_finished
 from tasks.records.layout import LATEST
+from tasks.storage import StoragePath
 
 _MOST_PARTS = 4
 """So few that every run compacts parts that other runs are about to read."""
@@ -21,11 +21,12 @@ def close_together(output: str, runs: int) -> list[str]:
     with patch.object(finished_items, "_MOST_PARTS", _MOST_PARTS), ThreadPoolExecutor(runs) as pool:
         faults = [task.exception() for task in [pool.submit(_close, output, n) for n in names]]
     problems = [f"a run that closes beside others: {fault!r}" for fault in faults if fault]
-    finished = read_finished(output)
+    root = StoragePath.parse(output)
+    finished = read_finished(root)
     rows = from_table(finished.rows(finished.in_order()), ItemResult)
     if sorted(row.product_id for row in rows) != names:
         problems.append(f"{len(rows)} items of {runs} runs that closed together are finished")
-    about = json.loads(storage.read_bytes(storage.join(output, LATEST)))
+    about = json.loads((root / LATEST).read_bytes())
     if about["tables"] != [f"catalog/{part.name}" for part in finished.parts]:
         problems.append("LATEST.json does not name the parts of runs that closed together")
     return problems
@@ -35,4 +36,4 @@ def _close(output: str, name: str) -> None:
     row = ItemResult(
         item_id=name, product_id=name, view="main", gallery_id="g", status="ok", run_id=name
     )
-    add_finished(output, [to_table([row], ItemResult)])
+    add_finished(StoragePath.parse(output), [to_table([row], ItemResult)])

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 from prefect import runtime
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 
 from flows.restyle import restyle_catalog
 from schemas.arrow import to_table
 from schemas.manifest import CatalogRow, GalleryRow
+from schemas.params import GROUPS
 from schemas.run import RestyleSpec, RunRecord
 from tests.tiny_model import write_tiny_model
 
@@ -132,10 +134,29 @@ def test_the_form_has_every_parameter_described() -> None:
     spec = form["definitions"]["RestyleSpec"]
     assert set(spec["properties"]) == set(RestyleSpec.model_fields)
     assert spec["required"] == ["catalog", "galleries", "output"]
-    for model in ("RestyleSpec", "StyleParams", "EngineSpec", "PoolSpec"):
+    groups = [model.__name__ for model in GROUPS.values()]
+    for model in ("RestyleSpec", "StyleParams", *groups, "EngineSpec", "PoolSpec"):
         for field in form["definitions"][model]["properties"].values():
             assert field["description"]
             assert field["title"]
+
+
+@pytest.mark.parametrize(
+    ("params", "good"),
+    [
+        ({"match_tone": False, "steps": 3}, True),
+        ({"tones": {"match_tone": False}, "steps": 3}, True),
+        ({"tone_lightness": 7}, False),
+        ({"tones": {"tone_lightness": 7}}, False),
+        ({"match_tones": False}, False),
+    ],
+)
+def test_the_form_takes_parameters_with_or_without_their_group(
+    params: dict[str, object], good: bool
+) -> None:
+    form = parameter_schema(restyle_catalog.fn).model_dump()
+    spec = {"catalog": "c", "galleries": ["g"], "output": "o", "params": params}
+    assert (not validate({"spec": spec}, form)) == good
 
 
 def test_a_flow_run_is_named_after_what_it_restyles(monkeypatch: pytest.MonkeyPatch) -> None:

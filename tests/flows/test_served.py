@@ -90,14 +90,14 @@ def test_a_run_started_in_the_ui_ends_with_its_state_artifacts_and_outputs(
     assert "2 of 3 restyled" in found["restyle-report"]
     assert "items an hour" in found["restyle-report"]
     assert "ssim is" in found["restyle-report"]
-    assert Path(plan.files.report).as_uri() in found["report-link"]
+    assert Path(plan.files.report.uri).as_uri() in found["report-link"]
     assert "gone.png not found" in json.dumps(found["restyle-failures"])
     logs = prefect.logs(run)
     assert "gone/main in field (item " in logs
 
     told = [logs, json.dumps(found), prefect.log.read_text(errors="replace")]
     told += [path.read_text(errors="replace") for path in Path(spec.output, "runs").rglob("*.json")]
-    told.append(Path(plan.files.report).read_text())
+    told.append(Path(plan.files.report.uri).read_text())
     actors = "".join(path.read_text() for path in ray_logs.rglob("worker-*.err"))
     assert not any(SECRET in text or "AKIAPLANTED" in text for text in [*told, actors])
     _check_lines(prefect.log.read_text(), actors, plan.run_id, str(run))
@@ -161,7 +161,7 @@ def test_a_prepared_gallery_and_an_evaluated_run(
     judge = {"output": spec.output, "run_id": plan.run_id, "gates": ["ssim >= 1"]}
     state = prefect.ended(prefect.start("evaluate-run/stylegallery", judge))
     assert state.is_completed(), state.message
-    assert "1 flagged" in Path(plan.files.report).read_text()
+    assert "1 flagged" in Path(plan.files.report.uri).read_text()
 
 
 def test_a_form_with_nonsense_is_refused_at_submit(
@@ -184,17 +184,17 @@ def test_a_cancelled_run_keeps_what_is_done_and_stops_its_engines(
     spec = make_spec(tmp_path, model, photos)
     plan = planning.make_plan(spec)
     run = prefect.start("restyle-catalog/stylegallery", spec.model_dump(mode="json"))
-    until(lambda: len(read_ledger(spec.output, plan.run_id)) > 3)
-    record = json.loads(Path(plan.files.record).read_text())
+    until(lambda: len(read_ledger(plan.files)) > 3)
+    record = json.loads(Path(plan.files.record.uri).read_text())
     assert record["state"] == "running"
-    assert Path(plan.files.lock).exists()
+    assert Path(plan.files.lock.uri).exists()
     prefect.ask(lambda client: client.set_flow_run_state(run, Cancelling()))
     assert prefect.ended(run).name == "Cancelled"
-    record = json.loads(Path(plan.files.record).read_text())
+    record = json.loads(Path(plan.files.record.uri).read_text())
     assert record["state"] == "cancelled"
-    assert not Path(plan.files.lock).exists()
-    assert not Path(plan.files.success).exists()
-    done = len(read_ledger(spec.output, plan.run_id))
+    assert not Path(plan.files.lock.uri).exists()
+    assert not Path(plan.files.success.uri).exists()
+    done = len(read_ledger(plan.files))
     assert 3 < done < 300
     pictures = len(list(Path(spec.output, "assets").rglob("*.png")))
     time.sleep(3)

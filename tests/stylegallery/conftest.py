@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import Picture, StyleGallery
 from tests.tiny_model import write_tiny_model
 
@@ -24,7 +24,13 @@ def engine(tiny_model: Path) -> StyleGallery:
 @pytest.fixture(scope="session")
 def params() -> StyleParams:
     return StyleParams(
-        image_size=64, steps=3, strength=1.0, inversion_steps=3, merge_threshold=0.0, max_regions=3
+        image_size=64,
+        steps=3,
+        strength=1.0,
+        inversion_steps=3,
+        merge_threshold=0.0,
+        max_regions=3,
+        **LATER,
     )
 
 

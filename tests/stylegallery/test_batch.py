@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schemas.methods import Method, Sampler
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import Step, StyleGallery, StyleJob
 from stylegallery.errors import BadMask, DidNotConverge
 from stylegallery.methods.registry import method_class
@@ -14,14 +14,21 @@ from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
-QUICK = {"image_size": 64, "steps": 4, "inversion_steps": 2, "max_regions": 3, "merge_threshold": 0}
+QUICK = {
+    "image_size": 64,
+    "steps": 4,
+    "inversion_steps": 2,
+    "max_regions": 3,
+    "merge_threshold": 0,
+    **LATER,
+}
 
 
 def jobs(engine: StyleGallery, params: StyleParams) -> list[StyleJob]:
     """Two sizes, one to three references, shared ones among them, and different seeds."""
     pictures = [(64, 80, RED, BLUE, 1), (80, 64, BLUE, RED, 2), (64, 80, GREEN, BLUE, 3)]
     contents = [engine.prepare(figure_on_ground(*p), params) for p in pictures]
-    pictures = [(64, 64, GREEN, RED, 4), (64, 72, BLUE, GREEN, 5), (80, 64, RED, GREEN, 6)]
+    pictures = [(96, 96, GREEN, RED, 4), (96, 108, BLUE, GREEN, 5), (120, 96, RED, GREEN, 6)]
     styles = [engine.prepare(figure_on_ground(*p), params) for p in pictures]
     galleries = [styles[:1], styles, styles[:2]]
     found = [engine.match(c, of, params) for c, of in zip(contents, galleries, strict=True)]
@@ -34,7 +41,7 @@ def test_a_batch_equals_its_items(engine: StyleGallery, method: Method, sampler:
     # two steps: where an absolute difference is zero its gradient has the sign of rounding, which
     # grows from step to step and with the rate, which is that of the published methods for all
     settings = {**QUICK, "steps": 2, "learning_rate": 0.05, "method": method, "sampler": sampler}
-    params = StyleParams.model_validate(settings)
+    params = StyleParams.model_validate({**settings, "adapter_rank": 2, "adapter_steps": 3})
     batch = jobs(engine, params)
     made = engine.stylize_batch(batch, params)
     for job, together in zip(batch, made, strict=True):

@@ -66,6 +66,6 @@ def test_any_size_works(size: tuple[int, int]) -> None:
 
 
 def test_published_methods_do_without() -> None:
-    assert StyleParams().detail > 0
+    assert StyleParams().finish.detail > 0
     for method in ("stylegallery-paper", "attention-distillation", "styleid"):
-        assert StyleParams(method=method).detail == 0
+        assert StyleParams(method=method).finish.detail == 0

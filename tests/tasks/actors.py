@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from schemas.result import ErrorInfo, ItemResult, MatchRow
-from tasks import storage
 from tasks.execution.actor import StyleActor
 from tasks.messages import ActorSetup, Assignment, PreparingReferences
 from tasks.records.item_key import key_of
@@ -51,7 +50,7 @@ class LightActor(StyleActor):
 
     def do(self, assignment: Assignment) -> ItemResult:
         item, output = assignment.item, self._setup.output
-        note_start(output, assignment)
+        note_start(output.uri, assignment)
         if item.product_id.startswith("poison"):
             os.kill(os.getpid(), signal.SIGKILL)
         if item.product_id.startswith("hang"):
@@ -61,7 +60,7 @@ class LightActor(StyleActor):
         if item.product_id.startswith("flaky") and assignment.attempt == 1:
             return self._row(assignment, status="failed", error=passing_fault())
         data = item.item_id.encode()
-        storage.write_bytes(storage.join(output, item.asset_key), data)
+        (output / item.asset_key).write_bytes(data)
         return self._row(
             assignment,
             status="ok",
@@ -95,10 +94,10 @@ class FrozenActor(LightActor):
 
     def __init__(self, setup: ActorSetup) -> None:
         super().__init__(setup)
-        with Path(setup.output, "loads.log").open("a") as file:
+        with Path(setup.output.uri, "loads.log").open("a") as file:
             file.write(f"{os.getpid()}\n")
-        often = int(Path(setup.output, "freeze").read_text())
-        if len(Path(setup.output, "loads.log").read_text().split()) <= often:
+        often = int(Path(setup.output.uri, "freeze").read_text())
+        if len(Path(setup.output.uri, "loads.log").read_text().split()) <= often:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -109,7 +108,7 @@ class SlowActor(StyleActor):
         self, group: list[Assignment], remaining: list[Assignment]
     ) -> list[Callable[[], ItemResult]]:
         for assignment in group:
-            note_start(self._setup.output, assignment)
+            note_start(self._setup.output.uri, assignment)
         todo = super()._restyle(group, remaining)
         time.sleep(0.3)
         return todo

@@ -26,6 +26,7 @@ from tasks.manifests import builder, reader
 from tasks.planning import versions
 from tasks.storage import local
 from tests.tasks import pictures
+from tests.tasks.places import at
 from tests.tasks.single_items import item_of, restyle_item
 
 REJECTED = "rejected"
@@ -87,7 +88,7 @@ def beside(role: str, data: bytes, *words: str) -> Kind:
     def happen(scene: Scene) -> str:
         path = scene.folder / f"{role}.file"
         path.write_bytes(data)
-        version = storage.version(str(path))
+        version = at(path).version()
         return _rejected(scene, **{f"{role}_uri": str(path), f"{role}_version": version})
 
     return Kind(REJECTED, words, happen)
@@ -99,7 +100,7 @@ def reference(data: bytes, *words: str) -> Kind:
     def happen(scene: Scene) -> str:
         item, path = item_of(scene.folder, PHOTO), scene.folder / "style.png"
         path.write_bytes(data)
-        style = item.styles[0].model_copy(update={"image_version": storage.version(str(path))})
+        style = item.styles[0].model_copy(update={"image_version": at(path).version()})
         return _refused(scene, item.model_copy(update={"styles": [style]}))
 
     return Kind(REJECTED, ("reference 's' of gallery 'g'", *words), happen)
@@ -121,7 +122,7 @@ def unreadable(scene: Scene) -> str:
 
 def too_large(scene: Scene) -> str:
     """A sparse file: neither planning nor reading takes more of it than the limit."""
-    scene.patch.setattr("tasks.storage.MAX_IMAGE_BYTES", 2**20)
+    scene.patch.setattr("tasks.items.context.MAX_IMAGE_BYTES", 2**20)
     path = scene.folder / "photo.jpg"
     with path.open("wb") as file:
         file.truncate(2**41)

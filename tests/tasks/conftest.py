@@ -11,15 +11,18 @@ import pytest
 from skimage import data as photos
 
 from schemas.engine import EngineSpec
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from schemas.run import PoolSpec, RestyleSpec
 from stylegallery import StyleGallery
 from tasks.items.context import ActorContext
 from tests.s3_server import S3Server
 from tests.tasks.pictures import save
+from tests.tasks.places import at
 from tests.tiny_model import write_tiny_model
 
-PARAMS = StyleParams(steps=1, inversion_steps=2, image_size=64, max_regions=3)
+PARAMS = StyleParams(
+    steps=1, inversion_steps=2, image_size=64, max_regions=3, strength=0.6, **LATER
+)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +45,7 @@ def engine(tiny_model: Path) -> Iterator[StyleGallery]:
 @pytest.fixture
 def context(engine: StyleGallery, tmp_path: Path) -> ActorContext:
     """An actor's context with an empty output."""
-    return ActorContext(engine, str(tmp_path / "out"), PARAMS)
+    return ActorContext(engine, at(tmp_path / "out"), PARAMS)
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from typing import Any
 
 from schemas.result import ItemResult
 from schemas.work import StyleSource, WorkItem
-from tasks import storage
 from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
 from tasks.messages import Assignment
 from tests.tasks import pictures
+from tests.tasks.places import at
 
 
 def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
@@ -18,16 +18,14 @@ def item_of(folder: Path, data: bytes | None, **changes: Any) -> WorkItem:
     if data is not None:
         photo.write_bytes(data)
     style.write_bytes(pictures.encoded(pictures.noise()[::-1].copy(), "PNG"))
-    reference = StyleSource(
-        style_id="s", image_uri=str(style), image_version=storage.version(str(style))
-    )
+    reference = StyleSource(style_id="s", image_uri=str(style), image_version=at(style).version())
     values: dict[str, Any] = {
         "item_id": "ab" * 32,
         "product_id": "p",
         "view": "main",
         "gallery_id": "g",
         "image_uri": str(photo),
-        "image_version": storage.version(str(photo)),
+        "image_version": at(photo).version(),
         "seed": 1,
         "styles": [reference],
         "image_format": "png",

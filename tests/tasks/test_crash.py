@@ -16,7 +16,7 @@ import torch
 
 from schemas.run import RestyleSpec, RunRecord
 from stylegallery import StyleGallery
-from tasks import planning, storage
+from tasks import planning
 from tasks.execution.execute import assignments
 from tasks.items.context import ActorContext
 from tasks.items.item import restyle_items
@@ -100,8 +100,8 @@ def drive(spec: RestyleSpec, doer: Callable[[ActorSetup], Doer]) -> planning.Pla
         return plan
     with hold_run(plan.files):
         planning.write_plan(plan)
-        setup = ActorSetup(spec.engine, spec.params, plan.spec.output, plan.run_id, "", 1)
-        do, ledger = doer(setup), Ledger(plan.spec.output, plan.run_id)
+        setup = ActorSetup(spec.engine, spec.params, plan.files.output, plan.run_id, "", 1)
+        do, ledger = doer(setup), Ledger(plan.files)
         for assignment in assignments(plan, plan.completed):
             ledger.append(do(assignment))
             ledger.commit()
@@ -189,7 +189,7 @@ def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
     plan = job.plan
 
     def take_over() -> None:
-        storage.delete(plan.files.lock)  # as the successor does with that of a dead holder
+        plan.files.lock.delete()  # as the successor does with that of a dead holder
         drive(spec, light)
         if interrupted:
             raise KeyboardInterrupt
@@ -198,9 +198,9 @@ def test_a_driver_that_was_frozen_leaves_a_run_that_its_successor_ended(
 
     with pytest.raises(KeyboardInterrupt if interrupted else RunLostError), recorded_run(job):
         take_over()
-    record = RunRecord.model_validate_json(storage.read_bytes(plan.files.record))
+    record = RunRecord.model_validate_json(plan.files.record.read_bytes())
     assert (record.run_id, record.state) == (plan.run_id, "finished")
-    assert not storage.exists(plan.files.lock)
+    assert not plan.files.lock.exists()
 
 
 def test_a_closed_run_is_left_alone(make_spec: MakeSpec, disk: Disk) -> None:
@@ -242,7 +242,7 @@ def test_lost_pictures_are_made_anew_when_asked_for(
         def do(assignment: Assignment) -> Any:
             made.append(assignment.item.item_id)
             row, data = light(setup)(assignment), b"rounded otherwise"
-            storage.write_bytes(storage.join(setup.output, row.asset_uri), data)
+            (setup.output / row.asset_uri).write_bytes(data)
             digest = hashlib.sha256(data).hexdigest()
             return row.model_copy(update={"asset_sha256": digest, "asset_bytes": len(data)})
 

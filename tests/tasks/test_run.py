@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
-from tasks import planning, storage
+from tasks import planning
 from tasks.execution import execute
 from tasks.execution.actor import StyleActor
 from tasks.execution.pool import Progress
@@ -32,6 +32,7 @@ from tests.tasks.actors import SlowActor, starts
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.execution.test_pool import alive
 from tests.tasks.items.test_item import GOOD
+from tests.tasks.places import at
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
@@ -107,7 +108,7 @@ def test_first_run_same_again_elsewhere_and_a_larger_catalog(
     assert larger.run_id != plan.run_id
     assert (larger.counts.done, larger.counts.todo) == (4, 2)
     assert (summary.ok, summary.reused) == (6, 4)
-    rows = storage.read_bytes(storage.join(spec.output, "catalog/LATEST.json"))
+    rows = (at(spec.output) / "catalog/LATEST.json").read_bytes()
     assert json.loads(rows)["rows"] == 6
 
 
@@ -143,7 +144,7 @@ def test_another_output_and_pool_give_the_same_bytes(make_spec: MakeSpec, tmp_pa
 def test_everything_on_s3(make_spec: MakeSpec, s3_env: S3Server, tmp_path: Path) -> None:
     spec = make_spec(products=2)
     for path in (tmp_path / "in").iterdir():
-        storage.write_bytes(s3_env.uri(f"in/{path.name}"), path.read_bytes())
+        at(s3_env.uri(f"in/{path.name}")).write_bytes(path.read_bytes())
     far = spec.model_copy(
         update={
             "catalog": s3_env.uri("in/catalog.parquet"),
@@ -181,7 +182,7 @@ def test_bad_photos_leave_the_good_ones_alone(make_spec: MakeSpec, tmp_path: Pat
     pq.write_table(pa.table({"product_id": names, "image_uri": uris}), spec.catalog)
     plan, summary, _ = run(spec)
     assert (summary.ok, summary.rejected, summary.failed) == (1 + len(GOOD), len(BAD), 0)
-    for row in pq.read_table(plan.files.results).to_pylist():
+    for row in pq.read_table(plan.files.results.uri).to_pylist():
         assert (row["status"] == "rejected") == (row["product_id"] in BAD)
         assert (row["error"] is not None) == (row["status"] == "rejected")
     again = planning.make_plan(spec)
@@ -196,7 +197,7 @@ def test_a_mended_row_is_all_that_is_done_again(make_spec: MakeSpec) -> None:
     plan, summary, _ = run(spec)
     assert (plan.counts.todo, plan.counts.rejected) == (2, 1)
     assert (summary.ok, summary.rejected, summary.failed) == (2, 1, 0)
-    rows = pq.read_table(plan.files.results).to_pylist()
+    rows = pq.read_table(plan.files.results.uri).to_pylist()
     assert [row["product_id"] for row in rows] == names
     (slashed, plain) = (row["asset_uri"] for row in rows[:2])
     assert slashed.startswith("assets/rocket/AB%2F12/a%5Cb-")
@@ -223,10 +224,10 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
     plan = planning.make_plan(spec)
     kill_driver(spec, tmp_path, after=4)
     before = {path: path.stat() for path in Path(spec.output, "assets").rglob("*.png")}
-    rows = read_ledger(spec.output, plan.run_id)
+    rows = read_ledger(plan.files)
     assert 3 <= len(before) < 10
-    assert not Path(plan.files.success).exists()
-    assert json.loads(Path(plan.files.record).read_text())["state"] == "running"
+    assert not Path(plan.files.success.uri).exists()
+    assert json.loads(Path(plan.files.record.uri).read_text())["state"] == "running"
     begun = starts(spec.output)
 
     resumed, summary, _ = run(spec, SlowActor)
@@ -236,7 +237,7 @@ def test_a_killed_driver_resumes_without_doing_anything_twice(
     for path, stat in before.items():
         assert path.stat().st_mtime_ns == stat.st_mtime_ns, f"{path} was computed twice"
     computed = 10 - len(before)
-    found = read_ledger(spec.output, plan.run_id)
+    found = read_ledger(plan.files)
     reused = found.rows(found.in_order())["reused"].to_pylist()
     assert sum(reused) == len(before) - len(rows)
     assert len(starts(spec.output)) - len(begun) == computed + len(before) - len(rows)

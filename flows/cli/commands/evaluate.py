@@ -30,6 +30,7 @@ def evaluate(
     ] = None,
     lpips: Annotated[str, Parameter(help=field_help(ExternalWeights, "lpips"))] = "",
     csd: Annotated[str, Parameter(help=field_help(ExternalWeights, "csd"))] = "",
+    cfsd: Annotated[str, Parameter(help=field_help(ExternalWeights, "cfsd"))] = "",
     inception: Annotated[str, Parameter(help=field_help(ExternalWeights, "inception"))] = "",
     ray_address: Annotated[
         str, Parameter(help=field_help(PoolSpec, "ray_address"), show_default=False)
@@ -47,7 +48,7 @@ def evaluate(
     with progress_bar("measuring") as advance:
         try:
             pool = PoolSpec(ray_address=ray_address)
-            weights = ExternalWeights(lpips=lpips, csd=csd, inception=inception)
+            weights = ExternalWeights(lpips=lpips, csd=csd, cfsd=cfsd, inception=inception)
             found = measure(output, run, gates or (), pool, weights, advance)
         except ValueError as error:
             raise UsageError(f"--gate: {error}") from error

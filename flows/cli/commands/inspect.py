@@ -24,18 +24,18 @@ def status(output: Output, /, *, run: Run = LATEST_RUN) -> None:
     """Print the state of a run and its items by status; items appear every few seconds."""
     import numpy as np
 
-    from tasks import storage
     from tasks.records.finished_items import read_finished
     from tasks.records.index import STATUSES, key_hashes
     from tasks.records.layout import RunFiles
     from tasks.records.ledger import read_ledger
     from tasks.records.plan_parts import has_problem, read_parts
     from tasks.records.run_record import read_record
+    from tasks.storage import StoragePath
 
     run = find_run(output, run)
-    files = RunFiles(storage.absolute(output), run)
+    files = RunFiles(StoragePath.parse(output), run)
     record = read_record(files)
-    finished, own = read_finished(output), read_ledger(output, run)
+    finished, own = read_finished(files.output), read_ledger(files)
     counts: Counter[str] = Counter()
     for _, part in read_parts(files):
         if has_problem(part):
@@ -88,11 +88,12 @@ def explain(
     To change a match, edit its reference or region in `routing.json`, name the file as
     `routing_uri` in the catalog, and run again.
     """
-    from tasks import storage
     from tasks.results.explain import explain as explained
+    from tasks.storage import StoragePath
 
-    root = storage.absolute(out)
+    root = StoragePath.parse(out)
     for one in explained(output, find_run(output, run), product, view, gallery):
+        folder = root / one.folder
         for name, data in one.files.items():
-            storage.write_bytes(storage.join(root, one.folder, name), data)
-        print(storage.join(root, one.folder))
+            (folder / name).write_bytes(data)
+        print(folder)

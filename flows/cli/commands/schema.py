@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.runtime.errors import UsageError, did_you_mean
-from schemas.document import MODELS, field_rows
+from schemas.document import MODELS, field_groups
 
 _WIDTH: Final = 120
 
@@ -38,7 +38,16 @@ def schema(
 def _table(model: type[BaseModel]) -> Table:
     """Return a table of name, type, default and description of each field."""
     table = Table("Name", "Type", "Default", "Description", box=SIMPLE, pad_edge=False)
-    for row in field_rows(model):
-        name, *rest = map(escape, row)
-        table.add_row(f"[bold]{name}[/]", *rest)
+    for group in field_groups(model):
+        if group.name:
+            table.add_section()
+            table.add_row(
+                f"[italic]{escape(group.name)}[/]",
+                "group",
+                "",
+                escape(f"{group.title}: {group.description}"),
+            )
+        for row in group.rows:
+            name, *rest = map(escape, row)
+            table.add_row(f"[bold]{name}[/]", *rest)
     return table

@@ -1,5 +1,6 @@
 """`stylegallery stylize`: restyle one image, without Prefect or Ray."""
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from flows.cli.commands.learn import learn_style
 from flows.cli.console import print_stderr, progress_bar
 from flows.cli.flags import StyleFlags, field_help
 from flows.cli.settings import resolve_engine
 from flows.runtime.errors import UsageError
 from schemas.engine import EngineSpec
 from schemas.manifest import CatalogRow
+from schemas.methods import method_info
 from schemas.params import StyleParams
 from schemas.run import RestyleSpec
 from schemas.text import counted
@@ -24,7 +27,7 @@ from tasks.storage.transient import is_disk_full
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stylegallery import PreparedImage, Step
+    from stylegallery import PreparedImage, Step, StyleJob
     from stylegallery.matching.correspondence import Correspondence, Pin
 
 _FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpg", ".jpeg": "jpg"}
@@ -83,6 +86,13 @@ def stylize(
         ),
     ] = None,
     guides: Guides = _NO_GUIDES,
+    adapter: Annotated[
+        Path | None,
+        Parameter(
+            help="For a method that learns, such as sms: the style that `stylegallery learn` "
+            "wrote, or another LoRA file for the model. Without one, the style is learnt first."
+        ),
+    ] = None,
     quality: Annotated[
         int,
         Parameter(
@@ -100,9 +110,16 @@ def stylize(
     for path in (content, *style):
         if not path.is_file():
             raise UsageError(f"{path} is not a file")
+    learns = method_info(params.method).learns
+    if adapter and not learns:
+        raise UsageError(
+            f"--adapter is for a method that learns, and {params.method} does not; add --preset "
+            "catalog or --method sms"
+        )
 
     limit_threads()
-    from stylegallery import StyleGallery
+    from stylegallery import StyleGallery, StyleJob
+    from stylegallery.adapters.adapter import read_adapter
     from stylegallery.images import codec
     from stylegallery.images.blank import blank_warning, blankness
     from stylegallery.images.codec import check_format
@@ -114,22 +131,27 @@ def stylize(
         if what := blankness(picture):
             print_stderr(f"warning: {blank_warning(f'--style {path}', what)}")
     labels, protect, pins = guides.load(ids)
+    stored = _read("--adapter", adapter) if adapter else None
     engine = StyleGallery.load(spec)
+    learnt = None
+    if stored is not None:
+        learnt = read_adapter(stored, engine.models.unet, str(adapter))
+    elif learns:
+        learnt = learn_style(engine, pictures[1:], [str(path) for path in style], params, seed=0)
     with progress_bar("preparing", len(pictures)) as advance:
         prepared: list[PreparedImage] = []
         for picture in pictures:
             prepared.append(engine.prepare(picture, params, None if prepared else labels))
             advance(len(prepared))
     matched = engine.match(prepared[0], prepared[1:], params, pins=pins)
-    with progress_bar("stylizing", params.steps) as advance:
+    job = StyleJob(prepared[0], prepared[1:], matched, seed, protect, learnt)
+    with progress_bar("stylizing") as advance:  # one bar after the other, a working size each
 
         def on_step(step: "Step") -> None:
-            advance(step.index + 1)
+            advance(step.index + 1, step.total)
 
-        result = engine.stylize(
-            prepared[0], prepared[1:], matched, params, seed=seed, protect=protect, on_step=on_step
-        )
-    metadata = _metadata(spec, params, ids, seed, engine.models.device.type)
+        (result,) = engine.stylize_batch([job], params, on_step=on_step)
+    metadata = _metadata(spec, params, ids, engine.models.device.type, job)
     _write(out, codec.encode(result.picture, image_format, metadata, quality=quality))
     if save_regions:
         _save_regions(save_regions, content, prepared, ids, matched)
@@ -138,7 +160,9 @@ def stylize(
     )
 
 
-def _metadata(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, device: str) -> str:
+def _metadata(
+    spec: EngineSpec, params: StyleParams, ids: list[str], device: str, job: "StyleJob"
+) -> str:
     """Return the metadata of the image as JSON: how it was made, as in the assets of a run."""
     from stylegallery.models.fingerprint import engine_fingerprint
 
@@ -146,8 +170,10 @@ def _metadata(spec: EngineSpec, params: StyleParams, ids: list[str], seed: int, 
         "engine": engine_fingerprint(spec, device),
         "params": params.hashed(),
         "references": [{"style_id": style_id} for style_id in ids],
-        "seed": seed,
+        "seed": job.seed,
     }
+    if job.adapter is not None:
+        made["adapter"] = hashlib.sha256(job.adapter.to_bytes()).hexdigest()
     return json.dumps(made, sort_keys=True, separators=(",", ":"))
 
 

@@ -16,14 +16,15 @@ from PIL import Image
 
 from flows.cli.app import main
 from flows.cli.commands.schema import MODELS, schema
+from schemas.params import SETTINGS
 from schemas.run import PlanCounts, RestyleSpec, RunRecord
 from schemas.text import has_control_characters
-from tasks.records.layout import RunFiles
 from tasks.records.newest_run import find_run
 from tasks.records.run_record import write_record
+from tests.tasks.places import files_of
 from tests.tiny_model import write_tiny_model
 
-COMMANDS = "demo manifest plan run stylize status verify report doctor schema".split()  # noqa: SIM905
+COMMANDS = "demo manifest plan run stylize learn status verify report doctor schema".split()  # noqa: SIM905
 HEAVY = ("torch", "diffusers", "transformers", "ray", "prefect")
 
 
@@ -244,6 +245,48 @@ def test_stylize_refuses_what_the_format_cannot_hold(tmp_path: Path, stylegaller
     assert "wide.png is 16384x1024 px, and webp holds at most 16383 px a side; choose png" in said
 
 
+def test_a_learnt_style_is_a_file_that_stylize_takes(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, other = (tmp_path / f"{name}.png" for name in ("photo", "style", "other"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((96, 96)).convert("RGB").save(style)
+    Image.linear_gradient("L").resize((110, 96)).convert("RGB").save(other)
+    file, out, again = tmp_path / "s.safetensors", tmp_path / "out.png", tmp_path / "again.png"
+    engine = ["--model", tiny_model, "--set", "image_size=64"]
+    engine += ["--set", "adapter_rank=2", "--set", "adapter_steps=3"]
+    code, _, said = stylegallery("learn", "--style", style, other, "--out", file, *engine)
+    assert (code, "learnt from 2 references" in said) == (0, True), said
+    words = ["stylize", "--content", photo, "--style", style, "--style", other, *engine]
+    words += ["--preset", "catalog"]
+    code, _, said = stylegallery(*words, "--adapter", file, "--out", out)
+    assert code == 0, said
+    code, _, said = stylegallery(*words, "--out", again)  # learns in place
+    assert code == 0, said
+    with Image.open(out) as first, Image.open(again) as second:
+        assert first.tobytes() == second.tobytes()
+        assert '"adapter":' in first.info["stylegallery"]
+    code, _, said = stylegallery(*words, "--adapter", file, "--out", out, "--method", "styleid")
+    assert (code, "belong to method `sms`" in said) == (2, True)
+    code, _, said = stylegallery(*words[:-2], "--adapter", file, "--out", out)
+    assert (code, "--adapter is for a method that learns" in said) == (2, True)
+    code, _, said = stylegallery(*words, "--adapter", photo, "--out", out)
+    assert code != 0
+    assert "photo.png is damaged or no safetensors file" in said
+
+
+def test_learn_names_a_reference_without_a_style(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    flat, out = tmp_path / "flat.png", tmp_path / "s.safetensors"
+    Image.new("RGB", (96, 96), "tan").save(flat)
+    code, _, said = stylegallery("learn", "--style", flat, "--out", out, "--model", tiny_model)
+    assert (code, f"{flat} is of one tone" in said) == (2, True)
+    code, _, said = stylegallery("learn", "--style", flat, "--out", tmp_path / "s.bin")
+    assert (code, "must end in .safetensors" in said) == (2, True)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_schema_prints_a_json_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     schema(name, as_json=True)
@@ -258,6 +301,7 @@ def test_schema_prints_a_table_for_people(name: str, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert not printed.lstrip().startswith("{")
     assert all(f" {field} " in printed for field in MODELS[name].model_fields)
+    assert name != "params" or all(f" {setting} " in printed for setting in SETTINGS)
 
 
 def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Command) -> None:
@@ -284,7 +328,7 @@ def test_no_run_named_means_the_newest(tmp_path: Path, stylegallery: Command) ->
             started_at=datetime(2026, 1, day, tzinfo=UTC),
             ended_at=datetime(2026, 1, ended, tzinfo=UTC) if ended else None,
         )
-        write_record(RunFiles(str(tmp_path), name), record)
+        write_record(files_of(tmp_path, name), record)
     (tmp_path / "runs" / "run-d").mkdir()
     (tmp_path / "runs" / "run-d" / "run.json").write_text("{")
     (tmp_path / "runs" / "run-a" / "plan").mkdir()

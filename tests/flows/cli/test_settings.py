@@ -16,7 +16,7 @@ from flows.cli.settings import (
 )
 from flows.runtime.errors import UsageError
 from schemas.engine import LoraSpec
-from schemas.params import StyleParams
+from schemas.params import SETTINGS, StyleParams
 from schemas.presets import PRESETS
 from schemas.run import RestyleSpec
 
@@ -48,7 +48,7 @@ def test_flags_beat_environment_beats_file_beats_preset(
     assert spec.output == "env-out"
     assert spec.params.steps == PRESETS["quality"]["steps"]
     assert spec.params.learning_rate == 0.02
-    assert spec.params.max_regions == 6
+    assert spec.params.regions.max_regions == 6
     assert spec.pool.actors == 4
     assert spec.params.content_weight == StyleParams().content_weight
 
@@ -56,6 +56,20 @@ def test_flags_beat_environment_beats_file_beats_preset(
 def test_what_is_named_anywhere_beats_the_preset_of_a_stronger_source() -> None:
     spec = resolve({**PLACES, "steps": 33}, {}, {"preset": "quality"})
     assert spec.params.steps == 33
+
+
+def test_a_style_parameter_is_given_with_or_without_its_group(tmp_path: Path) -> None:
+    inside = write(tmp_path, "[params]\nsteps = 3\n[params.tones]\nmatch_tone = false\n")
+    alike = [
+        from_assignments(["steps=3", "match_tone=false"]),
+        from_assignments(["steps=3", "tones.match_tone=false"]),
+        from_environment({"STYLEGALLERY_STEPS": "3", "STYLEGALLERY_MATCH_TONE": "false"}),
+        from_file(inside),
+        from_file(write(tmp_path, "[params]\nsteps = 3\nmatch_tone = false\n")),
+    ]
+    for layer in alike:
+        assert resolve({**PLACES}, layer).params == StyleParams(steps=3, match_tone=False)
+    assert not resolve(alike[1], {**PLACES, "match_tone": False}).params.tones.match_tone
 
 
 def test_lists_in_the_environment_are_separated_by_commas() -> None:
@@ -99,6 +113,13 @@ def test_depth_and_sam_come_from_flags_environment_and_file(tmp_path: Path) -> N
         ("actors = 3", "`actors` is a setting of [pool]"),
         ("outptu = 3", "unknown key `outptu`; did you mean `output`?"),
         ("params = 3", "`params` is a section"),
+        ("params.tones = 3", "`params.tones` is a section; write [params.tones] above its"),
+        ("[params.tones]\nmatch_ton = 3", "unknown key `params.tones.match_ton`; did you mean"),
+        ("[params.finish]\nmatch_tone = 3", "unknown key `params.finish.match_tone`"),
+        (
+            "[params]\ncolor = 3\n[params.tones]\ncolor = 3",
+            "`color` is given twice, in [params] and in [params.tones]; remove one of them",
+        ),
         ("a = ", "is not TOML"),
     ],
 )
@@ -126,7 +147,7 @@ def test_former_names_still_work_and_the_new_one_is_said(
 
 def test_every_setting_has_a_flag() -> None:
     flags = {field.name for field in fields(RunFlags)}
-    assert set(known_names()) - set(StyleParams.model_fields) <= flags
+    assert set(known_names()) - set(SETTINGS) <= flags
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -141,7 +162,13 @@ def test_an_unknown_environment_variable_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("steps", "name=value"), ("stepz=3", "did you mean `steps`"), ("actors=3", "not a style")],
+    [
+        ("steps", "name=value"),
+        ("stepz=3", "did you mean `steps`"),
+        ("actors=3", "not a style"),
+        ("tones=3", "`tones` is not a style parameter"),
+        ("tones.detail=0", "`tones.detail` is not a style parameter"),
+    ],
 )
 def test_wrong_assignments_are_refused(word: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -153,6 +180,7 @@ def test_wrong_assignments_are_refused(word: str, message: str) -> None:
     [
         ({"catalog": "c"}, "not given: galleries, output"),
         ({**PLACES, "steps": 0}, r"params\.steps: .* got 0"),
+        ({**PLACES, "tone_lightness": 7}, r"^params\.tone_lightness: .* got 7$"),
         ({**PLACES, "catalog": "http://x/c"}, "neither a local path nor"),
         ({**PLACES, "preset": "best"}, "preset .best. does not exist"),
         ({**PLACES, "preset": "fast"}, "the embedded model takes neither"),

@@ -5,14 +5,16 @@ import gc
 import pytest
 import torch
 
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import PreparedImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionCache, KeyValues
 from stylegallery.guidance.guidance import anchor_timesteps, nearest_anchor
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
-QUICK = StyleParams(sampler="optimise", image_size=64, steps=6, inversion_steps=2, max_regions=3)
+QUICK = StyleParams(
+    sampler="optimise", image_size=64, steps=6, inversion_steps=2, max_regions=3, **LATER
+)
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedIm
 def test_a_warm_bank_saves_calls_and_changes_no_byte(
     engine: StyleGallery, images: list[PreparedImage], calls: list[int], count: int
 ) -> None:
-    params = StyleParams.model_validate({**QUICK.model_dump(), "anchors": count})
+    params = StyleParams.model_validate({**QUICK.flat(), "anchors": count})
     calls.clear()
     cold = restyled(engine, images, params)
     first = len(calls)
@@ -85,7 +87,7 @@ def test_denoising_inverts_and_looks_at_references_once(
     engine: StyleGallery, images: list[PreparedImage], calls: list[int]
 ) -> None:
     changes = {"sampler": "guided", "strength": 0.5, "match_tone": False}
-    params = StyleParams.model_validate({**QUICK.model_dump(), **changes})
+    params = StyleParams.model_validate({**QUICK.flat(), **changes})
     calls.clear()
     cold = restyled(engine, images, params)
     first, taken = len(calls), 3
@@ -93,7 +95,7 @@ def test_denoising_inverts_and_looks_at_references_once(
     assert torch.equal(cold, warm)
     assert first == taken + 2 * taken + 2 * 2 * taken  # inversion, steps and content, references
     assert len(calls) - first == taken + 2 * taken
-    longer = StyleParams.model_validate({**params.model_dump(), "steps": 12, "strength": 0.25})
+    longer = StyleParams.model_validate({**params.flat(), "steps": 12, "strength": 0.25})
     calls.clear()
     restyled(engine, images, longer)
     assert len(calls) == first  # another schedule passes timesteps by other steps
@@ -104,7 +106,7 @@ def test_denoising_looks_at_anchors_alone(
     engine: StyleGallery, images: list[PreparedImage], calls: list[int], count: int, looks: int
 ) -> None:
     changes = {"sampler": "guided", "strength": 1.0, "match_tone": False, "anchors": count}
-    params = StyleParams.model_validate({**QUICK.model_dump(), **changes})
+    params = StyleParams.model_validate({**QUICK.flat(), **changes})
     fresh, taken = StyleGallery(engine.models, engine.encoder), params.steps
     calls.clear()
     cold = restyled(fresh, images, params)
@@ -131,7 +133,7 @@ def test_as_many_anchors_as_steps_are_exact(
     engine: StyleGallery, images: list[PreparedImage]
 ) -> None:
     results = [
-        restyled(engine, images, StyleParams.model_validate({**QUICK.model_dump(), "anchors": n}))
+        restyled(engine, images, StyleParams.model_validate({**QUICK.flat(), "anchors": n}))
         for n in (0, 6, 1)
     ]
     assert torch.equal(results[0], results[1])

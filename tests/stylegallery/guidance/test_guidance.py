@@ -172,7 +172,7 @@ def test_regions_lead_in_their_share_of_the_steps(
         with Guidance.recording(
             engine.models, [StyleJob(content, [style], routing)], params, AttentionCache()
         ) as guidance:
-            visited = engine.models.timesteps(params.steps, params.schedule)
+            visited = engine.models.timesteps(params.steps, params.optimise.schedule)
             pulls.append([guidance.energies(content.latent, t)[0].item() for t in visited])
     same = [one == pytest.approx(other, rel=1e-6) for one, other in zip(*pulls, strict=True)]
     assert same == [step >= led for step in range(4)]

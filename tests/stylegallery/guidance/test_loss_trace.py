@@ -3,17 +3,14 @@
 import pytest
 import torch
 
-from schemas.params import StyleParams
 from stylegallery import Step
 from stylegallery.errors import DidNotConverge
 from stylegallery.guidance.loss_trace import LossTrace
 
-PARAMS = StyleParams(content_weight=0.5)
-
 
 def test_each_job_has_its_own_losses() -> None:
     heard: list[Step] = []
-    trace = LossTrace(PARAMS, heard.append, 2)
+    trace = LossTrace(0.5, heard.append, 2)
     for timestep in (500, 400):
         total = trace.loss(timestep, torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]))
         trace.report_step()
@@ -27,7 +24,7 @@ def test_each_job_has_its_own_losses() -> None:
 @pytest.mark.parametrize("listens", [True, False])
 def test_a_loss_that_is_not_finite_is_reported(listens: bool) -> None:
     heard: list[Step] = []
-    trace = LossTrace(PARAMS, heard.append if listens else None, 1)
+    trace = LossTrace(0.5, heard.append if listens else None, 1)
     trace.loss(500, torch.tensor([1.0, torch.nan]), torch.zeros(2))
     with pytest.raises(DidNotConverge, match="step 0"):
         trace.report_step() if listens else trace.steps()

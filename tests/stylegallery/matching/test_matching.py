@@ -114,11 +114,10 @@ def test_gate_and_its_fallbacks() -> None:
 
 
 def test_attention_distillation_ignores_regions_but_not_weights() -> None:
-    params = StyleParams()
     content, style = described(framed(), 0), described(framed(), 1)
-    even = match_whole(content, [style, style], params)
+    even = match_whole(content, [style, style])
     assert even.log_weights.eq(0).all()
-    tilted = match_whole(content, [style, style], params, weights=[3.0, 1.0])
+    tilted = match_whole(content, [style, style], weights=[3.0, 1.0])
     assert torch.allclose(
         tilted.log_weights[0, 0] - tilted.log_weights[0, 2], torch.tensor(3.0).log()
     )

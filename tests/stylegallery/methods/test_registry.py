@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS, Method, Sampler
-from schemas.params import StyleParams
+from schemas.params import LATER, StyleParams
 from stylegallery import RestyledImage, StyleGallery
 from stylegallery.guidance.attention_cache import AttentionCache
-from stylegallery.methods.base import MatchRequest
+from stylegallery.methods.base import MatchRequest, RegionFinder
 from stylegallery.methods.registry import method_class
 from stylegallery.types import Step
 from tests.stylegallery.conftest import figure_on_ground
@@ -21,6 +21,7 @@ from tests.tiny_model import write_tiny_sd21
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
 WAYS = [(method, way) for method in get_args(Method) for way in method_class(method).samplers]
 QUICK = {
+    **LATER,
     "image_size": 64,
     "steps": 2,
     "strength": 1.0,
@@ -30,6 +31,8 @@ QUICK = {
     # Adam makes a whole step of a gradient that cancels but for rounding. At a weight of 0.26
     # one cell of these pictures has such a gradient; here none has.
     "content_weight": 0.15,
+    "adapter_rank": 2,
+    "adapter_steps": 3,
 }
 
 
@@ -44,8 +47,8 @@ def restyle(
 ) -> RestyledImage:
     content = engine.prepare(figure_on_ground(*size, RED, BLUE), params)
     styles = [
-        engine.prepare(figure_on_ground(70, 64, BLUE, GREEN, seed=3), params),
-        engine.prepare(figure_on_ground(64, 72, GREEN, RED, seed=4), params),
+        engine.prepare(figure_on_ground(110, 96, BLUE, GREEN, seed=3), params),
+        engine.prepare(figure_on_ground(96, 108, GREEN, RED, seed=4), params),
     ]
     routing = engine.match(content, styles, params)
     seen: list[Step] = []
@@ -60,7 +63,7 @@ def test_each_method_matches_in_its_own_way(engine: StyleGallery, method: Method
     """Not one of them gives what another would, where they differ at all."""
     params = StyleParams.model_validate({**QUICK, "method": method})
     content = engine.prepare(figure_on_ground(64, 72, RED, BLUE), params)
-    style = engine.prepare(figure_on_ground(70, 64, BLUE, GREEN, seed=3), params)
+    style = engine.prepare(figure_on_ground(110, 96, BLUE, GREEN, seed=3), params)
     found = engine.match(content, [style], params).rows(["s"])
     request = MatchRequest(content.descriptors, [style.descriptors])
     tables = {
@@ -113,10 +116,10 @@ def test_the_order_of_references_does_not_matter(
     params = StyleParams(method=method, sampler=sampler, routing=routing, **QUICK)
     content = engine.prepare(figure_on_ground(64, 80, RED, BLUE), params)
     styles = [
-        engine.prepare(figure_on_ground(70, 64, BLUE, GREEN, seed=3), params),
-        engine.prepare(figure_on_ground(64, 72, GREEN, RED, seed=4), params),
+        engine.prepare(figure_on_ground(110, 96, BLUE, GREEN, seed=3), params),
+        engine.prepare(figure_on_ground(96, 108, GREEN, RED, seed=4), params),
     ]
-    assert (content.regions.count > 1) == method_class(method).finds_regions
+    assert (content.regions.count > 1) == issubclass(method_class(method), RegionFinder)
     made = [
         engine.stylize(content, order, engine.match(content, order, params), params)
         for order in (styles, styles[::-1])

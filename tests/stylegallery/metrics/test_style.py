@@ -57,6 +57,21 @@ def test_gram_distance_is_the_mean_over_four_depths(net: nn.Module) -> None:
     assert gram_distance(*looks) == pytest.approx(sum(expected) / 4, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("height", "width"), [(1024, 64), (1085, 67), (513, 96), (1054, 33), (1099, 64)]
+)
+def test_strips_of_a_tall_picture_have_the_features_of_the_whole(
+    net: nn.Module, height: int, width: int
+) -> None:
+    """Whatever remains of the height after strips, and after the network's strides."""
+    picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
+    whole = lite0_features(net, picture, (2, 4, 10, 14))
+    parts = style_features(net, picture).depths
+    for part, expected in zip(parts, whole, strict=True):
+        assert part.shape == expected.shape
+        assert torch.allclose(part, expected, atol=1e-4)
+
+
 def test_the_network_knows_a_cat_by_the_features_that_are_compared(net: nn.Module) -> None:
     cat = torch.from_numpy(data.chelsea()).permute(2, 0, 1)[None].float() / 255
     cat = resize(cat[..., 50:], (224, 296))[..., 36:260]

@@ -240,7 +240,7 @@ def test_the_fast_preset_runs_with_a_lora_of_that_kind(tmp_path: Path) -> None:
         result = engine.stylize(
             content, [content], engine.match(content, [content], params), params
         )
-        assert len(result.trace) == 2 * params.repeats
+        assert len(result.trace) == 2 * params.optimise.repeats
         made.append(result.picture.pixels)
     assert made[1].isfinite().all()
     assert not torch.equal(*made)

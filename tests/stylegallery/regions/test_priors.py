@@ -26,7 +26,13 @@ CELLS = (16, 20)
 
 
 def settings(method: Method, **chosen: float) -> StyleParams:
-    given = {"image_size": 128, "inversion_steps": 2, "max_regions": 3, "min_region_fraction": 0}
+    given = {
+        "image_size": 128,
+        "scale": 1,
+        "inversion_steps": 2,
+        "max_regions": 3,
+        "min_region_fraction": 0,
+    }
     return StyleParams.model_validate({"method": method, **given, **chosen})
 
 

@@ -33,6 +33,7 @@ def guided(
             "steps": 6,
             "match_tone": False,
             "start_noise": 0.0,
+            "form_floor": 0,
             **settings,
         }
     )

@@ -46,7 +46,7 @@ def test_every_timestep_is_repeated(engine: StyleGallery) -> None:
 
 def test_the_fast_preset_is_the_published_one() -> None:
     params = preset_params("fast")
-    assert (params.schedule, params.steps, params.repeats) == ("lcm", 28, 3)
+    assert (params.optimise.schedule, params.steps, params.optimise.repeats) == ("lcm", 28, 3)
 
 
 @pytest.mark.parametrize(

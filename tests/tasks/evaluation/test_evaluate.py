@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from schemas.evaluation import ExternalWeights, Gate, ItemEvaluation, ItemMetrics
+from schemas.evaluation import BENCHMARKS_ALONE, ExternalWeights, Gate, ItemEvaluation, ItemMetrics
 from schemas.run import RestyleSpec
 from stylegallery.errors import ModelNotFound
 from tasks.errors import FileMissing
@@ -15,11 +15,18 @@ from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.reader import read_summary
 from tasks.planning import Plan
 from tasks.records import parquet
-from tasks.records.layout import RunFiles
 from tests.stylegallery.metrics.inception_file import write_inception
 from tests.tasks.conftest import MakeSpec, write_catalog
 from tests.tasks.pictures import save
+from tests.tasks.places import files_of
 from tests.tasks.test_run import run
+
+SCALES = ("own", "half", "quarter", "scales")
+OWN_SIZE = {
+    *(f"{area}gram_ratio_{scale}" for area in ("", "regional_") for scale in SCALES),
+    *("texture_difference", "sharpness", "ssim_own", "edge_agreement_own"),
+}
+"""Metrics that the small pictures of these tests do not have."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
@@ -27,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 def rows_of(plan: Plan) -> list[ItemEvaluation]:
     folder = plan.files.evaluation
     names = parquet.part_names(folder)
-    return [row for name in names for row in parquet.read_rows(f"{folder}/{name}", ItemEvaluation)]
+    return [row for name in names for row in parquet.read_rows(folder / name, ItemEvaluation)]
 
 
 def test_a_repeated_evaluation_computes_only_changed_items(
@@ -46,11 +53,12 @@ def test_a_repeated_evaluation_computes_only_changed_items(
     assert read_summary(plan.files) == found
 
     rows = rows_of(plan)
-    results = pq.read_table(plan.files.results).to_pylist()
+    results = pq.read_table(plan.files.results.uri).to_pylist()
     assert [row.item_id for row in rows] == [row["item_id"] for row in results]
     assert [row.asset_sha256 for row in rows] == [row["asset_sha256"] for row in results]
     for row, result in zip(rows, results, strict=True):
-        without = {"protected_ssim", "protected_difference", "ms_ssim", "lpips", "csd"}
+        without = {"protected_ssim", "protected_difference", "ms_ssim", "lpips", "csd", "cfsd"}
+        without |= BENCHMARKS_ALONE | OWN_SIZE
         assert {n for n in ItemMetrics.model_fields if getattr(row, n) is None} <= without
         assert row.flags == [f"ssim is {row.ssim:.4g}, below 1"]
         assert [r.region for r in row.regions] == [m["region"] for m in result["matches"]]
@@ -107,7 +115,7 @@ def test_protected_pixels_get_metrics_and_missing_files_an_error(
 def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileMissing, match="finish the run first"):
         evaluate(str(tmp_path), "run-0")
-    assert read_summary(RunFiles(str(tmp_path), "run-0")) is None
+    assert read_summary(files_of(tmp_path, "run-0")) is None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,8 @@ def test_an_invalid_gate_is_refused(text: str, violation: str) -> None:
 def test_a_gate_on_a_metric_that_is_not_computed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a gate on `lpips` needs its weights; give them"):
         evaluate(str(tmp_path), "run-0", ["lpips <= 0.4"])
+    with pytest.raises(ValueError, match="`text_kept` cannot be checked"):
+        evaluate(str(tmp_path), "run-0", ["text_kept >= 0.5"])
     places = {"catalog": "c.parquet", "galleries": ["g.parquet"], "output": "o"}
     with pytest.raises(ValueError, match="a gate on `csd` needs its weights"):
         RestyleSpec.model_validate({**places, "gates": ["csd >= 0.4"]})

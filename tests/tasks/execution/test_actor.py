@@ -20,6 +20,7 @@ from tasks.items.context import ActorContext
 from tasks.messages import ActorSetup, Assignment, PreparingReferences, Started
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS, MakeSpec
+from tests.tasks.places import at
 from tests.tasks.single_items import item_of
 
 
@@ -28,9 +29,9 @@ class Here(StyleActor):
 
     def __init__(self, engine: StyleGallery, output: Path, overlap: bool) -> None:
         self._setup = ActorSetup(
-            EngineSpec(), PARAMS, str(output), "run", "engine", 0, overlap=overlap
+            EngineSpec(), PARAMS, at(output), "run", "engine", 0, overlap=overlap
         )
-        self._context = ActorContext(engine, str(output), PARAMS)
+        self._context = ActorContext(engine, at(output), PARAMS)
         self._cache_metrics = CacheMetrics()
 
 

@@ -53,7 +53,7 @@ def planned(make_spec: MakeSpec, names: list[str], pool: PoolSpec = ONE) -> Plan
 
 
 def rows_of(plan: Plan) -> dict[str, ItemResult]:
-    index = read_ledger(plan.spec.output, plan.run_id)
+    index = read_ledger(plan.files)
     rows = from_table(index.rows(index.in_order()), ItemResult)
     return {row.product_id: row for row in rows}
 
@@ -101,7 +101,7 @@ def test_a_poison_item_fails_alone(make_spec: MakeSpec) -> None:
     begun = Counter(name for name, _, _ in starts(plan.spec.output))
     assert begun.pop("rocket/poison") == 3
     assert set(begun.values()) == {1}
-    retry = pq.read_table(plan.files.retry).to_pylist()
+    retry = pq.read_table(plan.files.retry.uri).to_pylist()
     assert [row["product_id"] for row in retry] == ["poison"]
     assert retry[0]["galleries"] == ["rocket"]
     assert retry[0]["seed"] is None
@@ -181,7 +181,7 @@ def test_an_interrupted_run_keeps_its_rows_and_resumes(make_spec: MakeSpec) -> N
     with pytest.raises(KeyboardInterrupt):
         execute.execute(plan, interrupt, actor=LightActor)
     assert len(rows_of(plan)) == 3
-    assert not Path(plan.files.success).exists()
+    assert not Path(plan.files.success.uri).exists()
     pid = starts(plan.spec.output)[-1][2]
     again = planning.make_plan(plan.spec)
     assert (again.run_id, again.counts.done) == (plan.run_id, 3)

@@ -16,6 +16,7 @@ from tasks.execution.queue import WorkQueue
 from tasks.messages import ActorSetup
 from tasks.records.ledger import Ledger
 from tests.tasks.cluster.test_session import assignments
+from tests.tasks.places import at, files_of
 
 GPUS = [{"CPU": 8.0, "GPU": 1.0}]
 
@@ -33,10 +34,10 @@ class FakeWorker:
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
     monkeypatch.setattr(pool_module, "Worker", FakeWorker)
-    setup = ActorSetup(EngineSpec(), StyleParams(), str(tmp_path), "run-1", "", 1)
+    setup = ActorSetup(EngineSpec(), StyleParams(), at(tmp_path), "run-1", "", 1)
     layout = Layout(1, 1.0, 0.0, elastic=True)
     made = Pool(
-        PoolSpec(), layout, setup, Ledger(str(tmp_path), "run-1"), Progress(0, 9), lambda _: None
+        PoolSpec(), layout, setup, Ledger(files_of(tmp_path)), Progress(0, 9), lambda _: None
     )
     made._queue = WorkQueue(assignments(9), 9)
     return made

@@ -24,17 +24,18 @@ from tasks.items.item import restyle_items
 from tasks.items.prepared import PreparedCache, PreparedKey
 from tasks.items.thumbnails import thumbnail_path
 from tasks.messages import Assignment
-from tasks.storage import s3, transient
+from tasks.storage import StoragePath, s3, transient
 from tests.faulty_proxy import Faults, faulty_proxy
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
+from tests.tasks.places import at
 from tests.tasks.single_items import item_of, restyle_item
 
 
 def asset(context: ActorContext, row: ItemResult) -> Image.Image:
     assert row.status == "ok", row.error
     assert row.asset_uri is not None
-    return Image.open(io.BytesIO(storage.read_bytes(storage.join(context.output, row.asset_uri))))
+    return Image.open(io.BytesIO((context.output / row.asset_uri).read_bytes()))
 
 
 RGBA = np.dstack([pictures.noise(), np.tile(np.arange(48, dtype=np.uint8) * 5, (64, 1))])
@@ -54,7 +55,7 @@ def test_unusual_photos_become_assets(context: ActorContext, tmp_path: Path, kin
     assert picture.size == (row.width, row.height) == (48, 64)
     assert [match.region for match in row.matches] == list(range(len(row.matches)))
     assert row.regions_uri is not None
-    assert storage.exists(storage.join(context.output, row.regions_uri))
+    assert (context.output / row.regions_uri).exists()
     if kind == "transparent":
         assert np.array_equal(np.asarray(picture)[..., 3], RGBA[..., 3])
 
@@ -64,7 +65,7 @@ def test_white_pixels_of_the_protection_mask_keep_the_photo(
 ) -> None:
     white = tmp_path / "white.png"
     white.write_bytes(pictures.encoded(np.full((64, 48), 255, np.uint8), "PNG"))
-    extra = {"protect_uri": str(white), "protect_version": storage.version(str(white))}
+    extra = {"protect_uri": str(white), "protect_version": at(white).version()}
     photo = pictures.encoded(pictures.noise(), "PNG")
     picture = asset(context, restyle_item(context, item_of(tmp_path, photo, **extra)))
     assert np.array_equal(np.asarray(picture), pictures.noise())
@@ -97,10 +98,10 @@ def test_a_file_that_does_not_decode_is_read_again(
         for number, (name, data) in enumerate(READ_BY_AN_ITEM.items(), start=1):
             place = f"{moto_bucket}/{name}"
             upload_in_parts(place, data)
-            far = {f"{name}_uri": place, f"{name}_version": storage.version(place)}
+            far = {f"{name}_uri": place, f"{name}_version": at(place).version()}
             item = item_of(tmp_path, NOISE, **({} if name == "reference" else far))
             if name == "reference":
-                here = {"image_uri": place, "image_version": storage.version(place)}
+                here = {"image_uri": place, "image_version": at(place).version()}
                 item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=here)]})
             proxy.faults = Faults(1.0, kinds=("flip",), most=number)
             row = restyle_item(context, item)
@@ -127,7 +128,7 @@ def test_an_asset_holds_its_metadata(
     terms = {"license": "CC BY 4.0", "attribution": "A. Painter", "weight": 2.0}
     item = item.model_copy(update={"styles": [item.styles[0].model_copy(update=terms)]})
     picture = asset(context, restyle_item(context, item))
-    note = json.loads(codec.read_note(Path(context.output, item.asset_key).read_bytes()))
+    note = json.loads(codec.read_note(Path(context.output.uri, item.asset_key).read_bytes()))
     assert (note["item_id"], note["engine"], note["seed"]) == (item.item_id, "tiny:1/cpu", 1)
     assert note["params"] == PARAMS.hashed()
     version = item.styles[0].image_version
@@ -147,7 +148,7 @@ def test_thumbnails_are_written_for_the_report(context: ActorContext, tmp_path: 
         item.styles[0].image_version,
         f"sha256:{row.asset_sha256}",
     ):
-        with Image.open(Path(context.output, thumbnail_path(version))) as small:
+        with Image.open(Path(context.output.uri, thumbnail_path(version))) as small:
             sizes[version] = small.size
     assert list(sizes.values()) == [(274, 640), (48, 64), (274, 640)]
 
@@ -178,10 +179,10 @@ def test_a_blank_reference_adds_a_warning(
     item = item_of(tmp_path, GOOD["rotated"])
     clean = restyle_item(context, item)
     assert clean.warnings == []
-    assert b'"blank_styles"' not in Path(context.output, item.asset_key).read_bytes()
+    assert b'"blank_styles"' not in Path(context.output.uri, item.asset_key).read_bytes()
     blank = tmp_path / "blank.png"
     Image.new("RGBA", (64, 64), colour).save(blank)
-    named = {"style_id": "b", "image_uri": str(blank), "image_version": storage.version(str(blank))}
+    named = {"style_id": "b", "image_uri": str(blank), "image_version": at(blank).version()}
     styles = [item.styles[0].model_copy(update=named), *item.styles]
     item = item.model_copy(update={"styles": styles, "item_id": "cd" * 32})
     rows = [restyle_item(context, item), restyle_item(context, item, recover=True)]
@@ -199,7 +200,7 @@ def test_pins_decide_the_match(context: ActorContext, tmp_path: Path) -> None:
         ("{", "rejected"),
     ):
         pins.write_text(text)
-        extra = {"routing_uri": str(pins), "routing_version": storage.version(str(pins))}
+        extra = {"routing_uri": str(pins), "routing_version": at(pins).version()}
         row = restyle_item(context, item_of(tmp_path, GOOD["rotated"], **extra))
         assert row.status == status
         if status == "ok":
@@ -221,7 +222,7 @@ def test_errors_of_the_store_are_transient(
     def refuse(*_: object) -> None:
         raise StorageError("slow down", transient=True)
 
-    monkeypatch.setattr(storage, "write_bytes", refuse)
+    monkeypatch.setattr(StoragePath, "write_bytes", refuse)
     row = restyle_item(context, item_of(tmp_path, GOOD["rotated"]))
     assert row.status == "failed"
     assert row.error is not None
@@ -248,7 +249,7 @@ def test_a_damaged_asset_is_computed_again(
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
     row = restyle_item(context, item)
-    path = Path(context.output, item.asset_key)
+    path = Path(context.output.uri, item.asset_key)
     good = path.read_bytes()
     if harm == "cut":
         path.write_bytes(good[:-200])
@@ -261,11 +262,11 @@ def test_a_damaged_asset_is_computed_again(
         context.written.clear()
         context.cache.clear()
         assert row.regions_uri is not None
-        Path(context.output, row.regions_uri).unlink()
+        Path(context.output.uri, row.regions_uri).unlink()
     again = restyle_item(context, item, recover=True)
     assert again.reused == (harm == "no map")  # the map is written again, the asset is not
     assert path.read_bytes() == good
-    assert Path(context.output, str(row.regions_uri)).exists()
+    assert Path(context.output.uri, str(row.regions_uri)).exists()
 
 
 def test_the_cache_keeps_to_its_budget(context: ActorContext, tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_batches_do_not_change_results(context: ActorContext, tmp_path: Path) ->
         identity = {"item_id": f"{number}" * 64, "product_id": kind}
         items.append(item_of(home, {**GOOD, "missing": None}[kind], **identity))
     alone = [restyle_item(context, item) for item in items]
-    before = [Path(context.output, i.asset_key) for i in items]
+    before = [Path(context.output.uri, i.asset_key) for i in items]
     singles = [codec.decode(p.read_bytes(), "") if p.exists() else None for p in before]
     rows = [
         pending.finish() for pending in restyle_items(context, [Assignment(item) for item in items])
@@ -339,13 +340,13 @@ def test_photos_are_prefetched_once(
     context: ActorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = item_of(tmp_path, GOOD["rotated"])
-    read, real = list[str](), storage.read_version
+    read, real = list[str](), StoragePath.read_version
 
-    def noted(uri: str, *most: int) -> tuple[bytes, str]:
-        read.append(uri)
-        return real(uri, *most)
+    def noted(file: StoragePath, *most: int) -> tuple[bytes, str]:
+        read.append(file.uri)
+        return real(file, *most)
 
-    monkeypatch.setattr(storage, "read_version", noted)
+    monkeypatch.setattr(StoragePath, "read_version", noted)
     read_ahead(context, [item])
     assert restyle_item(context, item).status == "ok"
     assert read.count(item.image_uri) == 1

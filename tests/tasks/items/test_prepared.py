@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from schemas.engine import EngineSpec
+from schemas.param_groups import ParamGroup
 from schemas.params import StyleParams
 from stylegallery import StyleGallery
 from stylegallery.images.codec import decode
@@ -15,6 +16,7 @@ from stylegallery.types import PreparedImage
 from tasks.items.prepared import ANALYSIS, load_prepared, prepared_key, save_prepared
 from tests.tasks import pictures
 from tests.tasks.conftest import PARAMS
+from tests.tasks.places import at
 
 PHOTO = decode(pictures.encoded(pictures.noise(), "PNG"), "photo")
 LABELS = torch.zeros(PHOTO.size, dtype=torch.int64)
@@ -40,9 +42,9 @@ def same(one: PreparedImage, other: PreparedImage) -> bool:
 
 
 def test_a_stored_image_is_loaded_exactly(known: PreparedImage, tmp_path: Path) -> None:
-    assert load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
-    save_prepared(str(tmp_path), KEY, known)
-    again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+    assert load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    save_prepared(at(tmp_path), KEY, known)
+    again = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu"))
     assert again is not None
     assert again.picture is PHOTO
     assert same(known, again)
@@ -64,13 +66,13 @@ def test_a_damaged_file_is_ignored(
     sealed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    save_prepared(str(tmp_path), KEY, known)
+    save_prepared(at(tmp_path), KEY, known)
     (file,) = (tmp_path / "prepared").iterdir()
     tensors = load_file(file)
     if not sealed:  # as older versions wrote it
         del tensors["seal"]
         save_file(tensors, str(file))
-        again = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu"))
+        again = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu"))
         assert again is not None
         assert same(known, again)
     if harm == "cut":
@@ -78,7 +80,7 @@ def test_a_damaged_file_is_ignored(
     elif harm == "text":
         file.write_text("no numbers at all, and longer than a header's length")
     elif harm == "another's":
-        save_prepared(str(tmp_path), OTHER_KEY, known)
+        save_prepared(at(tmp_path), OTHER_KEY, known)
         (tmp_path / f"prepared/{OTHER_KEY}.safetensors").replace(file)
     else:
         if harm == "a part missing":
@@ -94,7 +96,7 @@ def test_a_damaged_file_is_ignored(
         else:
             tensors["semantic"][0, 0] = float("nan")
         save_file(tensors, str(file))
-    told = load_prepared(str(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
+    told = load_prepared(at(tmp_path), KEY, PHOTO, torch.device("cpu")) is None
     assert told == (sealed or harm != "another number")
     assert ("cannot be used and is computed again" in caplog.text) == told
 
@@ -104,11 +106,17 @@ def test_the_key_covers_all_parameters_that_prepare_reads(engine: StyleGallery) 
     read: set[str] = set()
 
     class Spy:
-        def __getattr__(self, name: str) -> Any:
-            read.add(name)
-            return getattr(PARAMS, name)
+        def __init__(self, real: Any) -> None:
+            self._real = real
 
-    engine.prepare(PHOTO, Spy(), LABELS)  # type: ignore[arg-type]
+        def __getattr__(self, name: str) -> Any:
+            value = getattr(self._real, name)
+            if isinstance(value, ParamGroup):
+                return Spy(value)
+            read.add(name)
+            return value
+
+    engine.prepare(PHOTO, Spy(PARAMS), LABELS)  # type: ignore[arg-type]
     assert read == set(ANALYSIS)
 
 
@@ -124,5 +132,5 @@ def test_keys_differ_for_different_inputs() -> None:
     names.append(prepared_key("sha256:1", "sha256:1", PARAMS, "tiny"))
     names.append(prepared_key("sha256:1", None, PARAMS, "small"))
     assert len(set(names)) == len(names)
-    same = StyleParams.model_validate({**PARAMS.model_dump(), "steps": 9, "content_weight": 1.0})
+    same = StyleParams.model_validate({**PARAMS.flat(), "steps": 9, "content_weight": 1.0})
     assert prepared_key("sha256:1", None, same, "tiny") == KEY

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests import builder, reader
 from tests.s3_server import S3Server
+from tests.tasks.places import at
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -35,7 +35,7 @@ def test_a_folder_becomes_a_catalog(tmp_path: Path) -> None:
     ids = [photo.row.product_id for photo in photos]
     assert sorted(ids) == ["a", "a", "a-1", "b", "ü x"]
     assert sorted(photo.row.view for photo in photos) == ["1-jpg", "1-png", "main", "main", "main"]
-    assert all(storage.exists(photo.row.image_uri) for photo in photos)
+    assert all(at(photo.row.image_uri).exists() for photo in photos)
 
 
 def test_a_manifest_moves_with_its_images(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_unusual_names_survive_moving_the_manifest(tmp_path: Path) -> None:
     moved = home.rename(tmp_path / "moved")
     rows = [photo.row for photo in reader.read_catalog(str(moved / "c.parquet"))]
     assert {row.image_uri for row in rows} == {str(moved / name) for name in names}
-    assert all(storage.exists(row.image_uri) for row in rows)
+    assert all(at(row.image_uri).exists() for row in rows)
 
 
 def test_text_files_above_the_limit_are_refused(
@@ -187,22 +187,23 @@ def test_a_prefix_on_s3_becomes_a_catalog(moto_bucket: str, folder: str) -> None
     names = ["a.png", "b//c.png", "d/e.png", "~f.png", "../g.png", "h/./i.png", "j::k:l.png"]
     names += ["/rooted.png", "v?versionId=1.png", "50%25.png", "#1.png", "back\\slash.png"]
     place = f"{moto_bucket}/{folder}"
-    uris = {storage.join(place, name) for name in names}
+    uris = {(at(place) / name).uri for name in names}
     for uri in uris:
-        storage.write_bytes(uri, uri.encode())
+        at(uri).write_bytes(uri.encode())
     for out in (moto_bucket, place, f"{place}/d", "s3://moto"):
+        catalog = at(out) / "c.parquet"
         table = builder.build_catalog(place)
-        builder.write_manifest(table, storage.join(out, "c.parquet"))
-        rows = [p.row for p in reader.read_catalog(storage.join(out, "c.parquet"))]
+        builder.write_manifest(table, catalog.uri)
+        rows = [p.row for p in reader.read_catalog(catalog.uri)]
         assert {row.image_uri for row in rows} == uris
-        storage.delete(storage.join(out, "c.parquet"))
-    assert all(storage.read_bytes(row.image_uri) == row.image_uri.encode() for row in rows)
+        catalog.delete()
+    assert all(at(row.image_uri).read_bytes() == row.image_uri.encode() for row in rows)
 
 
 def test_a_bucket_becomes_a_catalog_and_a_gallery(s3_env: S3Server) -> None:
     (s3_env.root / "flat").mkdir()
     for name in ("dress/front.png", "shirt.jpg"):
-        storage.write_bytes(f"s3://flat/{name}", b"x")
+        at(f"s3://flat/{name}").write_bytes(b"x")
     catalog = builder.build_catalog("s3://flat")
     assert catalog.to_pylist() == [
         {"product_id": "dress", "view": "front", "image_uri": "s3://flat/dress/front.png"},

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks import storage
 from tasks.errors import ManifestError
 from tasks.manifests.photo_folders import find_photos
 from tasks.storage.policy import ROOTS_VARIABLE
 from tests.s3_server import S3Server
 from tests.sentences import violation
+from tests.tasks.places import at
 
 OUTPUT = ("assets/g/p/main-0123.png", "regions/0123.png", "runs/run-0123456789ab/run.json")
 
@@ -104,7 +104,7 @@ def test_names_that_are_not_utf8_are_listed(tmp_path: Path, name: str | bytes) -
     found = find_photos(str(tmp_path))
     assert len(found.images) == 2
     for uri in found.images.values():
-        assert storage.read_bytes(uri) == b"x"
+        assert at(uri).read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("root", ["restyled/", "deep/er/", ""])
@@ -112,7 +112,7 @@ def test_outputs_are_left_out(tmp_path: Path, root: str, s3_env: S3Server) -> No
     names = [*(f"{root}{name}" for name in OUTPUT), "a.png", "runs/b.png", f"{root}inputs/c.png"]
     for place in (str(tmp_path), s3_env.uri(f"photos/{tmp_path.name}")):
         for name in names:
-            storage.write_bytes(storage.join(place, name), b"x")
+            (at(place) / name).write_bytes(b"x")
         images, said = listed(place)
         beside = [] if not root else ["runs/b.png"]
         assert images == sorted(["a.png", *beside, f"{root}inputs/c.png"])
@@ -152,13 +152,13 @@ def test_keys_are_not_normalized(moto_bucket: str) -> None:
     others = ["ctl\x01.png", "sub/", "notes.txt", ".hidden/z.png", "trail.png/"]
     for name in (*names, *(name for name in others if "\x01" not in name)):
         data = b"" if name == "sub/" else name.encode()
-        storage.write_bytes(storage.join(moto_bucket, name), data)
+        (at(moto_bucket) / name).write_bytes(data)
     _put(f"{moto_bucket}/{others[0]}")
     images, said = listed(moto_bucket)
     assert images == names
     for name, uri in find_photos(f"{moto_bucket}/").images.items():
         assert uri == f"{moto_bucket}/{name}"
-        assert storage.read_bytes(uri) == name.encode()
+        assert at(uri).read_bytes() == name.encode()
     assert "1 image with a name that no URI can express (ctl%01.png); rename" in said
     assert "2 folders without an image (sub, trail.png)" in said
     assert "1 hidden image or folder (.hidden/)" in said

@@ -140,7 +140,7 @@ def test_a_run_with_only_rejected_items_ends(make_spec: MakeSpec, tmp_path: Path
     assert (heard[-1].done, heard[-1].total, heard[-1].rejected) == (1, 1, 1)
     summary = finalize.finalize(plan.spec, plan.run_id, plan)
     assert (summary.ok, summary.rejected, summary.failed) == (0, 1, 0)
-    (row,) = parquet.read_rows(f"{plan.files.results}/part-00001-00000.parquet", ItemResult)
+    (row,) = parquet.read_rows(plan.files.results / "part-00001-00000.parquet", ItemResult)
     assert (row.status, row.product_id, row.gallery_id) == ("rejected", "p1", "coffee")
     assert row.extra == {"season": "y"}
     assert row.error is not None

@@ -44,9 +44,11 @@ def test_make_plan_writes_nothing(make_spec: MakeSpec) -> None:
     assert not Path(spec.output).exists()
     planning.write_plan(plan)
     assert list(read_parts(plan.files)) == list(plan.items.parts())
-    before = {path: path.read_bytes() for path in Path(plan.files.plan).rglob("*.parquet")}
+    before = {path: path.read_bytes() for path in Path(plan.files.plan.uri).rglob("*.parquet")}
     planning.write_plan(planning.make_plan(spec))
-    assert {path: path.read_bytes() for path in Path(plan.files.plan).rglob("*.parquet")} == before
+    assert {
+        path: path.read_bytes() for path in Path(plan.files.plan.uri).rglob("*.parquet")
+    } == before
 
 
 def test_the_same_inputs_elsewhere_are_the_same_run(make_spec: MakeSpec, tmp_path: Path) -> None:

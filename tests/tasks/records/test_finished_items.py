@@ -9,19 +9,20 @@ import pytest
 
 from schemas.arrow import from_table, to_table
 from schemas.result import ItemResult
-from tasks import storage
 from tasks.records import finished_items, parquet
 from tasks.records import index as row_index
 from tasks.records.finished_items import add_finished, read_finished
+from tasks.storage import StoragePath
+from tests.tasks.places import at
 from tests.tasks.results.test_finalize import row
 
 
 def add(output: Path, *products: str) -> None:
-    add_finished(str(output), [to_table([row(product=name) for name in products], ItemResult)])
+    add_finished(at(output), [to_table([row(product=name) for name in products], ItemResult)])
 
 
 def products_in(output: Path) -> list[str]:
-    index = read_finished(str(output))
+    index = read_finished(at(output))
     return sorted(r.product_id for r in from_table(index.rows(index.in_order()), ItemResult))
 
 
@@ -51,12 +52,12 @@ def test_rows_are_found_after_another_run_has_compacted_them(
 ) -> None:
     for name in ("a", "b", "c"):
         add(tmp_path, name)
-    index = read_finished(str(tmp_path))
+    index = read_finished(at(tmp_path))
     before = index.rows(index.in_order())
     monkeypatch.setattr(finished_items, "_MOST_PARTS", 1)
     add(tmp_path, "d")
     assert len(parts(tmp_path)) == 1
-    row_index._part.cache_clear()
+    row_index._read_part.cache_clear()
     assert index.rows(index.in_order()).equals(before)
     assert sorted(before["product_id"].to_pylist()) == ["a", "b", "c"]
 
@@ -75,11 +76,11 @@ def test_the_last_row_counts_with_any_clock(tmp_path: Path) -> None:
     place.parent.mkdir()
     place.write_bytes(parquet.to_bytes(old))
     for one in rows[1:]:
-        add_finished(str(tmp_path), [to_table([one], ItemResult)])
-        index = read_finished(str(tmp_path))
+        add_finished(at(tmp_path), [to_table([one], ItemResult)])
+        index = read_finished(at(tmp_path))
         assert index.rows(index.in_order())["asset_bytes"].to_pylist() == [one.asset_bytes]
     before = parts(tmp_path)
-    add_finished(str(tmp_path), [to_table(rows[1:2], ItemResult)])
+    add_finished(at(tmp_path), [to_table(rows[1:2], ItemResult)])
     assert (parts(tmp_path), len(before)) == (before, 3)
 
 
@@ -94,7 +95,7 @@ def test_the_next_run_repairs_latest_json(tmp_path: Path, spoilt: str) -> None:
         place.write_text(spoilt)
     else:
         place.unlink()
-    add_finished(str(tmp_path), [])
+    add_finished(at(tmp_path), [])
     assert latest(tmp_path) == {"tables": parts(tmp_path), "rows": 2}
 
 
@@ -104,16 +105,16 @@ def test_a_crash_during_compaction_loses_no_row(
     class Killed(BaseException):
         pass
 
-    def killed(_: str) -> None:
+    def killed(_: StoragePath) -> None:
         raise Killed
 
     for name in ("a", "b", "c"):
         add(tmp_path, name)
     monkeypatch.setattr(finished_items, "_MOST_PARTS", 2)
     with monkeypatch.context() as dying:
-        dying.setattr(storage, "delete", killed)
+        dying.setattr(StoragePath, "delete", killed)
         with pytest.raises(Killed):
-            add_finished(str(tmp_path), [])
+            add_finished(at(tmp_path), [])
     assert products_in(tmp_path) == ["a", "b", "c"]
     add(tmp_path, "d")
     assert products_in(tmp_path) == ["a", "b", "c", "d"]

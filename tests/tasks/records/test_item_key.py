@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.manifest import CatalogRow, GalleryRow
-from schemas.params import StyleParams
+from schemas.methods import method_info
+from schemas.params import GROUP_OF, LATER, SETTINGS, StyleParams
 from schemas.result import ErrorInfo, ItemResult
 from schemas.run import PoolSpec, RestyleSpec
 from tasks.manifests.reader import Gallery, Photo
@@ -22,9 +23,9 @@ from tasks.planning.expand import expand
 from tasks.records import parquet
 from tasks.records.index import key_hashes
 from tasks.records.item_key import key_of
-from tasks.records.layout import RunFiles
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import PlanItems
+from tests.tasks.places import files_of
 
 QUICK = settings(
     max_examples=25,
@@ -33,7 +34,12 @@ QUICK = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
-BASES = [StyleParams(), StyleParams(sampler="optimise"), StyleParams(method="styleid")]
+BASES = [
+    StyleParams(),
+    StyleParams(sampler="optimise"),
+    StyleParams(method="styleid"),
+    StyleParams(method="sms"),
+]
 OWN = ("mask", "protect", "routing")
 """Optional files of a photo."""
 
@@ -164,16 +170,21 @@ def test_each_field_of_a_reference_changes_the_id(name: str, world: World, other
     assert item_id(world) != item_id({**world, "styles": styles})
 
 
-@pytest.mark.parametrize("name", StyleParams.model_fields)
+@pytest.mark.parametrize("name", SETTINGS)
 @QUICK
 @given(data=st.data(), base=st.sampled_from(BASES))
 def test_each_parameter_changes_the_id(name: str, data: st.DataObject, base: StyleParams) -> None:
     value = data.draw(_values(name))
     try:
-        other = StyleParams.model_validate({**base.model_dump(), name: value})
+        other = StyleParams.model_validate({**base.flat(), name: value})
     except ValidationError:  # they do not go together
         assume(False)
-    assume(getattr(other, name) != getattr(base, name))
+    assume(other.flat()[name] != base.flat()[name])
+    switches = {GROUP_OF[switch]: switch for switch in LATER}
+    switch = switches.get(GROUP_OF.get(name, ""), name)
+    # Settings of a part that is turned off change no picture.
+    assume(switch == name or base.flat()[switch] != LATER[switch])
+    assume(GROUP_OF.get(name) not in ("adapter", "sms") or method_info(other.method).learns)
     world = {**WORLD, "params": base}
     assert item_id(world) != item_id({**world, "params": other})
 
@@ -202,7 +213,7 @@ def _seen(name: str, value: Any) -> Any:
 
 def _values(name: str) -> st.SearchStrategy[Any]:
     """Return values that a parameter may take."""
-    info = StyleParams.model_fields[name]
+    info = SETTINGS[name]
     if get_origin(info.annotation) is Literal:
         return st.sampled_from(get_args(info.annotation))
     if info.annotation is bool:
@@ -269,9 +280,9 @@ def test_parts_merge_to_the_same_rows(
     parts = [rows[low:high] for low, high in itertools.pairwise(edges)]
     numbered = list(enumerate(parts))
     order.shuffle(numbered)
-    folder = Path(RunFiles(str(output), "run-1").ledger)
+    folder = files_of(output).ledger
     for number, part in numbered:
-        parquet.write_rows(str(folder / f"part-{number:06d}.parquet"), part, ItemResult)
+        parquet.write_rows(folder / f"part-{number:06d}.parquet", part, ItemResult)
     assert read_back(output) == winners(rows)
 
 
@@ -285,9 +296,9 @@ def test_rows_of_two_drivers_merge(
     rows = rows_of(ends)
     mine = [row for row, side in zip(rows, sides, strict=False) if side]
     theirs = [row for row, side in zip(rows, sides, strict=False) if not side]
-    folder = Path(RunFiles(str(output), "run-1").ledger)
+    folder = files_of(output).ledger
     for name, part in (("part-1", mine), ("part-2", theirs)):
-        parquet.write_rows(str(folder / f"{name}.parquet"), part, ItemResult)
+        parquet.write_rows(folder / f"{name}.parquet", part, ItemResult)
     found = read_back(output)
     assert found == winners(mine + theirs)
     assert {n: r.status == "ok" for n, r in found.items()} == {
@@ -298,7 +309,7 @@ def test_rows_of_two_drivers_merge(
 def read_back(output: Path) -> dict[str, ItemResult]:
     from schemas.arrow import from_table
 
-    index = read_ledger(str(output), "run-1")
+    index = read_ledger(files_of(output))
     table = index.rows(index.in_order())
     assert (index.positions(key_hashes(table)) == index.in_order()).all()
     rows = from_table(table, ItemResult)

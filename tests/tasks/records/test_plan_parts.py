@@ -36,7 +36,7 @@ def read_back(plan: Plan) -> list[WorkItem]:
 
 def as_before(plan: Plan) -> None:
     """Write parts like an earlier version: each item with the references of its gallery."""
-    shutil.rmtree(plan.files.plan_styles)
+    shutil.rmtree(plan.files.plan_styles.uri)
     items = list(plan.items)
     for name, part in plan.items.parts():
         own = [item for item in items if item.gallery_id == part["gallery_id"][0].as_py()]
@@ -46,7 +46,7 @@ def as_before(plan: Plan) -> None:
 
 def test_references_are_written_once(make_spec: MakeSpec) -> None:
     plan = written(make_spec)
-    items = ds.dataset(plan.files.plan).to_table()
+    items = ds.dataset(plan.files.plan.uri).to_table()
     assert "styles" not in items.schema.names
     assert len(items) == 4
     rows = pq.read_table(f"{plan.files.plan_styles}/part-00000.parquet").to_pylist()
@@ -66,20 +66,20 @@ def test_plans_with_references_in_each_item_are_resumed(make_spec: MakeSpec) -> 
     assert read_back(plan) == list(plan.items)
     again = written(make_spec)
     assert again.run_id == plan.run_id
-    assert "styles" not in ds.dataset(plan.files.plan).schema.names
+    assert "styles" not in ds.dataset(plan.files.plan.uri).schema.names
     assert read_back(plan) == list(plan.items)
 
 
 def test_incomplete_plans_are_reported(make_spec: MakeSpec) -> None:
     plan = written(make_spec)
-    path = Path(plan.files.plan_styles, "part-00000.parquet")
+    path = Path(plan.files.plan_styles.uri, "part-00000.parquet")
     pq.write_table(pq.read_table(path).slice(2), path)
     with pytest.raises(RecordError, match="lacks gallery 'coffee'; run the same command again"):
         read_back(plan)
-    shutil.rmtree(plan.files.plan_styles)
+    shutil.rmtree(plan.files.plan_styles.uri)
     with pytest.raises(RecordError, match="lacks the columns styles"):
         read_back(plan)
-    shutil.rmtree(plan.files.plan)
+    shutil.rmtree(plan.files.plan.uri)
     with pytest.raises(FileMissing, match="holds no plan"):
         read_back(plan)
 

@@ -8,11 +8,11 @@ from playwright.sync_api import Browser, Page
 
 from schemas.evaluation import ConfidenceInterval, EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult, MatchRow
-from tasks import storage
 from tasks.evaluation.item import MEASURE
 from tasks.records import parquet
 from tasks.records.layout import RunFiles
 from tests.browser import chromium, needs_chromium
+from tests.tasks.places import at, files_of
 from tests.tasks.report.test_build import EVIL, done, failed, item, photo, regions, report
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -25,9 +25,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a run of 75 items with metrics, two without assets, and malicious names."""
     root = tmp_path_factory.mktemp("browser")
     for name, data in (("photo.png", photo(1)), ("style.png", photo(2, (60, 60)))):
-        storage.write_bytes(str(root / name), data)
+        at(root / name).write_bytes(data)
     output = root / "out"
-    storage.write_bytes(str(output / "regions" / "a.png"), regions())
+    at(output / "regions" / "a.png").write_bytes(regions())
     galleries = ("ink", "silk", EVIL.replace("/", "|"))
     items = [item(root, n, f"product-{n}", galleries[n % 3]) for n in range(COUNT)]
     results = []
@@ -36,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         results.append(done(one).model_copy(update={"extra": category, "asset_sha256": ""}))
     bad = [item(root, COUNT, "broken", "ink"), item(root, COUNT + 1, EVIL, "silk")]
     results += [failed(bad[0], "rejected"), failed(bad[1], "failed")]
-    _evaluate(RunFiles(str(output), "run-1"), results[:COUNT])
+    _evaluate(files_of(output), results[:COUNT])
     report(output, [*items, *bad], results)
     return output / "runs" / "run-1" / "report" / "index.html"
 
@@ -60,10 +60,10 @@ def _evaluate(files: RunFiles, results: list[ItemResult]) -> None:
     summary = EvaluationSummary(
         items=COUNT, measured=COUNT, flagged=FLAGGED, figures={"ssim": span, "gram_ratio": span}
     )
-    parquet.write_rows(f"{files.evaluation}/part-00000-00000.parquet", rows, ItemEvaluation)
-    storage.write_bytes(files.evaluation_summary, summary.model_dump_json().encode())
+    parquet.write_rows(files.evaluation / "part-00000-00000.parquet", rows, ItemEvaluation)
+    files.evaluation_summary.write_bytes(summary.model_dump_json().encode())
     matches = [match for row in results for match in row.matches]
-    parquet.write_rows(f"{files.matches}/part-00000-00000.parquet", matches, MatchRow)
+    parquet.write_rows(files.matches / "part-00000-00000.parquet", matches, MatchRow)
 
 
 @pytest.fixture(scope="module")

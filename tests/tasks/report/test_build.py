@@ -19,11 +19,9 @@ from schemas.work import StyleSource, WorkItem
 from stylegallery.errors import BadImage
 from stylegallery.palette import NEUTRAL, content_colors, region_color
 from stylegallery.regions.region_png import decode_region_map
-from tasks import storage
 from tasks.errors import FileMissing, FileTooLarge
 from tasks.items.thumbnails import thumbnail_path
 from tasks.records import parquet
-from tasks.records.layout import RunFiles
 from tasks.report import thumbnails as thumbnails_module
 from tasks.report.build import build_report
 from tasks.report.data import read_report_data
@@ -33,6 +31,7 @@ from tasks.report.thumbnails import (
     overlay,
     thumbnail,
 )
+from tests.tasks.places import at, files_of
 
 EVIL = '<script>alert("x")</script>'
 
@@ -110,18 +109,18 @@ def failed(of: WorkItem, status: str) -> ItemResult:
 def output(tmp_path: Path) -> Path:
     """An output with photos and region maps, like that of a run."""
     for name, data in (("photo.png", photo(1)), ("style.png", photo(2, (60, 60)))):
-        storage.write_bytes(str(tmp_path / name), data)
-    storage.write_bytes(str(tmp_path / "out" / "regions" / "a.png"), regions())
+        at(tmp_path / name).write_bytes(data)
+    at(tmp_path / "out" / "regions" / "a.png").write_bytes(regions())
     return tmp_path / "out"
 
 
 def report(output: Path, items: list[WorkItem], results: list[ItemResult]) -> str:
-    files = RunFiles(str(output), "run-1")
-    parquet.write_rows(f"{files.plan}/part-00000-00000.parquet", items, WorkItem)
-    parquet.write_rows(f"{files.results}/part-00000-00000.parquet", results, ItemResult)
+    files = files_of(output)
+    parquet.write_rows(files.plan / "part-00000-00000.parquet", items, WorkItem)
+    parquet.write_rows(files.results / "part-00000-00000.parquet", results, ItemResult)
     for number, result in enumerate(results):
         if result.asset_uri:
-            storage.write_bytes(str(output / result.asset_uri), photo(number))
+            at(output / result.asset_uri).write_bytes(photo(number))
     record = RunRecord(
         run_id="run-1",
         schema_version=1,
@@ -132,9 +131,9 @@ def report(output: Path, items: list[WorkItem], results: list[ItemResult]) -> st
         state="finished",
         started_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
     )
-    storage.write_bytes(files.record, record.model_dump_json().encode())
-    assert build_report(str(output), "run-1") == files.report
-    return Path(files.report).read_text(encoding="utf-8")
+    files.record.write_bytes(record.model_dump_json().encode())
+    assert build_report(str(output), "run-1") == files.report.uri
+    return Path(files.report.uri).read_text(encoding="utf-8")
 
 
 def mixed(output: Path) -> str:
@@ -207,8 +206,8 @@ def test_warnings_are_shown_above_and_on_the_card(output: Path) -> None:
 def test_tables_without_a_warnings_column_are_read(output: Path) -> None:
     items = [item(output.parent, 0, "p", "ink")]
     page = report(output, items, [done(items[0])])
-    part = f"{RunFiles(str(output), 'run-1').results}/part-00000-00000.parquet"
-    storage.write_bytes(part, parquet.to_bytes(parquet.read_table(part).drop_columns("warnings")))
+    part = files_of(output).results / "part-00000-00000.parquet"
+    part.write_bytes(parquet.to_bytes(parquet.read_table(part).drop_columns("warnings")))
     assert Path(build_report(str(output), "run-1")).read_text(encoding="utf-8") == page
 
 
@@ -231,7 +230,7 @@ def test_thumbnails_of_actors_replace_missing_pictures(output: Path) -> None:
     one = item(output.parent, 0, "cup", "ink")
     row = done(one).model_copy(update={"asset_sha256": "ab" * 32})
     for version in (one.image_version, f"sha256:{row.asset_sha256}"):
-        storage.write_bytes(str(output / thumbnail_path(version)), photo(5))
+        at(output / thumbnail_path(version)).write_bytes(photo(5))
     for name in ("photo.png", "style.png"):
         (output.parent / name).unlink()
     page = report(output, [one], [row])
@@ -325,6 +324,6 @@ def test_timings_leave_out_reused_items(output: Path) -> None:
     other = item(output, 1, "b", "ink")
     reused = done(other).model_copy(update={"reused": True, "timings": {"total": 99.0}})
     report(output, [item(output, 0, "a", "ink"), other], [computed, reused])
-    summed = read_report_data(RunFiles(str(output), "run-1"), 9, 9).timings
+    summed = read_report_data(files_of(output), 9, 9).timings
     assert (summed.items, summed.mean) == (1, 4.5)
     assert [round(one.share, 2) for one in summed.slices] == [0.25, 0.75]

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.arrow import from_table, to_table
 from schemas.result import ErrorInfo, ItemResult
-from tasks import planning, storage
+from tasks import planning
 from tasks.errors import IncompleteRunError, RecordError, StorageError
 from tasks.execution.execute import assignments
 from tasks.messages import ActorSetup
@@ -23,9 +23,11 @@ from tasks.records.finished_items import add_finished, read_finished
 from tasks.records.index import STATUSES, RowIndex, key_hashes
 from tasks.records.ledger import Ledger, read_ledger
 from tasks.results import finalize
+from tasks.storage import StoragePath
 from tests.tasks.actors import LightActor, a_match, passing_fault
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.execution.test_pool import ONE
+from tests.tasks.places import at, files_of
 
 
 def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult:
@@ -50,7 +52,7 @@ def row(status: str = "ok", product: str = "p", attempts: int = 1) -> ItemResult
 
 def held(output: str) -> list[ItemResult]:
     """The effective rows of the ledger, in the order of writing."""
-    index = read_ledger(output, "run-1")
+    index = read_ledger(files_of(output))
     return from_table(index.rows(index.in_order()), ItemResult)
 
 
@@ -58,7 +60,7 @@ def test_the_ledger_returns_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tasks.records.ledger.MAX_ROWS", 64)
     output = str(tmp_path)
     assert held(output) == []
-    ledger = Ledger(output, "run-1")
+    ledger = Ledger(files_of(output))
     rows = [row(product=f"p{i}") for i in range(70)]
     for one in rows:
         ledger.append(one)
@@ -75,7 +77,7 @@ def test_the_ledger_returns_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_rows_are_written_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 2)
     monkeypatch.setattr("tasks.records.ledger.time.monotonic", lambda: next(clock))
-    ledger = Ledger(str(tmp_path), "run-1")
+    ledger = Ledger(files_of(tmp_path))
     ledger.append(row())
     assert held(str(tmp_path)) == []
     ledger.commit_if_due()
@@ -83,7 +85,7 @@ def test_rows_are_written_within_seconds(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def index_of(*parts: list[ItemResult]) -> RowIndex:
-    named = [(f"memory:{number}", to_table(part, ItemResult)) for number, part in enumerate(parts)]
+    named = [(at(f"{number}"), to_table(part, ItemResult)) for number, part in enumerate(parts)]
     return RowIndex(named)
 
 
@@ -97,7 +99,7 @@ def test_rows_are_kept_while_the_store_is_unavailable(
     def fail(*_: object) -> None:
         raise away
 
-    ledger = Ledger(str(tmp_path), "run-1")
+    ledger = Ledger(files_of(tmp_path))
     monkeypatch.setattr(parquet, "write_rows", fail)
     ledger.append(row(product="a"))
     clock[0] += 4
@@ -123,32 +125,33 @@ def test_rows_are_kept_while_the_store_is_unavailable(
 def test_a_flipped_bit_in_a_page_is_detected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = str(tmp_path / "part.parquet")
-    parquet.write_rows(uri, [row(attempts=i**3) for i in range(2000)], ItemResult)
-    good, data = pq.read_table(uri), Path(uri).read_bytes()
-    columns = pq.read_metadata(uri).row_group(0).to_dict()["columns"]
+    file = tmp_path / "part.parquet"
+    part = at(file)
+    parquet.write_rows(part, [row(attempts=i**3) for i in range(2000)], ItemResult)
+    good, data = pq.read_table(file), file.read_bytes()
+    columns = pq.read_metadata(file).row_group(0).to_dict()["columns"]
     (chunk,) = (column for column in columns if column["path_in_schema"] == "attempts")
     lied = 0
     # after the page header
     for place in range(chunk["dictionary_page_offset"] + 100, chunk["data_page_offset"], 97):
-        Path(uri).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        file.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
         try:
-            unchecked = pq.read_table(uri)
+            unchecked = pq.read_table(file)
         except (pa.ArrowException, OSError):
             continue
         if not unchecked.equals(good):  # without checksums the reader would not notice
             lied += 1
             with pytest.raises(RecordError, match="is damaged"):
-                parquet.read_table(uri)
-            damaged = Path(uri).read_bytes()
+                parquet.read_table(part)
+            damaged = file.read_bytes()
     assert lied
     for reads in ([damaged, data], [damaged, data[:-9]]):  # damaged in transit, not in the store
-        monkeypatch.setattr(storage, "read_bytes", lambda _uri, reads=reads: reads.pop(0))
+        monkeypatch.setattr(StoragePath, "read_bytes", lambda _, reads=reads: reads.pop(0))
         if data in reads:
-            assert parquet.read_table(uri).equals(good)
+            assert parquet.read_table(part).equals(good)
         else:
             with pytest.raises(StorageError, match="two reads gave different bytes") as caught:
-                parquet.read_table(uri)
+                parquet.read_table(part)
             assert caught.value.transient
 
 
@@ -167,10 +170,10 @@ def test_an_ok_row_wins_in_any_order() -> None:
 
 def test_rows_are_returned_in_the_requested_order(tmp_path: Path) -> None:
     rows = [row(product=f"p{i}") for i in range(9)]
-    uris = [str(tmp_path / f"{k}.parquet") for k in range(3)]
-    for k, uri in enumerate(uris):
-        parquet.write_rows(uri, rows[3 * k : 3 * k + 3], ItemResult)
-    index = RowIndex((uri, parquet.read_table(uri)) for uri in uris)
+    files = [at(tmp_path / f"{k}.parquet") for k in range(3)]
+    for k, file in enumerate(files):
+        parquet.write_rows(file, rows[3 * k : 3 * k + 3], ItemResult)
+    index = RowIndex((file, parquet.read_table(file)) for file in files)
     wanted = [rows[i] for i in (7, 0, 8, 4, 0, 3)]
     places = index.positions(key_hashes(to_table(wanted, ItemResult)))
     assert from_table(index.rows(places), ItemResult) == wanted
@@ -186,18 +189,18 @@ def test_tables_of_older_versions_are_read(tmp_path: Path) -> None:
     place = old.schema.names.index("status")
     pq.write_table(old.set_column(place, "status", [["lost"]]), folder / "part-1.parquet")
     with pytest.raises(RecordError, match=r"part-1.parquet has the unknown status lost"):
-        read_ledger(str(tmp_path), "run-1")
+        read_ledger(files_of(tmp_path))
     pq.write_table(
         old.set_column(old.schema.names.index("matches"), "matches", [[7]]),
         folder / "part-1.parquet",
     )
     with pytest.raises(RecordError, match=r"part-1.parquet is not a table of ItemResult"):
-        read_ledger(str(tmp_path), "run-1")
+        read_ledger(files_of(tmp_path))
 
 
 def test_later_drivers_come_later(tmp_path: Path) -> None:
     for attempts in (1, 2, 3):
-        ledger = Ledger(str(tmp_path), "run-1")
+        ledger = Ledger(files_of(tmp_path))
         ledger.append(row("failed", attempts=attempts))
         ledger.commit()
     (winner,) = held(str(tmp_path))
@@ -206,21 +209,21 @@ def test_later_drivers_come_later(tmp_path: Path) -> None:
 
 def test_a_damaged_or_foreign_part_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "runs/run-1/ledger"
-    parquet.write_rows(str(folder / "part-1.parquet"), [row()], ItemResult)
+    parquet.write_rows(at(folder / "part-1.parquet"), [row()], ItemResult)
     good = (folder / "part-1.parquet").read_bytes()
     (folder / "notes.txt").write_text("mine")
     assert len(held(str(tmp_path))) == 1
     (folder / "part-2.parquet").write_bytes(good[:-20])
     with pytest.raises(RecordError, match=r"part-2.parquet is damaged"):
-        read_ledger(str(tmp_path), "run-1")
+        read_ledger(files_of(tmp_path))
     pq.write_table(pa.table({"x": [1]}), folder / "part-2.parquet")
     with pytest.raises(RecordError, match=r"part-2.parquet .* lacks the columns .*item_id"):
-        read_ledger(str(tmp_path), "run-1")
+        read_ledger(files_of(tmp_path))
     (folder / "part-2.parquet").unlink()
     (tmp_path / "runs/run-2").mkdir()
     folder.rename(tmp_path / "runs/run-2/ledger")
     with pytest.raises(RecordError, match="belongs to run run-1, not to run-2"):
-        read_ledger(str(tmp_path), "run-2")
+        read_ledger(files_of(tmp_path, "run-2"))
 
 
 @pytest.fixture
@@ -230,8 +233,10 @@ def done(make_spec: MakeSpec) -> Callable[..., Plan]:
     def do(products: int = 3, failing: tuple[str, ...] = (), skip: int = 0) -> Plan:
         plan = planning.make_plan(make_spec(products=products, pool=ONE))
         planning.write_plan(plan)
-        setup = ActorSetup(plan.spec.engine, plan.spec.params, plan.spec.output, plan.run_id, "", 1)
-        actor, ledger = LightActor(setup), Ledger(plan.spec.output, plan.run_id)
+        setup = ActorSetup(
+            plan.spec.engine, plan.spec.params, plan.files.output, plan.run_id, "", 1
+        )
+        actor, ledger = LightActor(setup), Ledger(plan.files)
         for assignment in list(assignments(plan, plan.completed))[skip:]:
             found, item = actor.do(assignment), assignment.item
             if item.product_id in failing:
@@ -248,9 +253,9 @@ def test_a_run_with_gaps_is_not_closed(done: Callable[..., Plan]) -> None:
     plan = done(skip=1)
     with pytest.raises(IncompleteRunError, match="1 of 6 items have no result yet"):
         finalize.finalize(plan.spec, plan.run_id, plan)
-    assert not Path(plan.files.success).exists()
+    assert not Path(plan.files.success.uri).exists()
     finalize.close_record(plan, "cancelled", message="the user stopped it")
-    record = json.loads(Path(plan.files.record).read_text())
+    record = json.loads(Path(plan.files.record.uri).read_text())
     assert (record["state"], record["message"]) == ("cancelled", "the user stopped it")
 
 
@@ -266,23 +271,23 @@ def test_failed_rows_become_the_next_manifest(
     assert len(list(plan.items.parts())) == 6
     summary = finalize.finalize(plan.spec, plan.run_id, plan)
     assert (summary.ok, summary.failed) == (4, 2)
-    (photo,) = pq.read_table(plan.files.retry).to_pylist()
+    (photo,) = pq.read_table(plan.files.retry.uri).to_pylist()
     assert (photo["product_id"], photo["galleries"], photo["seed"]) == (
         "p1",
         ["coffee", "rocket"],
         None,
     )
-    spec = plan.spec.model_copy(update={"catalog": plan.files.retry})
+    spec = plan.spec.model_copy(update={"catalog": plan.files.retry.uri})
     retry = planning.make_plan(spec)
     wanted = {item.item_id for item in plan.items if item.product_id == "p1"}
     assert {item.item_id for item in retry.items} == wanted
 
     again = done()
     assert (again.run_id, again.counts.todo) == (plan.run_id, 2)
-    assert not Path(plan.files.success).exists()
+    assert not Path(plan.files.success.uri).exists()
     summary = finalize.finalize(again.spec, again.run_id, again)
     assert (summary.ok, summary.failed) == (6, 0)
-    assert not Path(plan.files.retry).exists()
+    assert not Path(plan.files.retry.uri).exists()
 
 
 def test_finished_items_accumulate_over_runs(done: Callable[..., Plan]) -> None:
@@ -292,7 +297,7 @@ def test_finished_items_accumulate_over_runs(done: Callable[..., Plan]) -> None:
     assert second.counts.done == 4
     summary = finalize.finalize(second.spec, second.run_id, second)
     assert (summary.ok, summary.reused) == (6, 4)
-    finished = read_finished(second.spec.output)
+    finished = read_finished(second.files.output)
     planned = np.concatenate([key_hashes(part) for _, part in second.items.parts()])
     assert sorted(finished.positions(planned)) == list(range(6))
     assert not any(finished.rows(finished.in_order())["reused"].to_pylist())
@@ -303,7 +308,7 @@ def test_finished_items_accumulate_over_runs(done: Callable[..., Plan]) -> None:
 
 
 def names(plan: Plan) -> list[str]:
-    found = storage.list_names(storage.join(plan.spec.output, "catalog"))
+    found = (plan.files.output / "catalog").list_names()
     return [name for name in found if name != "LATEST.json"]
 
 
@@ -319,8 +324,8 @@ def test_many_parts_of_finished_items_are_merged(
         for i in range(8)
     ]
     for number, one in enumerate(rows):
-        add_finished(str(tmp_path), [to_table([one], ItemResult)])
-        found = read_finished(str(tmp_path))
+        add_finished(at(tmp_path), [to_table([one], ItemResult)])
+        found = read_finished(at(tmp_path))
         assert len(found) == min(number + 1, 5)
         assert len(list((tmp_path / "catalog").glob("items-*"))) <= 3
     kept = from_table(found.rows(found.in_order()), ItemResult)

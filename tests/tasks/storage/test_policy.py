@@ -11,6 +11,7 @@ from tasks import storage
 from tasks.errors import StorageError
 from tasks.storage.policy import ROOTS_VARIABLE, SCHEMES_VARIABLE, printable
 from tasks.storage.redaction import redact
+from tests.tasks.places import at
 
 REFUSED = {
     "http": ("http://shop.example/a.jpg", "must not send requests to other hosts"),
@@ -81,25 +82,26 @@ def test_a_link_created_after_the_check_is_not_followed(
         (tmp_path / name / "in").mkdir(parents=True)
         (tmp_path / name / "in" / "a").write_bytes(name.encode())
     monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path / "root"))
-    uri, real = str(tmp_path / "root" / "in" / "a"), os.path.realpath
-    assert storage.read_bytes(uri) == b"root"
+    path, real = str(tmp_path / "root" / "in" / "a"), os.path.realpath
+    file = at(path)
+    assert file.read_bytes() == b"root"
     place, aside = tmp_path / "root" / flipped, tmp_path / "aside"
 
-    def realpath(path: str) -> str:
-        if path != uri:
-            return real(path)
+    def realpath(name: str) -> str:
+        if name != path:
+            return real(name)
         if place.is_symlink():
             place.unlink()
             aside.rename(place)
-        found = real(path)
+        found = real(name)
         place.rename(aside)
         place.symlink_to(tmp_path / "secret" / flipped)
         return found
 
     monkeypatch.setattr(os.path, "realpath", realpath)
-    for read in (storage.read_bytes, storage.read_version):
+    for read in (file.read_bytes, file.read_version):
         with pytest.raises(StorageError):
-            read(uri)
+            read()
 
 
 def test_relative_paths_stay_in_the_bucket() -> None:

@@ -1,0 +1,1 @@
+"""Learnt styles: small changes of a UNet's layers, learnt from references (arXiv 2106.09685)."""

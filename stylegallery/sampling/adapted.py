@@ -1,0 +1,100 @@
+"""Samplers that denoise contents with a learnt style, in one to sixteen UNet passes."""
+
+import torch
+from torch import Tensor
+
+from stylegallery.adapters.adapter import Adapter
+from stylegallery.adapters.layers import merged
+from stylegallery.models.inversion import inverted_latents
+from stylegallery.sampling.base import LatentSampler, seeded_noise
+from stylegallery.types import RestyledLatent, Step, StyleJob
+
+_ONE_PASS, _SEVERAL = 300, 500
+"""Timestep of the noise for one pass and for several: one pass cannot restore more."""
+
+
+def shared_adapter(jobs: list[StyleJob]) -> Adapter:
+    """Return the adapter of jobs that all have the same.
+
+    Raises:
+        ValueError: a job has none, or another one.
+    """
+    adapter = jobs[0].adapter
+    if adapter is None or any(job.adapter is not adapter for job in jobs):
+        raise ValueError("the jobs of a batch need one adapter; use StyleGallery.sample_batch.")
+    return adapter
+
+
+class AdaptedSampler(LatentSampler):
+    """Denoises noisy contents with the UNet that the adapter changes.
+
+    Uses `passes` and `adapter_scale`. No energy is minimized, so the losses of the steps are 0.
+    """
+
+    def denoised(
+        self, latent: Tensor, timesteps: list[int], steps: int, adapter: Adapter
+    ) -> Tensor:
+        """Return clean latents (B, C, h, w) after DDIM steps (arXiv 2010.02502).
+
+        The last step predicts the clean latent itself.
+
+        Args:
+            latent: (B, C, h, w) at the first timestep.
+            timesteps: From noisy to clean, as far apart as those of a schedule of `steps`.
+            steps: Steps of the whole schedule.
+            adapter: The learnt style.
+        """
+        schedule = self.models.schedule(steps)
+        with merged(self.models.unet, adapter, self.params.adapter.adapter_scale):
+            for index, timestep in enumerate(timesteps):
+                prediction = self.models.denoise(latent, timestep).float()
+                step = schedule.step(prediction, timestep, latent)
+                last = index == len(timesteps) - 1
+                latent = step.pred_original_sample if last else step.prev_sample
+                if self.on_step is not None:
+                    self.on_step(Step(index, len(timesteps), timestep, 0.0, 0.0, 0.0))
+        return latent
+
+    def results(self, jobs: list[StyleJob], latent: Tensor) -> list[RestyledLatent]:
+        """Return latents (B, C, h, w) as the results of B jobs."""
+        parts = zip(jobs, latent.split(1), strict=True)
+        return [RestyledLatent(job, one, ()) for job, one in parts]
+
+
+class NoisedSampler(AdaptedSampler):
+    """Adds seeded noise to the contents and removes it in one to four passes.
+
+    One-step stylization of SMS (arXiv 2503.07601) with the adapted UNet itself instead of a
+    distilled one: noise hides the content's texture, and the UNet fills in the learnt one.
+    """
+
+    @torch.no_grad()
+    def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
+        """Add noise and remove it; see the class."""
+        passes = self.params.sms.passes
+        first = _ONE_PASS if passes == 1 else _SEVERAL
+        clean = torch.cat([self.content_latent(job) for job in jobs])
+        noise = torch.cat([seeded_noise(job, clean[:1].shape, clean.device) for job in jobs])
+        scheduler = self.models.scheduler
+        noisy = scheduler.add_noise(clean, noise, torch.tensor([first], device=clean.device))
+        timesteps = [first - index * first // passes for index in range(passes)]
+        steps = scheduler.config.num_train_timesteps * passes // first
+        return self.results(jobs, self.denoised(noisy, timesteps, steps, shared_adapter(jobs)))
+
+
+class InvertedSampler(AdaptedSampler):
+    """Inverts the contents with the plain UNet and denoises them with the adapted one.
+
+    Half of the passes invert, over the share `strength` of the schedule, and half denoise. The
+    inverted noise keeps the content's forms better than random noise does.
+    """
+
+    @torch.no_grad()
+    def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
+        """Invert and denoise; see the class."""
+        taken = self.params.sms.passes // 2
+        steps = max(taken, round(taken / self.params.strength))
+        clean = torch.cat([self.content_latent(job) for job in jobs])
+        noisy = inverted_latents(self.models, clean, steps, taken)[-1]
+        timesteps = self.models.timesteps(steps)[-taken:]
+        return self.results(jobs, self.denoised(noisy, timesteps, steps, shared_adapter(jobs)))

@@ -1,0 +1,114 @@
+"""Style parameters are in groups, and each can be given without its group."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.adapter import AdapterParams
+from schemas.engine import EngineSpec
+from schemas.methods import METHODS
+from schemas.param_groups import ToneParams
+from schemas.params import GROUP_OF, GROUPS, LATER, RETIRED, SETTINGS, StyleParams
+from schemas.run import PoolSpec, RestyleSpec
+from schemas.sms import SmsParams
+
+LEARNING = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
+
+
+def test_every_name_is_unique() -> None:
+    """A setting without its group or section must be one setting."""
+    names = [name for model in GROUPS.values() for name in model.model_fields]
+    names += StyleParams.model_fields
+    names += [*EngineSpec.model_fields, *PoolSpec.model_fields, *RestyleSpec.model_fields, *RETIRED]
+    assert len(names) == len(set(names))
+    assert set(SETTINGS) == set(GROUP_OF) | (set(StyleParams.model_fields) - set(GROUPS))
+    for info in METHODS.values():
+        assert info.defaults.keys() <= SETTINGS.keys()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"match_tone": False, "color": "keep-chroma"},
+        {"tones": {"match_tone": False, "color": "keep-chroma"}},
+        {"tones": {"match_tone": False}, "color": "keep-chroma"},
+        {"tones": ToneParams(match_tone=False), "color": "keep-chroma"},
+    ],
+)
+def test_a_setting_is_given_with_or_without_its_group(given: dict[str, Any]) -> None:
+    kept = {name: dict(value) if name == "tones" else value for name, value in given.items()}
+    for method in METHODS:
+        plain = StyleParams(method=method).flat()
+        params = StyleParams(method=method, **given)
+        assert params.flat() == {**plain, "match_tone": False, "color": "keep-chroma"}
+        off = {GROUP_OF[name] for name, value in LATER.items() if params.flat()[name] == value}
+        left_out = {name for name, group in GROUP_OF.items() if group in off}
+        left_out |= set() if METHODS[method].learns else LEARNING
+        taken = {name: value for name, value in params.flat().items() if name not in left_out}
+        assert params.hashed() == {**taken, **RETIRED}
+        for again in (params.model_dump(), params.flat(), params.hashed()):
+            assert StyleParams.model_validate(again) == params
+    short = StyleParams(**given).model_dump(exclude_unset=True)
+    assert short == {"tones": {"match_tone": False, "color": "keep-chroma"}}
+    assert {n: dict(v) if n == "tones" else v for n, v in given.items()} == kept
+
+
+@pytest.mark.parametrize("group", [{"match_tone": True}, ToneParams(match_tone=True)])
+def test_a_setting_given_twice_is_refused(group: object) -> None:
+    with pytest.raises(ValidationError) as error:
+        StyleParams(match_tone=False, tones=group)
+    (found,) = error.value.errors()
+    assert found["msg"].endswith(
+        "`match_tone` is given twice, by itself and in `tones`; remove one of them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"tone_lightness": 7}, ("tones", "tone_lightness")),
+        ({"semantic_weight": float("inf")}, ("matching", "semantic_weight")),
+        ({"tones": {"match_ton": True}}, ("tones", "match_ton")),
+        ({"tones": 3, "match_tone": False}, ("tones",)),
+        ({"match_ton": False}, ("match_ton",)),
+    ],
+)
+def test_an_error_names_the_setting(given: dict[str, Any], where: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as error:
+        StyleParams(**given)
+    assert [found["loc"] for found in error.value.errors()] == [where]
+
+
+def test_a_copy_takes_settings_without_their_group() -> None:
+    params = StyleParams(tone_lightness=0.25)
+    changes = {"match_tone": False, "color": "keep-chroma", "steps": 3}
+    copy = params.model_copy(update=changes)
+    assert copy.flat() == {**params.flat(), **changes}
+    assert copy == StyleParams(tone_lightness=0.25, **changes)
+    assert params.tones.match_tone
+    assert params.model_copy() == params
+
+
+def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
+    plain = StyleParams()
+    assert not LEARNING & plain.hashed().keys()
+    assert StyleParams(adapter_rank=4).hashed() == plain.hashed()
+    learns = StyleParams(method="sms")
+    assert learns.hashed().keys() >= LEARNING
+    assert StyleParams(method="sms", adapter_rank=4).hashed() != learns.hashed()
+    assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"passes": 2}, "belong to method `sms`"),
+        ({"method": "styleid", "fake_rank": 8}, "leave them out for method styleid"),
+        ({"method": "sms", "passes": 2, "spectrum_weight": 0.1}, "leave them out for passes 2"),
+        ({"method": "sms", "passes": 3}, "Input should be 0, 1, 2, 4 or 16"),
+    ],
+)
+def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        StyleParams(**given)
