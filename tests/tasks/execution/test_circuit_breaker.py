@@ -6,7 +6,7 @@ from schemas.result import ErrorInfo, ItemResult
 from tasks.errors import PoolError
 from tasks.execution import circuit_breaker
 from tasks.execution.circuit_breaker import CircuitBreaker
-from tests.tasks.results.test_finalize import row
+from tests.tasks.rows import row
 
 
 @pytest.fixture

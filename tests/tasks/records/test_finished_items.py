@@ -14,7 +14,7 @@ from tasks.records import index as row_index
 from tasks.records.finished_items import add_finished, read_finished
 from tasks.storage import StoragePath
 from tests.tasks.places import at
-from tests.tasks.results.test_finalize import row
+from tests.tasks.rows import row
 
 
 def add(output: Path, *products: str) -> None:

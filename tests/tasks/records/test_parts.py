@@ -18,7 +18,7 @@ from tasks.records.parts import Part
 from tasks.storage import StoragePath
 from tasks.storage.local import LocalDisk
 from tests.tasks.places import files_of
-from tests.tasks.results.test_finalize import row
+from tests.tasks.rows import row
 
 
 @pytest.fixture(autouse=True)
