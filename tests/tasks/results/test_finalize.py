@@ -1,4 +1,4 @@
-"""Ledger, result tables and finished items, without Ray and engine."""
+"""Closing a run: gaps, the next manifest, the table of finished items."""
 
 import json
 from collections.abc import Callable
