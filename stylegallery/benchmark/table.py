@@ -59,7 +59,8 @@ def comparison_table(rows: Sequence[BenchmarkRow], ours: str = "stylegallery") -
         rows: Rows of all pairs.
         ours: Method compared with the others, at the preset `balanced`.
     """
-    names = [*LOWER, *HIGHER]
+    known = {name for row in rows for name, value in row if value is not None}
+    names = [name for name in (*LOWER, *HIGHER) if name in known]
     head = [f"{ours} against", "references", "pairs", *(n.replace("_", " ") for n in names)]
     lines = [_line(head), "|---" * len(head) + "|"]
     mine = {

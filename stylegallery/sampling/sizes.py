@@ -16,7 +16,7 @@ _WORTH_IT = 1.25
 def analysis_size(params: StyleParams, models: Models) -> int:
     """Return the short side in pixels at which regions are found."""
     size = params.image_size or models.native_size
-    return size if _has_one_size(params) else min(size, models.native_size)
+    return size if has_one_size(params) else min(size, models.native_size)
 
 
 def sampling_sizes(params: StyleParams, models: Models, size: tuple[int, int]) -> tuple[int, ...]:
@@ -28,7 +28,7 @@ def sampling_sizes(params: StyleParams, models: Models, size: tuple[int, int]) -
         size: (H, W) of the picture, the limit of all sizes above the training size.
     """
     native, coarsest = models.native_size, analysis_size(params, models)
-    if _has_one_size(params):
+    if has_one_size(params):
         return (coarsest,)
     finest = min(round(params.image_size or native * params.sizes.scale), *size)
     if finest < _WORTH_IT * coarsest:
@@ -41,5 +41,6 @@ def sampling_sizes(params: StyleParams, models: Models, size: tuple[int, int]) -
     return (base, *(round(base * factor**level) for level in range(1, count + 1)))
 
 
-def _has_one_size(params: StyleParams) -> bool:
+def has_one_size(params: StyleParams) -> bool:
+    """Whether pictures are analyzed and sampled at one size."""
     return params.sizes.scale == 1 or params.sampler != "guided"

@@ -22,6 +22,7 @@ from schemas.params import StyleParams
 from stylegallery.images.picture import Picture
 from stylegallery.regions.descriptors import Descriptors
 from stylegallery.regions.region_map import RegionMap
+from stylegallery.sampling.sizes import has_one_size
 from stylegallery.types import PreparedImage
 from tasks.errors import FileMissing, FileTooLarge
 from tasks.storage import StoragePath
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 ANALYSIS = (
     "method",
     "image_size",
+    "scale",
+    "sampler",
     "inversion_steps",
     "max_regions",
     "merge_threshold",
@@ -105,6 +108,8 @@ def prepared_key(image: str, mask: str | None, params: StyleParams, engine: str)
         engine: Fingerprint of the engine.
     """
     chosen = {name: value for name, value in params.flat().items() if name in ANALYSIS}
+    if not params.image_size or has_one_size(params):  # the size does not depend on them
+        del chosen["scale"], chosen["sampler"]
     text = json.dumps([_FORMAT, image, mask, engine, chosen], sort_keys=True)
     return PreparedKey(hashlib.sha256(text.encode()).hexdigest())
 

@@ -309,7 +309,7 @@ def test_a_table_of_settings_shows_types_bounds_and_defaults(stylegallery: Comma
     lines = printed.splitlines()
     steps = next(line for line in lines if line.startswith(" steps "))
     assert "integer >= 1, <= 1000" in steps
-    assert " 40 " in steps
+    assert " 20 " in steps
     assert "required" in stylegallery("schema", "gallery")[1]
 
 

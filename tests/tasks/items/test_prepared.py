@@ -116,8 +116,18 @@ def test_the_key_covers_all_parameters_that_prepare_reads(engine: StyleGallery) 
             read.add(name)
             return value
 
-    engine.prepare(PHOTO, Spy(PARAMS), LABELS)  # type: ignore[arg-type]
+    params = PARAMS.model_copy(update={"scale": 2.0})
+    engine.prepare(PHOTO, Spy(params), LABELS)  # type: ignore[arg-type]
     assert read == set(ANALYSIS)
+
+
+def test_keys_are_those_of_before_unless_regions_are_found_at_another_size() -> None:
+    def key(**changes: object) -> str:
+        return prepared_key("v", None, PARAMS.model_copy(update=changes), "engine")
+
+    assert key(image_size=0, scale=2.0) == key(image_size=0) == key(image_size=0, scale=16.0)
+    assert key(image_size=512, scale=2.0) != key(image_size=512)
+    assert key(image_size=512, scale=2.0, sampler="optimise") == key(image_size=512)
 
 
 def test_keys_differ_for_different_inputs() -> None:
