@@ -111,7 +111,7 @@ class StyleParams(Frozen):
         description="Amount of seeded noise in the start latent. It lets flat areas grow texture.",
     )
     learning_rate: float = Field(
-        0.14, gt=0, le=1, title="Learning rate", description="Step size on the latent."
+        0.18, gt=0, le=1, title="Learning rate", description="Step size on the latent."
     )
     content_weight: float = Field(
         0.02,

@@ -19,7 +19,13 @@ PRESETS: Final[dict[Preset, dict[str, Any]]] = {
         "learning_rate": 0.25,
         "content_weight": 0.33,
     },
-    "preview": {"steps": 14, "strength": 0.6, "scale": 1, "form_floor": 0},
+    "preview": {
+        "steps": 14,
+        "strength": 0.6,
+        "learning_rate": 0.14,
+        "scale": 1,
+        "form_floor": 0,
+    },
     "catalog": {"method": "sms", "passes": 2},
 }
 """What each preset changes against the defaults of :class:`StyleParams`.

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from schemas.params import StyleParams
-from schemas.presets import preset_params
+from schemas.presets import PRESETS, preset_params
 from stylegallery import StyleGallery
 from stylegallery.benchmark.runner import region_pairs
 from stylegallery.images.codec import to_bytes, to_short_side
@@ -50,13 +50,15 @@ class SizedVariant:
     def params(self, short_side: int) -> StyleParams:
         """Return the parameters for a picture."""
         size = {"image_size": short_side} if self.own_size else {}
-        return preset_params("balanced", **{"form_floor": 0, **self.changes}, **size)
+        return preset_params(
+            "balanced", **{"form_floor": 0, "white_ground": "restyle", **self.changes}, **size
+        )
 
 
-ONE_SIZE = {"scale": 1, "steps": 40}
+ONE_SIZE = {"scale": 1, "steps": 40, "strength": 0.6, "learning_rate": 0.14}
 VARIANTS = {
     "before": SizedVariant(ONE_SIZE),
-    "preview": SizedVariant({"scale": 1, "steps": 14}),
+    "preview": SizedVariant({**PRESETS["preview"]}),
     "balanced": SizedVariant(),
     "quality": SizedVariant({"scale": 16, "steps": 40}),
     "with form": SizedVariant({"form_floor": StyleParams().form.form_floor}),

@@ -21,7 +21,13 @@ from tests.tasks.places import at
 from tests.tiny_model import write_tiny_model
 
 PARAMS = StyleParams(
-    steps=1, inversion_steps=2, image_size=64, max_regions=3, strength=0.6, **LATER
+    steps=1,
+    inversion_steps=2,
+    image_size=64,
+    max_regions=3,
+    strength=0.6,
+    learning_rate=0.14,
+    **LATER,
 )
 
 
