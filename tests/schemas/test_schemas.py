@@ -217,12 +217,8 @@ def test_a_retired_parameter_is_accepted_and_changes_no_id(method: Method) -> No
 
 @pytest.mark.parametrize("method", get_args(Method))
 def test_ids_are_those_of_before_while_later_parts_are_off(method: Method) -> None:
-    then: dict[str, float] = {}  # the defaults of then, where the method has none of its own
-    if method == "stylegallery":
-        then = {"steps": 40, "learning_rate": 0.14}
-    elif method == "styleid":
-        then = {"learning_rate": 0.14}
-    then |= {"strength": 0.6} if method != "sms" else {}
+    then = {"steps": 40, "strength": 0.6, "learning_rate": 0.14}  # its defaults of then
+    then = then if method == "stylegallery" else {}
     params = StyleParams(method=method, **then, **LATER)
     assert identify(params=params).startswith(RECORDED[method])
     record = {name: value for name, value in params.flat().items() if name not in LATER_SETTINGS}
