@@ -242,7 +242,7 @@ class SizeParams(ParamGroup, title="Size"):
     )
     stroke_size: float = Field(
         1.0,
-        gt=0,
+        ge=0.25,
         le=4,
         title="Stroke size",
         description="Size of strokes above the training size, as a multiple of their size in the "

@@ -112,9 +112,11 @@ def _references(
 def at_size(models: Models, image: PreparedImage, short_side: int) -> PreparedImage:
     """Return a prepared image at another working size, with the same regions.
 
-    It is not enlarged: pixels that an image does not have teach blur.
+    It is not enlarged beyond the size at which it was prepared: pixels that an image does not have
+    teach blur.
     """
-    side = min(short_side, *image.picture.size)
+    prepared = models.vae_factor * min(image.latent.shape[-2:])
+    side = min(short_side, max(prepared, min(image.picture.size)))
     size = vae.working_size(image.picture.size, side, models.vae_factor)
     latent = vae.encode(models, image.picture.pixels, size)
     labels = image.regions.resized((int(latent.shape[-2]), int(latent.shape[-1])))
