@@ -81,7 +81,7 @@ def test_references_come_at_the_size_of_their_strokes(
     enlarged = at_size(engine.models, style, 512)
     assert enlarged.latent.shape[-1] == 20, "a reference of 160 px is not enlarged"
     assert enlarged.regions.count == style.regions.count
-    tiny = engine.prepare(figure_on_ground(9, 12, GREEN, RED), PARAMS)
+    tiny = engine.prepare(figure_on_ground(16, 20, GREEN, RED), PARAMS)
     assert at_size(engine.models, tiny, 512).latent.shape == tiny.latent.shape
 
 
