@@ -135,7 +135,7 @@ def test_keys_differ_for_different_inputs() -> None:
         "method": "attention-distillation", "image_size": 72, "inversion_steps": 3,
         "max_regions": 4, "merge_threshold": 0.5, "min_region_fraction": 0.1,
     }  # fmt: skip
-    assert set(other) == set(ANALYSIS)
+    assert set(other) == set(ANALYSIS) - {"scale", "sampler"}  # see the test before
     changed = [PARAMS.model_copy(update={name: value}) for name, value in other.items()]
     names = [prepared_key("sha256:1", None, params, "tiny") for params in [PARAMS, *changed]]
     names.append(prepared_key("sha256:2", None, PARAMS, "tiny"))
