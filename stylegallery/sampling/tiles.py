@@ -8,8 +8,7 @@ from torch import Tensor
 
 TILE = 64
 """Usual side of a tile in latent cells, 512 px for 8 px a cell. Sides differ by up to a half, so
-that few tiles overlap by little more than they must."""
-_OVERLAP = 8
+that few tiles overlap by little more than a quarter. With an eighth, borders showed."""
 _STEP = 8  # UNets halve a latent up to three times
 
 
@@ -17,7 +16,7 @@ _STEP = 8  # UNets halve a latent up to three times
 class TileGrid:
     """The tiles of a latent of (height, width) cells.
 
-    Neighbors overlap by about an eighth of a tile. A latent that is little larger than a tile is
+    Neighbors overlap by about a quarter of a tile. A latent that is little larger than a tile is
     one tile.
 
     Attributes:
@@ -67,7 +66,7 @@ class TileGrid:
 
 def _cuts(length: int) -> list[slice]:
     """Return the parts that tiles cover of one side, at multiples of the UNet's coarsest cell."""
-    count = max(1, round((length - _OVERLAP) / (TILE - _OVERLAP)))
+    count = max(1, round((length - (TILE // 4)) / (TILE - (TILE // 4))))
     side = _side(length)
     starts = [round((length - side) * k / (count - 1) / _STEP) * _STEP for k in range(count - 1)]
     return [slice(start, start + side) for start in [*starts, length - side]]
@@ -75,8 +74,8 @@ def _cuts(length: int) -> list[slice]:
 
 def _side(length: int) -> int:
     """Return the side of the tiles along one side of a latent."""
-    count = max(1, round((length - _OVERLAP) / (TILE - _OVERLAP)))
-    side = -(-(length + (count - 1) * _OVERLAP) // count)
+    count = max(1, round((length - (TILE // 4)) / (TILE - (TILE // 4))))
+    side = -(-(length + (count - 1) * (TILE // 4)) // count)
     return min(length, -(-side // _STEP) * _STEP) if count > 1 else length
 
 
@@ -84,5 +83,5 @@ def _window(length: int) -> Tensor:
     """Return the weight (h',) of a tile's rows: 1 inside, falling to the borders."""
     side = _side(length)
     distance = torch.arange(side) + 0.5
-    ramp = (torch.minimum(distance, side - distance) / _OVERLAP).clamp(max=1)
+    ramp = (torch.minimum(distance, side - distance) / (TILE // 4)).clamp(max=1)
     return ramp.square() * (3 - 2 * ramp)  # smoothstep: a tile begins and ends unseen
