@@ -15,6 +15,8 @@ Method = Literal[
 
 Sampler = Literal["optimise", "guided"]
 Schedule = Literal["ddim", "lcm", "hyper"]
+LearntFrom = Literal["", "gallery", "reference"]
+"""What a method learns an adapter from: nothing, all references of a job, or each by itself."""
 
 LCM_STEPS: Final = 50
 """Timesteps that latent consistency models are distilled on (arXiv 2310.04378)."""
@@ -30,14 +32,15 @@ class MethodInfo:
             :class:`schemas.params.StyleParams`; presets and the user's values override them.
         samplers: The samplers that the method offers.
         uses_schedule: Whether its sampler `optimise` follows `schedule` and `repeats`.
-        learns: Whether it uses a style that was learnt from the references.
+        learns: What its learnt styles are learnt from. A method learns one adapter for a gallery,
+            by the weights of its references, or one for each reference, which galleries share.
     """
 
     summary: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     samplers: tuple[Sampler, ...] = ("optimise", "guided")
     uses_schedule: bool = True
-    learns: bool = False
+    learns: LearntFrom = ""
 
 
 METHODS: Final[Mapping[Method, MethodInfo]] = {
@@ -117,7 +120,7 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         },
         samplers=("optimise",),
         uses_schedule=False,
-        learns=True,
+        learns="gallery",
     ),
 }
 """Entries of methods that do not use the defaults of :class:`MethodInfo`."""

@@ -58,6 +58,9 @@ LATER: Final[Mapping[str, Any]] = {
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
+GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {"sms": SmsParams}
+"""The group of each method that has settings of its own."""
+
 
 class StyleParams(Frozen):
     """How an image is restyled. Defaults are the `balanced` preset.
@@ -148,15 +151,16 @@ class StyleParams(Frozen):
     def hashed(self) -> dict[str, Any]:
         """Return the values that ids of items and runs are hashed from.
 
-        Settings of a part that is turned off are left out, and those of learning unless the
-        method learns: so values are those of before there was such a part, and finished items
-        are recognized.
+        Settings of a part that is turned off are left out, those of learning unless the method
+        learns, and those of other methods: so values are those of before there was such a part,
+        and finished items are recognized.
         """
         found = {**self.flat(), **RETIRED}
         off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
         off += [FormParams] if self.form.form_floor == 0 else []
         off += [GroundParams] if self.ground.white_ground == "restyle" else []
-        off += [] if method_info(self.method).learns else [AdapterParams, SmsParams]
+        off += [] if method_info(self.method).learns else [AdapterParams]
+        off += [group for method, group in GROUP_OF_METHOD.items() if method != self.method]
         unused = {name for group in off for name in group.model_fields}
         return {name: value for name, value in found.items() if name not in unused}
 
@@ -218,8 +222,9 @@ def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS.keys() & given.keys():
         named |= set(given[group]) if isinstance(given[group], dict) else {group}
     parts = {GROUP_OF[name]: set(GROUPS[GROUP_OF[name]].model_fields) for name in LATER}
-    learning = AdapterParams.model_fields.keys() | SmsParams.model_fields.keys()
-    if not SETTINGS.keys() - set().union(learning, *parts.values()) <= named:
+    later: list[type[ParamGroup]] = [AdapterParams, *GROUP_OF_METHOD.values()]
+    unnamed = set().union(*(group.model_fields for group in later), *parts.values())
+    if not SETTINGS.keys() - unnamed <= named:
         return {}
     return {n: value for n, value in LATER.items() if named.isdisjoint(parts[GROUP_OF[n]])}
 

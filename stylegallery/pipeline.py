@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from schemas.engine import EngineSpec
-from schemas.methods import method_info
+from schemas.methods import LearntFrom, method_info
 from schemas.params import StyleParams
 from stylegallery.adapters.adapter import Adapter, adapter_key
 from stylegallery.adapters.adapter_cache import AdapterCache
@@ -36,7 +36,13 @@ from stylegallery.regions.region_map import RegionMap
 from stylegallery.sampling.finer import at_sampling_size, sample_finer
 from stylegallery.sampling.sizes import analysis_size, sampling_sizes
 from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
-from stylegallery.validation import check_picture, check_protection, check_references, check_routing
+from stylegallery.validation import (
+    check_adapters,
+    check_picture,
+    check_protection,
+    check_references,
+    check_routing,
+)
 
 _DEFAULTS = StyleParams()
 
@@ -132,7 +138,8 @@ class StyleGallery:
         """Learn the style of references, for methods that use a learnt style, such as `sms`.
 
         With the embedded model this takes one to two minutes on one core; the result serves any
-        number of contents. See :func:`stylegallery.adapters.learning.learn_adapter`.
+        number of contents. Methods that learn each reference by itself, such as `diffstyler`, need
+        one call a reference. See :func:`stylegallery.adapters.learning.learn_adapter`.
 
         Args:
             styles: One or more references of at least 96 px a side, in any order.
@@ -190,7 +197,7 @@ class StyleGallery:
         *,
         seed: int = 0,
         protect: Tensor | None = None,
-        adapter: Adapter | None = None,
+        adapters: tuple[Adapter, ...] = (),
         on_step: OnStep | None = None,
     ) -> RestyledImage:
         """Restyle the content with the references as routed.
@@ -202,17 +209,19 @@ class StyleGallery:
             params: Method, sampler and their parameters.
             seed: Equal seeds give equal pixels on equal hardware and versions.
             protect: (1, 1, H, W) in [0, 1]; 1 keeps the original pixel.
-            adapter: From :meth:`learn`, for methods that learn; None learns it here, once for
-                equal references.
+            adapters: From :meth:`learn`, for methods that learn: one of all references, or one
+                for each, as the method needs. Without any they are learnt here, once for equal
+                references.
             on_step: Called after every step.
 
         Raises:
             BadMask: `protect` has another size than the picture.
-            BadReferences: no style can be learnt from a reference.
+            BadReferences: no style can be learnt from a reference, or the number of adapters is
+                not the method's.
             BadRouting: `routing` was made for images with other numbers of regions.
             DidNotConverge: a loss is not finite.
         """
-        job = StyleJob(content, styles, routing, seed, protect, adapter)
+        job = StyleJob(content, styles, routing, seed, protect, adapters)
         return self.stylize_batch([job], params, on_step=on_step)[0]
 
     def stylize_batch(
@@ -222,7 +231,7 @@ class StyleGallery:
         *,
         on_step: OnStep | None = None,
     ) -> list[RestyledImage]:
-        """Restyle several contents; those of one working size and adapter share UNet calls.
+        """Restyle several contents; those of one working size and style share UNet calls.
 
         Results equal those of :meth:`stylize` up to rounding, which depends on the batch size
         and grows over the steps. Memory grows with the number of jobs.
@@ -237,7 +246,8 @@ class StyleGallery:
 
         Raises:
             BadMask: a `protect` has another size than its picture.
-            BadReferences: no style can be learnt from a reference.
+            BadReferences: no style can be learnt from a reference, or the number of adapters is
+                not the method's.
             BadRouting: a routing was made for images with other numbers of regions.
             DidNotConverge: a loss is not finite.
         """
@@ -260,12 +270,14 @@ class StyleGallery:
             check_routing(job.routing, job.content, job.styles)
             if job.protect is not None:
                 check_protection(job.protect, job.content.picture)
-        if method_info(params.method).learns:
-            jobs = [replace(job, adapter=self._adapter(job, params)) for job in jobs]
+        if learns := method_info(params.method).learns:
+            for job in jobs:
+                check_adapters(len(job.adapters), len(job.styles), learns)
+            jobs = [replace(job, adapters=self._adapters(job, params, learns)) for job in jobs]
         jobs = [at_sampling_size(job, params, self.models, self._cache) for job in jobs]
-        groups: dict[tuple[torch.Size, Adapter | None], list[int]] = {}
+        groups: dict[tuple[torch.Size, tuple[Adapter, ...]], list[int]] = {}
         for index, job in enumerate(jobs):
-            groups.setdefault((job.content.latent.shape, job.adapter), []).append(index)
+            groups.setdefault((job.content.latent.shape, job.adapters), []).append(index)
         method = self._method(params)
         made: dict[int, RestyledLatent] = {}
         for indices in groups.values():
@@ -325,15 +337,25 @@ class StyleGallery:
     def _method(self, params: StyleParams) -> StyleMethod:
         return method_class(params.method)(self.models, params, self._cache)
 
-    def _adapter(self, job: StyleJob, params: StyleParams) -> Adapter:
-        """Return the job's adapter, or the one learnt from its references."""
-        if job.adapter is not None:
-            return job.adapter
+    def _adapters(
+        self, job: StyleJob, params: StyleParams, learns: LearntFrom
+    ) -> tuple[Adapter, ...]:
+        """Return the job's adapters, or those learnt from its references."""
+        if job.adapters:
+            return job.adapters
+        if learns == "reference":
+            return tuple(self._learnt_from([style], [1.0], params) for style in job.styles)
         weights: list[float] = job.routing.log_prior.exp().tolist()  # one region a reference
-        latents = [style.latent.cpu().numpy().tobytes() for style in job.styles]
+        return (self._learnt_from(job.styles, weights, params),)
+
+    def _learnt_from(
+        self, styles: list[PreparedImage], weights: list[float], params: StyleParams
+    ) -> Adapter:
+        """Return the adapter of references, which are learnt once."""
+        latents = [style.latent.cpu().numpy().tobytes() for style in styles]
         versions = [hashlib.sha256(latent).hexdigest() for latent in latents]
         key = adapter_key("", list(zip(versions, weights, strict=True)), params)
-        pictures = [style.picture for style in job.styles]
+        pictures = [style.picture for style in styles]
         return self._learnt.get(key, lambda: self.learn(pictures, params, weights))
 
     def _priors(

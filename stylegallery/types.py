@@ -47,8 +47,9 @@ class StyleJob:
         routing: The correspondence of these images, with the references in this order.
         seed: Seed of the noise; equal seeds give equal pixels on equal hardware and versions.
         protect: (1, 1, H, W) in [0, 1] of the content's size; 1 keeps the original pixel.
-        adapter: The learnt style of the references, for methods that learn. Without one the
-            engine learns it.
+        adapters: Learnt styles, for methods that learn: one of all references, or one for each
+            in their order, as `learns` of :class:`schemas.methods.MethodInfo` says. Without any
+            the engine learns them.
     """
 
     content: PreparedImage
@@ -56,7 +57,7 @@ class StyleJob:
     routing: Correspondence
     seed: int = 0
     protect: Tensor | None = None
-    adapter: Adapter | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from schemas.methods import LearntFrom
+from schemas.text import counted
 from stylegallery.errors import BadImage, BadMask, BadReferences, BadRouting
 from stylegallery.images.codec import check_sides
 from stylegallery.images.picture import Picture
@@ -63,6 +65,26 @@ def check_references(styles: int, weights: Sequence[float] | None) -> None:
                 f"the weight of reference {place} (from 0) is {weight}; give a number above 0, or "
                 "leave the reference out."
             )
+
+
+def check_adapters(adapters: int, styles: int, learns: LearntFrom) -> None:
+    """Refuse another number of learnt styles than the method uses.
+
+    Args:
+        adapters: Number of learnt styles; 0 lets the engine learn them.
+        styles: Number of references.
+        learns: What the method learns from.
+
+    Raises:
+        BadReferences: the numbers do not fit.
+    """
+    needed = styles if learns == "reference" else 1
+    if adapters not in (0, needed):
+        what = "one for each reference" if learns == "reference" else "one for all references"
+        raise BadReferences(
+            f"the method needs {counted(needed, 'learnt style')}, {what}, not {adapters}; give as "
+            "many, or none to learn them here."
+        )
 
 
 def check_routing(

@@ -14,15 +14,15 @@ _ONE_PASS, _SEVERAL = 300, 500
 
 
 def shared_adapter(jobs: list[StyleJob]) -> Adapter:
-    """Return the adapter of jobs that all have the same.
+    """Return the adapter of jobs that all have the same one.
 
     Raises:
-        ValueError: a job has none, or another one.
+        ValueError: a job has none or several, or another one.
     """
-    adapter = jobs[0].adapter
-    if adapter is None or any(job.adapter is not adapter for job in jobs):
+    adapters = jobs[0].adapters
+    if len(adapters) != 1 or any(job.adapters != adapters for job in jobs):
         raise ValueError("the jobs of a batch need one adapter; use StyleGallery.sample_batch.")
-    return adapter
+    return adapters[0]
 
 
 class AdaptedSampler(LatentSampler):

@@ -9,7 +9,15 @@ from schemas.adapter import AdapterParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
 from schemas.param_groups import ToneParams
-from schemas.params import GROUP_OF, GROUPS, LATER, RETIRED, SETTINGS, StyleParams
+from schemas.params import (
+    GROUP_OF,
+    GROUP_OF_METHOD,
+    GROUPS,
+    LATER,
+    RETIRED,
+    SETTINGS,
+    StyleParams,
+)
 from schemas.run import PoolSpec, RestyleSpec
 from schemas.sms import SmsParams
 
@@ -44,7 +52,9 @@ def test_a_setting_is_given_with_or_without_its_group(given: dict[str, Any]) -> 
         assert params.flat() == {**plain, "match_tone": False, "color": "keep-chroma"}
         off = {GROUP_OF[name] for name, value in LATER.items() if params.flat()[name] == value}
         left_out = {name for name, group in GROUP_OF.items() if group in off}
-        left_out |= set() if METHODS[method].learns else LEARNING
+        left_out |= set() if METHODS[method].learns else set(AdapterParams.model_fields)
+        for other in GROUP_OF_METHOD.keys() - {method}:
+            left_out |= GROUP_OF_METHOD[other].model_fields.keys()
         taken = {name: value for name, value in params.flat().items() if name not in left_out}
         assert params.hashed() == {**taken, **RETIRED}
         for again in (params.model_dump(), params.flat(), params.hashed()):

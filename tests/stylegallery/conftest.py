@@ -1,5 +1,7 @@
 """One engine on a tiny random model for all engine tests, and small pictures to feed it."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def engine(tiny_model: Path) -> StyleGallery:
     return StyleGallery.load(EngineSpec(model=str(tiny_model), device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def exact(engine: StyleGallery) -> StyleGallery:
+    """The engine with its UNet in float64: many passes amplify rounding, and processors differ."""
+    unet = copy.deepcopy(engine.models.unet).double()
+    embedding = engine.models.null_embedding.double()
+    models = replace(engine.models, unet=unet, null_embedding=embedding)
+    return StyleGallery(models, engine.encoder)
 
 
 @pytest.fixture(scope="session")

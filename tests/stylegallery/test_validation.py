@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from schemas.methods import LearntFrom
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
 from stylegallery.errors import BadImage, BadReferences, BadRouting, InputError
@@ -14,6 +15,7 @@ from stylegallery.images.codec import check_format
 from stylegallery.matching.correspondence import Pin
 from stylegallery.models.vae import working_size
 from stylegallery.types import Step
+from stylegallery.validation import check_adapters
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -172,3 +174,24 @@ def test_a_routing_for_other_images_is_refused(engine: StyleGallery, params: Sty
         with pytest.raises(BadRouting, match=says):
             engine.stylize(content, styles, routing, params, on_step=steps.append)
     assert not steps  # it is known before the work, not after
+
+
+@pytest.mark.parametrize(
+    ("adapters", "learns", "words"),
+    [
+        (2, "gallery", "needs 1 learnt style, one for all references, not 2;"),
+        (1, "reference", "needs 3 learnt styles, one for each reference, not 1;"),
+    ],
+)
+def test_another_number_of_learnt_styles_is_refused(
+    adapters: int, learns: LearntFrom, words: str
+) -> None:
+    with pytest.raises(BadReferences, match=words):
+        check_adapters(adapters, 3, learns)
+
+
+def test_learnt_styles_are_all_given_or_none() -> None:
+    check_adapters(0, 3, "reference")
+    check_adapters(3, 3, "reference")
+    check_adapters(0, 3, "gallery")
+    check_adapters(1, 3, "gallery")

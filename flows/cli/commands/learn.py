@@ -11,6 +11,7 @@ from flows.cli.console import print_stderr, progress_bar
 from flows.cli.flags import StyleFlags
 from flows.cli.settings import resolve_engine
 from flows.runtime.errors import UsageError
+from schemas.methods import method_info
 from schemas.params import StyleParams
 from schemas.text import counted
 from stylegallery.models.threads import limit_threads
@@ -40,6 +41,10 @@ def learn(
 ) -> None:
     """Learn the style of references once, for `stylize --adapter` or as `--lora`."""
     params, spec = resolve_engine(*flags.layers())
+    if method_info(params.method).learns == "reference" and len(style) > 1:
+        raise UsageError(
+            f"method {params.method} learns each reference by itself; call `learn` once for each"
+        )
     if out.suffix.lower() != _SUFFIX:
         raise UsageError(f"--out {out}: the name must end in {_SUFFIX}")
 
@@ -50,7 +55,7 @@ def learn(
 
     pictures = [codec.open_picture(path) for path in style]
     engine = StyleGallery.load(spec)
-    adapter = learn_style(engine, pictures, [str(path) for path in style], params, seed)
+    (adapter,) = learn_styles(engine, pictures, [str(path) for path in style], params, seed)
     made = {"engine": engine_fingerprint(spec, engine.models.device.type)}
     adapter = replace(adapter, notes={**adapter.notes, **made})
     try:
@@ -63,25 +68,30 @@ def learn(
     print_stderr(f"{out}: learnt from {counted(len(style), 'reference')}")
 
 
-def learn_style(
+def learn_styles(
     engine: "StyleGallery",
     pictures: "Sequence[Picture]",
     names: Sequence[str],
     params: StyleParams,
     seed: int,
-) -> "Adapter":
-    """Learn a style with a progress bar, and warn if hardly anything was learnt.
+) -> "tuple[Adapter, ...]":
+    """Learn the styles that a method needs: one of all references, or one for each.
+
+    Shows a progress bar for each, and warns if hardly anything was learnt.
 
     Raises:
         BadReferences: no style can be learnt from a reference; the message names it.
     """
-    with progress_bar("learning") as advance:
-        adapter = engine.learn(
-            list(pictures), params, names=list(names), seed=seed, on_learn=advance
-        )
-    if adapter.is_weak:
-        print_stderr(
-            "warning: the model learnt hardly anything from these references; raise adapter_steps "
-            "or adapter_rate, or use references with clearer strokes"
-        )
-    return adapter
+    singly = method_info(params.method).learns == "reference"
+    alone = [([picture], [name]) for picture, name in zip(pictures, names, strict=True)]
+    made = []
+    for some, named in alone if singly else [(list(pictures), list(names))]:
+        with progress_bar("learning") as advance:
+            adapter = engine.learn(some, params, names=named, seed=seed, on_learn=advance)
+        if adapter.is_weak:
+            print_stderr(
+                f"warning: the model learnt hardly anything from {', '.join(named)}; raise "
+                "adapter_steps or adapter_rate, or use references with clearer strokes"
+            )
+        made.append(adapter)
+    return tuple(made)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from flows.cli.commands.learn import learn_style
+from flows.cli.commands.learn import learn_styles
 from flows.cli.console import print_stderr, progress_bar
 from flows.cli.flags import StyleFlags, field_help
 from flows.cli.settings import resolve_engine
@@ -87,10 +87,13 @@ def stylize(
     ] = None,
     guides: Guides = _NO_GUIDES,
     adapter: Annotated[
-        Path | None,
+        list[Path] | None,
         Parameter(
             help="For a method that learns, such as sms: the style that `stylegallery learn` "
-            "wrote, or another LoRA file for the model. Without one, the style is learnt first."
+            "wrote, or another LoRA file for the model. A method that learns each reference by "
+            "itself takes one for each --style, in their order. Without any, styles are learnt "
+            "first.",
+            negative_iterable=(),
         ),
     ] = None,
     quality: Annotated[
@@ -123,7 +126,9 @@ def stylize(
     from stylegallery.images import codec
     from stylegallery.images.blank import blank_warning, blankness
     from stylegallery.images.codec import check_format
+    from stylegallery.validation import check_adapters
 
+    check_adapters(len(adapter or ()), len(style), learns)
     pictures = [codec.open_picture(path) for path in (content, *style)]
     image_format = _FORMATS[out.suffix.lower()]
     check_format(pictures[0].size, image_format, str(content))
@@ -131,13 +136,13 @@ def stylize(
         if what := blankness(picture):
             print_stderr(f"warning: {blank_warning(f'--style {path}', what)}")
     labels, protect, pins = guides.load(ids)
-    stored = _read("--adapter", adapter) if adapter else None
+    stored = {path: _read("--adapter", path) for path in adapter or ()}
     engine = StyleGallery.load(spec)
-    learnt = None
-    if stored is not None:
-        learnt = read_adapter(stored, engine.models.unet, str(adapter))
-    elif learns:
-        learnt = learn_style(engine, pictures[1:], [str(path) for path in style], params, seed=0)
+    learnt = tuple(
+        read_adapter(stored[path], engine.models.unet, str(path)) for path in adapter or ()
+    )
+    if learns and not learnt:
+        learnt = learn_styles(engine, pictures[1:], [str(path) for path in style], params, seed=0)
     with progress_bar("preparing", len(pictures)) as advance:
         prepared: list[PreparedImage] = []
         for picture in pictures:
@@ -172,8 +177,8 @@ def _metadata(
         "references": [{"style_id": style_id} for style_id in ids],
         "seed": job.seed,
     }
-    if job.adapter is not None:
-        made["adapter"] = hashlib.sha256(job.adapter.to_bytes()).hexdigest()
+    if job.adapters:
+        made["adapters"] = [hashlib.sha256(one.to_bytes()).hexdigest() for one in job.adapters]
     return json.dumps(made, sort_keys=True, separators=(",", ":"))
 
 

@@ -265,7 +265,7 @@ def test_a_learnt_style_is_a_file_that_stylize_takes(
     assert code == 0, said
     with Image.open(out) as first, Image.open(again) as second:
         assert first.tobytes() == second.tobytes()
-        assert '"adapter":' in first.info["stylegallery"]
+        assert '"adapters":["' in first.info["stylegallery"]
     code, _, said = stylegallery(*words, "--adapter", file, "--out", out, "--method", "styleid")
     assert (code, "belong to method `sms`" in said) == (2, True)
     code, _, said = stylegallery(*words[:-2], "--adapter", file, "--out", out)

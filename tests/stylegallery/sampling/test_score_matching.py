@@ -28,7 +28,9 @@ def job(engine: StyleGallery) -> StyleJob:
     pictures = (figure_on_ground(64, 80, RED, BLUE), figure_on_ground(96, 104, GOLD, BLUE, 3))
     content, style = (engine.prepare(picture, settings()) for picture in pictures)
     adapter = engine.learn([style.picture], settings())
-    return StyleJob(content, [style], engine.match(content, [style], settings()), 5, None, adapter)
+    return StyleJob(
+        content, [style], engine.match(content, [style], settings()), 5, None, (adapter,)
+    )
 
 
 def descended(engine: StyleGallery, job: StyleJob, **chosen: object) -> tuple[Tensor, Tensor]:
@@ -109,7 +111,7 @@ def test_the_unet_gets_no_gradient_unless_a_fake_is_learnt(
 def test_the_same_seed_gives_the_same_and_another_seed_another(
     engine: StyleGallery, job: StyleJob
 ) -> None:
-    other = StyleJob(job.content, job.styles, job.routing, 6, None, job.adapter)
+    other = StyleJob(job.content, job.styles, job.routing, 6, None, job.adapters)
     for fake in (0, 2):
         first = sampled(engine, job, fake_rank=fake)
         assert torch.equal(first, sampled(engine, job, fake_rank=fake))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from schemas.manifest import CatalogRow, GalleryRow
 from schemas.methods import method_info
-from schemas.params import GROUP_OF, LATER, SETTINGS, StyleParams
+from schemas.params import GROUP_OF, GROUP_OF_METHOD, LATER, SETTINGS, StyleParams
 from schemas.result import ErrorInfo, ItemResult
 from schemas.run import PoolSpec, RestyleSpec
 from tasks.manifests.reader import Gallery, Photo
@@ -184,7 +184,9 @@ def test_each_parameter_changes_the_id(name: str, data: st.DataObject, base: Sty
     switch = switches.get(GROUP_OF.get(name, ""), name)
     # Settings of a part that is turned off change no picture.
     assume(switch == name or base.flat()[switch] != LATER[switch])
-    assume(GROUP_OF.get(name) not in ("adapter", "sms") or method_info(other.method).learns)
+    assume(GROUP_OF.get(name) != "adapter" or method_info(other.method).learns)
+    owners = [method for method, group in GROUP_OF_METHOD.items() if name in group.model_fields]
+    assume(not owners or other.method in owners)
     world = {**WORLD, "params": base}
     assert item_id(world) != item_id({**world, "params": other})
 
