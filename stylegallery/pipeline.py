@@ -51,7 +51,8 @@ class StyleGallery:
     """A diffusion model, a semantic encoder and optionally depth and SAM models, on one device.
 
     All state of an image is in its PreparedImage. Between calls an engine only caches attention
-    features of references and the styles that it has learnt; results do not depend on the caches.
+    features of references, the styles that it has learnt and embeddings of prompts; results do not
+    depend on the caches.
     """
 
     def __init__(
@@ -86,6 +87,14 @@ class StyleGallery:
             DepthEstimator(spec.depth, models.device) if spec.depth else None,
             SamSegmenter(spec.sam, models.device) if spec.sam else None,
         )
+
+    def encode_prompts(self, params: StyleParams) -> None:
+        """Encode the texts of parameters, so that a model that takes none is refused at once.
+
+        Raises:
+            UnsupportedModel: there is text, and the model has no text encoder.
+        """
+        self.models.prompts.encode(params.prompts.texts)
 
     def prepare(
         self, picture: Picture, params: StyleParams = _DEFAULTS, labels: Tensor | None = None

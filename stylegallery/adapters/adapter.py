@@ -110,6 +110,8 @@ def adapter_key(
     """
     chosen = params.adapter.model_dump(mode="json", exclude={"adapter_scale"})
     parts = [LEARNING_VERSION, base, sorted(references), params.image_size, chosen, seed]
+    if params.prompts.style_prompt:
+        parts.append(params.prompts.style_prompt)
     return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
 

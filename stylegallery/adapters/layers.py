@@ -26,26 +26,26 @@ class Branch:
     Attributes:
         factors: Down and up factor of each layer; they may be under training.
         scales: (B,) scale for each row of the batch. A row of scale 0 stays bit for bit what the
-            layer gives.
+            layer gives. Guidance repeats the rows, and one scale serves any number of them.
     """
 
     factors: Mapping[str, Factors]
     scales: Tensor
 
 
-def text_is_empty(models: Models) -> bool:
-    """Return whether the embedding of the empty prompt is zero, so that no text has an effect."""
-    return not models.null_embedding.any()
+def text_is_empty(models: Models, prompt: str = "") -> bool:
+    """Return whether the embedding of a prompt is zero, so that the text has no effect."""
+    return not models.embedding(prompt).embedding.any()
 
 
-def layer_names(models: Models, everything: bool) -> list[str]:
+def layer_names(models: Models, everything: bool, prompt: str = "") -> list[str]:
     """Return the layers that an adapter changes.
 
     The attentions' projections, and with `everything` also feed-forward layers, projections of
     the transformer blocks and convolutions of the residual blocks. Where the embedding of the
-    empty prompt is zero, cross-attention adds a constant whatever its weights, and is left out.
+    prompt is zero, cross-attention adds a constant whatever its weights, and is left out.
     """
-    attention = _ATTENTION.format("1" if text_is_empty(models) else "12")
+    attention = _ATTENTION.format("1" if text_is_empty(models, prompt) else "12")
     wanted = re.compile(rf"(.+\.)?({attention}{'|' + _OTHERS if everything else ''})", re.ASCII)
     return [
         name
@@ -89,7 +89,7 @@ def _add(
         else:
             narrow = F.conv2d(x, down, None, layer.stride, layer.padding)
             change = F.conv2d(narrow, up)
-        rows = scales.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+        rows = scales.to(x.dtype).repeat(len(x) // len(scales)).reshape(-1, *(1,) * (x.ndim - 1))
         output = output + rows * change
     return output
 

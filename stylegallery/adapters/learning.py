@@ -15,6 +15,7 @@ from stylegallery.errors import DidNotConverge
 from stylegallery.images.picture import Picture
 from stylegallery.models.diffusion import Models
 from stylegallery.models.lora import Factors
+from stylegallery.models.prompts import Condition
 
 OnLearn = Callable[[int, int], None]
 """Callback after every training step: steps done, and steps in all."""
@@ -113,20 +114,25 @@ def _train(
     factors = new_factors(models, recipe.layers, recipe.rank, generator)
     optimizer = torch.optim.AdamW(parameters(factors), lr=rate, weight_decay=_DECAY)
     scales = torch.ones(1, device=models.device)
+    told = Condition(models.embedding(recipe.prompt))
     with torch.enable_grad(), branches(models.unet, Branch(factors, scales)):
         for step in range(recipe.steps):
             latents, opacity = crops.draw(generator, recipe.batch)
             timesteps = torch.randint(_NOISIEST, (recipe.batch,), generator=generator)
             noise = torch.randn(latents.shape, generator=generator).to(models.device)
             optimizer.zero_grad(set_to_none=True)
-            _error(models, latents, opacity, noise, timesteps.to(models.device)).backward()
+            timesteps = timesteps.to(models.device)
+            squares = squared_errors(models, latents, noise, timesteps, told)
+            _mean(squares, opacity).backward()
             optimizer.step()
             if on_learn is not None:
                 on_learn(step + 1, recipe.steps)
     return factors
 
 
-def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+def squared_errors(
+    models: Models, latents: Tensor, noise: Tensor, timesteps: Tensor, condition: Condition
+) -> Tensor:
     """Return the squared errors (B, C, h, w) of the prediction for noisy latents.
 
     Args:
@@ -134,6 +140,7 @@ def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Te
         latents: (B, C, h, w) clean latents.
         noise: (B, C, h, w).
         timesteps: (B,) int64.
+        condition: Text of the predictions.
     """
     scheduler = models.scheduler
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -142,15 +149,12 @@ def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Te
         target = scheduler.get_velocity(latents, noise, timesteps)
     else:
         target = noise if kind == "epsilon" else latents
-    errors: Tensor = (models.denoise(noisy, timesteps).float() - target).square()
+    errors: Tensor = (models.denoise(noisy, timesteps, condition).float() - target).square()
     return errors
 
 
-def _error(
-    models: Models, latents: Tensor, opacity: Tensor, noise: Tensor, timesteps: Tensor
-) -> Tensor:
-    """Return the mean squared error () of the prediction in the opaque cells."""
-    squares = squared_errors(models, latents, noise, timesteps)
+def _mean(squares: Tensor, opacity: Tensor) -> Tensor:
+    """Return the mean () of squared errors (B, C, h, w) in the opaque cells."""
     return (squares * opacity).mean() / opacity.mean()
 
 
@@ -159,7 +163,7 @@ class _Probe:
 
     def __init__(self, models: Models, crops: Crops, recipe: Recipe, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed + 1)
-        self._models = models
+        self._models, self._told = models, Condition(models.embedding(recipe.prompt))
         self._crops = [crops.draw(generator, 1) for _ in range(_PROBE_CROPS)]
         self._noise = [
             torch.randn(latent.shape, generator=generator).to(models.device)
@@ -169,11 +173,12 @@ class _Probe:
     @torch.no_grad()
     def error(self) -> float:
         errors = [
-            _error(self._models, latent, opacity, noise, self._at(timestep))
+            _mean(self._squares(latent, noise, timestep), opacity)
             for (latent, opacity), noise in zip(self._crops, self._noise, strict=True)
             for timestep in _PROBE
         ]
         return float(torch.stack(errors).mean())
 
-    def _at(self, timestep: int) -> Tensor:
-        return torch.tensor([timestep], device=self._models.device)
+    def _squares(self, latent: Tensor, noise: Tensor, timestep: int) -> Tensor:
+        at = torch.tensor([timestep], device=self._models.device)
+        return squared_errors(self._models, latent, noise, at, self._told)

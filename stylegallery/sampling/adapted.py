@@ -28,7 +28,8 @@ def shared_adapter(jobs: list[StyleJob]) -> Adapter:
 class AdaptedSampler(LatentSampler):
     """Denoises noisy contents with the UNet that the adapter changes.
 
-    Uses `passes` and `adapter_scale`. No energy is minimized, so the losses of the steps are 0.
+    Uses `passes`, `adapter_scale` and the prompts. No energy is minimized, so the losses of the
+    steps are 0.
     """
 
     def denoised(
@@ -45,9 +46,10 @@ class AdaptedSampler(LatentSampler):
             adapter: The learnt style.
         """
         schedule = self.models.schedule(steps)
+        told = self.models.condition(self.params.prompts, adapted=True)
         with merged(self.models.unet, adapter, self.params.adapter.adapter_scale):
             for index, timestep in enumerate(timesteps):
-                prediction = self.models.denoise(latent, timestep).float()
+                prediction = self.models.denoise(latent, timestep, told).float()
                 step = schedule.step(prediction, timestep, latent)
                 last = index == len(timesteps) - 1
                 latent = step.pred_original_sample if last else step.prev_sample

@@ -27,7 +27,7 @@ class StyleActor:
         """Load the engine.
 
         Raises:
-            StyleGalleryError: the model cannot be loaded; Ray does not try again.
+            StyleGalleryError: the model cannot be loaded or takes no text; Ray does not try again.
         """
         limit_spinning()
         import torch
@@ -39,8 +39,10 @@ class StyleActor:
         if setup.threads:
             torch.set_num_threads(setup.threads)
         self._setup = setup
+        engine = StyleGallery.load(setup.engine)
+        engine.encode_prompts(setup.params)
         self._context = ActorContext(
-            StyleGallery.load(setup.engine),
+            engine,
             setup.output,
             setup.params,
             fingerprint=setup.engine_fingerprint,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
-from stylegallery.models.availability import check_available
+from stylegallery.models.availability import check_available, check_text
 from stylegallery.models.fingerprint import engine_fingerprint
 from tasks import storage
 from tasks.errors import FileMissing, PlanError, RecordError
@@ -70,6 +70,7 @@ def make_plan(spec: RestyleSpec) -> Plan:
         PlanError: the parameters contradict each other, or no item is selected.
         RecordError: a table of an earlier run is damaged.
         StorageError: manifests or images cannot be reached.
+        UnsupportedModel: there is text, and the model takes none.
     """
     spec = _absolute(spec)
     photos, every, galleries = _inputs(spec)
@@ -114,6 +115,7 @@ def check_inputs(spec: RestyleSpec) -> None:
         ManifestError: a manifest is missing, is not a manifest, or breaks a rule.
         ModelNotFound: the engines run on this machine, which lacks a model.
         StorageError: a manifest cannot be reached.
+        UnsupportedModel: there is text, and the model takes none.
     """
     photos, _, _ = _inputs(_absolute(spec))
     next(photos, None)
@@ -125,6 +127,7 @@ def _inputs(
     """Return the photos, all galleries of the manifests, and the selected galleries."""
     if spec.pool.ray_address == "local":  # the nodes of a cluster may have models that we lack
         check_available(spec.engine)
+        check_text(spec.engine, spec.params.prompts)
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)

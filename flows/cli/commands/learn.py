@@ -55,6 +55,7 @@ def learn(
 
     pictures = [codec.open_picture(path) for path in style]
     engine = StyleGallery.load(spec)
+    engine.encode_prompts(params)
     (adapter,) = learn_styles(engine, pictures, [str(path) for path in style], params, seed)
     made = {"engine": engine_fingerprint(spec, engine.models.device.type)}
     adapter = replace(adapter, notes={**adapter.notes, **made})
