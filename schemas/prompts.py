@@ -1,6 +1,6 @@
 """Style parameters of text: prompts, and how strongly they guide the model."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.methods import Method, Sampler, method_info
 from schemas.param_groups import ParamGroup
@@ -10,6 +10,8 @@ _LONGEST = 1000
 
 class PromptParams(ParamGroup, title="Prompts"):
     """Text for models with a text encoder; without text, no text encoder is loaded."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
 
     prompt: str = Field(
         "",

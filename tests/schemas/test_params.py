@@ -18,6 +18,7 @@ from schemas.params import (
     SETTINGS,
     StyleParams,
 )
+from schemas.prompts import PromptParams
 from schemas.run import PoolSpec, RestyleSpec
 from schemas.sms import SmsParams
 
@@ -55,6 +56,7 @@ def test_a_setting_is_given_with_or_without_its_group(given: dict[str, Any]) -> 
         left_out |= set() if METHODS[method].learns else set(AdapterParams.model_fields)
         for other in GROUP_OF_METHOD.keys() - {method}:
             left_out |= GROUP_OF_METHOD[other].model_fields.keys()
+        left_out |= PromptParams.model_fields.keys()
         taken = {name: value for name, value in params.flat().items() if name not in left_out}
         assert params.hashed() == {**taken, **RETIRED}
         for again in (params.model_dump(), params.flat(), params.hashed()):
@@ -122,3 +124,35 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
 def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         StyleParams(**given)
+
+
+def test_text_is_hashed_where_there_is_any() -> None:
+    plain = StyleParams()
+    assert not PromptParams.model_fields.keys() & plain.hashed().keys()
+    assert StyleParams(prompt="  ").hashed() == plain.hashed()
+    words = [{"prompt": "red"}, {"prompt": "wool"}, {"prompt": "red", "guidance": 2}]
+    made = [StyleParams(**given) for given in words]
+    assert len({str(params.hashed()) for params in [plain, *made]}) == 4
+    for params in made:
+        assert StyleParams.model_validate(params.hashed()) == params
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"negative_prompt": "blur"}, "no effect with guidance 1; raise guidance"),
+        ({"guidance": 3}, "guidance has no effect without text; set prompt"),
+        ({"style_prompt": "silk"}, "belongs to methods that learn; leave it out for method style"),
+        ({"sampler": "optimise", "prompt": "red", "guidance": 3}, "set sampler to guided"),
+        ({"prompt": "red", "guidance": 0.5}, "greater than or equal to 1"),
+        ({"prompt": "red " * 300}, "at most 1000 characters"),
+    ],
+)
+def test_text_that_has_no_effect_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        StyleParams(**given)
+
+
+def test_guidance_serves_samplers_that_predict() -> None:
+    for given in ({"method": "styleid"}, {"method": "sms", "style_prompt": "silk"}, {}):
+        StyleParams(prompt="red", guidance=3, negative_prompt="blur", **given)
