@@ -59,6 +59,7 @@ class ItemResult(Row):
     asset_bytes: int | None = Field(None, description="Size of the asset in bytes.")
     width: int | None = Field(None, description="Width in pixels; that of the photo.")
     height: int | None = Field(None, description="Height in pixels; that of the photo.")
+    method: str = Field("", description="Method that made the asset.")
     regions_uri: str | None = Field(
         None, description="Path of the photo's region map below the output folder."
     )

@@ -17,6 +17,7 @@ from tasks.errors import StorageError
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_style
 from tasks.manifests import reader
+from tasks.manifests.gallery import check_settings
 from tasks.planning.expand import style_source
 from tasks.planning.versions import device_class, source_versions
 from tasks.storage import StoragePath
@@ -43,6 +44,7 @@ def prepare_galleries(
         StorageError: the galleries or the output cannot be reached.
     """
     every = reader.read_galleries(spec.galleries)
+    check_settings(every.values(), spec.params)
     galleries = reader.select_galleries(every, spec.gallery_ids, ", ".join(spec.galleries))
     rows = [row for gallery in galleries.values() for row in gallery.rows]
     uris = (uri for row in rows for uri in (row.image_uri, row.mask_uri) if uri)

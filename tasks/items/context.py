@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from schemas.gallery_params import gallery_params
 from schemas.params import StyleParams
+from schemas.work import StyleSource, WorkItem
 from stylegallery import StyleGallery
 from tasks.items.prepared import PreparedCache
 from tasks.storage import MAX_IMAGE_BYTES, StoragePath
@@ -38,6 +40,10 @@ class ActorContext:
     found: Counter[str] = field(default_factory=Counter)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     _prefetched: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
+
+    def params_of(self, source: WorkItem | StyleSource) -> StyleParams:
+        """Return the parameters of an item or reference: the run's, or its gallery's own."""
+        return gallery_params(self.params, source.method, source.preset)
 
     def prefetch(self, uris: list[str]) -> None:
         """Start to read files that are needed next; drop all earlier prefetched files."""

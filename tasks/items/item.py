@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from schemas.params import StyleParams
 from schemas.result import ItemResult
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
@@ -31,19 +32,24 @@ def restyle_items(context: ActorContext, group: list[Assignment]) -> list["Pendi
         The items in order. :meth:`PendingItem.finish` decodes, encodes and writes each.
     """
     items = [PendingItem(context, assignment) for assignment in group]
+    alike: dict[StyleParams, list[PendingItem]] = {}
     for item in items:
         item.attempt(item.start)
-    _sample(context, [item for item in items if item.job is not None])
+        if item.job is not None:
+            alike.setdefault(item.params, []).append(item)
+    for some in alike.values():
+        _sample(context, some)
     return items
 
 
 def _sample(context: ActorContext, items: list["PendingItem"]) -> None:
-    """Restyle some items together; if that fails, each half by itself."""
+    """Restyle some items of equal parameters together; if that fails, each half by itself."""
     if not items:
         return
+    params = items[0].params
     begin = time.perf_counter()
     try:
-        latents = context.engine.sample_batch([one.job for one in items if one.job], context.params)
+        latents = context.engine.sample_batch([one.job for one in items if one.job], params)
     except Exception as error:
         if len(items) == 1:
             items[0].fail(error)
@@ -68,6 +74,7 @@ class PendingItem:
 
     Attributes:
         timer: Times its stages.
+        params: Style parameters of its gallery.
         job: Input of the engine; None if the item has a result already.
         latent: Output of the engine.
     """
@@ -76,6 +83,7 @@ class PendingItem:
         self._context, self._item = context, assignment.item
         self._recover, self._overwrite = assignment.recover, assignment.overwrite
         self.timer = StageTimer()
+        self.params = context.params_of(assignment.item)
         self.job: StyleJob | None = None
         self.latent: RestyledLatent | None = None
         self._result: ItemResult | None = None
@@ -119,7 +127,7 @@ class PendingItem:
         content, styles = self._content.image, [style.image for style in self._styles]
         with timer.stage("match"):
             weights = [style.weight for style in item.styles]
-            routing = context.engine.match(content, styles, context.params, weights, pins)
+            routing = context.engine.match(content, styles, self.params, weights, pins)
         timer.current = "stylize"
         self.job = StyleJob(content, styles, routing, item.seed, protect)
 
@@ -127,7 +135,7 @@ class PendingItem:
         context, item, timer = self._context, self._item, self.timer
         assert self.latent is not None
         with timer.stage("decode"):
-            restyled = context.engine.decode(self.latent, context.params)
+            restyled = context.engine.decode(self.latent, self.params)
         with timer.stage("encode"):
             metadata = self._metadata(restyled, self._content, self._styles)
             data = codec.encode(
@@ -161,7 +169,7 @@ class PendingItem:
         return AssetMetadata(
             item_id=item.item_id,
             engine=self._context.fingerprint,
-            params=self._context.params,
+            params=self.params,
             references=reference_credits(item.styles),
             seed=item.seed,
             width=width,

@@ -72,6 +72,7 @@ def success_result(
         style_regions=metadata.style_regions,
         matches=metadata.matches,
         metrics=metadata.metrics,
+        method=metadata.params.method,
         form=metadata.form,
         attempted_strengths=metadata.attempted_strengths,
         warnings=[

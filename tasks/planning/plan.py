@@ -17,6 +17,7 @@ from stylegallery.models.fingerprint import engine_fingerprint
 from tasks import storage
 from tasks.errors import FileMissing, PlanError, RecordError
 from tasks.manifests import reader
+from tasks.manifests.gallery import check_settings
 from tasks.planning.estimate import Estimate, estimate
 from tasks.planning.expand import expand
 from tasks.planning.resume import CompletedItems, find_completed
@@ -131,6 +132,7 @@ def _inputs(
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
+    check_settings(every.values(), spec.params, strict=spec.strict)
     galleries = reader.select_galleries(every, spec.gallery_ids, source)
     if spec.require_license:
         reader.check_licenses(galleries, source, datetime.now(UTC).date())

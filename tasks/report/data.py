@@ -31,6 +31,7 @@ class ReportData:
     Attributes:
         summary: Counts.
         galleries: Sorted ids of the galleries.
+        methods: Sorted methods that made assets.
         timings: Mean seconds by stage.
         shown: Results with an asset: all, or an even sample. Sorted by product, so that the
             results of all galleries are side by side.
@@ -43,6 +44,7 @@ class ReportData:
 
     summary: RunSummary
     galleries: list[str]
+    methods: list[str]
     timings: Timings
     shown: list[ItemResult]
     items: dict[str, WorkItem]
@@ -61,6 +63,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
     """
     counts: Counter[str] = Counter()
     galleries: set[str] = set()
+    methods: set[str] = set()
     warnings: set[str] = set()
     for _, part in parquet.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
@@ -68,6 +71,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
         counts["warned"] += int(has_warning(part).sum())
         warnings |= unique_warnings(part)
         galleries |= set(part["gallery_id"].unique().to_pylist())
+        methods |= set(filter(None, part["method"].unique().to_pylist()))
     evaluation = read_summary(files)
     counts["flagged"] = evaluation.flagged if evaluation else 0
     flagged = (
@@ -77,6 +81,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
     return ReportData(
         RunSummary.model_validate({**counts, "warnings": first_warnings(warnings)}),
         sorted(galleries),
+        sorted(methods),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,

@@ -358,3 +358,23 @@ def test_photos_are_prefetched_once(
     )
     read_ahead(context, [missing])
     assert restyle_item(context, missing).status == "rejected"
+
+
+def test_items_of_one_chunk_take_the_methods_of_their_galleries(
+    context: ActorContext, tmp_path: Path
+) -> None:
+    photo = pictures.encoded(pictures.noise(), "PNG")
+    plain = item_of(tmp_path, photo)
+    (style,) = plain.styles
+    other = style.model_copy(update={"method": "styleid"})
+    mixed = item_of(tmp_path, photo, item_id="cd" * 32, gallery_id="h", styles=[other])
+    context.batch = 2
+    rows = [
+        item.finish() for item in restyle_items(context, [Assignment(plain), Assignment(mixed)])
+    ]
+    assert [row.method for row in rows] == [PARAMS.method, "styleid"]
+    for row in rows:
+        note = codec.read_note((context.output / str(row.asset_uri)).read_bytes())
+        assert json.loads(note)["params"]["method"] == row.method
+    assert restyle_item(context, mixed, recover=True).method == "styleid"
+    assert rows[0].asset_sha256 != rows[1].asset_sha256
