@@ -75,8 +75,8 @@ def check_prompts(method: Method, sampler: Sampler, prompts: PromptParams) -> No
         return
     if not (prompts.prompt or prompts.style_prompt or prompts.negative_prompt):
         raise ValueError(
-            "guidance has no effect without text; set prompt or negative_prompt, or leave guidance "
-            "out."
+            "guidance has no effect without text; set prompt, style_prompt or negative_prompt, or "
+            "leave guidance out."
         )
     if sampler == "optimise" and info.uses_schedule:
         raise ValueError(
