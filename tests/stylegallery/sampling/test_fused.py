@@ -17,6 +17,7 @@ from stylegallery.matching.correspondence import Pin
 from stylegallery.models.inversion import inverted_latents
 from stylegallery.sampling.fused import FusedSampler
 from stylegallery.sampling.injection import injected
+from stylegallery.sampling.style_masks import style_shares
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GOLD, TEAL = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.9, 0.7, 0.1), (0.1, 0.6, 0.6)
@@ -221,6 +222,37 @@ def test_blends_differ_in_space_and_time(exact: StyleGallery, job: StyleJob) -> 
     found = [made(exact, free, blend=blend) for blend in ("regions", "even", "in-turn")]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert not torch.allclose(found[first], found[second], atol=1e-3)
+
+
+def test_the_smallest_share_leads_first(exact: StyleGallery, job: StyleJob) -> None:
+    free = routed(exact, job)
+    first = [Pin(region, int(best), 0) for region, best in enumerate(_smallest_shares(free))]
+    chosen = {**PLAIN, "strength": 0.2}  # the first of the steps alone
+    made_first = made(exact, routed(exact, job, *first), **chosen)
+    assert torch.allclose(made(exact, free, blend="in-turn", **chosen), made_first, atol=1e-6)
+    two = {**PLAIN, "strength": 0.4}
+    last = [Pin(pin.region, 1 - pin.style, 0) for pin in first]
+    shares = style_shares(free, "even").amax(dim=1)
+    assert (shares > 0.5).all()  # so the larger one has the second step
+    led = made(exact, free, blend="in-turn", **two)
+    for pins in (first, last):
+        assert not torch.allclose(made(exact, routed(exact, job, *pins), **two), led, atol=1e-3)
+
+
+def _smallest_shares(job: StyleJob) -> Tensor:
+    return style_shares(job, "even").argmin(dim=1)
+
+
+def test_an_adapter_of_the_injected_convolution_alone_has_no_effect(
+    engine: StyleGallery, job: StyleJob
+) -> None:
+    """The features are the plain model's, and stay so while the adapters act beside them."""
+    name = "up_blocks.1.resnets.1.conv2"
+    narrow = tuple(Adapter({name: adapter.factors[name]}) for adapter in job.adapters)
+    alone = replace(job, adapters=narrow)
+    off = made(engine, alone, inject_features=1.0, adapter_scale=0.0)
+    assert torch.equal(made(engine, alone, inject_features=1.0), off)
+    assert not torch.allclose(made(engine, alone, inject_features=0.0), off, atol=1e-3)
 
 
 def test_jobs_need_equal_adapters(engine: StyleGallery, job: StyleJob) -> None:
