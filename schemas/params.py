@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.adapter import AdapterParams
 from schemas.base import Frozen
+from schemas.diffstyler import DiffStylerParams, check_fusion
 from schemas.methods import (
     Method,
     Sampler,
@@ -59,7 +60,10 @@ LATER: Final[Mapping[str, Any]] = {
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
-GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {"sms": SmsParams}
+GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {
+    "sms": SmsParams,
+    "diffstyler": DiffStylerParams,
+}
 """The group of each method that has settings of its own."""
 
 
@@ -137,6 +141,7 @@ class StyleParams(Frozen):
     ground: GroundParams = _group(GroundParams)
     adapter: AdapterParams = _group(AdapterParams)
     sms: SmsParams = _group(SmsParams)
+    diffstyler: DiffStylerParams = _group(DiffStylerParams)
     prompts: PromptParams = _group(PromptParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
@@ -199,6 +204,7 @@ class StyleParams(Frozen):
         schedule = self.optimise.schedule
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
         check_passes(self.method, self.sms)
+        check_fusion(self.method, self.diffstyler)
         check_prompts(self.method, self.sampler, self.prompts)
         return self
 

@@ -27,10 +27,13 @@ class Branch:
         factors: Down and up factor of each layer; they may be under training.
         scales: (B,) scale for each row of the batch. A row of scale 0 stays bit for bit what the
             layer gives. Guidance repeats the rows, and one scale serves any number of them.
+        rows: (n,) int64 numbers of the rows that the scales are for; others are not computed. All
+            rows if None.
     """
 
     factors: Mapping[str, Factors]
     scales: Tensor
+    rows: Tensor | None = None
 
 
 def text_is_empty(models: Models, prompt: str = "") -> bool:
@@ -60,10 +63,10 @@ def branches(unet: Any, *added: Branch) -> Iterator[None]:
 
     Hooks are on the layers themselves: code that replaces attention processors keeps them.
     """
-    beside: dict[str, list[tuple[Factors, Tensor]]] = {}
+    beside: dict[str, list[tuple[Factors, Branch]]] = {}
     for branch in added:
         for name, factors in branch.factors.items():
-            beside.setdefault(name, []).append((factors, branch.scales))
+            beside.setdefault(name, []).append((factors, branch))
     hooks = [
         unet.get_submodule(name).register_forward_hook(partial(_add, parts))
         for name, parts in beside.items()
@@ -76,21 +79,28 @@ def branches(unet: Any, *added: Branch) -> Iterator[None]:
 
 
 def _add(
-    parts: list[tuple[Factors, Tensor]],
+    parts: list[tuple[Factors, Branch]],
     layer: nn.Linear | nn.Conv2d,
     inputs: tuple[Tensor, ...],
     output: Tensor,
 ) -> Tensor:
-    (x,) = inputs
-    for (down, up), scales in parts:
+    (whole,) = inputs
+    for (down, up), branch in parts:
+        x = whole if branch.rows is None else whole[branch.rows]
         down, up = down.to(x.dtype), up.to(x.dtype)
         if isinstance(layer, nn.Linear):
             change = F.linear(F.linear(x, down), up)
         else:
             narrow = F.conv2d(x, down, None, layer.stride, layer.padding)
             change = F.conv2d(narrow, up)
-        rows = scales.to(x.dtype).repeat(len(x) // len(scales)).reshape(-1, *(1,) * (x.ndim - 1))
-        output = output + rows * change
+        scales = branch.scales.to(x.dtype)
+        if branch.rows is None:
+            scales = scales.repeat(len(x) // len(scales))
+        change = scales.reshape(-1, *(1,) * (x.ndim - 1)) * change
+        if branch.rows is None:
+            output = output + change
+        else:
+            output = output.index_add(0, branch.rows, change)
     return output
 
 

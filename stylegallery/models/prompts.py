@@ -25,6 +25,11 @@ class PromptEmbedding:
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
         return PromptEmbedding(self.embedding.to(device, dtype), pooled)
 
+    def take(self, rows: Tensor) -> "PromptEmbedding":
+        """Return the prompts of some rows (n,) int64, in their order."""
+        pooled = None if self.pooled is None else self.pooled[rows]
+        return PromptEmbedding(self.embedding[rows], pooled)
+
     def rows(self, count: int) -> "PromptEmbedding":
         """Return `count` rows, a multiple of B: each prompt for as many rows in turn."""
         pooled = None if self.pooled is None else _rows(self.pooled, count)
@@ -75,7 +80,10 @@ class Condition:
 
     def guided(self, predictions: Tensor) -> Tensor:
         """Return the predictions (B, C, h, w) of the UNet's for :meth:`rows`."""
-        if self.negative is None:
-            return predictions
-        toward, away = predictions.float().chunk(2)
-        return away + self.guidance * (toward - away)
+        return predictions if self.negative is None else guided(predictions, self.guidance)
+
+
+def guided(predictions: Tensor, guidance: float) -> Tensor:
+    """Return (B, C, h, w) from 2B predictions: with a prompt, then with the negative one."""
+    toward, away = predictions.float().chunk(2)
+    return away + guidance * (toward - away)

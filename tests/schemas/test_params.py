@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.adapter import AdapterParams
+from schemas.diffstyler import DiffStylerParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
 from schemas.param_groups import ToneParams
@@ -112,6 +113,16 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
     assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
 
 
+def test_settings_of_a_method_are_hashed_with_that_method_alone() -> None:
+    fusion = DiffStylerParams.model_fields.keys()
+    plain = StyleParams(method="diffstyler")
+    assert plain.hashed().keys() >= fusion | AdapterParams.model_fields.keys()
+    assert not SmsParams.model_fields.keys() & plain.hashed().keys()
+    assert StyleParams(method="diffstyler", blend="even").hashed() != plain.hashed()
+    for method in METHODS.keys() - {"diffstyler"}:
+        assert not fusion & StyleParams(method=method).hashed().keys()
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -119,9 +130,18 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
         ({"method": "styleid", "fake_rank": 8}, "leave them out for method styleid"),
         ({"method": "sms", "passes": 2, "spectrum_weight": 0.1}, "leave them out for passes 2"),
         ({"method": "sms", "passes": 3}, "Input should be 0, 1, 2, 4 or 16"),
+        ({"blend": "even"}, "belong to method `diffstyler`"),
+        ({"method": "sms", "inject_features": 0.1}, "leave them out for method sms"),
+        ({"method": "diffstyler", "passes": 2}, "leave them out for method diffstyler"),
+        ({"method": "diffstyler", "schedule": "lcm"}, "leave them out for method diffstyler"),
+        (
+            {"method": "diffstyler", "blend": "odd"},
+            "Input should be 'regions', 'even'",
+        ),
+        ({"method": "diffstyler", "inject_attention": 1.5}, "less than or equal to 1"),
     ],
 )
-def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
+def test_settings_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         StyleParams(**given)
 

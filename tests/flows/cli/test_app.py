@@ -275,6 +275,38 @@ def test_a_learnt_style_is_a_file_that_stylize_takes(
     assert "photo.png is damaged or no safetensors file" in said
 
 
+def test_each_reference_is_learnt_by_itself_where_the_method_wants_it(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, other = (tmp_path / f"{name}.png" for name in ("photo", "style", "other"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((96, 96)).convert("RGB").save(style)
+    Image.linear_gradient("L").resize((110, 96)).convert("RGB").save(other)
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    engine = ["--method", "diffstyler", "--model", tiny_model, "--set", "image_size=64"]
+    for setting in ("adapter_rank=2", "adapter_steps=3", "steps=2", "inversion_steps=2"):
+        engine += ["--set", setting]
+    code, _, said = stylegallery("learn", "--style", style, other, "--out", out, *engine)
+    assert (code, "learns each reference by itself; call `learn` once for each" in said) == (
+        2,
+        True,
+    )
+    files = [tmp_path / f"{name}.safetensors" for name in ("style", "other")]
+    for picture, file in zip((style, other), files, strict=True):
+        assert stylegallery("learn", "--style", picture, "--out", file, *engine)[0] == 0
+    words = ["stylize", "--content", photo, "--style", style, "--style", other, *engine]
+    given = ["--adapter", files[0], "--adapter", files[1]]
+    code, _, said = stylegallery(*words, *given, "--out", out)
+    assert code == 0, said
+    assert stylegallery(*words, "--out", again)[0] == 0  # learns in place
+    with Image.open(out) as first, Image.open(again) as second:
+        assert first.tobytes() == second.tobytes()
+        made = json.loads(first.info["stylegallery"])["adapters"]
+    assert len(set(made)) == 2
+    code, _, said = stylegallery(*words, "--adapter", files[0], "--out", out)
+    assert (code, "needs 2 learnt styles, one for each reference, not 1" in said) == (2, True)
+
+
 def test_learn_names_a_reference_without_a_style(
     tmp_path: Path, tiny_model: Path, stylegallery: Command
 ) -> None:

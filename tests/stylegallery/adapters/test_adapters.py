@@ -98,6 +98,22 @@ def test_branches_equal_merged_weights(
             assert torch.allclose(models.denoise(latents, 300), whole, atol=1e-6)
 
 
+def test_a_branch_may_change_some_rows_alone(
+    engine: StyleGallery, exact: StyleGallery, adapter: Adapter, latents: Tensor
+) -> None:
+    three = torch.cat([latents, latents[:1]])
+    plain = prediction(engine, three)
+    scales, rows = torch.tensor([1.0, 0.5]), torch.tensor([2, 0])
+    with branches(engine.models.unet, Branch(adapter.factors, scales, rows)):
+        assert torch.allclose(prediction(engine, three)[1], plain[1], atol=1e-5)
+    with branches(exact.models.unet, Branch(adapter.factors, scales, rows)):
+        some = prediction(exact, three)
+    with branches(exact.models.unet, Branch(adapter.factors, torch.tensor([0.5, 0.0, 1.0]))):
+        whole = prediction(exact, three)
+    assert torch.allclose(some, whole, atol=1e-6)
+    assert not torch.allclose(some[0], some[2], atol=1e-3)
+
+
 def test_weights_are_put_back_after_an_error(engine: StyleGallery, adapter: Adapter) -> None:
     name = next(iter(adapter.factors))
     weight = engine.models.unet.get_submodule(name).weight

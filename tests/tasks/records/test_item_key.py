@@ -40,6 +40,7 @@ BASES = [
     StyleParams(method="styleid"),
     StyleParams(method="sms"),
     StyleParams(method="sms", prompt="red", negative_prompt="blue", guidance=2),
+    StyleParams(method="diffstyler"),
 ]
 OWN = ("mask", "protect", "routing")
 """Optional files of a photo."""
