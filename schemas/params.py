@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.adapter import AdapterParams
 from schemas.base import Frozen
+from schemas.contrastive import ContrastiveParams, check_contrastive
 from schemas.methods import (
     Method,
     Sampler,
@@ -58,7 +59,10 @@ LATER: Final[Mapping[str, Any]] = {
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
-GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {"sms": SmsParams}
+GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {
+    "sms": SmsParams,
+    "contrastive-lora": ContrastiveParams,
+}
 """The group of each method that has settings of its own."""
 
 
@@ -136,6 +140,7 @@ class StyleParams(Frozen):
     ground: GroundParams = _group(GroundParams)
     adapter: AdapterParams = _group(AdapterParams)
     sms: SmsParams = _group(SmsParams)
+    contrastive: ContrastiveParams = _group(ContrastiveParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
 
@@ -196,6 +201,7 @@ class StyleParams(Frozen):
         schedule = self.optimise.schedule
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
         check_passes(self.method, self.sms)
+        check_contrastive(self.method, self.contrastive)
         return self
 
 

@@ -2,11 +2,11 @@
 
 import argparse
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 
+from stylegallery.images.bundled import bundled_photos
 from stylegallery.images.codec import open_picture, resize
 from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
@@ -71,10 +71,7 @@ def cases(
 
 def _contents(folder: Path | None) -> list[Path]:
     if folder is None:
-        data = Path(str(files("skimage").joinpath("data")))
-        learn = Path(str(files("sklearn").joinpath("datasets", "images")))
-        return [data / "astronaut.png", data / "chelsea.png", data / "coffee.png",
-                data / "rocket.jpg", learn / "china.jpg", learn / "flower.jpg"]  # fmt: skip
+        return bundled_photos()
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     held_out = [p for p in found if is_held_out(p, HELD_OUT)]
     return held_out if len(held_out) >= 24 else found
