@@ -1,5 +1,8 @@
 """Pictures of other things in a learnt style, which tell the style from what a reference shows."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +19,21 @@ from stylegallery.models.vae import decode, encode
 from stylegallery.sampling.blended import BlendedSampler
 
 _TAKEN = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A restyled design.
+
+    Attributes:
+        pair: The restyled picture and its design.
+        texture: Cosine of the picture's features to the reference's.
+        shape: Cosine of the design's features to those of the reference's design.
+    """
+
+    pair: DesignPair
+    texture: float
+    shape: float
 
 
 def complementary_pairs(
@@ -36,23 +54,32 @@ def complementary_pairs(
     """
     own = [_features(models, one.pixels, blocks, size) for one in (pair.textured, pair.design)]
     sampler = BlendedSampler(models, StyleParams(method="contrastive-lora"), AttentionCache())
-    made: list[tuple[float, float, DesignPair]] = []
+    made: list[Candidate] = []
     for path in bundled_photos():
-        design = make_design(Picture(_cut(open_picture(path).pixels, size)), min(size))
+        design = make_design(Picture(center_crop(open_picture(path).pixels, size)), min(size))
         restyled = decode(models, sampler.restyled(encode(models, design.pixels, size), adapter))
         textured = Picture(resize(restyled, size))
         looks = [_features(models, one.pixels, blocks, size) for one in (textured, design)]
-        alike = [float(one @ two) for one, two in zip(own, looks, strict=True)]
-        made.append((alike[0], alike[1], DesignPair(textured, design)))
-    best = sorted(made, key=lambda one: -one[0])[: len(made) // 2]
-    return [kept for _, _, kept in sorted(best, key=lambda one: one[1])[:_TAKEN]]
+        texture, shape = (float(one @ two) for one, two in zip(own, looks, strict=True))
+        made.append(Candidate(DesignPair(textured, design), texture, shape))
+    return [candidate.pair for candidate in selected(made)]
+
+
+def selected(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return two: of the half with the most similar texture, those with the least similar design.
+
+    Args:
+        candidates: Four or more.
+    """
+    half = sorted(candidates, key=lambda one: -one.texture)[: len(candidates) // 2]
+    return sorted(half, key=lambda one: one.shape)[:_TAKEN]
 
 
 def _features(models: Models, pixels: Tensor, blocks: list[str], size: tuple[int, int]) -> Tensor:
     return F.normalize(block_features(models, encode(models, pixels, size), blocks), dim=0)
 
 
-def _cut(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def center_crop(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the largest center crop of the aspect of a size, at that size."""
     scale = min(length / side for length, side in zip(pixels.shape[-2:], size, strict=True))
     height, width = (round(scale * side) for side in size)
