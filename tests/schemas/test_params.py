@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.adapter import AdapterParams
+from schemas.contrastive import ContrastiveParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
 from schemas.param_groups import ToneParams
@@ -108,6 +109,11 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
     assert learns.hashed().keys() >= LEARNING
     assert StyleParams(method="sms", adapter_rank=4).hashed() != learns.hashed()
     assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
+    contrast = StyleParams(method="contrastive-lora")
+    assert contrast.hashed().keys() >= ContrastiveParams.model_fields.keys()
+    assert not SmsParams.model_fields.keys() & contrast.hashed().keys()
+    other = StyleParams(method="contrastive-lora", style_blocks="mid_block.attentions.0")
+    assert other.hashed() != contrast.hashed()
 
 
 @pytest.mark.parametrize(
@@ -117,8 +123,10 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
         ({"method": "styleid", "fake_rank": 8}, "leave them out for method styleid"),
         ({"method": "sms", "passes": 2, "spectrum_weight": 0.1}, "leave them out for passes 2"),
         ({"method": "sms", "passes": 3}, "Input should be 0, 1, 2, 4 or 16"),
+        ({"contrast_weight": 0.0}, "belong to method `contrastive-lora`"),
+        ({"method": "sms", "style_blocks": "mid_block"}, "leave them out for method sms"),
     ],
 )
-def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
+def test_settings_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         StyleParams(**given)

@@ -90,7 +90,10 @@ def test_a_pin_and_a_tiny_weight_leave_one_reference(
     first = drawn(1)
     alone = replace(job(engine, images, [1.0, 1.0]), adapters=(first, first))
     (wanted,) = made(engine, alone)
-    assert torch.allclose(made(engine, job(engine, images, [100.0, 1e-6]))[0], wanted, atol=1e-3)
+    light = job(engine, images, [100.0, 1e-6])
+    pinned = job(engine, images, [1.0, 1.0], [Pin(0, 0, 0)])
+    for one in (light, pinned):
+        assert torch.allclose(made(engine, one)[0], wanted, atol=1e-3)
     (even,) = made(engine, job(engine, images, [1.0, 1.0]))
     assert not torch.allclose(even, wanted, atol=1e-2)
 

@@ -39,6 +39,7 @@ BASES = [
     StyleParams(sampler="optimise"),
     StyleParams(method="styleid"),
     StyleParams(method="sms"),
+    StyleParams(method="contrastive-lora"),
 ]
 OWN = ("mask", "protect", "routing")
 """Optional files of a photo."""
