@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.adapter import AdapterParams
 from schemas.base import Frozen
+from schemas.contrastive import ContrastiveParams, check_contrastive
 from schemas.diffstyler import DiffStylerParams, check_fusion
 from schemas.methods import (
     Method,
@@ -63,6 +64,7 @@ holds all earlier settings and none of a part was made without it, and keeps its
 GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {
     "sms": SmsParams,
     "diffstyler": DiffStylerParams,
+    "contrastive-lora": ContrastiveParams,
 }
 """The group of each method that has settings of its own."""
 
@@ -142,6 +144,7 @@ class StyleParams(Frozen):
     adapter: AdapterParams = _group(AdapterParams)
     sms: SmsParams = _group(SmsParams)
     diffstyler: DiffStylerParams = _group(DiffStylerParams)
+    contrastive: ContrastiveParams = _group(ContrastiveParams)
     prompts: PromptParams = _group(PromptParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
@@ -205,6 +208,7 @@ class StyleParams(Frozen):
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
         check_passes(self.method, self.sms)
         check_fusion(self.method, self.diffstyler)
+        check_contrastive(self.method, self.contrastive)
         check_prompts(self.method, self.sampler, self.prompts)
         return self
 

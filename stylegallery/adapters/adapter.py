@@ -109,6 +109,8 @@ def adapter_key(
         64 hex digits.
     """
     chosen = params.adapter.model_dump(mode="json", exclude={"adapter_scale"})
+    if params.method == "contrastive-lora":
+        chosen |= {"method": params.method, **params.contrastive.model_dump(mode="json")}
     parts = [LEARNING_VERSION, base, sorted(references), params.image_size, chosen, seed]
     if params.prompts.style_prompt:
         parts.append(params.prompts.style_prompt)

@@ -20,11 +20,11 @@ from stylegallery.models.prompts import Condition
 OnLearn = Callable[[int, int], None]
 """Callback after every training step: steps done, and steps in all."""
 
-_NOISIEST = 800
+NOISIEST = 800
 """Timesteps from here on are not drawn: only the coarsest layout is decided there."""
 _PROBE = (50, 150, 300, 500, 700)
 _PROBE_CROPS = 4
-_DECAY = 0.01
+WEIGHT_DECAY = 0.01
 
 
 def learn_adapter(
@@ -53,7 +53,7 @@ def learn_adapter(
     """
     given = sorted(zip(pictures, weights, strict=True), key=lambda pair: _digest(pair[0]))
     crops = Crops(models, given, recipe)
-    probe = _Probe(models, crops, recipe, seed)
+    probe = Probe(models, crops, recipe, seed)
     before = probe.error()
     for rate in (recipe.rate, recipe.rate / 2):
         factors = _train(models, crops, recipe, rate, seed, on_learn)
@@ -112,18 +112,17 @@ def _train(
 ) -> dict[str, Factors]:
     generator = torch.Generator().manual_seed(seed)
     factors = new_factors(models, recipe.layers, recipe.rank, generator)
-    optimizer = torch.optim.AdamW(parameters(factors), lr=rate, weight_decay=_DECAY)
+    optimizer = torch.optim.AdamW(parameters(factors), lr=rate, weight_decay=WEIGHT_DECAY)
     scales = torch.ones(1, device=models.device)
     told = Condition(models.embedding(recipe.prompt))
     with torch.enable_grad(), branches(models.unet, Branch(factors, scales)):
         for step in range(recipe.steps):
             latents, opacity = crops.draw(generator, recipe.batch)
-            timesteps = torch.randint(_NOISIEST, (recipe.batch,), generator=generator)
+            timesteps = torch.randint(NOISIEST, (recipe.batch,), generator=generator)
             noise = torch.randn(latents.shape, generator=generator).to(models.device)
             optimizer.zero_grad(set_to_none=True)
             timesteps = timesteps.to(models.device)
-            squares = squared_errors(models, latents, noise, timesteps, told)
-            _mean(squares, opacity).backward()
+            opaque_error(models, latents, opacity, noise, timesteps, told).backward()
             optimizer.step()
             if on_learn is not None:
                 on_learn(step + 1, recipe.steps)
@@ -153,12 +152,20 @@ def squared_errors(
     return errors
 
 
-def _mean(squares: Tensor, opacity: Tensor) -> Tensor:
-    """Return the mean () of squared errors (B, C, h, w) in the opaque cells."""
+def opaque_error(
+    models: Models,
+    latents: Tensor,
+    opacity: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    condition: Condition,
+) -> Tensor:
+    """Return the mean squared error () of the prediction in the opaque cells."""
+    squares = squared_errors(models, latents, noise, timesteps, condition)
     return (squares * opacity).mean() / opacity.mean()
 
 
-class _Probe:
+class Probe:
     """Measures the error of the prediction on fixed crops, noise and timesteps."""
 
     def __init__(self, models: Models, crops: Crops, recipe: Recipe, seed: int) -> None:
@@ -172,13 +179,13 @@ class _Probe:
 
     @torch.no_grad()
     def error(self) -> float:
+        """Return the mean error of the model as it is now, with the branches it has."""
         errors = [
-            _mean(self._squares(latent, noise, timestep), opacity)
+            opaque_error(self._models, latent, opacity, noise, self._at(timestep), self._told)
             for (latent, opacity), noise in zip(self._crops, self._noise, strict=True)
             for timestep in _PROBE
         ]
         return float(torch.stack(errors).mean())
 
-    def _squares(self, latent: Tensor, noise: Tensor, timestep: int) -> Tensor:
-        at = torch.tensor([timestep], device=self._models.device)
-        return squared_errors(self._models, latent, noise, at, self._told)
+    def _at(self, timestep: int) -> Tensor:
+        return torch.tensor([timestep], device=self._models.device)

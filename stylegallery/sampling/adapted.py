@@ -113,12 +113,19 @@ class InvertedSampler(AdaptedSampler):
     The inverted noise keeps the content's forms better than random noise does.
     """
 
-    @torch.no_grad()
     def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
         """Invert and denoise; see the class."""
-        taken = self.params.sms.passes // 2
-        steps = max(taken, round(taken / self.params.strength))
         clean = torch.cat([self.content_latent(job) for job in jobs])
+        return self.results(jobs, self.restyled(clean, shared_adapter(jobs)))
+
+    @torch.no_grad()
+    def restyled(self, clean: Tensor, adapter: Adapter) -> Tensor:
+        """Return latents (B, C, h, w) inverted with the plain UNet and denoised with an adapter."""
+        steps, taken = self.step_counts()
         noisy = inverted_latents(self.models, clean, steps, taken)[-1]
-        timesteps = self.models.timesteps(steps)[-taken:]
-        return self.results(jobs, self.denoised(noisy, timesteps, steps, shared_adapter(jobs)))
+        return self.denoised(noisy, self.models.timesteps(steps)[-taken:], steps, adapter)
+
+    def step_counts(self) -> tuple[int, int]:
+        """Return the steps of the whole schedule, and how many of them are taken each way."""
+        taken = self.params.sms.passes // 2
+        return max(taken, round(taken / self.params.strength)), taken

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.adapter import AdapterParams
+from schemas.contrastive import ContrastiveParams
 from schemas.diffstyler import DiffStylerParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
@@ -111,6 +112,11 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
     assert learns.hashed().keys() >= LEARNING
     assert StyleParams(method="sms", adapter_rank=4).hashed() != learns.hashed()
     assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
+    contrast = StyleParams(method="contrastive-lora")
+    assert contrast.hashed().keys() >= ContrastiveParams.model_fields.keys()
+    assert not SmsParams.model_fields.keys() & contrast.hashed().keys()
+    other = StyleParams(method="contrastive-lora", style_blocks="mid_block.attentions.0")
+    assert other.hashed() != contrast.hashed()
 
 
 def test_settings_of_a_method_are_hashed_with_that_method_alone() -> None:
@@ -139,6 +145,8 @@ def test_settings_of_a_method_are_hashed_with_that_method_alone() -> None:
             "Input should be 'regions', 'even'",
         ),
         ({"method": "diffstyler", "inject_attention": 1.5}, "less than or equal to 1"),
+        ({"contrast_weight": 0.0}, "belong to method `contrastive-lora`"),
+        ({"method": "sms", "style_blocks": "mid_block"}, "leave them out for method sms"),
     ],
 )
 def test_settings_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:

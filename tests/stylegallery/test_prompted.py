@@ -30,6 +30,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "noised": {"method": "sms", "passes": 2},
     "inverted": {"method": "sms", "passes": 16},
     "fused": {"method": "diffstyler"},
+    "blended": {"method": "contrastive-lora", "contrast_weight": 0.0},
 }
 GUIDED = [name for name in SAMPLERS if name != "optimise"]
 

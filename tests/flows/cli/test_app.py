@@ -307,6 +307,33 @@ def test_each_reference_is_learnt_by_itself_where_the_method_wants_it(
     assert (code, "needs 2 learnt styles, one for each reference, not 1" in said) == (2, True)
 
 
+def test_a_texture_is_learnt_from_a_reference_and_its_design(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, plain, odd = (tmp_path / f"{name}.png" for name in ("p", "s", "plain", "odd"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.effect_noise((112, 96), 90).convert("RGB").save(style)
+    Image.new("RGB", (56, 48), (128, 128, 128)).save(plain)
+    Image.new("RGB", (56, 48), "red").save(odd)
+    file, out = tmp_path / "s.safetensors", tmp_path / "out.png"
+    engine = ["--model", tiny_model, "--method", "contrastive-lora", "--set", "image_size=64"]
+    engine += ["--set", "adapter_rank=2", "--set", "adapter_steps=2"]
+    words = ["learn", "--style", style, "--out", file, *engine]
+    code, _, said = stylegallery(*words, "--design", plain)
+    assert (code, "style blocks: down_blocks" in said) == (0, True), said
+    words = ["stylize", "--content", photo, "--style", style, "--out", out, *engine]
+    code, _, said = stylegallery(*words, "--adapter", file)
+    assert code == 0, said
+    words = ["learn", "--out", tmp_path / "no.safetensors", *engine, "--style", style]
+    code, _, said = stylegallery(*words, "--design", odd)
+    assert (code, f"the design of {style} has other colors" in said) == (2, True), said
+    code, _, said = stylegallery(*words, photo)
+    assert (code, "learns each reference by itself, but 2 are given" in said) == (2, True), said
+    code, _, said = stylegallery(*words, "--design", plain, "--method", "sms")
+    assert (code, "which method sms does not use" in said) == (2, True), said
+    assert not (tmp_path / "no.safetensors").exists()
+
+
 def test_learn_names_a_reference_without_a_style(
     tmp_path: Path, tiny_model: Path, stylegallery: Command
 ) -> None:

@@ -242,6 +242,12 @@ def test_the_key_holds_what_learning_depends_on() -> None:
         adapter_key("model", [("v1", 1.0)], settings(), seed=1),
     }
     assert len(others | {key}) == 7
+    contrast = {"method": "contrastive-lora", "image_size": 64}
+    keys = {
+        adapter_key("model", [("v1", 1.0)], StyleParams.model_validate({**contrast, **changes}))
+        for changes in ({}, {"contrast_weight": 0.0}, {"style_blocks": "mid_block"}, {"steps": 7})
+    }
+    assert len(keys) == 3  # sampling is no part of it
 
 
 def test_the_cache_keeps_what_was_used_last() -> None:

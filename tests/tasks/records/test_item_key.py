@@ -41,6 +41,7 @@ BASES = [
     StyleParams(method="sms"),
     StyleParams(method="sms", prompt="red", negative_prompt="blue", guidance=2),
     StyleParams(method="diffstyler"),
+    StyleParams(method="contrastive-lora"),
 ]
 OWN = ("mask", "protect", "routing")
 """Optional files of a photo."""
