@@ -203,6 +203,7 @@ class PlanCounts(Frozen):
     done: int = Field(0, description="Items finished by an earlier run or attempt.")
     todo: int = Field(0, description="Items still to compute.")
     rejected: int = Field(0, description="Items whose manifest row is invalid.")
+    to_learn: int = Field(0, description="Styles to learn before the items.")
     products: int = Field(0, description="Catalog rows.")
     galleries: int = Field(0, description="Galleries used.")
     styles: int = Field(0, description="Reference images used.")

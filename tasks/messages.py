@@ -60,6 +60,8 @@ class ActorSetup:
             next ones, so results arrive later. Off for engines on several CPU cores: a second
             computing thread opens an OpenMP pool of its own and slows UNet calls 1.9 times
             (measured on two cores).
+        learning_base: From :func:`stylegallery.models.fingerprint.learning_fingerprint`, for
+            methods that learn; else empty.
     """
 
     engine: EngineSpec
@@ -70,6 +72,7 @@ class ActorSetup:
     threads: int
     batch: int = 1
     overlap: bool = False
+    learning_base: str = ""
 
 
 Event = Started | PreparingReferences | ItemResult

@@ -1,5 +1,6 @@
 """An adapter: a learnt style as values and as a LoRA file."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,10 +28,12 @@ class Adapter:
         factors: Down and up factor of each changed layer, float32 on the CPU, by the layer's
             name. At scale 1 the layer's weight changes by up · down.
         notes: How it was learnt, as JSON values; empty for a file from elsewhere.
+        sha256: Hash of the file that it was read from; empty if it was not.
     """
 
     factors: Mapping[str, Factors]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -87,7 +90,8 @@ def read_adapter(data: bytes, unet: Any, name: str) -> Adapter:
             "learn`."
         )
     notes = settings.get(_NOTES)  # lora_factors has refused anything but an object
-    return Adapter(factors, notes if isinstance(notes, dict) else {})
+    digest = hashlib.sha256(data).hexdigest()
+    return Adapter(factors, notes if isinstance(notes, dict) else {}, digest)
 
 
 def as_stored(factors: Mapping[str, Factors], strength: float) -> dict[str, Factors]:

@@ -60,7 +60,7 @@ def execute(
     ledger = Ledger(plan.files, before)
     ledger.compact()
     with connected(plan.spec.pool) as layout:
-        setup = _setup(plan, layout.threads)
+        setup = actor_setup(plan, layout.threads)
         kind = actor or StyleActor
         pool = Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind)
         pool.run(assignments(plan, completed), len(plan.items) - done)
@@ -83,7 +83,13 @@ def assignments(plan: Plan, completed: CompletedItems) -> Iterator[Assignment]:
                 yield Assignment(item, recover=recover, overwrite=overwrite, part=name)
 
 
-def _setup(plan: Plan, threads: int) -> ActorSetup:
+def actor_setup(plan: Plan, threads: int) -> ActorSetup:
+    """Return the settings of a plan's actors.
+
+    Args:
+        plan: The plan.
+        threads: CPU threads of each actor.
+    """
     spec = plan.spec
     device = device_class(spec)
     return ActorSetup(
@@ -95,4 +101,5 @@ def _setup(plan: Plan, threads: int) -> ActorSetup:
         threads=threads,
         batch=spec.pool.batch or _BATCH.get(device, 1),
         overlap=device == "cuda" or threads == 1,
+        learning_base=plan.learning_base,
     )
