@@ -15,12 +15,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.flows import PrepareSpec
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
 from stylegallery import StyleGallery
 from stylegallery.images import codec
 from tasks import planning
 from tasks.cluster import descendants, parallel
-from tasks.execution import execute, learn
+from tasks.execution import execute, learn, prepare_gallery
 from tasks.execution.progress import Progress
 from tasks.planning import Plan
 from tasks.results import finalize
@@ -130,6 +131,7 @@ def test_an_error_while_learning_fails_its_gallery_until_the_next_run(
     make: Callable[..., RestyleSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make(2, one=["cup", "table"], other=["sky"])
+    spec = spec.model_copy(update={"pool": PoolSpec(cpus_per_actor=1)})
     real = StyleGallery.learn
 
     def moody(engine: StyleGallery, pictures: Sequence[Any], *more: Any, **names: Any) -> Any:
@@ -137,9 +139,9 @@ def test_an_error_while_learning_fails_its_gallery_until_the_next_run(
             raise ValueError(f"no mood for {names['names'][0]}")
         return real(engine, list(pictures), *more, **names)
 
+    monkeypatch.setattr(parallel, "map_unordered", in_this_process)
     with monkeypatch.context() as patch:
         patch.setattr(StyleGallery, "learn", moody)
-        patch.setattr(parallel, "map_unordered", in_this_process)
         plan, _ = learnt(spec)
     summary, rows = rest_of(plan)
     assert (summary.ok, summary.rejected, summary.failed) == (2, 0, 2)
@@ -157,6 +159,28 @@ def test_an_error_while_learning_fails_its_gallery_until_the_next_run(
     summary, _ = rest_of(plan)
     assert (summary.ok, summary.failed) == (4, 0)
     assert not list(Path(spec.output, "prepared").glob("*.adapter.json"))
+
+
+def test_galleries_are_learnt_beforehand(
+    make: Callable[..., RestyleSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make(1, one=["cup", "table"], flat=["flat"], lost=["sky", "cup"])
+    Path(spec.galleries[0]).with_name("sky.png").write_text("no image")
+    shared = {"galleries", "output", "params", "engine", "pool"}
+    early = PrepareSpec(**{name: getattr(spec, name) for name in shared})
+    monkeypatch.setattr(parallel, "map_unordered", in_this_process)
+    monkeypatch.setattr(prepare_gallery, "map_unordered", in_this_process)
+    counts: list[tuple[int, int]] = []
+    for _ in range(2):
+        problems = prepare_gallery.prepare_galleries(early, lambda *now: counts.append(now))
+        assert counts == [(done, 8) for done in range(1, 9)]
+        counts.clear()
+        assert list(problems) == ["flat/flat", "lost/sky"]
+        assert "is of one tone" in problems["flat/flat"]
+        assert "cannot be used" in problems["lost/sky"]
+        assert len(stored(spec)) == 1
+    plan = planning.make_plan(spec)
+    assert [source.gallery_id for source in plan.to_learn] == ["lost"]
 
 
 def test_a_worker_that_dies_while_learning_is_replaced(make: Callable[..., RestyleSpec]) -> None:
