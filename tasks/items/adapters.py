@@ -1,10 +1,13 @@
 """Learnt styles of items: from memory, from `prepared/`, or learnt here."""
 
+import hashlib
 import logging
 from dataclasses import replace
+from functools import partial
 
 from schemas.work import WorkItem
 from stylegallery.adapters.adapter import Adapter, read_adapter
+from stylegallery.adapters.key import canonical
 from stylegallery.errors import BadReferences, InputError, UnsupportedModel
 from tasks.errors import FileMissing, FileTooLarge, LearningError
 from tasks.items.context import ActorContext
@@ -19,9 +22,11 @@ from tasks.records.learnt_files import (
     read_failure,
     write_failure,
 )
+from tasks.storage.transient import read_and_decode
 
 logger = logging.getLogger(__name__)
 
+_CHECKSUM = "checksum"
 _MAX_BYTES = 2**31  # of rank 128 in all layers of SDXL, with a margin
 
 
@@ -81,15 +86,24 @@ def _learn(context: ActorContext, source: AdapterSource) -> Adapter:
         raise _error(failure, source) from error
     credits = reference_credits(list(source.styles))
     terms = [credit.model_dump(exclude={"style_id"}, exclude_none=True) for credit in credits]
-    notes = {**learnt.notes, "learnt_from": terms}
-    return _save(context, source, replace(learnt, notes=notes))
+    adapter = replace(learnt, notes={**learnt.notes, "learnt_from": terms})
+    notes = {**adapter.notes, _CHECKSUM: _checksum(source, adapter)}
+    return _save(context, source, replace(adapter, notes=notes))
 
 
 def _read(context: ActorContext, source: AdapterSource) -> Adapter | None:
     """Return the stored adapter; None if there is no intact file."""
     file = adapter_file(context.output, source.key)
+
+    def decode(data: bytes) -> Adapter:
+        adapter = read_adapter(data, context.engine.models.unet, str(file))
+        if adapter.notes.get(_CHECKSUM) != _checksum(source, adapter):
+            raise UnsupportedModel(f"the checksum of {file} does not match")
+        return adapter
+
     try:
-        return read_adapter(file.read_bytes(_MAX_BYTES), context.engine.models.unet, str(file))
+        read = partial(file.read_bytes, _MAX_BYTES)
+        return read_and_decode(str(file), read, decode, (UnsupportedModel,))
     except FileMissing:
         return None
     except (FileTooLarge, UnsupportedModel) as error:
@@ -109,6 +123,21 @@ def _save(context: ActorContext, source: AdapterSource, learnt: Adapter) -> Adap
         file.write_bytes(data)
     failure_file(context.output, source.key).delete()
     return read_adapter(data, context.engine.models.unet, str(file))
+
+
+def _checksum(source: AdapterSource, adapter: Adapter) -> str:
+    """Return the SHA-256 of an adapter's key, notes and factors.
+
+    A store may damage bytes on their way, and a changed weight is a number like any other.
+    """
+    digest = hashlib.sha256(source.key.encode())
+    notes = {name: value for name, value in adapter.notes.items() if name != _CHECKSUM}
+    digest.update(canonical(notes).encode())
+    for name, factors in sorted(adapter.factors.items()):
+        digest.update(f"{name} {[tuple(factor.shape) for factor in factors]}".encode())
+        for factor in factors:
+            digest.update(factor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _error(failure: LearningFailure, source: AdapterSource) -> Exception:

@@ -1,5 +1,6 @@
 """Learnt styles of items: memory, then `prepared/`, then its marker, then learning."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.items.adapters import learn_adapter, load_adapter, sources_of
 from tasks.items.context import ActorContext
 from tasks.planning.learning import AdapterSource
 from tasks.records.learnt_files import LearningFailure, adapter_file, failure_file, read_failure
+from tasks.storage import StoragePath
 from tests.tasks import pictures
 from tests.tasks.galleries import LEARNING, PICTURES
 from tests.tasks.places import at
@@ -85,7 +87,7 @@ def test_memory_then_the_file_then_learning(
     ]
 
 
-@pytest.mark.parametrize("harm", ["cut", "nan", "too large"])
+@pytest.mark.parametrize("harm", ["cut", "nan", "flip", "another's", "too large"])
 def test_a_damaged_file_is_learnt_again_and_logged(
     context: ActorContext,
     source: AdapterSource,
@@ -99,6 +101,13 @@ def test_a_damaged_file_is_learnt_again_and_logged(
     whole = file.read_bytes()
     if harm == "cut":
         file.write_bytes(whole[:-9])
+    elif harm == "flip":
+        file.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    elif harm == "another's":
+        other = replace(source, key="0" * 64)
+        learn_adapter(actor(context), other)
+        file.write_bytes(Path(adapter_file(context.output, other.key).uri).read_bytes())
+        learnt.pop()
     elif harm == "nan":
         made = read_adapter(whole, context.engine.models.unet, "x")
         spoilt = {name: (down * torch.nan, up) for name, (down, up) in made.factors.items()}
@@ -113,19 +122,45 @@ def test_a_damaged_file_is_learnt_again_and_logged(
     assert str(file) in caplog.text
 
 
+def test_bytes_that_were_damaged_on_their_way_are_read_again(
+    context: ActorContext,
+    source: AdapterSource,
+    learnt: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learn_adapter(actor(context), source)
+    real, reads = StoragePath.read_bytes, list[str]()
+
+    def flaky(path: StoragePath, most: int | None = None) -> bytes:
+        reads.append(path.uri)
+        data = real(path, most)
+        return data[:-1] + bytes([data[-1] ^ 1]) if len(reads) == 1 else data
+
+    monkeypatch.setattr(StoragePath, "read_bytes", flaky)
+    load_adapter(actor(context), source)
+    assert (learnt, len(reads)) == ([1], 2)
+
+
 def test_the_style_that_another_actor_wrote_first_stands(
     context: ActorContext, source: AdapterSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = StyleGallery.learn
+    real, place = StyleGallery.learn, adapter_file(context.output, source.key)
 
-    def late(engine: StyleGallery, *given: Any, **named: Any) -> Adapter:
-        made = real(engine, *given, **named)
-        other = replace(made, notes={**made.notes, "hardware": "other"})
-        adapter_file(context.output, source.key).write_bytes(other.to_bytes())
-        return made
+    def noted(hardware: str) -> Callable[..., Adapter]:
+        def learn(engine: StyleGallery, *given: Any, **named: Any) -> Adapter:
+            if hardware == "slow":
+                place.write_bytes(first)
+            made = real(engine, *given, **named)
+            return replace(made, notes={**made.notes, "hardware": hardware})
 
-    monkeypatch.setattr(StyleGallery, "learn", late)
-    assert load_adapter(actor(context), source).notes["hardware"] == "other"
+        return learn
+
+    monkeypatch.setattr(StyleGallery, "learn", noted("fast"))
+    learn_adapter(actor(context), source)
+    first = place.read_bytes()
+    place.delete()
+    monkeypatch.setattr(StyleGallery, "learn", noted("slow"))
+    assert load_adapter(actor(context), source).notes["hardware"] == "fast"
 
 
 @pytest.mark.parametrize(("name", "why"), [
