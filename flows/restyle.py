@@ -61,7 +61,7 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
         if summary is None:
             with recorded_run(job):
                 open_run(job)
-                if job.plan.to_learn:
+                if job.plan.to_learn or spec.checks_students:
                     learn_styles(job)
                 execute_plan(job)
                 summary = write_results(job)

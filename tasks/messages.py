@@ -62,6 +62,7 @@ class ActorSetup:
             (measured on two cores).
         learning_base: From :func:`stylegallery.models.fingerprint.learning_fingerprint`, for
             methods that learn; else empty.
+        refused: Galleries whose items fail, and why.
     """
 
     engine: EngineSpec
@@ -73,6 +74,7 @@ class ActorSetup:
     batch: int = 1
     overlap: bool = False
     learning_base: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 Event = Started | PreparingReferences | ItemResult

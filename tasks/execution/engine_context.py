@@ -33,6 +33,7 @@ def load_context(setup: ActorSetup) -> "ActorContext":
         fingerprint=setup.engine_fingerprint,
         learning_base=setup.learning_base,
         run_id=setup.run_id,
+        refused=dict(setup.refused),
         batch=setup.batch,
     )
 

@@ -9,7 +9,8 @@ from stylegallery.errors import InputError
 from tasks.errors import LearningError
 from tasks.execution.engine_context import shared_context
 from tasks.execution.execute import actor_setup
-from tasks.execution.progress import OnProgress, Progress
+from tasks.execution.progress import OnProgress, Phase, Progress
+from tasks.execution.student_check import check_students, galleries_to_check
 from tasks.messages import ActorSetup
 from tasks.planning import Plan
 from tasks.planning.learning import AdapterSource
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 def learn(plan: Plan, on_progress: OnProgress = lambda _: None) -> None:
     """Learn the styles that the items left to do need. A repeated call learns the missing ones.
 
-    A style that cannot be learnt ends no run: the items of its gallery end as rows.
+    A style that cannot be learnt ends no run: the items of its gallery end as rows. If the run
+    asks for it, learnt styles are then compared with the method that learns nothing.
 
     Args:
         plan: From :func:`tasks.planning.make_plan`.
@@ -35,17 +37,26 @@ def learn(plan: Plan, on_progress: OnProgress = lambda _: None) -> None:
         PoolError: Ray cannot be reached.
         StorageError: the output cannot be written.
     """
-    total = len(plan.to_learn)
-    if not total:
+    total, photos = len(plan.to_learn), galleries_to_check(plan)
+    if not total and not photos:
         return
     from tasks.cluster.session import connected  # imports Ray, which planning does not need
 
     on_progress(Progress(done=0, total=0, phase="starting Ray"))
     with connected(plan.spec.pool) as layout:
         setup = actor_setup(plan, layout.threads)
-        on_progress(Progress(done=0, total=total, phase="learning"))
+        if total:
+            on_progress(Progress(done=0, total=total, phase="learning"))
         for done, _ in enumerate(learn_adapters(plan.to_learn, setup, layout), 1):
             on_progress(Progress(done=done, total=total, phase="learning"))
+
+        def on_checked(done: int) -> None:
+            phase: Phase = "comparing learnt styles"
+            on_progress(Progress(done=done, total=len(photos), phase=phase))
+
+        if photos:
+            on_checked(0)
+            check_students(plan, photos, setup, layout, on_checked)
 
 
 def learn_adapters(

@@ -15,6 +15,7 @@ Phase = Literal[
     "planning",
     "starting Ray",
     "learning",
+    "comparing learnt styles",
     "loading the engine",
     "preparing references",
     "restyling",

@@ -30,6 +30,7 @@ class ActorContext:
         run_id: The run; empty outside of runs.
         adapters: Learnt styles in memory, by their keys.
         failures: Styles that were not learnt, by their keys.
+        refused: Galleries whose items fail, and why.
         batch: Maximum number of items per UNet call; reduced when memory runs out.
         found: Number of images found in `memory` or in the `prepared` store, or `computed`.
     """
@@ -44,6 +45,7 @@ class ActorContext:
     run_id: str = ""
     adapters: AdapterCache = field(default_factory=AdapterCache)
     failures: dict[str, LearningFailure] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     batch: int = 1
     found: Counter[str] = field(default_factory=Counter)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))

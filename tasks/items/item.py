@@ -7,6 +7,7 @@ from schemas.result import ItemResult
 from stylegallery.adapters.adapter import Adapter
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
+from tasks.errors import LearningError
 from tasks.items.adapters import load_adapter, sources_of
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, load_pins, load_protection, load_style
@@ -118,6 +119,8 @@ class PendingItem:
         sources = sources_of(context, item)
         if sources:  # first: without its style, nothing else of the item is needed
             with timer.stage("learn"):
+                if item.gallery_id in context.refused:
+                    raise LearningError(context.refused[item.gallery_id])
                 self._learnt = [(source, load_adapter(context, source)) for source in sources]
         with timer.stage("prepare"):
             self._content = load_content(context, item)

@@ -1,7 +1,8 @@
-"""Galleries to learn from, and settings with which the tiny model learns in a moment."""
+"""Galleries to learn from, and how the tiny model learns in a moment and in this process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,3 +44,11 @@ def write_learnable(folder: Path, galleries: Mapping[str, Sequence[str]]) -> Pat
     }
     pq.write_table(pa.table(table), folder / "galleries.parquet")
     return folder / "galleries.parquet"
+
+
+def in_this_process(
+    function: Callable[[Any], Any], inputs: Sequence[Any], *_: Any, **__: Any
+) -> Iterator[tuple[int, Any]]:
+    """Map a function as `tasks.cluster.parallel.map_unordered` does, without Ray."""
+    for index, one in enumerate(inputs):
+        yield index, function(one)

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tasks.planning import Plan
 from tasks.results import finalize
 from tasks.results.verify import verify
 from tests.tasks.conftest import MakeSpec
-from tests.tasks.galleries import LEARNING, write_learnable
+from tests.tasks.galleries import LEARNING, in_this_process, write_learnable
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
@@ -118,13 +118,6 @@ def test_each_style_is_learnt_once_for_all_galleries_and_runs(
     summary, rows = rest_of(plan)
     assert (summary.ok, summary.rejected, summary.reused) == (6, 2, 3)
     assert stored(spec) == styles
-
-
-def in_this_process(
-    function: Callable[[Any], Any], inputs: Sequence[Any], *_: Any, **__: Any
-) -> Iterator[tuple[int, Any]]:
-    for index, one in enumerate(inputs):
-        yield index, function(one)
 
 
 def test_an_error_while_learning_fails_its_gallery_until_the_next_run(
