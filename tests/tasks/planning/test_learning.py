@@ -11,9 +11,12 @@ from schemas.run import PlanCounts, RestyleSpec
 from schemas.work import StyleSource
 from tasks import planning
 from tasks.planning import learning
+from tasks.planning import plan as plan_module
 from tasks.planning.estimate import estimate
 from tasks.planning.learning import adapter_sources, not_learnt
+from tasks.planning.resume import CompletedItems
 from tasks.records.learnt_files import LearningFailure, adapter_file, failure_file, write_failure
+from tasks.records.plan_parts import PlanItems
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.galleries import LEARNING, write_learnable
 from tests.tasks.places import at
@@ -78,7 +81,15 @@ def test_a_plan_counts_styles_and_estimates_them(spec: RestyleSpec) -> None:
     assert learnt.run_id == plan.run_id
 
 
-def test_only_galleries_with_items_left_need_a_style(spec: RestyleSpec) -> None:
+def test_only_galleries_with_items_left_need_a_style(
+    spec: RestyleSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_done(_: object, items: PlanItems, **__: object) -> CompletedItems:
+        return CompletedItems.all_done(len(items))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plan_module, "find_completed", all_done)
+        assert planning.make_plan(spec).to_learn == []
     spec = spec.model_copy(update={"limit": 1})  # the first photo in the first gallery
     assert [source.name for source in planning.make_plan(spec).to_learn] == ["one"]
     plain = spec.model_copy(update={"params": StyleParams(image_size=64)})
