@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from schemas.text import one_line
 from stylegallery.errors import InputError
-from tasks.errors import LearningError
+from tasks.errors import LearningError, StorageError
 from tasks.execution.engine_context import shared_context
 from tasks.execution.execute import actor_setup
 from tasks.execution.progress import OnProgress, Phase, Progress
@@ -81,9 +81,10 @@ def learn_adapters(
     outcomes = map_unordered(_learn, tasks, layout, engines=True)
     for done, (number, outcome) in enumerate(outcomes, 1):
         source = sources[number]
-        if isinstance(outcome, Exception):  # its process died, or its store is unavailable
+        if isinstance(outcome, Exception):
             failure = LearningFailure.of(outcome, setup.run_id)
-            write_failure(setup.output, source.key, failure)
+            if not isinstance(outcome, StorageError):  # of a store, each item tries again
+                write_failure(setup.output, source.key, failure)
             outcome = failure.reason
         if outcome:
             logger.warning("style %d of %d, %s: %s", done, len(sources), source.name, outcome)

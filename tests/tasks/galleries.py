@@ -51,4 +51,7 @@ def in_this_process(
 ) -> Iterator[tuple[int, Any]]:
     """Map a function as `tasks.cluster.parallel.map_unordered` does, without Ray."""
     for index, one in enumerate(inputs):
-        yield index, function(one)
+        try:
+            yield index, function(one)
+        except Exception as error:
+            yield index, error

@@ -15,22 +15,31 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.engine import EngineSpec
 from schemas.flows import PrepareSpec
 from schemas.run import PoolSpec, RestyleSpec, RunSummary
+from schemas.work import StyleSource
 from stylegallery import StyleGallery
 from stylegallery.images import codec
 from tasks import planning
 from tasks.cluster import descendants, parallel
+from tasks.cluster.session import Layout
+from tasks.errors import StorageError
 from tasks.execution import execute, learn, prepare_gallery
 from tasks.execution.progress import Progress
+from tasks.messages import ActorSetup
 from tasks.planning import Plan
+from tasks.planning.learning import AdapterSource
+from tasks.records.learnt_files import LearningFailure, read_failure
 from tasks.results import finalize
 from tasks.results.verify import verify
 from tests.tasks.conftest import MakeSpec
 from tests.tasks.galleries import LEARNING, in_this_process, write_learnable
+from tests.tasks.places import at
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_here")]
 
+STYLE = StyleSource(style_id="s", image_uri="s.png", image_version="v")
 SHARED = {"one": ["cup", "table"], "other": ["sky", "table"], "same": ["table", "cup"]}
 
 
@@ -118,6 +127,26 @@ def test_each_style_is_learnt_once_for_all_galleries_and_runs(
     summary, rows = rest_of(plan)
     assert (summary.ok, summary.rejected, summary.reused) == (6, 2, 3)
     assert stored(spec) == styles
+
+
+def test_a_dead_process_leaves_a_marker_and_an_unavailable_store_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items then meet the store themselves, with their own attempts."""
+    outcomes = [(1, StorageError("throttled", transient=True)), (0, ValueError("it died")), (2, "")]
+    monkeypatch.setattr(parallel, "map_unordered", lambda *_, **__: iter(outcomes))
+    setup = ActorSetup(EngineSpec(), LEARNING, at(tmp_path), "run-1", "", 1)
+    sources = [AdapterSource(key, "g", (STYLE,)) for key in "abc"]
+    ended = learn.learn_adapters(sources, setup, Layout(1, 1, 0))
+    assert [(source.key, why) for source, why in ended] == [
+        ("b", "throttled"),
+        ("a", "it died"),
+        ("c", ""),
+    ]
+    assert read_failure(setup.output, "a") == LearningFailure(
+        kind="failed", reason="it died", run_id="run-1"
+    )
+    assert [path.name for path in tmp_path.rglob("*.json")] == ["a.adapter.json"]
 
 
 def test_an_error_while_learning_fails_its_gallery_until_the_next_run(
