@@ -15,6 +15,7 @@ from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.result import ItemResult, MatchRow
 from schemas.run import PoolSpec, RestyleSpec, RunRecord
+from schemas.students import StudentRow
 from schemas.work import WorkItem
 
 MODELS: Final[dict[str, type[BaseModel]]] = {
@@ -28,6 +29,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "result": ItemResult,
     "match": MatchRow,
     "figures": ItemMetrics,
+    "student": StudentRow,
     "record": RunRecord,
 }
 """Every documented schema, by the name that `stylegallery schema` takes."""

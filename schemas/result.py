@@ -32,7 +32,8 @@ class ErrorInfo(Row):
     """Why an item has no asset."""
 
     stage: str = Field(
-        description="Where it happened: plan, read, decode, prepare, stylize, write or actor."
+        description="Where it happened: plan, learn, read, decode, prepare, stylize, write or "
+        "actor."
     )
     type: str = Field(description="Class of the error.")
     message: str = Field(description="One sentence: what is wrong, where, what to do.")

@@ -9,9 +9,10 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from schemas.methods import LearntFrom, method_info
 from schemas.params import StyleParams
-from stylegallery.adapters.adapter import Adapter, adapter_key
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.adapters.adapter_cache import AdapterCache
 from stylegallery.adapters.crops import check_learnable
+from stylegallery.adapters.key import adapter_key
 from stylegallery.adapters.learning import OnLearn, learn_adapter
 from stylegallery.adapters.recipe import recipe_for
 from stylegallery.color.transfer import transfer_color

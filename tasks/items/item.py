@@ -5,16 +5,20 @@ from collections.abc import Callable
 
 from schemas.params import StyleParams
 from schemas.result import ItemResult
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
+from tasks.errors import LearningError
+from tasks.items.adapters import load_adapter, sources_of
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, load_pins, load_protection, load_style
 from tasks.items.outcome import StageTimer, failure_result, success_result
 from tasks.items.prepared import Prepared
-from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
+from tasks.items.provenance import AssetMetadata, LearntStyle, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
 from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
+from tasks.planning.learning import AdapterSource
 from tasks.storage import content_version
 from tasks.storage.transient import is_out_of_memory
 
@@ -87,6 +91,7 @@ class PendingItem:
         self.job: StyleJob | None = None
         self.latent: RestyledLatent | None = None
         self._result: ItemResult | None = None
+        self._learnt: list[tuple[AdapterSource, Adapter]] = []
 
     def attempt(self, step: Callable[[], None]) -> None:
         """Call `step`; an exception becomes the item's result."""
@@ -119,6 +124,12 @@ class PendingItem:
 
     def _prepare(self) -> None:
         context, item, timer = self._context, self._item, self.timer
+        sources = sources_of(context, item)
+        if sources:  # first: without its style, nothing else of the item is needed
+            with timer.stage("learn"):
+                if item.gallery_id in context.refused:
+                    raise LearningError(context.refused[item.gallery_id])
+                self._learnt = [(source, load_adapter(context, source)) for source in sources]
         with timer.stage("prepare"):
             self._content = load_content(context, item)
             protect, pins = load_protection(context, item), load_pins(context, item)
@@ -129,7 +140,8 @@ class PendingItem:
             weights = [style.weight for style in item.styles]
             routing = context.engine.match(content, styles, self.params, weights, pins)
         timer.current = "stylize"
-        self.job = StyleJob(content, styles, routing, item.seed, protect)
+        adapters = tuple(adapter for _, adapter in self._learnt)
+        self.job = StyleJob(content, styles, routing, item.seed, protect, adapters)
 
     def _write(self) -> None:
         context, item, timer = self._context, self._item, self.timer
@@ -179,6 +191,14 @@ class PendingItem:
             matches=restyled.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
             blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
+            adapters=[
+                LearntStyle(
+                    styles=[style.style_id for style in source.styles],
+                    sha256=adapter.sha256,
+                    weak=adapter.is_weak,
+                )
+                for source, adapter in self._learnt
+            ],
             form=None if restyled.form is None else round(restyled.form, 4),
             attempted_strengths=list(restyled.strengths),
         )

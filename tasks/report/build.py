@@ -12,10 +12,12 @@ from urllib.parse import quote
 import jinja2
 
 from schemas.run import RunRecord
+from schemas.students import COMPARED
 from schemas.text import clean
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
 from tasks.report.cards import make_cards
+from tasks.report.charts import label
 from tasks.report.data import ReportData, read_report_data
 from tasks.report.thumbnails import ThumbnailStore
 from tasks.storage import StoragePath
@@ -77,6 +79,8 @@ def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> s
         timings=data.timings,
         charts=data.charts,
         evaluation=data.evaluation,
+        students=data.students,
+        compared={name: label(name) for name in COMPARED},
         flagged=any(card.flags for card in cards),
         categories=sorted({card.category for card in cards} - {""}),
     )

@@ -29,7 +29,7 @@ def test_a_gallerys_method_brings_its_own_defaults(method: Method) -> None:
 )
 def test_the_runs_own_method_changes_nothing(run: StyleParams) -> None:
     """So items keep their ids."""
-    assert gallery_params(run, None, None) is run
+    assert gallery_params(run, None, None) == run
     assert gallery_params(run, run.method, None) == run
     assert gallery_params(run, run.method, None).hashed() == run.hashed()
 

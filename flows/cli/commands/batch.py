@@ -100,6 +100,8 @@ def _show_plan(spec: RestyleSpec) -> None:
         print_stderr(f"  {settings}: {', '.join(names[:_MOST_NAMED])}{more}")
     rejected = f", {counts.rejected} rejected" if counts.rejected else ""
     print_stderr(f"  {counts.done} done, {counts.todo} to do{rejected}")
+    if counts.to_learn:
+        print_stderr(f"  {counted(counts.to_learn, 'style')} to learn first")
     for problem in plan.items.problems:
         print_stderr(f"  {problem}")
     if counts.todo:

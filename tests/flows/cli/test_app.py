@@ -119,6 +119,17 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
     assert imported_by("plan", *words) == set()
 
 
+def test_plan_counts_styles_to_learn_without_torch(
+    stylegallery: Command, manifests: tuple[Path, Path], tmp_path: Path
+) -> None:
+    catalog, galleries = map(str, manifests)
+    words = ["--catalog", catalog, "--galleries", galleries, "--output", str(tmp_path / "out")]
+    words += ["--preset", "catalog"]
+    _, _, said = stylegallery("run", *words, "--dry-run")
+    assert "  1 style to learn first" in said
+    assert imported_by("plan", *words) == set()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.adapters.adapter import Adapter, adapter_key, read_adapter
+from stylegallery.adapters.adapter import Adapter, read_adapter
 from stylegallery.adapters.adapter_cache import AdapterCache
 from stylegallery.adapters.layers import Branch, branches, layer_names, merged
 from stylegallery.errors import BadReferences, DidNotConverge, UnsupportedModel
@@ -228,26 +228,6 @@ def test_an_adapter_that_learnt_nothing_is_weak() -> None:
     assert Adapter({}, {"error_before": 1.0, "error_after": 0.995}).is_weak
     assert not Adapter({}, {"error_before": 1.0, "error_after": 0.98}).is_weak
     assert not Adapter({}).is_weak  # from elsewhere
-
-
-def test_the_key_holds_what_learning_depends_on() -> None:
-    key = adapter_key("model", [("v1", 1.0)], settings())
-    assert key == adapter_key("model", [("v1", 1.0)], settings(adapter_scale=2.0))
-    others = {
-        adapter_key("other", [("v1", 1.0)], settings()),
-        adapter_key("model", [("v2", 1.0)], settings()),
-        adapter_key("model", [("v1", 2.0)], settings()),
-        adapter_key("model", [("v1", 1.0)], settings(adapter_steps=4)),
-        adapter_key("model", [("v1", 1.0)], StyleParams(image_size=128)),
-        adapter_key("model", [("v1", 1.0)], settings(), seed=1),
-    }
-    assert len(others | {key}) == 7
-    contrast = {"method": "contrastive-lora", "image_size": 64}
-    keys = {
-        adapter_key("model", [("v1", 1.0)], StyleParams.model_validate({**contrast, **changes}))
-        for changes in ({}, {"contrast_weight": 0.0}, {"style_blocks": "mid_block"}, {"steps": 7})
-    }
-    assert len(keys) == 3  # sampling is no part of it
 
 
 def test_the_cache_keeps_what_was_used_last() -> None:

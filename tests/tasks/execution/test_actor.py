@@ -111,7 +111,7 @@ def test_engines_on_several_cores_do_not_overlap(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, overlap: bool
 ) -> None:
     monkeypatch.setattr(execute, "device_class", lambda spec: device)
-    assert execute._setup(planning.make_plan(make_spec()), threads).overlap == overlap
+    assert execute.actor_setup(planning.make_plan(make_spec()), threads).overlap == overlap
 
 
 def test_an_actor_refuses_text_that_its_model_does_not_take(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.gallery_params import gallery_params
 from schemas.params import StyleParams
 from schemas.run import RestyleSpec
 from schemas.work import ItemIds
@@ -79,3 +80,12 @@ def test_settings_of_older_plans_are_the_runs(make_spec: MakeSpec) -> None:
         image_format="png",
     )
     assert items[0].item_id == old.of(image_version=items[0].image_version)
+
+
+def test_a_gallery_that_learns_is_learnt_in_a_run_that_does_not(make_spec: MakeSpec) -> None:
+    plan = planning.make_plan(with_methods(make_spec(), "sms", None, None))
+    assert [source.gallery_id for source in plan.to_learn] == ["coffee"]
+    assert plan.learning_base
+    alone = planning.make_plan(make_spec(params=gallery_params(PARAMS, "sms", None)))
+    assert {plan.to_learn[0].key} < {source.key for source in alone.to_learn}
+    assert not planning.make_plan(make_spec()).learning_base
