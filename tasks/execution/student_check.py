@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from schemas.methods import method_info
 from schemas.presets import preset_params
 from schemas.students import COMPARED, StudentRow
 from schemas.work import WorkItem
 from tasks.execution.engine_context import shared_context
 from tasks.messages import ActorSetup, Assignment
 from tasks.planning import Plan
-from tasks.planning.learning import is_learnt
+from tasks.planning.learning import params_of
 from tasks.records import parquet
 from tasks.records.plan_parts import work_items
 from tasks.records.students import read_students
@@ -52,8 +53,8 @@ def galleries_to_check(plan: Plan) -> dict[str, list[WorkItem]]:
         left = not plan.completed.done[offset : offset + len(part)].all()
         offset += len(part)
         gallery_id = part["gallery_id"][0].as_py()  # a part holds items of one gallery
-        learnt = left and is_learnt(plan.items.styles[gallery_id], plan.spec.params)
-        if learnt and gallery_id not in checked:
+        params = params_of(plan.items.styles[gallery_id], plan.spec.params)
+        if left and method_info(params.method).learns and gallery_id not in checked:
             some = [*found.get(gallery_id, []), *_chosen(plan, part)]
             found[gallery_id] = heapq.nsmallest(_PHOTOS, some, _order)
     return found

@@ -1,7 +1,8 @@
 """Estimate the time and disk space of a plan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Final
 
 from schemas.params import StyleParams
@@ -40,13 +41,18 @@ class Estimate:
 
 
 def estimate(
-    counts: PlanCounts, spec: RestyleSpec, device_class: str, done: Iterable[ItemResult]
+    counts: PlanCounts,
+    spec: RestyleSpec,
+    galleries: Sequence[StyleParams],
+    device_class: str,
+    done: Iterable[ItemResult],
 ) -> Estimate:
     """Estimate the cost of what is left to do, from `done` rows or else from the step counts.
 
     Args:
         counts: Numbers of the items and styles that are left.
         spec: Parameters of the run.
+        galleries: Style parameters of each gallery; they count alike.
         device_class: `cpu`, `cuda` or `mps`.
         done: Rows of earlier items.
     """
@@ -55,7 +61,8 @@ def estimate(
         per_item = sum(row.timings["total"] for row in measured) / len(measured)
         size = sum(row.asset_bytes or 0 for row in measured) / len(measured)
     else:
-        per_item = _steps(spec.params) * _SECONDS_PER_STEP[device_class]
+        steps = [_steps(params) for params in galleries or [spec.params]]
+        per_item = mean(steps) * _SECONDS_PER_STEP[device_class]
         size = _BYTES[spec.image_format]
     learning = counts.to_learn * _learning_steps(spec) * _SECONDS_PER_STEP[device_class]
     seconds = (counts.todo * per_item + learning) / max(spec.pool.actors, 1)

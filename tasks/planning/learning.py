@@ -37,15 +37,14 @@ class AdapterSource:
         return self.gallery_id if others else f"{self.gallery_id}/{first.style_id}"
 
 
-def is_learnt(styles: Sequence[StyleSource], params: StyleParams) -> bool:
-    """Return whether the method of a gallery learns.
+def params_of(styles: Sequence[StyleSource], run: StyleParams) -> StyleParams:
+    """Return the style parameters of a gallery.
 
     Args:
-        styles: The gallery's references.
-        params: Style parameters of the run.
+        styles: Its references.
+        run: Style parameters of the run.
     """
-    own = gallery_params(params, styles[0].method, styles[0].preset)
-    return bool(method_info(own.method).learns)
+    return gallery_params(run, styles[0].method, styles[0].preset)
 
 
 def adapter_sources(
@@ -62,7 +61,7 @@ def adapter_sources(
     Returns:
         One source of all references, or one for each in their order.
     """
-    params = gallery_params(params, styles[0].method, styles[0].preset)
+    params = params_of(styles, params)
     learns = method_info(params.method).learns
     if not learns:
         return []

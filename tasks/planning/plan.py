@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from schemas.methods import method_info
 from schemas.params import StyleParams
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
@@ -21,7 +22,7 @@ from tasks.manifests import reader
 from tasks.manifests.gallery import check_settings
 from tasks.planning.estimate import Estimate, estimate
 from tasks.planning.expand import expand
-from tasks.planning.learning import AdapterSource, adapter_sources, is_learnt, not_learnt
+from tasks.planning.learning import AdapterSource, adapter_sources, not_learnt, params_of
 from tasks.planning.resume import CompletedItems, find_completed
 from tasks.planning.versions import device_class, package_versions
 from tasks.records.layout import RunFiles
@@ -103,7 +104,8 @@ def make_plan(spec: RestyleSpec) -> Plan:
     else:
         completed = find_completed(files, items, check_assets=spec.check_assets)
     base, to_learn = "", list[AdapterSource]()
-    if any(is_learnt(styles, spec.params) for styles in items.styles.values()):
+    own = [params_of(styles, spec.params) for styles in items.styles.values()]
+    if any(method_info(params.method).learns for params in own):
         base = learning_fingerprint(spec.engine, device_class(spec))
         to_learn = not_learnt(_needed(items, completed, spec.params, base), output)
     done = int(completed.done.sum())
@@ -117,7 +119,7 @@ def make_plan(spec: RestyleSpec) -> Plan:
         galleries=len(galleries),
         styles=sum(len(gallery.rows) for gallery in galleries.values()),
     )
-    cost = estimate(counts, spec, device_class(spec), completed.samples)
+    cost = estimate(counts, spec, own, device_class(spec), completed.samples)
     return Plan(
         spec=spec,
         files=files,

@@ -89,3 +89,17 @@ def test_a_gallery_that_learns_is_learnt_in_a_run_that_does_not(make_spec: MakeS
     alone = planning.make_plan(make_spec(params=gallery_params(PARAMS, "sms", None)))
     assert {plan.to_learn[0].key} < {source.key for source in alone.to_learn}
     assert not planning.make_plan(make_spec()).learning_base
+
+
+def test_the_estimate_is_the_mean_of_the_galleries(make_spec: MakeSpec) -> None:
+    slow = PARAMS.model_copy(update={"steps": 100})
+    plain = planning.make_plan(make_spec(params=slow)).estimate.seconds_per_item
+    spec = make_spec(params=slow)
+    fast = gallery_params(slow, "sms", None).model_copy(update={"passes": 2})
+    quick = planning.make_plan(make_spec(params=fast)).estimate.seconds_per_item
+    assert quick < plain
+    (uri,) = spec.galleries
+    table = pq.read_table(uri)
+    pq.write_table(table.append_column("preset", pa.array([None, None, "catalog"])), uri)
+    mixed = planning.make_plan(spec).estimate.seconds_per_item
+    assert mixed == (plain + quick) / 2

@@ -100,7 +100,7 @@ def test_only_galleries_with_items_left_need_a_style(
 def test_passes_and_learning_are_estimated_by_their_steps(spec: RestyleSpec) -> None:
     def seconds(params: StyleParams, **counts: int) -> float:
         changed = spec.model_copy(update={"params": params})
-        return estimate(PlanCounts(**counts), changed, "cpu", []).seconds
+        return estimate(PlanCounts(**counts), changed, [params], "cpu", []).seconds
 
     one, two = (StyleParams(method="sms", passes=passes) for passes in (1, 2))
     assert seconds(two, todo=4) == 2 * seconds(one, todo=4)
