@@ -177,3 +177,14 @@ def test_a_batch_with_guidance_gives_what_single_items_give(told: StyleGallery) 
     for job, one in zip(jobs, both, strict=True):
         (alone,) = told.sample_batch([replace(job)], params)
         assert torch.allclose(one.latent, alone.latent, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["fused", "blended"])
+def test_each_method_that_learns_learns_with_the_words(told: StyleGallery, name: str) -> None:
+    settings = {**SMALL, **SAMPLERS[name]}
+    plain, worded = StyleParams(**settings), StyleParams(**settings, style_prompt="silk")
+    without, learnt = (told.learn(images()[1:], params) for params in (plain, worded))
+    assert learnt.factors.keys() == without.factors.keys()
+    assert any(
+        not torch.equal(up, without.factors[layer][1]) for layer, (_, up) in learnt.factors.items()
+    )
