@@ -297,7 +297,8 @@ def test_a_texture_is_learnt_from_a_reference_and_its_design(
     assert (code, f"the design of {style} has other colors" in said) == (2, True), said
     code, _, said = stylegallery(*words, photo)
     assert (code, "learns each reference by itself, but 2 are given" in said) == (2, True), said
-    code, _, said = stylegallery(*words, "--design", plain, "--method", "sms")
+    words = ["learn", "--out", tmp_path / "no.safetensors", "--style", style, "--method", "sms"]
+    code, _, said = stylegallery(*words, "--design", plain, "--model", tiny_model)
     assert (code, "which method sms does not use" in said) == (2, True), said
     assert not (tmp_path / "no.safetensors").exists()
 

@@ -70,9 +70,7 @@ def test_the_file_keeps_which_blocks_were_chosen(engine: StyleGallery, adapter: 
     assert back.factors.keys() == adapter.factors.keys()
 
 
-def test_only_the_learnt_change_restyles(
-    engine: StyleGallery, adapter: Adapter
-) -> None:
+def test_only_the_learnt_change_restyles(engine: StyleGallery, adapter: Adapter) -> None:
     plain = restyled(engine, adapter, adapter_scale=0.0)
     assert (restyled(engine, adapter) - plain).abs().mean() > 1e-3
     empty = Adapter({name: (down, 0 * up) for name, (down, up) in adapter.factors.items()})
