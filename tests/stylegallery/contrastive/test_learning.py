@@ -86,6 +86,28 @@ def test_the_content_adapter_learns_the_design_and_stays_while_the_style_learns(
     assert not equal(values(training.style), style)
 
 
+def test_each_adapter_learns_its_side_of_the_pairs_and_others_count_less(
+    training: learning.Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    one, ten = (torch.tensor(value, requires_grad=True) for value in (1.0, 10.0))
+
+    def error(models: object, latents: torch.Tensor, *rest: object) -> torch.Tensor:
+        seen.append(latents)
+        return (one, ten)[len(seen) % 2 - 1]
+
+    monkeypatch.setattr(learning, "opaque_error", error)
+    batches = training.draw(training.crops)
+    training.learn_designs(batches)
+    training.learn_textures(batches)
+    sides = [batch.designs for batch in batches] + [batch.textured for batch in batches]
+    assert all(torch.equal(*both) for both in zip(seen, sides, strict=True))
+    assert not torch.equal(batches[0].designs, batches[0].textured)
+    assert one.grad is not None
+    assert ten.grad is not None
+    assert ten.grad / one.grad == pytest.approx(0.1)
+
+
 def test_no_gradient_of_the_contrast_reaches_the_content_adapter(
     training: learning.Training,
 ) -> None:
