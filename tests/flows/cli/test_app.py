@@ -297,7 +297,8 @@ def test_each_reference_is_learnt_by_itself_where_the_method_wants_it(
     engine = ["--method", "diffstyler", "--model", tiny_model, "--set", "image_size=64"]
     for setting in ("adapter_rank=2", "adapter_steps=3", "steps=2", "inversion_steps=2"):
         engine += ["--set", setting]
-    code, _, said = stylegallery("learn", "--style", style, other, "--out", out, *engine)
+    words = ["learn", "--style", style, other, "--out", tmp_path / "no.safetensors", *engine]
+    code, _, said = stylegallery(*words)
     assert (code, "learns each reference by itself, but 2 are given" in said) == (
         2,
         True,
