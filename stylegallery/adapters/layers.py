@@ -100,7 +100,8 @@ def _add(
         if branch.rows is None:
             output = output + change
         else:
-            output = output.index_add(0, branch.rows, change)
+            # a copy in place keeps the strides, which decide on the kernels of later layers
+            output = output.clone().index_add_(0, branch.rows, change)
     return output
 
 

@@ -7,7 +7,6 @@ from schemas.params import StyleParams
 from stylegallery.adapters.layers import Branch, branches, on_device
 from stylegallery.models.diffusion import Models
 from stylegallery.models.inversion import inverted_latents
-from stylegallery.models.lora import Factors
 from stylegallery.models.prompts import Condition, guided, joined
 from stylegallery.sampling.adapted import AdaptedSampler, shared_adapters
 from stylegallery.sampling.injection import injected
@@ -83,8 +82,9 @@ class _Fusion:
             numbers = torch.cat([torch.arange(first, device=latent.device), jobs])
             texts = torch.cat([texts.new_full((first,), _SOURCE), texts])
         added = [
-            self._branch(factors, first + (chosen == number).nonzero()[:, 0])
-            for number, factors in enumerate(self._factors, start=1)
+            self._branch(number, first + (chosen == number).nonzero()[:, 0])
+            for number in chosen.unique().tolist()
+            if number > 0
         ]
         unet = self._models.unet
         with branches(unet, *added), injected(unet, numbers, features, attention):
@@ -114,6 +114,7 @@ class _Fusion:
         attends = place < round(chosen.inject_attention * steps)
         return place < round(chosen.inject_features * steps), share if attends else 0.0
 
-    def _branch(self, factors: dict[str, Factors], rows: Tensor) -> Branch:
-        scale = self._params.adapter.adapter_scale
-        return Branch(factors, torch.full((len(rows),), scale, device=rows.device), rows)
+    def _branch(self, number: int, rows: Tensor) -> Branch:
+        """Return the branch of an adapter, numbered from 1, for some rows of a call."""
+        scales = torch.full((len(rows),), self._params.adapter.adapter_scale, device=rows.device)
+        return Branch(self._factors[number - 1], scales, rows)

@@ -31,9 +31,9 @@ PINNED_ALONE = settings(min_similarity=10, fallback="content")
 
 
 def labels() -> Tensor:
-    """Four regions: three stripes at the top, and the rest."""
+    """Four regions: three stripes from the top, one of them longer, and the rest, with corners."""
     found = torch.ones(SIZE, dtype=torch.int64)
-    found[:75, :32], found[:75, 32:64], found[:75, 64:] = 2, 3, 4
+    found[:75, :32], found[:75, 32:64], found[:112, 64:] = 2, 3, 4
     return found
 
 

@@ -17,7 +17,7 @@ from stylegallery.matching.correspondence import Pin
 from stylegallery.models.inversion import inverted_latents
 from stylegallery.sampling.fused import FusedSampler
 from stylegallery.sampling.injection import injected
-from stylegallery.sampling.style_masks import style_shares
+from stylegallery.sampling.style_masks import leading_shares, style_shares
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GOLD, TEAL = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.9, 0.7, 0.1), (0.1, 0.6, 0.6)
@@ -241,6 +241,20 @@ def test_the_smallest_share_leads_first(exact: StyleGallery, job: StyleJob) -> N
 
 def _smallest_shares(job: StyleJob) -> Tensor:
     return style_shares(job, "even").argmin(dim=1)
+
+
+def test_the_lead_changes_from_the_noisy_end_to_the_clean_one(
+    engine: StyleGallery, job: StyleJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def recorded(shares: Tensor, progress: float) -> Tensor:
+        seen.append(progress)
+        return leading_shares(shares, progress)
+
+    monkeypatch.setattr("stylegallery.sampling.fused.leading_shares", recorded)
+    made(engine, routed(engine, job), blend="in-turn")
+    assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_an_adapter_of_the_injected_convolution_alone_has_no_effect(

@@ -19,15 +19,19 @@ RED, BLUE, GOLD, TEAL = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.9, 0.7, 0.1), (0.1,
 
 @pytest.fixture(scope="module")
 def job(engine: StyleGallery) -> StyleJob:
-    """Two references of two regions or more for a content of two."""
+    """Two references of two unequal regions for a content of two."""
     params = StyleParams(image_size=64, inversion_steps=2, max_regions=3, scale=1)
     labels = torch.ones(96, 64, dtype=torch.int64)
     labels[40:] = 2
     content = engine.prepare(figure_on_ground(96, 64, RED, BLUE), params, labels)
+    narrow, wide = torch.ones(96, 104, dtype=torch.int64), torch.ones(110, 96, dtype=torch.int64)
+    narrow[:, :26] = 2
+    wide[:80] = 2
     styles = [
-        engine.prepare(figure_on_ground(96, 104, GOLD, BLUE, 3), params),
-        engine.prepare(figure_on_ground(110, 96, TEAL, RED, 4), params),
+        engine.prepare(figure_on_ground(96, 104, GOLD, BLUE, 3), params, narrow),
+        engine.prepare(figure_on_ground(110, 96, TEAL, RED, 4), params, wide),
     ]
+    assert all(style.descriptors.area.max() > 0.6 for style in styles)
     return StyleJob(content, styles, engine.match(content, styles, params))
 
 
