@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from schemas.result import ItemResult
 from schemas.run import RunSummary
+from schemas.text import counted
 from tasks.evaluation.reader import read_summary, worst_items
 from tasks.planning import Plan
 from tasks.report.charts import label
@@ -60,6 +61,10 @@ def _markdown(plan: Plan, summary: RunSummary, report: str) -> str:
         f"| Output | `{spec.output}` |",
         f"| Report | `{report}` |",
         f"| Method | {spec.params.method}, {spec.params.steps} steps |",
+        *(
+            f"| {counted(len(names), 'gallery')} | {settings} |"
+            for settings, names in plan.items.own_settings().items()
+        ),
         f"| Model | `{spec.engine.model}` |",
         f"| Reused from earlier runs | {summary.reused} |",
         f"| Throughput | {_throughput(plan)} |",

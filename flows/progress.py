@@ -23,8 +23,8 @@ class ProgressArtifact:
         self._last_update = float("-inf")
 
     def __call__(self, now: Progress) -> None:
-        """Update the artifact every few seconds while items are restyled, and after the last."""
-        if self._stopped or now.phase != "restyling":
+        """Update the artifact every few seconds while something is counted, and after the last."""
+        if self._stopped or now.phase not in ("learning", "restyling"):
             return
         due = time.monotonic() - self._last_update >= _SECONDS_BETWEEN_UPDATES
         if due or now.done >= now.total:
@@ -38,6 +38,8 @@ class ProgressArtifact:
 
         percent = 100.0 * now.done / max(now.total, 1)
         text = f"{now.ok} ok, {now.rejected} rejected, {now.failed} failed of {now.total} items"
+        if now.phase == "learning":
+            text = now.learnt()
         try:
             with without_retries():
                 if self._artifact is None:

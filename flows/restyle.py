@@ -15,6 +15,7 @@ from tasks.steps import (
     close_run,
     evaluate_results,
     execute_plan,
+    learn_styles,
     make_plan,
     open_run,
     recorded_run,
@@ -60,6 +61,8 @@ def restyle_catalog(spec: RestyleSpec) -> RunOutcome:
         if summary is None:
             with recorded_run(job):
                 open_run(job)
+                if job.plan.to_learn or spec.checks_students:
+                    learn_styles(job)
                 execute_plan(job)
                 summary = write_results(job)
                 if spec.needs_evaluation:

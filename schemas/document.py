@@ -15,6 +15,7 @@ from schemas.params import StyleParams
 from schemas.presets import PRESETS
 from schemas.result import ItemResult, MatchRow
 from schemas.run import PoolSpec, RestyleSpec, RunRecord
+from schemas.students import StudentRow
 from schemas.work import WorkItem
 
 MODELS: Final[dict[str, type[BaseModel]]] = {
@@ -28,6 +29,7 @@ MODELS: Final[dict[str, type[BaseModel]]] = {
     "result": ItemResult,
     "match": MatchRow,
     "figures": ItemMetrics,
+    "student": StudentRow,
     "record": RunRecord,
 }
 """Every documented schema, by the name that `stylegallery schema` takes."""
@@ -57,6 +59,9 @@ A manifest is a Parquet file, a folder of Parquet parts, a CSV or JSON file, or 
   are refused until the operator sets `STYLEGALLERY_ALLOWED_SCHEMES=gs,az`; `http` is never allowed.
 - A row that cannot be used becomes a rejected item, named with column, row and rule; the rest of
   the run goes on. `--strict` refuses the whole manifest instead.
+- `method` and `preset` of a gallery let a painter's gallery and an embroidery's gallery be made by
+  different methods in one run. The gallery's parameters are what a run of that method with the same
+  settings has; its preset replaces the run's.
 - `mask_uri` fixes regions, `protect_uri` keeps pixels (logos, labels, faces) exactly, `routing_uri`
   pins content regions to reference regions.
 

@@ -5,6 +5,8 @@ from datetime import date
 from pydantic import Field
 
 from schemas.base import Row
+from schemas.methods import Method
+from schemas.presets import Preset
 
 UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ufffe\uffff"
 """Control characters and text-direction marks, for use inside the brackets of a pattern.
@@ -80,4 +82,12 @@ class GalleryRow(Row):
     attribution: str | None = Field(None, description="Credit line.")
     valid_until: date | None = Field(
         None, description="Last day on which the reference may be used."
+    )
+    method: Method | None = Field(
+        None,
+        description="Method of the gallery, with its own defaults, instead of the run's. One row "
+        "of the gallery can name it, or all alike.",
+    )
+    preset: Preset | None = Field(
+        None, description="Preset of the gallery instead of the run's; stated like `method`."
     )

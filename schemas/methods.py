@@ -10,6 +10,8 @@ Method = Literal[
     "attention-distillation",
     "styleid",
     "sms",
+    "diffstyler",
+    "contrastive-lora",
 ]
 """Names of the methods. `stylegallery.methods.registry` finds the class of each by its name."""
 
@@ -121,6 +123,37 @@ METHODS: Final[Mapping[Method, MethodInfo]] = {
         samplers=("optimise",),
         uses_schedule=False,
         learns="gallery",
+    ),
+    "diffstyler": MethodInfo(
+        "learns each reference once, and denoises the inverted photo with all of them, each in "
+        "the regions that are matched to it (arXiv 2403.18461)",
+        {
+            "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "steps": 10,
+            "strength": 0.8,
+        },
+        samplers=("optimise",),
+        uses_schedule=False,
+        learns="reference",
+    ),
+    "contrastive-lora": MethodInfo(
+        "learns the texture of each reference apart from what it shows, for materials such as "
+        "embroidery, knit and denim, and keeps the photo's colors (arXiv 2509.18948)",
+        {
+            "sampler": "optimise",
+            "scale": 1,
+            "form_floor": 0,
+            "steps": 10,
+            "strength": 0.8,
+            "start_noise": 0.0,
+            "match_tone": False,
+            "color": "keep-chroma",
+        },
+        samplers=("optimise",),
+        uses_schedule=False,
+        learns="reference",
     ),
 }
 """Entries of methods that do not use the defaults of :class:`MethodInfo`."""

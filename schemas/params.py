@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 
 from schemas.adapter import AdapterParams
 from schemas.base import Frozen
+from schemas.contrastive import ContrastiveParams, check_contrastive
+from schemas.diffstyler import DiffStylerParams, check_fusion
 from schemas.methods import (
     Method,
     Sampler,
@@ -30,6 +32,7 @@ from schemas.param_groups import (
     SizeParams,
     ToneParams,
 )
+from schemas.prompts import PromptParams, check_prompts
 from schemas.sms import SmsParams, check_passes
 
 RETIRED: Final = {"flat_loss": 0.0}
@@ -58,7 +61,11 @@ LATER: Final[Mapping[str, Any]] = {
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
 
-GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {"sms": SmsParams}
+GROUP_OF_METHOD: Final[Mapping[Method, type[ParamGroup]]] = {
+    "sms": SmsParams,
+    "diffstyler": DiffStylerParams,
+    "contrastive-lora": ContrastiveParams,
+}
 """The group of each method that has settings of its own."""
 
 
@@ -136,6 +143,9 @@ class StyleParams(Frozen):
     ground: GroundParams = _group(GroundParams)
     adapter: AdapterParams = _group(AdapterParams)
     sms: SmsParams = _group(SmsParams)
+    diffstyler: DiffStylerParams = _group(DiffStylerParams)
+    contrastive: ContrastiveParams = _group(ContrastiveParams)
+    prompts: PromptParams = _group(PromptParams)
 
     if TYPE_CHECKING:  # type checkers do not know of settings outside of their groups
 
@@ -152,8 +162,8 @@ class StyleParams(Frozen):
         """Return the values that ids of items and runs are hashed from.
 
         Settings of a part that is turned off are left out, those of learning unless the method
-        learns, and those of other methods: so values are those of before there was such a part,
-        and finished items are recognized.
+        learns, those of other methods, and those of text without text: so values are those of
+        before there was such a part, and finished items are recognized.
         """
         found = {**self.flat(), **RETIRED}
         off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
@@ -161,6 +171,7 @@ class StyleParams(Frozen):
         off += [GroundParams] if self.ground.white_ground == "restyle" else []
         off += [] if method_info(self.method).learns else [AdapterParams]
         off += [group for method, group in GROUP_OF_METHOD.items() if method != self.method]
+        off += [PromptParams] if self.prompts == PromptParams() else []
         unused = {name for group in off for name in group.model_fields}
         return {name: value for name, value in found.items() if name not in unused}
 
@@ -196,6 +207,9 @@ class StyleParams(Frozen):
         schedule = self.optimise.schedule
         check_schedule(self.method, self.sampler, schedule, self.steps, self.optimise.repeats)
         check_passes(self.method, self.sms)
+        check_fusion(self.method, self.diffstyler)
+        check_contrastive(self.method, self.contrastive)
+        check_prompts(self.method, self.sampler, self.prompts)
         return self
 
 
@@ -222,7 +236,7 @@ def _left_out(given: Mapping[str, Any]) -> dict[str, Any]:
     for group in GROUPS.keys() & given.keys():
         named |= set(given[group]) if isinstance(given[group], dict) else {group}
     parts = {GROUP_OF[name]: set(GROUPS[GROUP_OF[name]].model_fields) for name in LATER}
-    later: list[type[ParamGroup]] = [AdapterParams, *GROUP_OF_METHOD.values()]
+    later: list[type[ParamGroup]] = [AdapterParams, PromptParams, *GROUP_OF_METHOD.values()]
     unnamed = set().union(*(group.model_fields for group in later), *parts.values())
     if not SETTINGS.keys() - unnamed <= named:
         return {}

@@ -32,7 +32,8 @@ class ErrorInfo(Row):
     """Why an item has no asset."""
 
     stage: str = Field(
-        description="Where it happened: plan, read, decode, prepare, stylize, write or actor."
+        description="Where it happened: plan, learn, read, decode, prepare, stylize, write or "
+        "actor."
     )
     type: str = Field(description="Class of the error.")
     message: str = Field(description="One sentence: what is wrong, where, what to do.")
@@ -59,6 +60,7 @@ class ItemResult(Row):
     asset_bytes: int | None = Field(None, description="Size of the asset in bytes.")
     width: int | None = Field(None, description="Width in pixels; that of the photo.")
     height: int | None = Field(None, description="Height in pixels; that of the photo.")
+    method: str = Field("", description="Method that made the asset.")
     regions_uri: str | None = Field(
         None, description="Path of the photo's region map below the output folder."
     )

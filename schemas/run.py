@@ -8,7 +8,9 @@ from pydantic import ConfigDict, Field, field_validator
 from schemas.base import Frozen, Settings
 from schemas.engine import EngineSpec
 from schemas.evaluation import ExternalWeights, Gates, check_measured
+from schemas.methods import method_info
 from schemas.params import StyleParams
+from schemas.students import StudentCheck
 
 URI_PATTERN = (
     r"^((s3|gs|gcs|az|abfss?|oss|ftp|sftp|hdfs|webhdfs|smb|memory)://[^@/]+(/.*)?"
@@ -178,6 +180,13 @@ class RestyleSpec(Settings):
         "and how close it is to its references. Quality gates imply this.",
     )
     gates: Gates = Field([])
+    student_check: StudentCheck = Field(
+        "off",
+        title="Student check",
+        description="For methods that learn: restyle four photos of each gallery with its learnt "
+        "style and with `stylegallery`, and compare them. `warn` adds a warning for a learnt style "
+        "that is far behind, `strict` fails the items of its gallery. Pixels never depend on this.",
+    )
     params: StyleParams = Field(StyleParams(), title="Style", description="Style parameters.")
     engine: EngineSpec = Field(
         EngineSpec(), title="Engine", description="Model, semantic encoder and device."
@@ -189,6 +198,11 @@ class RestyleSpec(Settings):
     def _can_be_measured(cls, gates: list[str]) -> list[str]:
         check_measured(gates, ExternalWeights())
         return gates
+
+    @property
+    def checks_students(self) -> bool:
+        """True when learnt styles are to be compared with the method that learns nothing."""
+        return self.student_check != "off" and bool(method_info(self.params.method).learns)
 
     @property
     def needs_evaluation(self) -> bool:
@@ -203,6 +217,7 @@ class PlanCounts(Frozen):
     done: int = Field(0, description="Items finished by an earlier run or attempt.")
     todo: int = Field(0, description="Items still to compute.")
     rejected: int = Field(0, description="Items whose manifest row is invalid.")
+    to_learn: int = Field(0, description="Styles to learn before the items.")
     products: int = Field(0, description="Catalog rows.")
     galleries: int = Field(0, description="Galleries used.")
     styles: int = Field(0, description="Reference images used.")

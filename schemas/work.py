@@ -8,7 +8,9 @@ from json.encoder import encode_basestring_ascii
 from pydantic import Field
 
 from schemas.base import Row
+from schemas.methods import Method
 from schemas.params import StyleParams
+from schemas.presets import Preset
 
 SCHEMA_VERSION = 1
 
@@ -24,6 +26,8 @@ class StyleSource(Row):
     mask_version: str | None = Field(None, description="Content hash or ETag of the label image.")
     license: str | None = Field(None, description="License of the reference image.")
     attribution: str | None = Field(None, description="Credit line.")
+    method: Method | None = Field(None, description="Method of its gallery, if not the run's.")
+    preset: Preset | None = Field(None, description="Preset of its gallery, if it has one.")
 
 
 class PlannedStyle(StyleSource):
@@ -73,6 +77,16 @@ class WorkItem(PlannedItem):
     """Everything an actor needs to restyle one photo in one gallery."""
 
     styles: list[StyleSource] = Field(description="The gallery's references, ordered by style_id.")
+
+    @property
+    def method(self) -> Method | None:
+        """Method of its gallery, if not the run's; its references name it."""
+        return self.styles[0].method
+
+    @property
+    def preset(self) -> Preset | None:
+        """Preset of its gallery, if it has one."""
+        return self.styles[0].preset
 
 
 def path_segment(identifier: str) -> str:

@@ -9,12 +9,15 @@ from torch import Tensor
 from schemas.engine import EngineSpec
 from schemas.methods import LearntFrom, method_info
 from schemas.params import StyleParams
-from stylegallery.adapters.adapter import Adapter, adapter_key
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.adapters.adapter_cache import AdapterCache
 from stylegallery.adapters.crops import check_learnable
+from stylegallery.adapters.key import adapter_key
 from stylegallery.adapters.learning import OnLearn, learn_adapter
 from stylegallery.adapters.recipe import recipe_for
 from stylegallery.color.transfer import transfer_color
+from stylegallery.contrastive.design import design_pair
+from stylegallery.contrastive.learning import learn_contrastive
 from stylegallery.errors import BadMask
 from stylegallery.form import keep_form, weakened, with_form
 from stylegallery.guidance.attention_cache import AttentionCache
@@ -38,6 +41,7 @@ from stylegallery.sampling.sizes import analysis_size, sampling_sizes
 from stylegallery.types import PreparedImage, RestyledImage, RestyledLatent, StyleJob
 from stylegallery.validation import (
     check_adapters,
+    check_learning,
     check_picture,
     check_protection,
     check_references,
@@ -51,7 +55,8 @@ class StyleGallery:
     """A diffusion model, a semantic encoder and optionally depth and SAM models, on one device.
 
     All state of an image is in its PreparedImage. Between calls an engine only caches attention
-    features of references and the styles that it has learnt; results do not depend on the caches.
+    features of references, the styles that it has learnt and embeddings of prompts; results do not
+    depend on the caches.
     """
 
     def __init__(
@@ -86,6 +91,14 @@ class StyleGallery:
             DepthEstimator(spec.depth, models.device) if spec.depth else None,
             SamSegmenter(spec.sam, models.device) if spec.sam else None,
         )
+
+    def encode_prompts(self, params: StyleParams) -> None:
+        """Encode the texts of parameters, so that a model that takes none is refused at once.
+
+        Raises:
+            UnsupportedModel: there is text, and the model has no text encoder.
+        """
+        self.models.prompts.encode(params.prompts.texts)
 
     def prepare(
         self, picture: Picture, params: StyleParams = _DEFAULTS, labels: Tensor | None = None
@@ -133,13 +146,16 @@ class StyleGallery:
         *,
         names: list[str] | None = None,
         seed: int = 0,
+        design: Picture | None = None,
         on_learn: OnLearn | None = None,
     ) -> Adapter:
         """Learn the style of references, for methods that use a learnt style, such as `sms`.
 
-        With the embedded model this takes one to two minutes on one core; the result serves any
-        number of contents. Methods that learn each reference by itself, such as `diffstyler`, need
-        one call a reference. See :func:`stylegallery.adapters.learning.learn_adapter`.
+        With the embedded model this takes one to two minutes on one core, and five for
+        `contrastive-lora`; the result serves any number of contents. Methods that learn each
+        reference by itself, such as `diffstyler`, need one call a reference. See
+        :func:`stylegallery.adapters.learning.learn_adapter` and
+        :func:`stylegallery.contrastive.learning.learn_contrastive`.
 
         Args:
             styles: One or more references of at least 96 px a side, in any order.
@@ -147,19 +163,28 @@ class StyleGallery:
             weights: How often each reference is drawn; equal when None.
             names: Names of the references in messages.
             seed: Equal seeds give equal adapters on equal hardware, versions and threads.
+            design: For `contrastive-lora`: what the reference shows, without its texture. Without
+                one it is made of the reference.
             on_learn: Called after every step with the steps done and the steps in all.
 
         Raises:
             BadImage: a picture is invalid, or the working size is too small.
-            BadReferences: there is no reference, not one positive weight for each, or a reference
-                is small, mostly transparent or flat.
+            BadReferences: there is no reference, not one positive weight for each, a reference is
+                small, mostly transparent or flat, or a method does not take what is given.
             DidNotConverge: values are not finite.
+            UnsupportedModel: the model lacks a block that the parameters name.
         """
         check_references(len(styles), weights)
-        for place, picture in enumerate(styles):
+        check_learning(len(styles), design, params.method)
+        named = names or [f"reference {place} (from 0)" for place in range(len(styles))]
+        for picture, name in zip(styles, named, strict=True):
             check_picture(picture)
-            check_learnable(picture, names[place] if names else f"reference {place} (from 0)")
-        shares, recipe = weights or [1.0] * len(styles), recipe_for(self.models, params)
+            check_learnable(picture, name)
+        recipe = recipe_for(self.models, params)
+        if params.method == "contrastive-lora":
+            pair = design_pair(styles[0], design, recipe.sides[0], named[0])
+            return learn_contrastive(self.models, pair, recipe, params.contrastive, seed, on_learn)
+        shares = weights or [1.0] * len(styles)
         return learn_adapter(self.models, styles, shares, recipe, seed, on_learn)
 
     def match(

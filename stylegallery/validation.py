@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schemas.methods import LearntFrom
+from schemas.methods import LearntFrom, Method, method_info
 from schemas.text import counted
 from stylegallery.errors import BadImage, BadMask, BadReferences, BadRouting
 from stylegallery.images.codec import check_sides
@@ -84,6 +84,29 @@ def check_adapters(adapters: int, styles: int, learns: LearntFrom) -> None:
         raise BadReferences(
             f"the method needs {counted(needed, 'learnt style')}, {what}, not {adapters}; give as "
             "many, or none to learn them here."
+        )
+
+
+def check_learning(styles: int, design: Picture | None, method: Method) -> None:
+    """Refuse references or a design from which a method does not learn.
+
+    Args:
+        styles: Number of references.
+        design: The user's design, or None.
+        method: The method.
+
+    Raises:
+        BadReferences: the method learns each reference by itself, or uses no design.
+    """
+    if method_info(method).learns == "reference" and styles > 1:
+        raise BadReferences(
+            f"method {method} learns each reference by itself, but {styles} are given; learn them "
+            "one after the other."
+        )
+    if design is not None and method != "contrastive-lora":
+        raise BadReferences(
+            f"a design is given, which method {method} does not use; leave it out, or set method "
+            "to contrastive-lora."
         )
 
 

@@ -74,5 +74,9 @@ class PoolError(TaskError):
     """No engine can run, whatever the item."""
 
 
+class LearningError(TaskError):
+    """A style could not be learnt because of an error of ours."""
+
+
 class IncompleteRunError(TaskError):
     """The run cannot be finalized because items of the plan have no result yet."""

@@ -60,6 +60,9 @@ class ActorSetup:
             next ones, so results arrive later. Off for engines on several CPU cores: a second
             computing thread opens an OpenMP pool of its own and slows UNet calls 1.9 times
             (measured on two cores).
+        learning_base: From :func:`stylegallery.models.fingerprint.learning_fingerprint`, for
+            methods that learn; else empty.
+        refused: Galleries whose items fail, and why.
     """
 
     engine: EngineSpec
@@ -70,6 +73,8 @@ class ActorSetup:
     threads: int
     batch: int = 1
     overlap: bool = False
+    learning_base: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 Event = Started | PreparingReferences | ItemResult

@@ -19,8 +19,8 @@ from tasks import planning
 from tasks.cluster.signals import deferred
 from tasks.errors import FileMissing, StorageError, TaskError
 from tasks.evaluation import evaluate
-from tasks.execution import execute
-from tasks.execution.progress import Progress, announce, announce_phase
+from tasks.execution import execute, learn
+from tasks.execution.progress import OnProgress, Progress, announce, announce_phase
 from tasks.logs import log_context
 from tasks.records.lock import RunLock, RunLostError, hold_run
 from tasks.report import build
@@ -78,15 +78,26 @@ def open_run(run: RunContext) -> None:
     planning.write_plan(run.plan, run.lock.conditional_writes if run.lock else None)
 
 
+@task(name="learn", **_STAGE)
+def learn_styles(run: RunContext) -> None:
+    """Learn the styles that the method needs and that no earlier run has learnt."""
+    learn.learn(run.plan, on_progress=_announcer(run))
+
+
 @task(name="execute", **_STAGE)
 def execute_plan(run: RunContext) -> None:
     """Restyle the unfinished items on a pool of Ray actors."""
+    execute.execute(run.plan, on_progress=_announcer(run))
+
+
+def _announcer(run: RunContext) -> OnProgress:
+    """Return a listener that checks the run's lock, then tells all other listeners."""
 
     def on_progress(now: Progress) -> None:
         run.check()
         announce(now)
 
-    execute.execute(run.plan, on_progress=on_progress)
+    return on_progress
 
 
 @task(name="results", **_STAGE)

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 from PIL import Image
 
 from schemas.methods import Method
 from schemas.params import StyleParams
 from schemas.presets import Preset, preset_params
+from stylegallery.contrastive.design import design_pair
 from stylegallery.methods.registry import method_class
-from tests.benchmarks import ablations, catalog_profile, pipeline, scale, speed
+from tests.benchmarks import ablations, catalog_profile, materials, pipeline, scale, speed
+from tests.benchmarks.drawn_materials import DRAWN, drawn_material
 from tests.benchmarks.speed import PUBLISHED
 from tests.tiny_model import write_tiny_model
 
@@ -122,3 +125,28 @@ def test_a_reference_is_nearer_to_itself_than_to_its_family(
     ]
     half, family, copy = figures.values()
     assert 0 < max(half, copy) < family
+
+
+def test_materials_are_compared(tmp_path: Path) -> None:
+    model, out = write_tiny_model(tmp_path / "tiny"), tmp_path / "out"
+    words = ["--model", str(model), "--out", str(out), "--products", "2", "--short-side", "96"]
+    words += ["--methods", "contrastive-lora", "sms", "styleid", "--adapter-steps", "10"]
+    materials.main([*words, "--materials", "tweed"])
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    order = ["photo", "contrastive-lora", "sms", "styleid"]
+    assert [row["method"] for row in rows] == [name for name in order for _ in range(2)]
+    assert all(row["content_colour_distance"] == 0 for row in rows[:2])
+    assert [row["learn"] > 0.1 for row in rows[2:]] == 4 * [True] + 2 * [False]
+    table = (out / "table.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in order]
+    with Image.open(out / "sheet-tweed.png") as sheet:
+        assert sheet.size == (3 * 256, 4 * 256)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_materials_have_texture_and_a_design(name: str) -> None:
+    drawn = drawn_material(name)
+    assert drawn.size == (512, 512)
+    assert torch.equal(drawn.pixels, drawn_material(name).pixels)
+    pair = design_pair(drawn, None, 256, name)  # which refuses what has no texture
+    assert pair.design.size == (512, 512)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 WIDTHS = (32, 64, 128, 128)
+WORDS = ("red", "wool", "silk")
+"""Words that the tokenizers of tiny text encoders know."""
 _BETAS: dict[str, Any] = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -46,6 +49,15 @@ def write_tiny_model(folder: Path, prediction_type: str = "epsilon", **unet: Any
     save_file({"null_embedding": torch.zeros(1, 1, 16)}, str(folder / "null_embedding.safetensors"))
     index = {"_class_name": "StableDiffusionPipeline"}
     (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def write_tiny_sd15(folder: Path) -> Path:
+    """Write an SD 1.x-shaped model with a text encoder instead of a stored null embedding."""
+    write_tiny_model(folder)
+    (folder / "null_embedding.safetensors").unlink()
+    with _seeded():
+        write_text_encoder(folder, 16)
     return folder
 
 
@@ -92,22 +104,39 @@ def write_tiny_sdxl(folder: Path, force_zeros: bool = True) -> Path:
 def write_text_encoder(
     folder: Path, width: int, suffix: str = "", projection: int | None = None
 ) -> None:
-    """Write `text_encoder` and `tokenizer`, both with a suffix, for prompts of seven tokens."""
+    """Write `text_encoder` and `tokenizer`, both with a suffix, for prompts of seven tokens.
+
+    Each lower-case letter is a token, and the words of `WORDS` are one token each.
+    """
+    tokens, merges = _vocabulary()
     config = CLIPTextConfig(
-        vocab_size=4, hidden_size=width, intermediate_size=16, num_hidden_layers=2,
-        num_attention_heads=2, max_position_embeddings=7, bos_token_id=1, eos_token_id=2,
-        projection_dim=projection or 16,
+        vocab_size=len(tokens), hidden_size=width, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=7, bos_token_id=tokens["<|startoftext|>"],
+        eos_token_id=tokens["<|endoftext|>"], projection_dim=projection or 16,
     )  # fmt: skip
     kind = CLIPTextModel if projection is None else CLIPTextModelWithProjection
     kind(config).save_pretrained(folder / f"text_encoder{suffix}")
     place = folder / f"tokenizer{suffix}"
     place.mkdir()
-    tokens = {"<pad>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2, "a</w>": 3}
     (place / "vocab.json").write_text(json.dumps(tokens))
-    (place / "merges.txt").write_text("#version: 0.2\n")
+    (place / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
     (place / "tokenizer_config.json").write_text(
         json.dumps({"model_max_length": 7, "tokenizer_class": "CLIPTokenizer"})
     )
+
+
+def _vocabulary() -> tuple[dict[str, int], list[str]]:
+    """Return tokens with their numbers, and the merges that make words of letters."""
+    found = [f"{letter}{end}" for letter in ascii_lowercase for end in ("", "</w>")] + [",</w>"]
+    merges = []
+    for word in WORDS:
+        made, *rest = [*word[:-1], f"{word[-1]}</w>"]
+        for part in rest:
+            merges.append(f"{made} {part}")
+            made += part
+            found.append(made)
+    found += ["<|startoftext|>", "<|endoftext|>"]  # CLIP's last, which pooling looks for
+    return {token: number for number, token in enumerate(dict.fromkeys(found))}, merges
 
 
 def _tiny_vae() -> AutoencoderKL:

@@ -52,11 +52,10 @@ def show_run_progress() -> Iterator[None]:
         remaining = RemainingTime()
 
         def update(now: progress.Progress) -> None:
-            if now.phase != "restyling":
-                bars.update(row, description=now.phase, total=now.total or None)
-                return
-            note = ", ".join(filter(None, [failure_counts(now), remaining.estimate(now)]))
-            bars.update(row, description=now.phase, note=note, completed=now.done, total=now.total)
+            bars.update(row, description=now.phase, completed=now.done, total=now.total or None)
+            if now.phase == "restyling":
+                notes = [failure_counts(now), remaining.estimate(now)]
+                bars.update(row, note=", ".join(filter(None, notes)))
 
         with listening(update):
             yield
@@ -103,19 +102,20 @@ def failure_counts(now: progress.Progress) -> str:
 
 
 class _PlainLines:
-    """Prints a line for each phase, every few seconds while items finish, and at the end."""
+    """Prints a line for each phase and learnt style, and every few seconds while items finish."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
-        self._last, self._phase, self._remaining = float("-inf"), "", RemainingTime()
+        self._last, self._line, self._remaining = float("-inf"), "", RemainingTime()
 
     def update(self, now: progress.Progress) -> None:
         if now.phase != "restyling":
-            if now.phase != self._phase:
-                print_stderr(now.phase)
-            self._phase = now.phase
+            line = now.learnt() if now.phase == "learning" else now.phase
+            if line != self._line:
+                print_stderr(line)
+            self._line = line
             return
-        self._phase, left = now.phase, self._remaining.estimate(now)
+        self._line, left = now.phase, self._remaining.estimate(now)
         finished = now.done >= now.total
         if not finished and time.monotonic() - self._last < _SECONDS_BETWEEN_LINES:
             return

@@ -52,7 +52,8 @@ class Flags:
         Path | None,
         Parameter(
             group=_STYLE,
-            help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win.",
+            help="TOML file with any of these settings; flags and STYLEGALLERY_* variables win. "
+            "`published-sms` and others of `flows/cli/configs` go by their names.",
         ),
     ] = None
     preset: Annotated[

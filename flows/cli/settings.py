@@ -45,6 +45,7 @@ RENAMED: Final = {**PoolSpec.renamed, **RestyleSpec.renamed}
 """Former names of settings that are still accepted, to their current names."""
 
 _MAX_FILE: Final = 2**20
+_CONFIGS: Final = Path(__file__).parent / "configs"
 
 Layer = dict[str, Any]
 """Settings of one source by field name; `params.steps` is flattened to `steps`."""
@@ -62,12 +63,19 @@ def known_names() -> list[str]:
     return [*_TOP, *nested, "preset"]
 
 
+def bundled_configs() -> dict[str, Path]:
+    """Return the TOML files that ship with the command line, by the names that --config takes."""
+    return {path.stem: path for path in sorted(_CONFIGS.glob("*.toml"))}
+
+
 def from_file(path: Path) -> Layer:
-    """Read a TOML file.
+    """Read a TOML file, or one of :func:`bundled_configs`.
 
     Raises:
         UsageError: the file is unreadable or has an unknown key.
     """
+    if not path.exists():
+        path = bundled_configs().get(str(path), path)
     data, layer = _toml(path), Layer()
     for key, value in data.items():
         if key in SECTIONS and not isinstance(value, dict):
@@ -270,7 +278,9 @@ def _toml(path: Path) -> dict[str, Any]:
             raise UsageError(f"--config {path} is {size}; give a TOML file of settings")
         return tomllib.loads(data.decode())
     except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}; check the path") from error
+        names = ", ".join(bundled_configs())
+        reason = f"{error.strerror or error}; check the path, or use one of {names}"
+        raise UsageError(f"--config {path}: {reason}") from error
     except RecursionError as error:
         raise UsageError(f"--config {path} is nested too deeply; write plain settings") from error
     except ValueError as error:

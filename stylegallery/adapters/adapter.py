@@ -2,21 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from schemas.params import StyleParams
 from schemas.text import first_line
+from stylegallery.adapters.key import canonical
 from stylegallery.errors import UnsupportedModel
 from stylegallery.models.lora import Factors, lora_factors
-
-LEARNING_VERSION: Final = 1
-"""Incremented when a code change changes what is learnt for equal parameters."""
 
 _METADATA = "lora_adapter_metadata"  # the name that diffusers reads
 _NOTES = "stylegallery"
@@ -31,10 +28,12 @@ class Adapter:
         factors: Down and up factor of each changed layer, float32 on the CPU, by the layer's
             name. At scale 1 the layer's weight changes by up · down.
         notes: How it was learnt, as JSON values; empty for a file from elsewhere.
+        sha256: Hash of the file that it was read from; empty if it was not.
     """
 
     factors: Mapping[str, Factors]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -61,7 +60,7 @@ class Adapter:
         settings["unet.target_modules"] = sorted(self.factors)
         settings[_NOTES] = dict(self.notes)
         # one entry, because safetensors writes several in random order
-        return save(tensors, {_METADATA: _canonical(settings)})
+        return save(tensors, {_METADATA: canonical(settings)})
 
 
 def read_adapter(data: bytes, unet: Any, name: str) -> Adapter:
@@ -91,26 +90,8 @@ def read_adapter(data: bytes, unet: Any, name: str) -> Adapter:
             "learn`."
         )
     notes = settings.get(_NOTES)  # lora_factors has refused anything but an object
-    return Adapter(factors, notes if isinstance(notes, dict) else {})
-
-
-def adapter_key(
-    base: str, references: Sequence[tuple[str, float]], params: StyleParams, seed: int = 0
-) -> str:
-    """Return the key of a learnt style: a hash of all that learning depends on.
-
-    Args:
-        base: What identifies the model and the machine, such as the engine's fingerprint.
-        references: Version of each reference's bytes and its weight; the order does not matter.
-        params: Style parameters; only those of learning are used.
-        seed: Seed of learning.
-
-    Returns:
-        64 hex digits.
-    """
-    chosen = params.adapter.model_dump(mode="json", exclude={"adapter_scale"})
-    parts = [LEARNING_VERSION, base, sorted(references), params.image_size, chosen, seed]
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
+    return Adapter(factors, notes if isinstance(notes, dict) else {}, digest)
 
 
 def as_stored(factors: Mapping[str, Factors], strength: float) -> dict[str, Factors]:
@@ -129,7 +110,3 @@ def _header(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     notes: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     return notes
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -26,26 +26,29 @@ class Branch:
     Attributes:
         factors: Down and up factor of each layer; they may be under training.
         scales: (B,) scale for each row of the batch. A row of scale 0 stays bit for bit what the
-            layer gives.
+            layer gives. Guidance repeats the rows, and one scale serves any number of them.
+        rows: (n,) int64 numbers of the rows that the scales are for; others are not computed. All
+            rows if None.
     """
 
     factors: Mapping[str, Factors]
     scales: Tensor
+    rows: Tensor | None = None
 
 
-def text_is_empty(models: Models) -> bool:
-    """Return whether the embedding of the empty prompt is zero, so that no text has an effect."""
-    return not models.null_embedding.any()
+def text_is_empty(models: Models, prompt: str = "") -> bool:
+    """Return whether the embedding of a prompt is zero, so that the text has no effect."""
+    return not models.embedding(prompt).embedding.any()
 
 
-def layer_names(models: Models, everything: bool) -> list[str]:
+def layer_names(models: Models, everything: bool, prompt: str = "") -> list[str]:
     """Return the layers that an adapter changes.
 
     The attentions' projections, and with `everything` also feed-forward layers, projections of
     the transformer blocks and convolutions of the residual blocks. Where the embedding of the
-    empty prompt is zero, cross-attention adds a constant whatever its weights, and is left out.
+    prompt is zero, cross-attention adds a constant whatever its weights, and is left out.
     """
-    attention = _ATTENTION.format("1" if text_is_empty(models) else "12")
+    attention = _ATTENTION.format("1" if text_is_empty(models, prompt) else "12")
     wanted = re.compile(rf"(.+\.)?({attention}{'|' + _OTHERS if everything else ''})", re.ASCII)
     return [
         name
@@ -60,10 +63,10 @@ def branches(unet: Any, *added: Branch) -> Iterator[None]:
 
     Hooks are on the layers themselves: code that replaces attention processors keeps them.
     """
-    beside: dict[str, list[tuple[Factors, Tensor]]] = {}
+    beside: dict[str, list[tuple[Factors, Branch]]] = {}
     for branch in added:
         for name, factors in branch.factors.items():
-            beside.setdefault(name, []).append((factors, branch.scales))
+            beside.setdefault(name, []).append((factors, branch))
     hooks = [
         unet.get_submodule(name).register_forward_hook(partial(_add, parts))
         for name, parts in beside.items()
@@ -76,21 +79,29 @@ def branches(unet: Any, *added: Branch) -> Iterator[None]:
 
 
 def _add(
-    parts: list[tuple[Factors, Tensor]],
+    parts: list[tuple[Factors, Branch]],
     layer: nn.Linear | nn.Conv2d,
     inputs: tuple[Tensor, ...],
     output: Tensor,
 ) -> Tensor:
-    (x,) = inputs
-    for (down, up), scales in parts:
+    (whole,) = inputs
+    for (down, up), branch in parts:
+        x = whole if branch.rows is None else whole[branch.rows]
         down, up = down.to(x.dtype), up.to(x.dtype)
         if isinstance(layer, nn.Linear):
             change = F.linear(F.linear(x, down), up)
         else:
             narrow = F.conv2d(x, down, None, layer.stride, layer.padding)
             change = F.conv2d(narrow, up)
-        rows = scales.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
-        output = output + rows * change
+        scales = branch.scales.to(x.dtype)
+        if branch.rows is None:
+            scales = scales.repeat(len(x) // len(scales))
+        change = scales.reshape(-1, *(1,) * (x.ndim - 1)) * change
+        if branch.rows is None:
+            output = output + change
+        else:
+            # a copy in place keeps the strides, which decide on the kernels of later layers
+            output = output.clone().index_add_(0, branch.rows, change)
     return output
 
 

@@ -15,15 +15,16 @@ from stylegallery.errors import DidNotConverge
 from stylegallery.images.picture import Picture
 from stylegallery.models.diffusion import Models
 from stylegallery.models.lora import Factors
+from stylegallery.models.prompts import Condition
 
 OnLearn = Callable[[int, int], None]
 """Callback after every training step: steps done, and steps in all."""
 
-_NOISIEST = 800
+NOISIEST = 800
 """Timesteps from here on are not drawn: only the coarsest layout is decided there."""
 _PROBE = (50, 150, 300, 500, 700)
 _PROBE_CROPS = 4
-_DECAY = 0.01
+WEIGHT_DECAY = 0.01
 
 
 def learn_adapter(
@@ -52,7 +53,7 @@ def learn_adapter(
     """
     given = sorted(zip(pictures, weights, strict=True), key=lambda pair: _digest(pair[0]))
     crops = Crops(models, given, recipe)
-    probe = _Probe(models, crops, recipe, seed)
+    probe = Probe(models, crops, recipe, seed)
     before = probe.error()
     for rate in (recipe.rate, recipe.rate / 2):
         factors = _train(models, crops, recipe, rate, seed, on_learn)
@@ -111,22 +112,26 @@ def _train(
 ) -> dict[str, Factors]:
     generator = torch.Generator().manual_seed(seed)
     factors = new_factors(models, recipe.layers, recipe.rank, generator)
-    optimizer = torch.optim.AdamW(parameters(factors), lr=rate, weight_decay=_DECAY)
+    optimizer = torch.optim.AdamW(parameters(factors), lr=rate, weight_decay=WEIGHT_DECAY)
     scales = torch.ones(1, device=models.device)
+    told = Condition(models.embedding(recipe.prompt))
     with torch.enable_grad(), branches(models.unet, Branch(factors, scales)):
         for step in range(recipe.steps):
             latents, opacity = crops.draw(generator, recipe.batch)
-            timesteps = torch.randint(_NOISIEST, (recipe.batch,), generator=generator)
+            timesteps = torch.randint(NOISIEST, (recipe.batch,), generator=generator)
             noise = torch.randn(latents.shape, generator=generator).to(models.device)
             optimizer.zero_grad(set_to_none=True)
-            _error(models, latents, opacity, noise, timesteps.to(models.device)).backward()
+            timesteps = timesteps.to(models.device)
+            opaque_error(models, latents, opacity, noise, timesteps, told).backward()
             optimizer.step()
             if on_learn is not None:
                 on_learn(step + 1, recipe.steps)
     return factors
 
 
-def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+def squared_errors(
+    models: Models, latents: Tensor, noise: Tensor, timesteps: Tensor, condition: Condition
+) -> Tensor:
     """Return the squared errors (B, C, h, w) of the prediction for noisy latents.
 
     Args:
@@ -134,6 +139,7 @@ def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Te
         latents: (B, C, h, w) clean latents.
         noise: (B, C, h, w).
         timesteps: (B,) int64.
+        condition: Text of the predictions.
     """
     scheduler = models.scheduler
     noisy = scheduler.add_noise(latents, noise, timesteps)
@@ -142,24 +148,29 @@ def squared_errors(models: Models, latents: Tensor, noise: Tensor, timesteps: Te
         target = scheduler.get_velocity(latents, noise, timesteps)
     else:
         target = noise if kind == "epsilon" else latents
-    errors: Tensor = (models.denoise(noisy, timesteps).float() - target).square()
+    errors: Tensor = (models.denoise(noisy, timesteps, condition).float() - target).square()
     return errors
 
 
-def _error(
-    models: Models, latents: Tensor, opacity: Tensor, noise: Tensor, timesteps: Tensor
+def opaque_error(
+    models: Models,
+    latents: Tensor,
+    opacity: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    condition: Condition,
 ) -> Tensor:
     """Return the mean squared error () of the prediction in the opaque cells."""
-    squares = squared_errors(models, latents, noise, timesteps)
+    squares = squared_errors(models, latents, noise, timesteps, condition)
     return (squares * opacity).mean() / opacity.mean()
 
 
-class _Probe:
+class Probe:
     """Measures the error of the prediction on fixed crops, noise and timesteps."""
 
     def __init__(self, models: Models, crops: Crops, recipe: Recipe, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed + 1)
-        self._models = models
+        self._models, self._told = models, Condition(models.embedding(recipe.prompt))
         self._crops = [crops.draw(generator, 1) for _ in range(_PROBE_CROPS)]
         self._noise = [
             torch.randn(latent.shape, generator=generator).to(models.device)
@@ -168,8 +179,9 @@ class _Probe:
 
     @torch.no_grad()
     def error(self) -> float:
+        """Return the mean error of the model as it is now, with the branches it has."""
         errors = [
-            _error(self._models, latent, opacity, noise, self._at(timestep))
+            opaque_error(self._models, latent, opacity, noise, self._at(timestep), self._told)
             for (latent, opacity), noise in zip(self._crops, self._noise, strict=True)
             for timestep in _PROBE
         ]

@@ -14,6 +14,7 @@ class Recipe:
     Attributes:
         rank: Rank of the low-rank changes.
         layers: Names of the layers that change.
+        prompt: Words that the references are learnt with.
         steps: Training steps.
         rate: Learning rate.
         strength: Factor that the learnt change is stored with, so that scale 1 is a good one.
@@ -24,6 +25,7 @@ class Recipe:
 
     rank: int
     layers: tuple[str, ...]
+    prompt: str
     steps: int
     rate: float
     strength: float
@@ -44,15 +46,17 @@ def recipe_for(models: Models, params: StyleParams) -> Recipe:
     learnt at the size that they have in results. With text, these are the settings published for
     Stable Diffusion (DiffStyler) and SDXL (EmoLoRA): whole images, one a step.
     """
-    small, large = text_is_empty(models), models.null_pooled is not None
+    large = models.null_pooled is not None
+    small = text_is_empty(models) and not large  # SDXL's empty prompt is zero too
     rank, steps, rate = (16, 100, 2e-3) if small else (32, 400, 1e-4) if large else (16, 200, 2e-4)
-    chosen = params.adapter
+    chosen, prompt = params.adapter, params.prompts.style_prompt
     side = params.image_size or models.native_size
     everything = chosen.adapter_layers == "all" or (small and chosen.adapter_layers == "auto")
     cells = round(_SHARE * models.native_size / models.vae_factor)
     return Recipe(
         rank=chosen.adapter_rank or rank,
-        layers=tuple(layer_names(models, everything)),
+        layers=tuple(layer_names(models, everything, prompt)),
+        prompt=prompt,
         steps=chosen.adapter_steps or steps,
         rate=chosen.adapter_rate or rate,
         strength=2.0 if small else 1.0,

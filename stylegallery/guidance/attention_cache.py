@@ -10,8 +10,9 @@ from stylegallery.types import PreparedImage
 KeyValues = dict[str, tuple[Tensor, ...]]
 """Layer name to key and value, (1, heads, M, d) each."""
 
-LatentKey = tuple[int, int]
-"""A timestep, and the number of steps of the inversion that the latent comes from; 0 if clean."""
+LatentKey = tuple[int, int, str]
+"""A timestep, the number of steps of the inversion that the latent comes from, or 0 if it is clean,
+and the prompt."""
 
 BUDGET = 1 << 30
 

@@ -93,7 +93,11 @@ class GuidanceStep:
 
 
 class Guidance:
-    """The style and content energies of a batch of jobs; made by :meth:`recording`."""
+    """The style and content energies of a batch of jobs; made by :meth:`recording`.
+
+    All features that are compared follow `prompt`, so that text by itself is no difference. With
+    guidance, those of the latent are of the rows that follow the prompt.
+    """
 
     def __init__(
         self,
@@ -107,6 +111,7 @@ class Guidance:
         """Use `record`, which must be recording the style layers of the models' UNet."""
         self.params = params
         self._models, self._cache, self._source, self._record = models, cache, source, record
+        self._told = models.condition(params.prompts)
         self._routed = [self.route(job) for job in jobs]
         unrouted = [replace(job, routing=job.routing.unrouted()) for job in jobs]
         self._unrouted = [self.route(job) for job in unrouted]
@@ -160,7 +165,7 @@ class Guidance:
         """
         step = self._step(timestep)
         step = replace(step, targets=step.targets[jobs])
-        prediction = self._models.denoise(latent, timestep)
+        prediction = self._models.denoise(latent, timestep, self._told)
         return prediction, *self._compare(dict(self._record.layers), step)
 
     def style_energy(
@@ -230,7 +235,7 @@ class Guidance:
     @torch.no_grad()
     def _style_features(self, style: PreparedImage, anchor: int) -> KeyValues:
         """Return a reference's keys and values, cached over all jobs."""
-        key = (anchor, self._source.inversion_steps)
+        key = (anchor, self._source.inversion_steps, self.params.prompts.prompt)
         features = self._cache.get(style, key)
         if features is None:  # one image per call: batch size changes rounding
             latent = self._source.style(style, anchor).to(self._models.device)
@@ -240,7 +245,8 @@ class Guidance:
         return features
 
     def _capture(self, latent: Tensor, timestep: int) -> dict[str, LayerRecord]:
-        return capture_layers(self._record, lambda: self._models.denoise(latent, timestep))
+        told = self._told.unguided
+        return capture_layers(self._record, lambda: self._models.denoise(latent, timestep, told))
 
 
 def anchor_timesteps(timesteps: list[int], count: int) -> list[int]:

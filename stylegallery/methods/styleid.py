@@ -80,7 +80,7 @@ class InjectionSampler(LatentSampler):
 
     The paper takes one reference. Of several, the keys and values are concatenated, with the
     logarithm of a reference's weight on its logits, and the start takes the statistics of all
-    their cells.
+    their cells. Images are inverted without text; sampling follows the prompts.
 
     Jobs run one after the other because the kept features are large: at 512 px on SD 1.5 with 50
     steps in half precision, 0.6 GB for the content and 1.2 GB for each reference.
@@ -95,6 +95,7 @@ class InjectionSampler(LatentSampler):
         models, params = self.models, self.params
         schedule = models.schedule(params.steps)
         router = Router(job, models.device)
+        told = models.condition(params.prompts)
         with record_attention(models.unet, style_layers(models.unet)) as record:
             start, queries = self._invert(job.content, record, ("query",))
             inverted = [self._invert(style, record, ("key", "value")) for style in job.styles]
@@ -105,7 +106,7 @@ class InjectionSampler(LatentSampler):
                     place = -1 - index  # inversion runs from clean to noisy
                     styles = [features[place] for _, features in inverted]
                     record.attend = _Injection(queries[place], styles, router, params)
-                prediction = models.denoise(latent, timestep).float()
+                prediction = models.denoise(latent, timestep, told).float()
                 latent = schedule.step(prediction, timestep, latent).prev_sample
                 if self.on_step is not None:
                     self.on_step(Step(index, params.steps, timestep, 0.0, 0.0, 0.0))
@@ -141,11 +142,17 @@ class _Injection:
     def __call__(self, name: str, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         (content_query,) = self._queries[name]
         mixed = self._gamma * content_query + (1 - self._gamma) * query
+        rows = len(query)  # with guidance two, which share keys and values
         keys, values = zip(*(style[name] for style in self._styles), strict=True)
         routing = self._router.at(query.shape[2], [k.shape[2] for k in keys])
         own = attend(query, key, value)  # output of regions without a reference
         return style_target(
-            mixed, torch.cat(keys, dim=2), torch.cat(values, dim=2), own, routing, self._tau
+            mixed,
+            torch.cat(keys, dim=2).expand(rows, -1, -1, -1),
+            torch.cat(values, dim=2).expand(rows, -1, -1, -1),
+            own,
+            routing,
+            self._tau,
         )
 
 

@@ -43,15 +43,31 @@ def high_share(pixels: Tensor) -> float:
     Args:
         pixels: (1, 3, H, W) in [0, 1].
     """
+    high, total = _spectrum_energies(pixels)
+    return high / total if total > _FLOOR * pixels[0, 0].numel() else 0.0
+
+
+def high_energy(pixels: Tensor) -> float:
+    """Return a picture's mean energy above 1/16 cycle a pixel, at least 0.
+
+    Computed as for :func:`high_share`. Unlike the share it tells how much texture there is, also
+    in a picture that has nothing else.
+
+    Args:
+        pixels: (1, 3, H, W) in [0, 1].
+    """
+    return _spectrum_energies(pixels)[0] / pixels[0, 0].numel() ** 2
+
+
+def _spectrum_energies(pixels: Tensor) -> tuple[float, float]:
+    """Return the energy of all coefficients above 1/16 cycle a pixel, and of all but the mean."""
     light = luminance(pixels[0].cpu()).double().numpy()
     window = np.outer(*(np.hanning(side) for side in light.shape))
     energy = np.abs(np.fft.fft2((light - light.mean()) * window)) ** 2
     energy[0, 0] = 0
     down, across = (np.fft.fftfreq(side) for side in light.shape)
-    total = energy.sum()
-    if total <= _FLOOR * light.size:
-        return 0.0
-    return float(energy[np.hypot(down[:, None], across) > SPECTRUM_CUT].sum() / total)
+    high = energy[np.hypot(down[:, None], across) > SPECTRUM_CUT].sum()
+    return float(high), float(energy.sum())
 
 
 def texture_share(pixels: Tensor, mask: Tensor | None = None) -> float:

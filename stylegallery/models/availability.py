@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from schemas.engine import EngineSpec
-from stylegallery.errors import ModelNotFound
+from schemas.prompts import PromptParams
+from stylegallery.errors import ModelNotFound, UnsupportedModel
+from stylegallery.models.fingerprint import model_location
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 """OWNER/NAME of the Hugging Face hub, or a legacy name without an owner."""
@@ -20,6 +22,7 @@ _WITHOUT_HUB: Final = {
     "model": ", or use --model embedded",
     "encoder": ", or use --encoder efficientnet-lite0",
 }
+_TEXT: Final = ("text_encoder", "tokenizer")
 _CONFIGS: Final = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
 
 
@@ -43,6 +46,29 @@ def check_available(spec: EngineSpec) -> None:
             _check(kind, name, "config.json")
     if spec.encoder != "efficientnet-lite0":
         _check("encoder", spec.encoder, "config.json")
+
+
+def check_text(spec: EngineSpec, prompts: PromptParams) -> None:
+    """Refuse text for a model whose folder has no text encoder.
+
+    Files and hub ids pass; the engine refuses those without one when it is loaded.
+
+    Raises:
+        UnsupportedModel: there is text, and the model takes none.
+    """
+    place = model_location(spec.model)
+    if not prompts.texts or not isinstance(place, Path) or not place.is_dir():
+        return
+    if missing := [part for part in _TEXT if not (place / part).is_dir()]:
+        raise UnsupportedModel(no_text_advice(spec.model, f"it lacks {' and '.join(missing)}"))
+
+
+def no_text_advice(model: str, reason: str) -> str:
+    """Return an error message on text for a model that takes none."""
+    return (
+        f"model {model} takes no text ({reason}); leave out prompt, style_prompt, negative_prompt "
+        "and guidance, or use an SD 1.x, SD 2.x or SDXL model with its text encoders."
+    )
 
 
 def folder_advice(place: Path, reason: str) -> str:

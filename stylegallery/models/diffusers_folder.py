@@ -12,7 +12,9 @@ from schemas.engine import EngineSpec
 from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.availability import folder_advice, hub_advice, object_store_advice
-from stylegallery.models.empty_prompt import EmptyPromptEmbedding, load_empty_prompt
+from stylegallery.models.empty_prompt import is_sdxl, load_empty_prompt
+from stylegallery.models.prompts import PromptEmbedding
+from stylegallery.models.text_encoder import TextEncoder
 
 UNET_CLASSES = ("UNet2DConditionModel",)
 VAE_CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
@@ -27,12 +29,14 @@ class ModelParts:
         vae: float32, because SDXL's overflows in float16.
         scheduler: DDIM with the model's noise schedule and prediction type.
         null: Embedding of the empty prompt, float32.
+        text: The text encoders, not loaded yet; the model may have none.
     """
 
     unet: Any
     vae: Any
     scheduler: DDIMScheduler
-    null: EmptyPromptEmbedding
+    null: PromptEmbedding
+    text: TextEncoder
 
 
 def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> ModelParts:
@@ -65,10 +69,11 @@ def load_folder(spec: EngineSpec, place: str | Path, dtype: torch.dtype) -> Mode
             place, subfolder="vae", torch_dtype=torch.float32, **weights
         )
         scheduler = load_scheduler(place, options)
-        null = load_empty_prompt(place, unet, index, options, load_text)
+        text = TextEncoder(place, options, load_text, is_sdxl(unet))
+        null = load_empty_prompt(text, unet, index)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
-    return ModelParts(unet, vae, scheduler, null)
+    return ModelParts(unet, vae, scheduler, null, text)
 
 
 def read_index(model: str, place: str | Path, options: dict[str, Any]) -> dict[str, Any]:

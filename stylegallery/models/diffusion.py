@@ -9,13 +9,16 @@ from torch import Tensor
 
 from schemas.engine import EngineSpec
 from schemas.methods import LCM_STEPS, Schedule
+from schemas.prompts import PromptParams
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.diffusers_folder import ModelParts, load_folder
 from stylegallery.models.empty_prompt import SDXL_EMBEDDING
 from stylegallery.models.fingerprint import model_location
 from stylegallery.models.lora import fuse_lora
 from stylegallery.models.patches import fix_onednn_bf16, skip_signature_check
+from stylegallery.models.prompts import Condition, PromptEmbedding
 from stylegallery.models.single_file import is_checkpoint, load_checkpoint
+from stylegallery.models.text_encoder import Prompts
 
 _VAE_TILE: Final = 1024  # px; pictures up to this size are encoded and decoded in one piece
 
@@ -29,6 +32,7 @@ class Models:
         vae: Encodes and decodes; float32.
         scheduler: Noise schedule and prediction type.
         null_embedding: (1, n, d) embedding of the empty prompt, of `dtype`.
+        prompts: Embeddings of other prompts.
         null_pooled: (1, p) pooled embedding of the empty prompt, of `dtype`; SDXL only.
     """
 
@@ -36,6 +40,7 @@ class Models:
     vae: Any
     scheduler: DDIMScheduler
     null_embedding: Tensor
+    prompts: Prompts
     null_pooled: Tensor | None = None
 
     @property
@@ -83,33 +88,66 @@ class Models:
         timesteps: list[int] = found.tolist()
         return timesteps
 
-    def denoise(self, latent: Tensor, timestep: int | Tensor) -> Tensor:
+    def embedding(self, prompt: str) -> PromptEmbedding:
+        """Return the embedding of a prompt, one row; the empty one needs no text encoder.
+
+        Raises:
+            UnsupportedModel: the model has no text encoder.
+        """
+        if not prompt:
+            return PromptEmbedding(self.null_embedding, self.null_pooled)
+        return self.prompts.embedding(prompt)
+
+    def condition(self, prompts: PromptParams, *, adapted: bool = False) -> Condition:
+        """Return the condition of a prediction.
+
+        Args:
+            prompts: Text and guidance.
+            adapted: Whether a learnt style predicts, which follows its own words too.
+
+        Raises:
+            UnsupportedModel: the model has no text encoder.
+        """
+        text = prompts.adapted_prompt if adapted else prompts.prompt
+        if prompts.guidance == 1:
+            return Condition(self.embedding(text))
+        negative = self.embedding(prompts.negative_prompt)
+        return Condition(self.embedding(text), negative, prompts.guidance)
+
+    def denoise(
+        self, latent: Tensor, timestep: int | Tensor, condition: Condition | None = None
+    ) -> Tensor:
         """Return the UNet's prediction (B, C, h, w) for latents at a timestep from 0 to 999.
 
-        The timestep is one for all latents, or (B,) int64 with one for each.
-        `scheduler.config.prediction_type` says whether it is noise or velocity.
+        With guidance the UNet is called once with 2B rows, of which the first B follow the prompt.
+        `scheduler.config.prediction_type` says whether the prediction is noise or velocity.
+
+        Args:
+            latent: (B, C, h, w).
+            timestep: One for all latents, or (B,) int64 with one for each.
+            condition: The empty prompt when None.
         """
-        batch = latent.shape[0]
+        told = condition or Condition(self.embedding(""))
+        text = told.rows(len(latent))
+        if told.negative is not None:
+            latent = torch.cat([latent, latent])
+            timestep = timestep.repeat(2) if isinstance(timestep, Tensor) else timestep
         prediction: Tensor = self.unet(
             latent.to(self.dtype),
             timestep,
-            encoder_hidden_states=self.null_embedding.expand(batch, -1, -1),
-            added_cond_kwargs=self._sizes_and_pooled(latent),
+            encoder_hidden_states=text.embedding,
+            added_cond_kwargs=self._sizes_and_pooled(latent, text.pooled),
             return_dict=False,
         )[0]
-        return prediction
+        return told.guided(prediction)
 
-    def _sizes_and_pooled(self, latent: Tensor) -> dict[str, Tensor] | None:
+    def _sizes_and_pooled(self, latent: Tensor, pooled: Tensor | None) -> dict[str, Tensor] | None:
         """Return SDXL's extra conditions for an uncropped image of the working size."""
-        if self.null_pooled is None:
+        if pooled is None:
             return None
-        batch = latent.shape[0]
         height, width = (side * self.vae_factor for side in latent.shape[-2:])
         sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.device)
-        return {
-            "text_embeds": self.null_pooled.expand(batch, -1),
-            "time_ids": sizes.float().expand(batch, -1),
-        }
+        return {"text_embeds": pooled, "time_ids": sizes.float().expand(len(latent), -1)}
 
 
 def load_models(spec: EngineSpec) -> Models:
@@ -133,13 +171,14 @@ def load_models(spec: EngineSpec) -> Models:
     skip_signature_check(parts.unet)
     _decode_in_tiles(parts.vae)
     layout = torch.channels_last
-    pooled = parts.null.pooled
+    null = parts.null.to(device, dtype)
     return Models(
         unet=parts.unet.to(device, memory_format=layout).eval().requires_grad_(False),
         vae=parts.vae.to(device, memory_format=layout).eval().requires_grad_(False),
         scheduler=parts.scheduler,
-        null_embedding=parts.null.embedding.to(device, dtype),
-        null_pooled=None if pooled is None else pooled.to(device, dtype),
+        null_embedding=null.embedding,
+        prompts=Prompts(parts.text, spec.model, device, dtype),
+        null_pooled=null.pooled,
     )
 
 

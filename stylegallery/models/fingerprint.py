@@ -44,20 +44,34 @@ def engine_fingerprint(spec: EngineSpec, device_class: str) -> str:
         `config:…` and `lora:…` after the model, and `depth:…` and `sam:…` after the encoder, if
         set.
     """
-    place = model_location(spec.model)
-    content = _content_hash(place) if isinstance(place, Path) else spec.revision or "default"
     return "/".join(
         [
-            f"{spec.model}:{content}",
-            *_config_names(spec),
-            *(f"lora:{_lora_name(lora)}" for lora in spec.loras),
+            *_model_names(spec),
             _by_content(spec.encoder),
             *_prior_names(spec),
-            f"{device_class}-{spec.dtype}",
-            f"torch-{version('torch').split('+')[0]}",
+            *_numbers(spec, device_class),
             f"method-{METHOD_VERSION}",
         ]
     )
+
+
+def learning_fingerprint(spec: EngineSpec, device_class: str) -> str:
+    """Return what of an engine's fingerprint can change what is learnt.
+
+    Encoder, depth model, SAM and the version of the methods cannot.
+    """
+    return "/".join([*_model_names(spec), *_numbers(spec, device_class)])
+
+
+def _model_names(spec: EngineSpec) -> list[str]:
+    place = model_location(spec.model)
+    content = _content_hash(place) if isinstance(place, Path) else spec.revision or "default"
+    loras = [f"lora:{_lora_name(lora)}" for lora in spec.loras]
+    return [f"{spec.model}:{content}", *_config_names(spec), *loras]
+
+
+def _numbers(spec: EngineSpec, device_class: str) -> list[str]:
+    return [f"{device_class}-{spec.dtype}", f"torch-{version('torch').split('+')[0]}"]
 
 
 def _config_names(spec: EngineSpec) -> list[str]:

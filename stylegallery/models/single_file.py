@@ -1,5 +1,6 @@
 """Load the parts of a model from a single-file checkpoint in the original LDM layout."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from schemas.engine import EngineSpec
 from schemas.text import first_line
 from stylegallery.errors import ModelNotFound, UnsupportedModel
 from stylegallery.models.diffusers_folder import ModelParts, load_scheduler, read_index
-from stylegallery.models.empty_prompt import load_empty_prompt
+from stylegallery.models.empty_prompt import is_sdxl, load_empty_prompt
+from stylegallery.models.text_encoder import TextEncoder
 
 SUFFIX = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
@@ -47,22 +49,21 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> ModelParts:
         ModelNotFound: the file or its configuration is not available.
         UnsupportedModel: the file is no SD checkpoint, or does not match the configuration.
     """
-    state = _read(Path(spec.model).expanduser())
+    path = Path(spec.model).expanduser()
+    state = _read(path)
     place = _config_place(spec, state)
 
     def load_text(kind: Any, subfolder: str) -> Any:
-        from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-
-        return create_diffusers_clip_model_from_ldm(
-            kind, dict(state), subfolder=subfolder, config=str(place)
-        )
+        return _text_encoder(kind, _read(path), subfolder, place)
 
     index = read_index(spec.model, place, {})
     try:
         unet = _part(UNet2DConditionModel, state, _UNET_PREFIX, place, "unet", dtype)
         vae = _part(AutoencoderKL, state, _VAE_PREFIX, place, "vae", torch.float32)
         scheduler = load_scheduler(place, {})
-        null = load_empty_prompt(place, unet, index, {}, load_text)
+        text = TextEncoder(place, {}, load_text, is_sdxl(unet))
+        loaded = replace(text, load=lambda kind, part: _text_encoder(kind, state, part, place))
+        null = load_empty_prompt(loaded, unet, index)
     except (OSError, ValueError) as error:
         raise ModelNotFound(_advice(spec, place, error)) from error
     except (RuntimeError, KeyError, AttributeError) as error:
@@ -71,7 +72,7 @@ def load_checkpoint(spec: EngineSpec, dtype: torch.dtype) -> ModelParts:
             f"{spec.model} does not have the layout that {place} describes ({first_line(error)}); "
             "set config_folder to a diffusers folder of the same kind (SD 1.x, SD 2.x or SDXL)."
         ) from error
-    return ModelParts(unet, vae, scheduler, null)
+    return ModelParts(unet, vae, scheduler, null, text)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -119,6 +120,14 @@ def _part(
     if found < needed:
         raise KeyError(f"{found} tensors under {prefix}*, but {needed} are needed")
     return part
+
+
+def _text_encoder(kind: Any, state: dict[str, Tensor], subfolder: str, place: str | Path) -> Any:
+    from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+
+    return create_diffusers_clip_model_from_ldm(
+        kind, dict(state), subfolder=subfolder, config=str(place)
+    )
 
 
 def _advice(spec: EngineSpec, place: str | Path, error: Exception) -> str:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from schemas.params import StyleParams
 from stylegallery.adapters.adapter import Adapter
 from stylegallery.adapters.layers import Branch, branches, on_device
 from stylegallery.adapters.learning import new_factors, parameters, squared_errors
@@ -14,6 +16,7 @@ from stylegallery.guidance.loss_trace import LossTrace
 from stylegallery.guidance.spectrum import Spectrum
 from stylegallery.models.diffusion import Models
 from stylegallery.models.lora import Factors
+from stylegallery.models.prompts import Condition, joined
 from stylegallery.sampling.adapted import shared_adapter
 from stylegallery.sampling.optimise import OptimiseSampler
 from stylegallery.types import RestyledLatent, Step, StyleJob
@@ -34,11 +37,12 @@ class ScoreMatchingSampler(OptimiseSampler):
     direction; no gradient of the UNet is needed. Noise and the regularization's share of
     frequencies shrink over the steps, so forms are decided first.
 
-    Departures from the published code: the content's start has its matches' colors; the prompts
-    are the adapter on and off; relevance is smoothed, since single cells are noise, and computed
-    at eight of the steps; Adam has no weight decay, which pulls the latent towards gray; the model
-    that stands for the present result is the plain one unless `fake_rank` is set; and the result
-    is finished as in :class:`OptimiseSampler`.
+    Departures from the published code: the content's start has its matches' colors; relevance
+    compares the adapter on and off, with the style's words and without them if there are any; it
+    is smoothed, since single cells are noise, and computed at eight of the steps; Adam has no
+    weight decay, which pulls the latent towards gray; the model that stands for the present result
+    is the plain one unless `fake_rank` is set; and the result is finished as in
+    :class:`OptimiseSampler`.
     """
 
     def sample(self, jobs: list[StyleJob]) -> list[RestyledLatent]:
@@ -61,8 +65,8 @@ class ScoreMatchingSampler(OptimiseSampler):
             DidNotConverge: a loss is not finite.
         """
         params, steps = self.params, self.params.steps
-        scores = _Scores(self.models, shared_adapter(jobs), params.adapter.adapter_scale)
-        fake = _Fake(self.models, params.sms.fake_rank) if params.sms.fake_rank else None
+        scores = _Scores(self.models, shared_adapter(jobs), params)
+        fake = _Fake(self.models, params) if params.sms.fake_rank else None
         spectrum = Spectrum((int(start.shape[-2]), int(start.shape[-1])), start.device)
         latent = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([latent], lr=params.learning_rate)
@@ -88,10 +92,17 @@ class ScoreMatchingSampler(OptimiseSampler):
 
 
 class _Scores:
-    """Predictions of noise with the adapter and without, in one call."""
+    """Predictions of noise with the adapter and without, in one call.
 
-    def __init__(self, models: Models, adapter: Adapter, scale: float) -> None:
-        self._models, self._scale = models, scale
+    The adapted model follows the style's words too, the other one `prompt` alone, and both the
+    guidance.
+    """
+
+    def __init__(self, models: Models, adapter: Adapter, params: StyleParams) -> None:
+        self._models, self._scale = models, params.adapter.adapter_scale
+        adapted = models.condition(params.prompts, adapted=True)
+        plain = models.condition(params.prompts)
+        self._told = replace(plain, prompt=joined([adapted.prompt, plain.prompt]))
         self._factors = on_device(adapter.factors, models)
 
     @torch.no_grad()
@@ -108,7 +119,7 @@ class _Scores:
         if fake is not None:
             added.append(Branch(fake.factors, _per_row([0.0, fake.scale], rows, models)))
         with branches(models.unet, *added):
-            both = models.denoise(torch.cat([noisy, noisy]), timestep).float()
+            both = models.denoise(torch.cat([noisy, noisy]), timestep, self._told).float()
         return _as_noise(models, timestep) * (both[:rows] - both[rows:])
 
 
@@ -119,8 +130,10 @@ class _Fake:
     and values, at 1e-3.
     """
 
-    def __init__(self, models: Models, rank: int) -> None:
+    def __init__(self, models: Models, params: StyleParams) -> None:
+        rank = params.sms.fake_rank
         self._models = models
+        self._told = Condition(models.embedding(params.prompts.prompt))
         self._generator = torch.Generator().manual_seed(0)
         modules = models.unet.named_modules()
         layers = [name for name, _ in modules if name.endswith(_FAKE_LAYERS)]
@@ -136,7 +149,7 @@ class _Fake:
         drawn = torch.randint(_CLEANEST, _NOISIEST, (1,), generator=self._generator)
         timestep = drawn.to(models.device)
         with branches(models.unet, Branch(self.factors, _per_row([self.scale], 1, models))):
-            error = squared_errors(models, latent, noise, timestep).mean()
+            error = squared_errors(models, latent, noise, timestep, self._told).mean()
         self._optimizer.zero_grad(set_to_none=True)
         (models.scheduler.alphas_cumprod[int(drawn)] ** 2 * error).backward()
         self._optimizer.step()

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from schemas.result import ItemResult
-from stylegallery.models.threads import limit_spinning
+from tasks.execution.engine_context import load_context
 from tasks.execution.metrics import CacheMetrics
-from tasks.logs import configure_actor_logs
 from tasks.messages import ActorSetup, Assignment, Event, PreparingReferences, Started
 from tasks.records.item_key import key_of
 from tasks.storage.transient import MEMORY_ERRORS, is_cuda_context_lost
@@ -27,25 +26,10 @@ class StyleActor:
         """Load the engine.
 
         Raises:
-            StyleGalleryError: the model cannot be loaded; Ray does not try again.
+            StyleGalleryError: the model cannot be loaded or takes no text; Ray does not try again.
         """
-        limit_spinning()
-        import torch
-
-        from stylegallery import StyleGallery
-        from tasks.items.context import ActorContext
-
-        configure_actor_logs(setup.run_id)
-        if setup.threads:
-            torch.set_num_threads(setup.threads)
         self._setup = setup
-        self._context = ActorContext(
-            StyleGallery.load(setup.engine),
-            setup.output,
-            setup.params,
-            fingerprint=setup.engine_fingerprint,
-            batch=setup.batch,
-        )
+        self._context = load_context(setup)
         self._cache_metrics = CacheMetrics()
 
     def ready(self) -> int:

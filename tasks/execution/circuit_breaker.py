@@ -35,8 +35,11 @@ class CircuitBreaker:
         Raises:
             PoolError: too many attempts in a row failed.
         """
-        if result.error is not None and result.error.stage == "actor":
+        error = result.error
+        if error is not None and error.stage == "actor":
             return  # counted by record_death
+        if error is not None and error.stage == "learn" and not error.transient:
+            return  # its gallery is at fault; other galleries may succeed
         self._deaths = 0
         if result.status != "failed":
             self._failures = self._transient = 0

@@ -13,6 +13,7 @@ from tasks.planning.resume import CompletedItems, refresh
 from tasks.planning.versions import device_class
 from tasks.records.ledger import Ledger
 from tasks.records.plan_parts import work_items
+from tasks.records.students import read_comparisons
 
 if TYPE_CHECKING:
     from tasks.execution.actor import StyleActor
@@ -60,7 +61,7 @@ def execute(
     ledger = Ledger(plan.files, before)
     ledger.compact()
     with connected(plan.spec.pool) as layout:
-        setup = _setup(plan, layout.threads)
+        setup = replace(actor_setup(plan, layout.threads), refused=_refused(plan))
         kind = actor or StyleActor
         pool = Pool(plan.spec.pool, layout, setup, ledger, progress, on_progress, kind)
         pool.run(assignments(plan, completed), len(plan.items) - done)
@@ -83,7 +84,21 @@ def assignments(plan: Plan, completed: CompletedItems) -> Iterator[Assignment]:
                 yield Assignment(item, recover=recover, overwrite=overwrite, part=name)
 
 
-def _setup(plan: Plan, threads: int) -> ActorSetup:
+def _refused(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Return the galleries whose learnt style is too far behind for a strict run, and why."""
+    if plan.spec.student_check != "strict":
+        return ()
+    found = read_comparisons(plan.files)
+    return tuple((one.gallery_id, one.warning()) for one in found if one.shortcomings)
+
+
+def actor_setup(plan: Plan, threads: int) -> ActorSetup:
+    """Return the settings of a plan's actors.
+
+    Args:
+        plan: The plan.
+        threads: CPU threads of each actor.
+    """
     spec = plan.spec
     device = device_class(spec)
     return ActorSetup(
@@ -95,4 +110,5 @@ def _setup(plan: Plan, threads: int) -> ActorSetup:
         threads=threads,
         batch=spec.pool.batch or _BATCH.get(device, 1),
         overlap=device == "cuda" or threads == 1,
+        learning_base=plan.learning_base,
     )

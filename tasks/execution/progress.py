@@ -14,6 +14,8 @@ from schemas.result import ItemResult
 Phase = Literal[
     "planning",
     "starting Ray",
+    "learning",
+    "comparing learnt styles",
     "loading the engine",
     "preparing references",
     "restyling",
@@ -29,8 +31,8 @@ class Progress:
     """Progress of a run.
 
     Attributes:
-        done: Finished items, including reused ones.
-        total: Items of the plan.
+        done: Finished items, including reused ones; in phase `learning`, styles.
+        total: Items of the plan; in phase `learning`, styles to learn.
         ok: Items with an asset.
         rejected: Items with unusable input.
         failed: Items that failed after all retries.
@@ -45,6 +47,10 @@ class Progress:
     failed: int = 0
     retried: int = 0
     phase: Phase = "restyling"
+
+    def learnt(self) -> str:
+        """Return the progress of phase `learning` as text."""
+        return f"learning {self.done} of {self.total}"
 
     def with_result(self, result: ItemResult) -> "Progress":
         """Return the progress after one more result."""

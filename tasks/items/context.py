@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 
+from schemas.gallery_params import gallery_params
 from schemas.params import StyleParams
+from schemas.work import StyleSource, WorkItem
 from stylegallery import StyleGallery
+from stylegallery.adapters.adapter_cache import AdapterCache
 from tasks.items.prepared import PreparedCache
+from tasks.records.learnt_files import LearningFailure
 from tasks.storage import MAX_IMAGE_BYTES, StoragePath
 
 
@@ -24,6 +28,11 @@ class ActorContext:
         cache: Prepared images in memory.
         written: Paths of region maps that are known to exist.
         fingerprint: Engine fingerprint, stored in the metadata of assets.
+        learning_base: What keys of learnt styles hold of the engine.
+        run_id: The run; empty outside of runs.
+        adapters: Learnt styles in memory, by their keys.
+        failures: Styles that were not learnt, by their keys.
+        refused: Galleries whose items fail, and why.
         batch: Maximum number of items per UNet call; reduced when memory runs out.
         found: Number of images found in `memory` or in the `prepared` store, or `computed`.
     """
@@ -34,10 +43,19 @@ class ActorContext:
     cache: PreparedCache = field(default_factory=PreparedCache)
     written: set[str] = field(default_factory=set)
     fingerprint: str = ""
+    learning_base: str = ""
+    run_id: str = ""
+    adapters: AdapterCache = field(default_factory=AdapterCache)
+    failures: dict[str, LearningFailure] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     batch: int = 1
     found: Counter[str] = field(default_factory=Counter)
     _readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     _prefetched: dict[str, "Future[tuple[bytes, str]]"] = field(default_factory=dict)
+
+    def params_of(self, source: WorkItem | StyleSource) -> StyleParams:
+        """Return the parameters of an item or reference: the run's, or its gallery's own."""
+        return gallery_params(self.params, source.method, source.preset)
 
     def prefetch(self, uris: list[str]) -> None:
         """Start to read files that are needed next; drop all earlier prefetched files."""

@@ -124,7 +124,7 @@ def _load(context: ActorContext, source: WorkItem | StyleSource) -> Prepared:
 
 def _key_of(context: ActorContext, source: WorkItem | StyleSource) -> PreparedKey:
     versions = (source.image_version, source.mask_version)
-    return prepared_key(*versions, context.params, context.fingerprint)
+    return prepared_key(*versions, context.params_of(source), context.fingerprint)
 
 
 def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: PreparedKey) -> Prepared:
@@ -133,7 +133,8 @@ def _prepare(context: ActorContext, source: WorkItem | StyleSource, key: Prepare
     picture = _read_and_decode(context, *photo, codec.decode)
     _check_format(source, picture)  # before the expensive preparation
     stored = load_prepared(context.output, key, picture, context.engine.models.device)
-    image = stored or context.engine.prepare(picture, context.params, _labels_of(context, source))
+    params = context.params_of(source)
+    image = stored or context.engine.prepare(picture, params, _labels_of(context, source))
     map_png = encode_region_map(image.regions)
     sha256 = hashlib.sha256(map_png).hexdigest()
     path = f"regions/{sha256}.png"

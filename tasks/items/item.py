@@ -3,17 +3,22 @@
 import time
 from collections.abc import Callable
 
+from schemas.params import StyleParams
 from schemas.result import ItemResult
+from stylegallery.adapters.adapter import Adapter
 from stylegallery.images import codec
 from stylegallery.types import RestyledImage, RestyledLatent, StyleJob
+from tasks.errors import LearningError
+from tasks.items.adapters import load_adapter, sources_of
 from tasks.items.context import ActorContext
 from tasks.items.inputs import load_content, load_pins, load_protection, load_style
 from tasks.items.outcome import StageTimer, failure_result, success_result
 from tasks.items.prepared import Prepared
-from tasks.items.provenance import AssetMetadata, reference_credits, rights_text
+from tasks.items.provenance import AssetMetadata, LearntStyle, reference_credits, rights_text
 from tasks.items.recovery import recover_asset
 from tasks.items.thumbnails import save_thumbnail
 from tasks.messages import Assignment
+from tasks.planning.learning import AdapterSource
 from tasks.storage import content_version
 from tasks.storage.transient import is_out_of_memory
 
@@ -31,19 +36,24 @@ def restyle_items(context: ActorContext, group: list[Assignment]) -> list["Pendi
         The items in order. :meth:`PendingItem.finish` decodes, encodes and writes each.
     """
     items = [PendingItem(context, assignment) for assignment in group]
+    alike: dict[StyleParams, list[PendingItem]] = {}
     for item in items:
         item.attempt(item.start)
-    _sample(context, [item for item in items if item.job is not None])
+        if item.job is not None:
+            alike.setdefault(item.params, []).append(item)
+    for some in alike.values():
+        _sample(context, some)
     return items
 
 
 def _sample(context: ActorContext, items: list["PendingItem"]) -> None:
-    """Restyle some items together; if that fails, each half by itself."""
+    """Restyle some items of equal parameters together; if that fails, each half by itself."""
     if not items:
         return
+    params = items[0].params
     begin = time.perf_counter()
     try:
-        latents = context.engine.sample_batch([one.job for one in items if one.job], context.params)
+        latents = context.engine.sample_batch([one.job for one in items if one.job], params)
     except Exception as error:
         if len(items) == 1:
             items[0].fail(error)
@@ -68,6 +78,7 @@ class PendingItem:
 
     Attributes:
         timer: Times its stages.
+        params: Style parameters of its gallery.
         job: Input of the engine; None if the item has a result already.
         latent: Output of the engine.
     """
@@ -76,9 +87,11 @@ class PendingItem:
         self._context, self._item = context, assignment.item
         self._recover, self._overwrite = assignment.recover, assignment.overwrite
         self.timer = StageTimer()
+        self.params = context.params_of(assignment.item)
         self.job: StyleJob | None = None
         self.latent: RestyledLatent | None = None
         self._result: ItemResult | None = None
+        self._learnt: list[tuple[AdapterSource, Adapter]] = []
 
     def attempt(self, step: Callable[[], None]) -> None:
         """Call `step`; an exception becomes the item's result."""
@@ -111,6 +124,12 @@ class PendingItem:
 
     def _prepare(self) -> None:
         context, item, timer = self._context, self._item, self.timer
+        sources = sources_of(context, item)
+        if sources:  # first: without its style, nothing else of the item is needed
+            with timer.stage("learn"):
+                if item.gallery_id in context.refused:
+                    raise LearningError(context.refused[item.gallery_id])
+                self._learnt = [(source, load_adapter(context, source)) for source in sources]
         with timer.stage("prepare"):
             self._content = load_content(context, item)
             protect, pins = load_protection(context, item), load_pins(context, item)
@@ -119,15 +138,16 @@ class PendingItem:
         content, styles = self._content.image, [style.image for style in self._styles]
         with timer.stage("match"):
             weights = [style.weight for style in item.styles]
-            routing = context.engine.match(content, styles, context.params, weights, pins)
+            routing = context.engine.match(content, styles, self.params, weights, pins)
         timer.current = "stylize"
-        self.job = StyleJob(content, styles, routing, item.seed, protect)
+        adapters = tuple(adapter for _, adapter in self._learnt)
+        self.job = StyleJob(content, styles, routing, item.seed, protect, adapters)
 
     def _write(self) -> None:
         context, item, timer = self._context, self._item, self.timer
         assert self.latent is not None
         with timer.stage("decode"):
-            restyled = context.engine.decode(self.latent, context.params)
+            restyled = context.engine.decode(self.latent, self.params)
         with timer.stage("encode"):
             metadata = self._metadata(restyled, self._content, self._styles)
             data = codec.encode(
@@ -161,7 +181,7 @@ class PendingItem:
         return AssetMetadata(
             item_id=item.item_id,
             engine=self._context.fingerprint,
-            params=self._context.params,
+            params=self.params,
             references=reference_credits(item.styles),
             seed=item.seed,
             width=width,
@@ -171,6 +191,14 @@ class PendingItem:
             matches=restyled.routing.rows(names),
             metrics={"loss": last.loss, "style_loss": last.style_loss} if last else {},
             blank_styles={n: s.blank for n, s in zip(names, styles, strict=True) if s.blank},
+            adapters=[
+                LearntStyle(
+                    styles=[style.style_id for style in source.styles],
+                    sha256=adapter.sha256,
+                    weak=adapter.is_weak,
+                )
+                for source, adapter in self._learnt
+            ],
             form=None if restyled.form is None else round(restyled.form, 4),
             attempted_strengths=list(restyled.strengths),
         )

@@ -72,17 +72,29 @@ def success_result(
         style_regions=metadata.style_regions,
         matches=metadata.matches,
         metrics=metadata.metrics,
+        method=metadata.params.method,
         form=metadata.form,
         attempted_strengths=metadata.attempted_strengths,
-        warnings=[
-            blank_warning(reference_name(style_id, item.gallery_id), what)
-            for style_id, what in metadata.blank_styles.items()
-        ],
+        warnings=[*_warnings(item, metadata)],
         timings=timer.seconds(),
         seed=item.seed,
         extra=item.extra,
         finished_at=datetime.now(UTC),
     )
+
+
+def _warnings(item: WorkItem, metadata: AssetMetadata) -> Iterator[str]:
+    for style_id, what in metadata.blank_styles.items():
+        yield blank_warning(reference_name(style_id, item.gallery_id), what)
+    for learnt in metadata.adapters:
+        if learnt.weak:
+            first, *others = learnt.styles
+            what = reference_name(first, item.gallery_id)
+            what = f"gallery {item.gallery_id!r}" if others else what
+            yield (
+                f"the model learnt hardly anything from {what}; raise adapter_steps or "
+                "adapter_rate, or use references with clearer strokes"
+            )
 
 
 def reference_name(style_id: str, gallery_id: str) -> str:

@@ -25,6 +25,14 @@ class ReferenceCredit(Frozen):
     attribution: str | None = Field(None, description="Whom to credit.")
 
 
+class LearntStyle(Frozen):
+    """A learnt style of an asset."""
+
+    styles: list[str] = Field(description="Ids of the references that it was learnt from.")
+    sha256: str = Field(description="SHA-256 of its file.")
+    weak: bool = Field(False, description="True if the model learnt hardly anything.")
+
+
 class AssetMetadata(Frozen):
     """Metadata of an asset, stored in the image file."""
 
@@ -43,6 +51,9 @@ class AssetMetadata(Frozen):
         default_factory=dict,
         description="style_id of each blank reference to how blank it is; omitted if empty.",
     )
+    adapters: list[LearntStyle] = Field(
+        default_factory=list, description="The learnt styles; omitted if there are none."
+    )
     form: float | None = Field(
         None, description="Share of the product's form that is kept; omitted if not measured."
     )
@@ -52,7 +63,7 @@ class AssetMetadata(Frozen):
 
     def to_text(self) -> str:
         """Return ASCII JSON, the same for equal metadata."""
-        optional = ("blank_styles", "form", "attempted_strengths")
+        optional = ("blank_styles", "adapters", "form", "attempted_strengths")
         exclude = {name for name in optional if not getattr(self, name)}
         content: dict[str, Any] = self.model_dump(mode="json", exclude=exclude)
         content["params"] = self.params.hashed()  # the same item is the same bytes

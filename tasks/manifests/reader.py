@@ -5,7 +5,7 @@ table, or one without valid rows, raises a ManifestError.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -14,6 +14,7 @@ from schemas.text import one_line, short_repr
 from schemas.work import rejected_item_id
 from tasks import storage
 from tasks.errors import ManifestError
+from tasks.manifests.gallery import Galleries, Gallery
 from tasks.manifests.parts import read_manifest
 from tasks.manifests.rows import MAX_NAMED, Rows
 from tasks.manifests.rules import CheckedRow, UniqueKeys, checked_rows
@@ -47,29 +48,6 @@ class Photo:
     file_row: int = 0
     problem: ManifestError | None = None
     digest: str = ""
-
-
-@dataclass
-class Gallery:
-    """The references of a gallery.
-
-    Attributes:
-        rows: The valid rows, sorted by style_id.
-        problems: The problems of invalid rows. A gallery with any cannot be used, because its
-            style would differ without one of its references.
-    """
-
-    rows: list[GalleryRow] = field(default_factory=list)
-    problems: list[ManifestError] = field(default_factory=list)
-
-    @property
-    def problem(self) -> ManifestError | None:
-        """The first problem; None if the gallery can be used."""
-        return self.problems[0] if self.problems else None
-
-
-Galleries = dict[str, Gallery]
-"""gallery_id to gallery, sorted by gallery_id."""
 
 
 def read_catalog(uri: str, *, strict: bool = False) -> Iterator[Photo]:
@@ -179,7 +157,7 @@ def read_galleries(
         place = storage.absolute(uri)
         _add_galleries(found, keys, place, read_manifest(place, GalleryRow), strict=strict)
     for gallery in found.values():
-        gallery.rows.sort(key=lambda row: row.style_id)
+        gallery.complete()
     ordered = {name: found[name] for name in sorted(found)}
     return select_galleries(ordered, only, ", ".join(uris))
 
@@ -212,7 +190,7 @@ def _add_galleries(
         if problem is not None:
             gallery.problems.append(problem)
         elif row is not None:
-            gallery.rows.append(row)
+            gallery.add(row, checked.uri, checked.number)
     if empty:
         raise ManifestError(uri, None, None, _NO_ROWS)
 

@@ -265,6 +265,8 @@ def _sentence(error: ErrorDetails) -> str:
                 f"{value} becomes a folder or file name, so it must not contain control characters "
                 "or only dots; rename it"
             )
+        case "literal_error":
+            return f"{value} does not exist; use {error['ctx']['expected']}"
         case "string_type":
             return "has an empty value (null) in its list; remove it"
         case _:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.arrow import arrow_schema
+from schemas.gallery_params import gallery_params
 from schemas.manifest import GalleryRow
 from schemas.run import RestyleSpec
 from schemas.text import one_line
@@ -138,7 +139,8 @@ def _rejection(photo: Photo, name: str, known: Galleries) -> _Rejected | None:
     if flaw := known[name].problem:
         own = (photo.number, row.product_id, row.view, name)
         item_id = rejected_item_id(*own, flaw.column, flaw.row)
-        sentence = f"a reference of its gallery cannot be used: {flaw}"
+        what = "the settings" if flaw.column in ("method", "preset") else "a reference"
+        sentence = f"{what} of its gallery cannot be used: {flaw}"
         return _Rejected(photo, name, item_id, sentence)
     return None
 
@@ -196,7 +198,7 @@ class _Gallery:
         self.styles = [style_source(row, versions) for row in rows]
         self._ids = ItemIds(
             styles=self.styles,
-            params=spec.params,
+            params=gallery_params(spec.params, rows[0].method, rows[0].preset),
             engine_fingerprint=fingerprint,
             image_format=spec.image_format,
             quality=spec.quality,
@@ -251,4 +253,6 @@ def style_source(row: GalleryRow, versions: dict[str, str]) -> StyleSource:
         mask_version=versions[row.mask_uri] if row.mask_uri else None,
         license=row.license,
         attribution=row.attribution,
+        method=row.method,
+        preset=row.preset,
     )

@@ -10,15 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from schemas.methods import method_info
+from schemas.params import StyleParams
 from schemas.run import PlanCounts, RestyleSpec, RunRecord, RunSummary
 from schemas.work import SCHEMA_VERSION
-from stylegallery.models.availability import check_available
-from stylegallery.models.fingerprint import engine_fingerprint
+from stylegallery.models.availability import check_available, check_text
+from stylegallery.models.fingerprint import engine_fingerprint, learning_fingerprint
 from tasks import storage
 from tasks.errors import FileMissing, PlanError, RecordError
 from tasks.manifests import reader
+from tasks.manifests.gallery import check_settings
 from tasks.planning.estimate import Estimate, estimate
 from tasks.planning.expand import expand
+from tasks.planning.learning import AdapterSource, adapter_sources, not_learnt, params_of
 from tasks.planning.resume import CompletedItems, find_completed
 from tasks.planning.versions import device_class, package_versions
 from tasks.records.layout import RunFiles
@@ -41,7 +45,10 @@ class Plan:
         completed: Which items earlier attempts and runs have completed.
         summary: Summary of the finished run if nothing is left to do; else None.
         counts: Numbers of items, products, galleries and styles.
-        estimate: Expected cost of the items left to do.
+        to_learn: What styles are to be learnt from before the items left to do.
+        learning_base: What keys of learnt styles hold of the engine; empty if the method does not
+            learn.
+        estimate: Expected cost of the styles to learn and the items left to do.
         made_at: When the completed items were looked up, UTC.
     """
 
@@ -52,6 +59,8 @@ class Plan:
     completed: CompletedItems
     summary: RunSummary | None
     counts: PlanCounts
+    to_learn: list[AdapterSource]
+    learning_base: str
     estimate: Estimate
     made_at: datetime
 
@@ -70,6 +79,7 @@ def make_plan(spec: RestyleSpec) -> Plan:
         PlanError: the parameters contradict each other, or no item is selected.
         RecordError: a table of an earlier run is damaged.
         StorageError: manifests or images cannot be reached.
+        UnsupportedModel: there is text, and the model takes none.
     """
     spec = _absolute(spec)
     photos, every, galleries = _inputs(spec)
@@ -93,18 +103,49 @@ def make_plan(spec: RestyleSpec) -> Plan:
         completed = CompletedItems.all_done(len(items))
     else:
         completed = find_completed(files, items, check_assets=spec.check_assets)
+    base, to_learn = "", list[AdapterSource]()
+    own = [params_of(styles, spec.params) for styles in items.styles.values()]
+    if any(method_info(params.method).learns for params in own):
+        base = learning_fingerprint(spec.engine, device_class(spec))
+        to_learn = not_learnt(_needed(items, completed, spec.params, base), output)
     done = int(completed.done.sum())
     counts = PlanCounts(
         items=len(items),
         done=done - items.rejected,
         todo=len(items) - done,
         rejected=items.rejected,
+        to_learn=len(to_learn),
         products=products,
         galleries=len(galleries),
         styles=sum(len(gallery.rows) for gallery in galleries.values()),
     )
-    cost = estimate(counts.todo, spec, device_class(spec), completed.samples)
-    return Plan(spec, files, fingerprint, items, completed, summary, counts, cost, made_at)
+    cost = estimate(counts, spec, own, device_class(spec), completed.samples)
+    return Plan(
+        spec=spec,
+        files=files,
+        engine_fingerprint=fingerprint,
+        items=items,
+        completed=completed,
+        summary=summary,
+        counts=counts,
+        to_learn=to_learn,
+        learning_base=base,
+        estimate=cost,
+        made_at=made_at,
+    )
+
+
+def _needed(
+    items: PlanItems, completed: CompletedItems, params: StyleParams, base: str
+) -> Iterator[AdapterSource]:
+    """Yield what the adapters of the items left to do are learnt from, gallery by gallery."""
+    offset = 0
+    for _, part in items.parts():
+        here = slice(offset, offset + len(part))
+        offset += len(part)
+        if not completed.done[here].all():
+            gallery_id = part["gallery_id"][0].as_py()  # a part holds items of one gallery
+            yield from adapter_sources(items.styles[gallery_id], gallery_id, params, base)
 
 
 def check_inputs(spec: RestyleSpec) -> None:
@@ -114,6 +155,7 @@ def check_inputs(spec: RestyleSpec) -> None:
         ManifestError: a manifest is missing, is not a manifest, or breaks a rule.
         ModelNotFound: the engines run on this machine, which lacks a model.
         StorageError: a manifest cannot be reached.
+        UnsupportedModel: there is text, and the model takes none.
     """
     photos, _, _ = _inputs(_absolute(spec))
     next(photos, None)
@@ -125,9 +167,11 @@ def _inputs(
     """Return the photos, all galleries of the manifests, and the selected galleries."""
     if spec.pool.ray_address == "local":  # the nodes of a cluster may have models that we lack
         check_available(spec.engine)
+        check_text(spec.engine, spec.params.prompts)
     source = ", ".join(spec.galleries)
     catalog = reader.read_catalog(spec.catalog, strict=spec.strict)
     every = reader.read_galleries(spec.galleries, strict=spec.strict)
+    check_settings(every.values(), spec.params, strict=spec.strict)
     galleries = reader.select_galleries(every, spec.gallery_ids, source)
     if spec.require_license:
         reader.check_licenses(galleries, source, datetime.now(UTC).date())

@@ -65,6 +65,11 @@ class RunFiles:
         return self._at("matches")
 
     @property
+    def students(self) -> StoragePath:
+        """Comparison of the learnt styles, if the run asked for it."""
+        return self._at("students.parquet")
+
+    @property
     def evaluation(self) -> StoragePath:
         """Folder of the metrics per item, if the run was evaluated; same part names."""
         return self._at("evaluation")

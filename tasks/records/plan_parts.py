@@ -27,6 +27,7 @@ Styles = dict[str, list[StyleSource]]
 """gallery_id to its references, sorted by style_id."""
 
 _PREFIX = "stylegallery-planned-"
+_LATER = ("method", "preset")
 _STYLES_PART = "part-00000.parquet"
 _MOST_PROBLEMS = 20
 _REJECTED = ""
@@ -94,6 +95,15 @@ class PlanItems:
         for path in sorted(self._home.iterdir()):
             yield path.name, pq.read_table(path)
 
+    def own_settings(self) -> dict[str, list[str]]:
+        """Return galleries with a method or preset of their own, by a text such as `method x`."""
+        found: dict[str, list[str]] = {}
+        for name, (first, *_) in sorted(self.styles.items()):
+            named = {"method": first.method, "preset": first.preset}
+            if text := ", ".join(f"{kind} {value}" for kind, value in named.items() if value):
+                found.setdefault(text, []).append(name)
+        return found
+
     def digest(self) -> str:
         """Return a hash of the items' keys."""
         digest = hashlib.sha256()
@@ -127,7 +137,10 @@ class PlanItems:
             for name in sorted(self.styles)
             for style in self.styles[name]
         )
-        return parquet.to_bytes(to_table(rows, PlannedStyle))
+        table = to_table(rows, PlannedStyle)
+        # Plans without them have the bytes, and so the checksum, of versions before the columns.
+        unused = [name for name in _LATER if table[name].null_count == len(table)]
+        return parquet.to_bytes(table.drop_columns(unused))
 
 
 class RunPlan:

@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 import jinja2
 
-from schemas.run import RunRecord, RunSummary
+from schemas.run import RunRecord
+from schemas.students import COMPARED
 from schemas.text import clean
 from tasks.records.layout import RunFiles
 from tasks.records.run_record import read_record
 from tasks.report.cards import make_cards
+from tasks.report.charts import label
 from tasks.report.data import ReportData, read_report_data
 from tasks.report.thumbnails import ThumbnailStore
 from tasks.storage import StoragePath
@@ -63,7 +65,7 @@ def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> s
     return template.render(
         run=record,
         headline=summary.headline(),
-        facts=_facts(record, summary),
+        facts=_facts(record, data),
         parameters=_parameters(record),
         summary=summary,
         galleries=data.galleries,
@@ -77,6 +79,8 @@ def render(record: RunRecord, data: ReportData, thumbnails: ThumbnailStore) -> s
         timings=data.timings,
         charts=data.charts,
         evaluation=data.evaluation,
+        students=data.students,
+        compared={name: label(name) for name in COMPARED},
         flagged=any(card.flags for card in cards),
         categories=sorted({card.category for card in cards} - {""}),
     )
@@ -103,18 +107,21 @@ def _without_control_characters(value: Any) -> Any:
     return type(value)(clean(value))  # keep the type: Markup is escaped already
 
 
-def _facts(record: RunRecord, summary: RunSummary) -> list[tuple[str, str]]:
+def _facts(record: RunRecord, data: ReportData) -> list[tuple[str, str]]:
     params, counts = record.spec.params, record.counts
+    method = f"{params.method}, {params.steps} steps"
+    if set(data.methods) - {params.method}:  # galleries have their own
+        method = ", ".join(data.methods)
     facts = [
         ("Run", record.run_id),
         ("Started", f"{record.started_at:%Y-%m-%d %H:%M} UTC"),
         ("Photos", str(counts.products)),
         ("Galleries", f"{counts.galleries}, {counts.styles} references"),
-        ("Method", f"{params.method}, {params.steps} steps"),
+        ("Method", method),
         ("Model", record.spec.engine.model),
     ]
-    if summary.reused:
-        facts.append(("Reused", f"{summary.reused} from earlier runs"))
+    if data.summary.reused:
+        facts.append(("Reused", f"{data.summary.reused} from earlier runs"))
     return facts
 
 

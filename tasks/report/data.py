@@ -13,6 +13,7 @@ from schemas.arrow import from_table
 from schemas.evaluation import EvaluationSummary, ItemEvaluation
 from schemas.result import ItemResult
 from schemas.run import RunSummary
+from schemas.students import StudentComparison
 from schemas.work import WorkItem
 from tasks.evaluation.reader import evaluations, flagged_ids, read_summary
 from tasks.items.warnings import first_warnings, has_warning, unique_warnings
@@ -20,6 +21,7 @@ from tasks.records import parquet
 from tasks.records.item_key import ItemKey
 from tasks.records.layout import RunFiles
 from tasks.records.plan_parts import RunPlan
+from tasks.records.students import read_comparisons
 from tasks.report.cards import Timings, timings
 from tasks.report.charts import Chart, charts
 
@@ -31,6 +33,7 @@ class ReportData:
     Attributes:
         summary: Counts.
         galleries: Sorted ids of the galleries.
+        methods: Sorted methods that made assets.
         timings: Mean seconds by stage.
         shown: Results with an asset: all, or an even sample. Sorted by product, so that the
             results of all galleries are side by side.
@@ -39,10 +42,12 @@ class ReportData:
         evaluated: Metrics of the results shown, by item, if the run was evaluated.
         charts: Histograms of metrics over all items.
         evaluation: Summary of the evaluation; None if the run was not evaluated.
+        students: Learnt styles compared with the method that learns nothing, by gallery.
     """
 
     summary: RunSummary
     galleries: list[str]
+    methods: list[str]
     timings: Timings
     shown: list[ItemResult]
     items: dict[str, WorkItem]
@@ -50,6 +55,7 @@ class ReportData:
     evaluated: dict[ItemKey, ItemEvaluation]
     charts: list[Chart]
     evaluation: EvaluationSummary | None
+    students: list[StudentComparison]
 
 
 def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: int) -> ReportData:
@@ -61,6 +67,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
     """
     counts: Counter[str] = Counter()
     galleries: set[str] = set()
+    methods: set[str] = set()
     warnings: set[str] = set()
     for _, part in parquet.read_parts(files.results, ItemResult):
         counts.update(part["status"].to_pylist())
@@ -68,6 +75,9 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
         counts["warned"] += int(has_warning(part).sum())
         warnings |= unique_warnings(part)
         galleries |= set(part["gallery_id"].unique().to_pylist())
+        methods |= set(filter(None, part["method"].unique().to_pylist()))
+    students = read_comparisons(files)
+    warnings |= {one.warning() for one in students if one.shortcomings}
     evaluation = read_summary(files)
     counts["flagged"] = evaluation.flagged if evaluation else 0
     flagged = (
@@ -77,6 +87,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
     return ReportData(
         RunSummary.model_validate({**counts, "warnings": first_warnings(warnings)}),
         sorted(galleries),
+        sorted(methods),
         timings(_measured(files)),
         sorted(shown, key=lambda r: (r.product_id, r.view, r.gallery_id)),
         items,
@@ -86,6 +97,7 @@ def read_report_data(files: RunFiles, max_shown: int, max_failed_or_rejected: in
         evaluations(files, shown) if evaluation else {},
         charts(files, evaluation),
         evaluation,
+        students,
     )
 
 

@@ -28,6 +28,7 @@ from tasks.records.item_key import key_of
 from tasks.records.ledger import read_ledger
 from tasks.records.plan_parts import has_problem
 from tasks.records.run_record import read_record, write_record
+from tasks.records.students import student_warnings
 from tasks.records.success import write_marker
 
 
@@ -223,7 +224,7 @@ def write_results(plan: Plan) -> RunSummary:
         plan.files.retry.write_bytes(manifest)
     else:
         plan.files.retry.delete()
-    warnings = first_warnings(totals.warnings)
+    warnings = first_warnings(totals.warnings | student_warnings(plan.files))
     return RunSummary.model_validate({**totals.counts, "warnings": warnings})
 
 

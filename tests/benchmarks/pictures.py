@@ -2,17 +2,20 @@
 
 import argparse
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from stylegallery.images.codec import open_picture, resize
+from stylegallery.images.bundled import bundled_photos
+from stylegallery.images.codec import open_picture, resize, to_short_side
 from stylegallery.images.picture import Picture
 from stylegallery.images.suffixes import IMAGE_SUFFIXES
 from stylegallery.training.data import is_held_out
 from stylegallery.training.patterns import draw
 
+CELL = 256
+"""Side in pixels of a picture on a sheet."""
 HELD_OUT = 0.05  # share of product photos that the embedded model was not trained on
 
 
@@ -48,36 +51,47 @@ def cases(
         short_side: Short side in pixels to which larger pictures are resized.
         square: Crops contents to squares of this side, so that all cost the same.
     """
-    photos = _contents(contents)
+    found = photos(contents)
     families = _families(styles)
     made = []
     for index in range(count):
-        photo = photos[index * len(photos) // count]
+        photo = found[index * len(found) // count]
         name, members = families[index % len(families)]
         first = index // len(families)
         chosen = [members[(first + k) % len(members)] for k in range(references)]
-        content = _shrunk(open_picture(photo), short_side)
+        content = shrunk(open_picture(photo), short_side)
         if square:
             content = _cut(content, short_side)
         made.append(
             Case(
                 f"{photo.stem[:8]} x {name}",
                 content,
-                [_shrunk(_open(member), short_side) for member in chosen],
+                [shrunk(_open(member), short_side) for member in chosen],
             )
         )
     return made
 
 
-def _contents(folder: Path | None) -> list[Path]:
+def photos(folder: Path | None) -> list[Path]:
+    """Return the photos of a folder in name order, only held-out ones if there are enough.
+
+    None gives those of scikit-image and scikit-learn.
+    """
     if folder is None:
-        data = Path(str(files("skimage").joinpath("data")))
-        learn = Path(str(files("sklearn").joinpath("datasets", "images")))
-        return [data / "astronaut.png", data / "chelsea.png", data / "coffee.png",
-                data / "rocket.jpg", learn / "china.jpg", learn / "flower.jpg"]  # fmt: skip
+        return bundled_photos()
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     held_out = [p for p in found if is_held_out(p, HELD_OUT)]
     return held_out if len(held_out) >= 24 else found
+
+
+def fitted(pixels: Tensor, shrink: bool = True) -> Tensor:
+    """Return (1, 3, 256, 256): the picture made smaller, or its upper left corner."""
+    if shrink:
+        pixels = to_short_side(pixels, round(CELL * min(pixels.shape[-2:]) / max(pixels.shape)))
+    cell = torch.ones(1, 3, CELL, CELL)
+    cut = pixels[..., :CELL, :CELL]
+    cell[..., : cut.shape[-2], : cut.shape[-1]] = cut
+    return cell
 
 
 def _families(folder: Path | None) -> list[tuple[str, list[Path | int]]]:
@@ -96,7 +110,8 @@ def _open(member: Path | int) -> Picture:
     return Picture(pixels)
 
 
-def _shrunk(picture: Picture, short_side: int) -> Picture:
+def shrunk(picture: Picture, short_side: int) -> Picture:
+    """Return a picture with a short side of at most `short_side` pixels."""
     scale = short_side / min(picture.size)
     size = (round(picture.size[0] * scale), round(picture.size[1] * scale))
     return Picture(resize(picture.pixels, size)) if scale < 1 else picture

@@ -9,6 +9,7 @@ from stylegallery import StyleGallery
 from stylegallery.models.diffusion import Models, pick_device, pick_dtype
 from stylegallery.models.patches import skip_signature_check
 from stylegallery.models.semantic import load_encoder
+from stylegallery.models.text_encoder import Prompts, TextEncoder
 
 _WIDTHS = (320, 640, 1280, 1280)
 
@@ -33,7 +34,8 @@ def random_sd15() -> StyleGallery:
     betas: Any = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     null = torch.zeros(1, 77, 768, device=device, dtype=dtype)
-    models = Models(_frozen(unet, dtype), _frozen(vae, torch.float32), scheduler, null)
+    text = Prompts(TextEncoder("", {}, lambda *_: None, sdxl=False), "random", device, dtype)
+    models = Models(_frozen(unet, dtype), _frozen(vae, torch.float32), scheduler, null, text)
     return StyleGallery(models, load_encoder("efficientnet-lite0", device))
 
 

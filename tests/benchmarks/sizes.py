@@ -22,17 +22,16 @@ from schemas.params import StyleParams
 from schemas.presets import PRESETS, preset_params
 from stylegallery import StyleGallery
 from stylegallery.benchmark.runner import region_pairs
-from stylegallery.images.codec import to_bytes, to_short_side
+from stylegallery.images.codec import to_bytes
 from stylegallery.metrics import second, text
 from stylegallery.metrics.item import MetricSuite
-from tests.benchmarks.pictures import Case, cases, picture_parser
+from tests.benchmarks.pictures import CELL, Case, cases, fitted, picture_parser
 
 COLUMNS = (
     "regional_gram_ratio_own", "regional_second_style_ratio_own", "gram_ratio_own",
     "gram_ratio_quarter", "texture_difference", "hfrd", "sharpness", "ssim_own",
     "edge_agreement_own", "structure_distance", "text_kept", "form", "cpu",
 )  # fmt: skip
-_CROP = 256
 
 
 @dataclass(frozen=True)
@@ -162,24 +161,14 @@ def _mean(values: list[float | None], interval: bool = False) -> str:
 
 def _crops(line: list[Tensor]) -> Image.Image:
     """Return reference and photo in full, and two crops of every picture at 100 %."""
-    columns = [torch.cat([_fitted(picture) for picture in line[:2]], 2)]
+    columns = [torch.cat([fitted(picture) for picture in line[:2]], 2)]
     for picture in line[1:]:
         height, width = picture.shape[-2:]
-        places = [(height // 5, (width - _CROP) // 2), (height // 2, (width - _CROP) // 2)]
-        cuts = [_fitted(picture[..., max(0, y) :, max(0, x) :], shrink=False) for y, x in places]
+        places = [(height // 5, (width - CELL) // 2), (height // 2, (width - CELL) // 2)]
+        cuts = [fitted(picture[..., max(0, y) :, max(0, x) :], shrink=False) for y, x in places]
         columns.append(torch.cat(cuts, 2))
     sheet = torch.cat(columns, 3)
     return Image.fromarray(to_bytes(sheet).permute(1, 2, 0).numpy())
-
-
-def _fitted(pixels: Tensor, shrink: bool = True) -> Tensor:
-    """Return (1, 3, 256, 256): the picture made smaller, or its upper left corner."""
-    if shrink:
-        pixels = to_short_side(pixels, round(_CROP * min(pixels.shape[-2:]) / max(pixels.shape)))
-    cell = torch.ones(1, 3, _CROP, _CROP)
-    cut = pixels[..., :_CROP, :_CROP]
-    cell[..., : cut.shape[-2], : cut.shape[-1]] = cut
-    return cell
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -47,6 +47,7 @@ class FromInverted(OptimiseSampler):
 
 
 HARD = {"routing": "hard"}
+FUSED = {"method": "diffstyler"}
 OPTIMISE = {"sampler": "optimise", "steps": 40, "learning_rate": 0.05}
 VARIANTS: dict[str, Variant] = {
     "stylegallery": Variant(),
@@ -59,6 +60,10 @@ VARIANTS: dict[str, Variant] = {
     "stylegallery-paper": Variant({"method": "stylegallery-paper", "steps": 24}),
     "optimise": Variant(OPTIMISE),
     "styleid": Variant({"method": "styleid", "steps": 50}),
+    "diffstyler": Variant(FUSED),
+    "diffstyler, nothing injected": Variant({**FUSED, "inject_features": 0, "inject_attention": 0}),
+    "diffstyler, all injected": Variant({**FUSED, "inject_features": 1, "inject_attention": 1}),
+    "diffstyler, adapters off": Variant({**FUSED, "adapter_scale": 0}),
     "hard regions": Variant(HARD),
     "hard, masks by zero": Variant(HARD, sampler=PublishedGuidedSampler),
     "routing strength 0": Variant({"routing_strength": 0.0}),

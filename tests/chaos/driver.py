@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from schemas.run import RestyleSpec
 from tasks import planning
-from tasks.execution import execute
+from tasks.execution import execute, learn
 from tasks.records import lock as run_lock
 from tasks.records.lock import RunLostError, hold_run
 from tasks.results import finalize
@@ -38,6 +38,7 @@ def main(spec_file: str) -> None:
     with hold_run(plan.files) as lock:
         try:
             planning.write_plan(plan)
+            learn.learn(plan, lambda _: lock.check())
             execute.execute(plan, lambda _: lock.check())
             lock.verify()
             finalize.finalize(spec, plan.run_id, plan)

@@ -43,11 +43,23 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def learnable(house: Path) -> str:
+    """Write a gallery to learn from, and one that is too small for it; return their name."""
+    pixels = np.random.default_rng(1).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(house / "linen.png")
+    names = {"cloth": "linen", "field": "wheat"}
+    rows = [GalleryRow(gallery_id=g, style_id=n, image_uri=f"{n}.png") for g, n in names.items()]
+    pq.write_table(to_table(rows, GalleryRow), house / "learnable.parquet")
+    return "learnable"
+
+
 def run(
-    house: Path, *more: str, env: dict[str, str] | None = None
+    house: Path, *more: str, env: dict[str, str] | None = None, name: str = "out"
 ) -> subprocess.CompletedProcess[str]:
-    places = ["--catalog", house / "catalog.parquet", "--galleries", house / "galleries.parquet"]
-    places += ["--output", house / "out", "--model", house / "model"]
+    galleries = house / ("galleries.parquet" if name == "out" else f"{name}.parquet")
+    places = ["--catalog", house / "catalog.parquet", "--galleries", galleries]
+    places += ["--output", house / name, "--model", house / "model"]
     command = [sys.executable, "-m", "flows.cli.app", "run", *map(str, places), *SETTINGS, *more]
     quick = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
     whole = {**(os.environ if env is None else env), **quick}
@@ -96,6 +108,22 @@ def test_a_run_ends_with_a_report_and_again_with_nothing_to_do(house: Path) -> N
     assert json.loads((folder / "_SUCCESS").read_text())["gates"] == ["ssim >= 1"]
     assert (folder / "evaluation" / "summary.json").exists()
     assert asset.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_run_learns_styles_first_and_goes_on_without_those_it_cannot_learn(
+    house: Path, learnable: str
+) -> None:
+    learning = ["adapter_rank=2", "adapter_steps=3", "image_size=64"]
+    words = [word for setting in learning for word in ("--set", setting)]
+    done = run(house, *words, "--preset", "catalog", name=learnable)
+    assert done.returncode == 3, done.stderr
+    assert "learning 2 of 2" in done.stderr
+    assert "1 of 4 restyled, 3 rejected" in done.stderr
+    assert "'wheat' of gallery 'field' is 72x64 px, which is too small" in Path(
+        done.stdout.strip()
+    ).read_text().replace("&#39;", "'")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.adapter import AdapterParams
+from schemas.contrastive import ContrastiveParams
+from schemas.diffstyler import DiffStylerParams
 from schemas.engine import EngineSpec
 from schemas.methods import METHODS
 from schemas.param_groups import ToneParams
@@ -18,6 +20,7 @@ from schemas.params import (
     SETTINGS,
     StyleParams,
 )
+from schemas.prompts import PromptParams
 from schemas.run import PoolSpec, RestyleSpec
 from schemas.sms import SmsParams
 
@@ -55,6 +58,7 @@ def test_a_setting_is_given_with_or_without_its_group(given: dict[str, Any]) -> 
         left_out |= set() if METHODS[method].learns else set(AdapterParams.model_fields)
         for other in GROUP_OF_METHOD.keys() - {method}:
             left_out |= GROUP_OF_METHOD[other].model_fields.keys()
+        left_out |= PromptParams.model_fields.keys()
         taken = {name: value for name, value in params.flat().items() if name not in left_out}
         assert params.hashed() == {**taken, **RETIRED}
         for again in (params.model_dump(), params.flat(), params.hashed()):
@@ -108,6 +112,21 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
     assert learns.hashed().keys() >= LEARNING
     assert StyleParams(method="sms", adapter_rank=4).hashed() != learns.hashed()
     assert StyleParams(method="sms", passes=4).hashed() != learns.hashed()
+    contrast = StyleParams(method="contrastive-lora")
+    assert contrast.hashed().keys() >= ContrastiveParams.model_fields.keys()
+    assert not SmsParams.model_fields.keys() & contrast.hashed().keys()
+    other = StyleParams(method="contrastive-lora", style_blocks="mid_block.attentions.0")
+    assert other.hashed() != contrast.hashed()
+
+
+def test_settings_of_a_method_are_hashed_with_that_method_alone() -> None:
+    fusion = DiffStylerParams.model_fields.keys()
+    plain = StyleParams(method="diffstyler")
+    assert plain.hashed().keys() >= fusion | AdapterParams.model_fields.keys()
+    assert not SmsParams.model_fields.keys() & plain.hashed().keys()
+    assert StyleParams(method="diffstyler", blend="even").hashed() != plain.hashed()
+    for method in METHODS.keys() - {"diffstyler"}:
+        assert not fusion & StyleParams(method=method).hashed().keys()
 
 
 @pytest.mark.parametrize(
@@ -117,8 +136,51 @@ def test_settings_of_learning_are_hashed_where_the_method_learns() -> None:
         ({"method": "styleid", "fake_rank": 8}, "leave them out for method styleid"),
         ({"method": "sms", "passes": 2, "spectrum_weight": 0.1}, "leave them out for passes 2"),
         ({"method": "sms", "passes": 3}, "Input should be 0, 1, 2, 4 or 16"),
+        ({"blend": "even"}, "belong to method `diffstyler`"),
+        ({"method": "sms", "inject_features": 0.1}, "leave them out for method sms"),
+        ({"method": "diffstyler", "passes": 2}, "leave them out for method diffstyler"),
+        ({"method": "diffstyler", "schedule": "lcm"}, "leave them out for method diffstyler"),
+        (
+            {"method": "diffstyler", "blend": "odd"},
+            "Input should be 'regions', 'even'",
+        ),
+        ({"method": "diffstyler", "inject_attention": 1.5}, "less than or equal to 1"),
+        ({"contrast_weight": 0.0}, "belong to method `contrastive-lora`"),
+        ({"method": "sms", "style_blocks": "mid_block"}, "leave them out for method sms"),
     ],
 )
-def test_settings_of_sms_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
+def test_settings_that_have_no_effect_are_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         StyleParams(**given)
+
+
+def test_text_is_hashed_where_there_is_any() -> None:
+    plain = StyleParams()
+    assert not PromptParams.model_fields.keys() & plain.hashed().keys()
+    assert StyleParams(prompt="  ").hashed() == plain.hashed()
+    words = [{"prompt": "red"}, {"prompt": "wool"}, {"prompt": "red", "guidance": 2}]
+    made = [StyleParams(**given) for given in words]
+    assert len({str(params.hashed()) for params in [plain, *made]}) == 4
+    for params in made:
+        assert StyleParams.model_validate(params.hashed()) == params
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"negative_prompt": "blur"}, "no effect with guidance 1; raise guidance"),
+        ({"guidance": 3}, "guidance has no effect without text; set prompt"),
+        ({"style_prompt": "silk"}, "belongs to methods that learn; leave it out for method style"),
+        ({"sampler": "optimise", "prompt": "red", "guidance": 3}, "set sampler to guided"),
+        ({"prompt": "red", "guidance": 0.5}, "greater than or equal to 1"),
+        ({"prompt": "red " * 300}, "at most 1000 characters"),
+    ],
+)
+def test_text_that_has_no_effect_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        StyleParams(**given)
+
+
+def test_guidance_serves_samplers_that_predict() -> None:
+    for given in ({"method": "styleid"}, {"method": "sms", "style_prompt": "silk"}, {}):
+        StyleParams(prompt="red", guidance=3, negative_prompt="blur", **given)

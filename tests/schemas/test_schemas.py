@@ -198,9 +198,11 @@ RECORDED = {
     "stylegallery-paper": "6347e728c6338bb3",
     "attention-distillation": "594fb87ae473ee65",
     "sms": "58d1533c7d815ae4",
+    "diffstyler": "aa0af581f734773f",
+    "contrastive-lora": "a739a2861fad413f",
 }
-"""First digits of the ids of items of each method; those but of `sms` were recorded when
-`flat_loss` was a parameter and no method learnt."""
+"""First digits of the ids of items of each method; those of methods that do not learn were
+recorded when `flat_loss` was a parameter and no method learnt."""
 
 LATER_SETTINGS = {
     name for name, group in GROUP_OF.items() if group in {GROUP_OF[switch] for switch in LATER}

@@ -15,7 +15,7 @@ from stylegallery.images.codec import check_format
 from stylegallery.matching.correspondence import Pin
 from stylegallery.models.vae import working_size
 from stylegallery.types import Step
-from stylegallery.validation import check_adapters
+from stylegallery.validation import check_adapters, check_learning
 from tests.stylegallery.conftest import figure_on_ground
 
 RED, BLUE, GREEN = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9), (0.1, 0.7, 0.2)
@@ -195,3 +195,13 @@ def test_learnt_styles_are_all_given_or_none() -> None:
     check_adapters(3, 3, "reference")
     check_adapters(0, 3, "gallery")
     check_adapters(1, 3, "gallery")
+
+
+def test_a_method_learns_from_what_it_uses() -> None:
+    flat = Picture(torch.zeros(1, 3, 96, 96))
+    check_learning(3, None, "sms")
+    check_learning(1, flat, "contrastive-lora")
+    with pytest.raises(BadReferences, match="contrastive-lora learns each reference by itself"):
+        check_learning(2, None, "contrastive-lora")
+    with pytest.raises(BadReferences, match="which method sms does not use"):
+        check_learning(1, flat, "sms")

@@ -14,6 +14,7 @@ from schemas.run import RestyleSpec
 from schemas.text import counted
 
 _DEFAULTS = RunFlags()
+_MOST_NAMED = 5
 Verbose = Annotated[
     bool, Parameter(negative=(), show_default=False, help="Show Prefect's own messages too.")
 ]
@@ -94,8 +95,13 @@ def _show_plan(spec: RestyleSpec) -> None:
         f"  {counted(counts.products, 'photo')}, {counted(counts.galleries, 'gallery')}, "
         f"{counted(counts.styles, 'reference')}: {counted(counts.items, 'item')}"
     )
+    for settings, names in plan.items.own_settings().items():
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        print_stderr(f"  {settings}: {', '.join(names[:_MOST_NAMED])}{more}")
     rejected = f", {counts.rejected} rejected" if counts.rejected else ""
     print_stderr(f"  {counts.done} done, {counts.todo} to do{rejected}")
+    if counts.to_learn:
+        print_stderr(f"  {counted(counts.to_learn, 'style')} to learn first")
     for problem in plan.items.problems:
         print_stderr(f"  {problem}")
     if counts.todo:

@@ -36,15 +36,18 @@ def learn(
         ),
     ],
     out: Annotated[Path, Parameter(help="File to write: a LoRA file, .safetensors.")],
+    design: Annotated[
+        Path | None,
+        Parameter(
+            help="For contrastive-lora: an image of what the reference shows, without its "
+            "texture. Without one it is made of the reference."
+        ),
+    ] = None,
     seed: Annotated[int, Parameter(help="Random seed. The same seed gives the same file.")] = 0,
     flags: StyleFlags = _DEFAULTS,
 ) -> None:
     """Learn the style of references once, for `stylize --adapter` or as `--lora`."""
     params, spec = resolve_engine(*flags.layers())
-    if method_info(params.method).learns == "reference" and len(style) > 1:
-        raise UsageError(
-            f"method {params.method} learns each reference by itself; call `learn` once for each"
-        )
     if out.suffix.lower() != _SUFFIX:
         raise UsageError(f"--out {out}: the name must end in {_SUFFIX}")
 
@@ -52,10 +55,14 @@ def learn(
     from stylegallery import StyleGallery
     from stylegallery.images import codec
     from stylegallery.models.fingerprint import engine_fingerprint
+    from stylegallery.validation import check_learning
 
     pictures = [codec.open_picture(path) for path in style]
+    flat = codec.open_picture(design) if design else None
+    check_learning(len(style), flat, params.method)
     engine = StyleGallery.load(spec)
-    (adapter,) = learn_styles(engine, pictures, [str(path) for path in style], params, seed)
+    engine.encode_prompts(params)
+    (adapter,) = learn_styles(engine, pictures, [str(path) for path in style], params, seed, flat)
     made = {"engine": engine_fingerprint(spec, engine.models.device.type)}
     adapter = replace(adapter, notes={**adapter.notes, **made})
     try:
@@ -66,6 +73,8 @@ def learn(
             raise
         raise UsageError(f"{out} cannot be written: {error.strerror or error}") from error
     print_stderr(f"{out}: learnt from {counted(len(style), 'reference')}")
+    if blocks := adapter.notes.get("style_blocks"):
+        print_stderr(f"style blocks: {', '.join(blocks)}")
 
 
 def learn_styles(
@@ -74,6 +83,7 @@ def learn_styles(
     names: Sequence[str],
     params: StyleParams,
     seed: int,
+    design: "Picture | None" = None,
 ) -> "tuple[Adapter, ...]":
     """Learn the styles that a method needs: one of all references, or one for each.
 
@@ -87,7 +97,9 @@ def learn_styles(
     made = []
     for some, named in alone if singly else [(list(pictures), list(names))]:
         with progress_bar("learning") as advance:
-            adapter = engine.learn(some, params, names=named, seed=seed, on_learn=advance)
+            adapter = engine.learn(
+                some, params, names=named, seed=seed, design=design, on_learn=advance
+            )
         if adapter.is_weak:
             print_stderr(
                 f"warning: the model learnt hardly anything from {', '.join(named)}; raise "

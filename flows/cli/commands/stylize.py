@@ -138,6 +138,7 @@ def stylize(
     labels, protect, pins = guides.load(ids)
     stored = {path: _read("--adapter", path) for path in adapter or ()}
     engine = StyleGallery.load(spec)
+    engine.encode_prompts(params)
     learnt = tuple(
         read_adapter(stored[path], engine.models.unet, str(path)) for path in adapter or ()
     )

@@ -119,6 +119,17 @@ def test_plan_says_what_is_to_do_and_changes_nothing(
     assert imported_by("plan", *words) == set()
 
 
+def test_plan_counts_styles_to_learn_without_torch(
+    stylegallery: Command, manifests: tuple[Path, Path], tmp_path: Path
+) -> None:
+    catalog, galleries = map(str, manifests)
+    words = ["--catalog", catalog, "--galleries", galleries, "--output", str(tmp_path / "out")]
+    words += ["--preset", "catalog"]
+    _, _, said = stylegallery("run", *words, "--dry-run")
+    assert "  1 style to learn first" in said
+    assert imported_by("plan", *words) == set()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -273,6 +284,67 @@ def test_a_learnt_style_is_a_file_that_stylize_takes(
     code, _, said = stylegallery(*words, "--adapter", photo, "--out", out)
     assert code != 0
     assert "photo.png is damaged or no safetensors file" in said
+
+
+def test_each_reference_is_learnt_by_itself_where_the_method_wants_it(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, other = (tmp_path / f"{name}.png" for name in ("photo", "style", "other"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.radial_gradient("L").resize((96, 96)).convert("RGB").save(style)
+    Image.linear_gradient("L").resize((110, 96)).convert("RGB").save(other)
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    engine = ["--method", "diffstyler", "--model", tiny_model, "--set", "image_size=64"]
+    for setting in ("adapter_rank=2", "adapter_steps=3", "steps=2", "inversion_steps=2"):
+        engine += ["--set", setting]
+    words = ["learn", "--style", style, other, "--out", tmp_path / "no.safetensors", *engine]
+    code, _, said = stylegallery(*words)
+    assert (code, "learns each reference by itself, but 2 are given" in said) == (
+        2,
+        True,
+    )
+    files = [tmp_path / f"{name}.safetensors" for name in ("style", "other")]
+    for picture, file in zip((style, other), files, strict=True):
+        assert stylegallery("learn", "--style", picture, "--out", file, *engine)[0] == 0
+    words = ["stylize", "--content", photo, "--style", style, "--style", other, *engine]
+    given = ["--adapter", files[0], "--adapter", files[1]]
+    code, _, said = stylegallery(*words, *given, "--out", out)
+    assert code == 0, said
+    assert stylegallery(*words, "--out", again)[0] == 0  # learns in place
+    with Image.open(out) as first, Image.open(again) as second:
+        assert first.tobytes() == second.tobytes()
+        made = json.loads(first.info["stylegallery"])["adapters"]
+    assert len(set(made)) == 2
+    code, _, said = stylegallery(*words, "--adapter", files[0], "--out", out)
+    assert (code, "needs 2 learnt styles, one for each reference, not 1" in said) == (2, True)
+
+
+def test_a_texture_is_learnt_from_a_reference_and_its_design(
+    tmp_path: Path, tiny_model: Path, stylegallery: Command
+) -> None:
+    photo, style, plain, odd = (tmp_path / f"{name}.png" for name in ("p", "s", "plain", "odd"))
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(photo)
+    Image.effect_noise((112, 96), 90).convert("RGB").save(style)
+    Image.new("RGB", (56, 48), (128, 128, 128)).save(plain)
+    Image.new("RGB", (56, 48), "red").save(odd)
+    file, out = tmp_path / "s.safetensors", tmp_path / "out.png"
+    engine = ["--model", tiny_model, "--method", "contrastive-lora", "--set", "image_size=64"]
+    engine += ["--set", "adapter_rank=2", "--set", "adapter_steps=2"]
+    words = ["learn", "--style", style, "--out", file, *engine]
+    code, _, said = stylegallery(*words, "--design", plain)
+    assert (code, "style blocks: down_blocks" in said) == (0, True), said
+    words = ["stylize", "--content", photo, "--style", style, "--out", out, *engine]
+    code, _, said = stylegallery(*words, "--adapter", file)
+    assert code == 0, said
+    words = ["learn", "--out", tmp_path / "no.safetensors", *engine, "--style", style]
+    code, _, said = stylegallery(*words, "--design", odd)
+    assert (code, f"the design of {style} has other colors" in said) == (2, True), said
+    code, _, said = stylegallery(*words, photo)
+    assert (code, "learns each reference by itself, but 2 are given" in said) == (2, True), said
+    words = ["learn", "--out", tmp_path / "no.safetensors", "--style", style, "--method", "sms"]
+    code, _, said = stylegallery(*words, "--design", plain, "--model", tiny_model)
+    assert (code, "which method sms does not use" in said) == (2, True), said
+    assert not (tmp_path / "no.safetensors").exists()
 
 
 def test_learn_names_a_reference_without_a_style(

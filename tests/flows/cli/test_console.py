@@ -3,7 +3,7 @@
 import pytest
 
 from flows.cli.console import RemainingTime, show_run_progress
-from tasks.execution.progress import Progress, announce_phase, listening
+from tasks.execution.progress import Progress, announce, announce_phase, listening
 
 
 def test_time_left_is_the_mean_of_all_items_so_far() -> None:
@@ -34,3 +34,10 @@ def test_each_phase_is_told_once_on_a_line(capsys: pytest.CaptureFixture[str]) -
         "starting Ray",
         "loading the engine",
     ]
+
+
+def test_learnt_styles_are_told_by_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with show_run_progress():
+        for done in (0, 1, 1, 2):
+            announce(Progress(done=done, total=2, phase="learning"))
+    assert capsys.readouterr().err.splitlines() == [f"learning {done} of 2" for done in range(3)]

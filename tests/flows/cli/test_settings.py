@@ -8,6 +8,7 @@ import pytest
 
 from flows.cli.flags import RunFlags, StyleFlags, field_help, replace_former_names
 from flows.cli.settings import (
+    bundled_configs,
     from_assignments,
     from_environment,
     from_file,
@@ -203,3 +204,27 @@ def test_help_texts_are_those_of_the_schemas() -> None:
     text = field_help(StyleParams, "method")
     assert str(StyleParams.model_fields["method"].description) in text
     assert f"one of {', '.join(get_args(Method))}; default stylegallery" in text
+
+
+@pytest.mark.parametrize("name", bundled_configs())
+def test_bundled_files_go_by_their_names(name: str, tmp_path: Path) -> None:
+    """Each has the settings of one method's paper, and says that nobody has run it here."""
+    flags = RunFlags(config=Path(name), assignments=["style_prompt=watercolor painting"])
+    spec = resolve(PLACES, *flags.layers())
+    assert name == f"published-{spec.params.method}"
+    assert spec.engine.model != "embedded"
+    assert spec.params.prompts.guidance > 1
+    assert spec.params != StyleParams(method=spec.params.method)
+    assert "Not run here" in bundled_configs()[name].read_text()
+    (tmp_path / name).write_text('preset = "quality"')
+    assert from_file(tmp_path / name) == {"preset": "quality"}
+
+
+def test_a_config_that_does_not_exist_names_the_bundled_ones() -> None:
+    with pytest.raises(UsageError, match=r"check the path, or use one of published-"):
+        from_file(Path("published-smss"))
+
+
+def test_published_guidance_asks_for_words() -> None:
+    with pytest.raises(UsageError, match="set prompt, style_prompt or negative_prompt"):
+        resolve(PLACES, from_file(Path("published-sms")))

@@ -12,7 +12,7 @@ from torch import Tensor
 from schemas.engine import EngineSpec, LoraSpec
 from schemas.params import StyleParams
 from stylegallery import Picture, StyleGallery
-from stylegallery.adapters.adapter import Adapter, adapter_key, read_adapter
+from stylegallery.adapters.adapter import Adapter, read_adapter
 from stylegallery.adapters.adapter_cache import AdapterCache
 from stylegallery.adapters.layers import Branch, branches, layer_names, merged
 from stylegallery.errors import BadReferences, DidNotConverge, UnsupportedModel
@@ -96,6 +96,22 @@ def test_branches_equal_merged_weights(
     for beside in [(row,), (half, half)]:
         with torch.no_grad(), branches(unet, *beside):
             assert torch.allclose(models.denoise(latents, 300), whole, atol=1e-6)
+
+
+def test_a_branch_may_change_some_rows_alone(
+    engine: StyleGallery, exact: StyleGallery, adapter: Adapter, latents: Tensor
+) -> None:
+    three = torch.cat([latents, latents[:1]])
+    plain = prediction(engine, three)
+    scales, rows = torch.tensor([1.0, 0.5]), torch.tensor([2, 0])
+    with branches(engine.models.unet, Branch(adapter.factors, scales, rows)):
+        assert torch.allclose(prediction(engine, three)[1], plain[1], atol=1e-5)
+    with branches(exact.models.unet, Branch(adapter.factors, scales, rows)):
+        some = prediction(exact, three)
+    with branches(exact.models.unet, Branch(adapter.factors, torch.tensor([0.5, 0.0, 1.0]))):
+        whole = prediction(exact, three)
+    assert torch.allclose(some, whole, atol=1e-6)
+    assert not torch.allclose(some[0], some[2], atol=1e-3)
 
 
 def test_weights_are_put_back_after_an_error(engine: StyleGallery, adapter: Adapter) -> None:
@@ -212,20 +228,6 @@ def test_an_adapter_that_learnt_nothing_is_weak() -> None:
     assert Adapter({}, {"error_before": 1.0, "error_after": 0.995}).is_weak
     assert not Adapter({}, {"error_before": 1.0, "error_after": 0.98}).is_weak
     assert not Adapter({}).is_weak  # from elsewhere
-
-
-def test_the_key_holds_what_learning_depends_on() -> None:
-    key = adapter_key("model", [("v1", 1.0)], settings())
-    assert key == adapter_key("model", [("v1", 1.0)], settings(adapter_scale=2.0))
-    others = {
-        adapter_key("other", [("v1", 1.0)], settings()),
-        adapter_key("model", [("v2", 1.0)], settings()),
-        adapter_key("model", [("v1", 2.0)], settings()),
-        adapter_key("model", [("v1", 1.0)], settings(adapter_steps=4)),
-        adapter_key("model", [("v1", 1.0)], StyleParams(image_size=128)),
-        adapter_key("model", [("v1", 1.0)], settings(), seed=1),
-    }
-    assert len(others | {key}) == 7
 
 
 def test_the_cache_keeps_what_was_used_last() -> None:

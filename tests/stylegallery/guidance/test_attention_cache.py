@@ -37,33 +37,33 @@ def restyled(
 
 def test_what_is_put_comes_back_until_the_image_goes(images: list[PreparedImage]) -> None:
     bank, there = AttentionCache(), kept(10)
-    assert bank.get(images[0], (1, 0)) is None
-    bank.put(images[0], (1, 0), there)
-    assert bank.get(images[0], (1, 0)) is there
-    assert bank.get(images[0], (2, 0)) is None
-    assert bank.get(images[1], (1, 0)) is None
+    assert bank.get(images[0], (1, 0, "")) is None
+    bank.put(images[0], (1, 0, ""), there)
+    assert bank.get(images[0], (1, 0, "")) is there
+    assert bank.get(images[0], (2, 0, "")) is None
+    assert bank.get(images[1], (1, 0, "")) is None
     assert bank.nbytes == 40
     del images[0]
     gc.collect()
-    bank.put(images[0], (1, 0), kept(1))
+    bank.put(images[0], (1, 0, ""), kept(1))
     assert bank.nbytes == 4
 
 
 def test_the_image_used_longest_ago_goes_first(images: list[PreparedImage]) -> None:
     bank = AttentionCache(budget=100)
     for image in images[:2]:
-        bank.put(image, (1, 0), kept(10))
-    bank.get(images[0], (1, 0))
-    bank.put(images[2], (1, 0), kept(10))
-    assert [bank.get(image, (1, 0)) is None for image in images] == [False, True, False]
+        bank.put(image, (1, 0, ""), kept(10))
+    bank.get(images[0], (1, 0, ""))
+    bank.put(images[2], (1, 0, ""), kept(10))
+    assert [bank.get(image, (1, 0, "")) is None for image in images] == [False, True, False]
     assert bank.nbytes == 80
 
 
 def test_an_image_too_large_for_the_bank_keeps_what_fits(images: list[PreparedImage]) -> None:
     bank = AttentionCache(budget=100)
     for timestep in (1, 2, 3):
-        bank.put(images[0], (timestep, 0), kept(10))
-    views = [(1, 0), (2, 0), (3, 0)]
+        bank.put(images[0], (timestep, 0, ""), kept(10))
+    views = [(1, 0, ""), (2, 0, ""), (3, 0, "")]
     assert [bank.get(images[0], view) is None for view in views] == [False, False, True]
     assert bank.nbytes == 80
 

@@ -6,9 +6,10 @@ from shutil import rmtree
 import pytest
 
 from schemas.engine import EngineSpec
-from stylegallery.errors import ModelNotFound
-from stylegallery.models.availability import check_available
-from tests.tiny_model import write_tiny_model
+from schemas.prompts import PromptParams
+from stylegallery.errors import ModelNotFound, UnsupportedModel
+from stylegallery.models.availability import check_available, check_text
+from tests.tiny_model import write_tiny_model, write_tiny_sd15
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +60,17 @@ def test_with_a_hub_an_id_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
         check_available(spec)
     monkeypatch.delenv("HF_HUB_OFFLINE")
     check_available(spec)
+
+
+def test_text_needs_a_text_encoder(tmp_path: Path) -> None:
+    silent, told = write_tiny_model(tmp_path / "m"), write_tiny_sd15(tmp_path / "sd15")
+    words = PromptParams(prompt="red")
+    for model in ("embedded", str(silent)):
+        check_text(EngineSpec(model=model), PromptParams())
+        with pytest.raises(UnsupportedModel, match=r"it lacks text_encoder and tokenizer\); leave"):
+            check_text(EngineSpec(model=model), words)
+    for model in (str(told), "owner/name", str(tmp_path / "model.safetensors")):
+        check_text(EngineSpec(model=model), words)
+    rmtree(told / "tokenizer")
+    with pytest.raises(UnsupportedModel, match=r"\(it lacks tokenizer\)"):
+        check_text(EngineSpec(model=str(told)), words)

@@ -116,9 +116,9 @@ def test_tones_are_matched_before(engine: StyleGallery, job: StyleJob) -> None:
 
 def test_jobs_of_one_batch_need_one_adapter(engine: StyleGallery, job: StyleJob) -> None:
     other = StyleJob(job.content, job.styles, job.routing)
-    with pytest.raises(ValueError, match="need one adapter"):
+    with pytest.raises(ValueError, match="need equal adapters"):
         NoisedSampler(engine.models, settings(passes=2), AttentionCache()).sample([other])
-    with pytest.raises(ValueError, match="need one adapter"):
+    with pytest.raises(ValueError, match="need equal adapters"):
         shared_adapter([job, other])
 
 

@@ -11,6 +11,7 @@ import pytest
 from schemas.engine import EngineSpec
 from schemas.result import ItemResult
 from stylegallery import StyleGallery
+from stylegallery.errors import UnsupportedModel
 from stylegallery.types import RestyledImage
 from tasks import planning
 from tasks.execution import execute
@@ -110,4 +111,14 @@ def test_engines_on_several_cores_do_not_overlap(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, overlap: bool
 ) -> None:
     monkeypatch.setattr(execute, "device_class", lambda spec: device)
-    assert execute._setup(planning.make_plan(make_spec()), threads).overlap == overlap
+    assert execute.actor_setup(planning.make_plan(make_spec()), threads).overlap == overlap
+
+
+def test_an_actor_refuses_text_that_its_model_does_not_take(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    engine = EngineSpec(model=str(tiny_model), device="cpu")
+    params = PARAMS.model_copy(update={"prompt": "red wool"})
+    setup = ActorSetup(engine, params, at(tmp_path / "out"), "run", "engine", 0)
+    with pytest.raises(UnsupportedModel, match="takes no text"):
+        StyleActor(setup)

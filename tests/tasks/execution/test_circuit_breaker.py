@@ -34,6 +34,15 @@ def test_consecutive_failures_end_a_run_with_the_last_message(clock: list[float]
         breaker.record(failed())
 
 
+def test_a_gallery_that_could_not_be_learnt_ends_no_run(clock: list[float]) -> None:
+    breaker = CircuitBreaker()
+    for _ in range(2 * circuit_breaker._MAX_FAILURES):
+        breaker.record(failed(stage="learn"))
+    for _ in range(circuit_breaker._MAX_TRANSIENT):
+        breaker.record(failed(stage="learn", transient=True))
+    assert breaker.is_open  # its store is unavailable
+
+
 def test_transient_faults_pause_a_run_and_end_it_after_the_patience(clock: list[float]) -> None:
     breaker, pauses, begin = CircuitBreaker(), [], clock[0]
     while clock[0] - begin <= circuit_breaker.PATIENCE:

@@ -38,8 +38,8 @@ ONE = PoolSpec(cpus_per_actor=1, chunk_size=4)
 @pytest.fixture(autouse=True)
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn overlap off, so that exactly one item is in progress at a time."""
-    setup = execute._setup
-    monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=False))
+    setup = execute.actor_setup
+    monkeypatch.setattr(execute, "actor_setup", lambda *of: replace(setup(*of), overlap=False))
 
 
 def planned(make_spec: MakeSpec, names: list[str], pool: PoolSpec = ONE) -> Plan:
@@ -112,8 +112,8 @@ def test_of_a_group_in_progress_only_the_poison_item_fails(
     make_spec: MakeSpec, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With overlap, items are written while the actor restyles the next ones."""
-    setup = execute._setup
-    monkeypatch.setattr(execute, "_setup", lambda *of: replace(setup(*of), overlap=True))
+    setup = execute.actor_setup
+    monkeypatch.setattr(execute, "actor_setup", lambda *of: replace(setup(*of), overlap=True))
     pool = PoolSpec(cpus_per_actor=1, chunk_size=2, batch=batch)
     plan = planned(make_spec, ["a", "b", "poison", *"cdefghijklm"], pool)
     rows = ended(plan)

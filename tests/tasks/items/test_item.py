@@ -10,6 +10,7 @@ import boto3
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import chelsea
 
 from schemas.result import ItemResult
 from stylegallery import StyleGallery
@@ -358,3 +359,26 @@ def test_photos_are_prefetched_once(
     )
     read_ahead(context, [missing])
     assert restyle_item(context, missing).status == "rejected"
+
+
+def test_items_of_one_chunk_take_the_methods_of_their_galleries(
+    engine: StyleGallery, tmp_path: Path
+) -> None:
+    photo = pictures.encoded(chelsea()[:96, 100:180], "PNG")
+    plain = item_of(tmp_path, photo)
+    (style,) = plain.styles
+    other = style.model_copy(update={"method": "styleid"})
+    mixed = item_of(tmp_path, photo, item_id="cd" * 32, gallery_id="h", styles=[other])
+    params = PARAMS.model_copy(update={"merge_threshold": 0.0})  # several regions
+    context = ActorContext(engine, at(tmp_path / "out"), params, batch=2)
+    rows = [
+        item.finish() for item in restyle_items(context, [Assignment(plain), Assignment(mixed)])
+    ]
+    assert [row.method for row in rows] == [PARAMS.method, "styleid"]
+    for row in rows:
+        note = codec.read_note((context.output / str(row.asset_uri)).read_bytes())
+        assert json.loads(note)["params"]["method"] == row.method
+    assert restyle_item(context, mixed, recover=True).method == "styleid"
+    assert [len(row.matches) > 1 for row in rows] == [True, False]
+    alone = ActorContext(engine, at(tmp_path / "alone"), params)
+    assert restyle_item(alone, mixed).asset_sha256 == rows[1].asset_sha256

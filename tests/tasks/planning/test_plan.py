@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.run import PoolSpec, RestyleSpec
+from stylegallery.errors import UnsupportedModel
 from tasks import planning
 from tasks.errors import ManifestError, PlanError
 from tasks.planning import versions
@@ -162,3 +163,9 @@ def test_the_device_class_follows_the_request(make_spec: MakeSpec) -> None:
     assert [placed("auto", 0), placed("auto", 1), placed("cuda", 0)] == ["cpu", "cuda", "cuda"]
     with pytest.raises(PlanError, match="the device is cpu"):
         placed("cpu", 1)
+
+
+def test_text_for_a_model_without_text_encoder_ends_the_plan(make_spec: MakeSpec) -> None:
+    params = PARAMS.model_copy(update={"prompt": "red wool"})
+    with pytest.raises(UnsupportedModel, match=r"takes no text \(it lacks text_encoder"):
+        planning.make_plan(make_spec(params=params))

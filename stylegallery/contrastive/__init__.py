@@ -1,0 +1,1 @@
+"""Contrastive adapters: learn the texture of a reference apart from what it shows."""
