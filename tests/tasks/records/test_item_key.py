@@ -221,6 +221,8 @@ def _values(name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(info.annotation))
     if info.annotation is bool:
         return st.booleans()
+    if info.annotation is str:
+        return texts
     bounds = {type(bound): bound for bound in info.metadata}
     low = bounds[Ge].ge if Ge in bounds else bounds[Gt].gt
     high = bounds[Le].le if Le in bounds else bounds[Lt].lt if Lt in bounds else 1000
