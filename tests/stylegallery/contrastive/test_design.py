@@ -54,6 +54,14 @@ def test_what_is_no_pair_is_refused(reference: Picture, design: Picture | None, 
         design_pair(reference, design, SIDE, "silk.png")
 
 
+def test_bold_textures_are_smoothed_more() -> None:
+    rows, columns = torch.meshgrid(torch.arange(96), torch.arange(112), indexing="ij")
+    checks = ((rows // 5 + columns // 5) % 2).float().mul(0.8).add(0.1)
+    reference = Picture(checks.expand(1, 3, 96, 112).contiguous())
+    design = make_design(reference, SIDE)
+    assert high_energy(design.pixels) <= 0.3 * high_energy(reference.pixels)
+
+
 def test_a_swatch_that_is_nothing_but_threads_has_a_design() -> None:
     height, width = torch.meshgrid(torch.arange(96), torch.arange(112), indexing="ij")
     threads = 0.5 + 0.3 * torch.sin(height * 1.3) * torch.sin(width * 1.3)
