@@ -228,6 +228,19 @@ class FinishParams(ParamGroup, title="Finish"):
     )
 
 
+class TextureParams(ParamGroup, title="Texture"):
+    """Fine texture from the references, at the size of the photo."""
+
+    texture: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        title="Texture",
+        description="Fraction of the fine texture, up to the photo's own size, that comes from "
+        "matched patches of the references: canvas, hatching, stitches. 0 adds none.",
+    )
+
+
 class SizeParams(ParamGroup, title="Size"):
     """The sizes at which sampler `guided` works, from coarse to fine."""
 

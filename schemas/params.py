@@ -30,6 +30,7 @@ from schemas.param_groups import (
     RegionalAttentionParams,
     RegionParams,
     SizeParams,
+    TextureParams,
     ToneParams,
 )
 from schemas.prompts import PromptParams, check_prompts
@@ -57,6 +58,7 @@ LATER: Final[Mapping[str, Any]] = {
     "scale": 1.0,
     "form_floor": 0.0,
     "white_ground": "restyle",
+    "texture": 0.0,
 }
 """Settings of parts that were added later, at the value that turns the part off. A record that
 holds all earlier settings and none of a part was made without it, and keeps its meaning."""
@@ -138,6 +140,7 @@ class StyleParams(Frozen):
     matching: MatchingParams = _group(MatchingParams)
     regional_attention: RegionalAttentionParams = _group(RegionalAttentionParams)
     tones: ToneParams = _group(ToneParams)
+    fine_texture: TextureParams = _group(TextureParams)
     finish: FinishParams = _group(FinishParams)
     form: FormParams = _group(FormParams)
     ground: GroundParams = _group(GroundParams)
@@ -166,7 +169,9 @@ class StyleParams(Frozen):
         before there was such a part, and finished items are recognized.
         """
         found = {**self.flat(), **RETIRED}
-        off: list[type[ParamGroup]] = [SizeParams] if self.sizes.scale == 1 else []
+        off: list[type[ParamGroup]] = []
+        if not self.fine_texture.texture:
+            off += [TextureParams] + ([SizeParams] if self.sizes.scale == 1 else [])
         off += [FormParams] if self.form.form_floor == 0 else []
         off += [GroundParams] if self.ground.white_ground == "restyle" else []
         off += [] if method_info(self.method).learns else [AdapterParams]

@@ -13,6 +13,7 @@ PRESETS: Final[dict[Preset, dict[str, Any]]] = {
         "sampler": "optimise",
         "scale": 1,
         "form_floor": 0,
+        "texture": 0.0,
         "schedule": "lcm",
         "steps": 28,
         "repeats": 3,

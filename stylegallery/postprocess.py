@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from schemas.params import StyleParams
 from stylegallery.color.histogram import match_histogram
 from stylegallery.color.lab import keep_chroma, luminance
-from stylegallery.images.codec import resize
 from stylegallery.images.picture import Picture
+from stylegallery.texture import transfer_texture
 from stylegallery.types import StyleJob
 from stylegallery.white_ground import white_ground
 
@@ -27,7 +27,8 @@ def postprocess(pixels: Tensor, job: StyleJob, params: StyleParams) -> Picture:
         pixels: (1, 3, h, w) decoded result in [0, 1] at working size.
         job: The job that was restyled. Where `protect` is white, the original pixel is kept
             exactly; values between blend. See :func:`feathered`.
-        params: `color`, `detail`, `white_ground` and `protect_feather` are used.
+        params: `color`, `texture`, `stroke_size`, `detail`, `white_ground` and `protect_feather`
+            are used.
 
     Returns:
         The picture, at the original's size (H, W).
@@ -35,7 +36,9 @@ def postprocess(pixels: Tensor, job: StyleJob, params: StyleParams) -> Picture:
     original, protect = job.content.picture, job.protect
     if params.tones.color == "match-histogram":
         pixels = match_histogram(pixels, job.content, job.styles, job.routing)
-    restyled = keep_detail(resize(pixels, original.size), original.pixels, params.finish.detail)
+    texture, stroke_size = params.fine_texture.texture, params.sizes.stroke_size
+    enlarged = transfer_texture(pixels, job, original.size, texture, stroke_size)
+    restyled = keep_detail(enlarged, original.pixels, params.finish.detail)
     if params.tones.color == "keep-chroma":
         restyled = keep_chroma(restyled, original.pixels)
     if params.ground.white_ground == "keep":

@@ -15,7 +15,7 @@ _TO_XYZ = (
 
 def luminance(colors: Tensor) -> Tensor:
     """Return the luma (H, W) of colors, or of color differences, (3, H, W)."""
-    return torch.einsum("c,chw->hw", torch.tensor(_LUMA), colors)
+    return torch.einsum("c,chw->hw", colors.new_tensor(_LUMA), colors)
 
 
 def rgb_to_lab(pixels: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stylegallery.color.lab import luminance
 from stylegallery.images.codec import resize
@@ -11,7 +10,6 @@ from stylegallery.types import PreparedImage
 
 _FLOOR = 1e-3  # variance added to every color axis, so that flat areas stay flat
 _GAIN = (0.5, 1.0)
-_SMOOTHING = 3  # latent cells
 
 
 def transfer_color(
@@ -63,8 +61,7 @@ def transfer_color(
             wanted += inside.sum() * weights / weights.sum()
     if not covered.any():
         return pixels.to(device)
-    cells = torch.einsum("rk,rhw->khw", table, _blend(content.regions.one_hot))
-    field = F.interpolate(cells[None], pixels.shape[-2:], mode="bilinear")[0]
+    field = content.regions.field(table, (int(pixels.shape[-2]), int(pixels.shape[-1])))
     moved = _apply(field[:9].unflatten(0, (3, 3)), field[9:12], pixels[0])
     matrix, shift = _color_map(own, covered, values, wanted)
     lit = _apply(matrix[..., None, None], shift[:, None, None], pixels[0])
@@ -128,9 +125,3 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
 
 def _enlarged(labels: Tensor) -> Tensor:
     return labels.repeat_interleave(4, 0).repeat_interleave(4, 1)
-
-
-def _blend(masks: Tensor) -> Tensor:
-    """Smooth (R, h, w) masks over a few cells; their sum stays one."""
-    padded = F.pad(masks[None], (_SMOOTHING // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, _SMOOTHING, stride=1)[0]

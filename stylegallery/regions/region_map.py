@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+_SMOOTHING = 3
+"""Cells over which values of neighboring regions blend."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegionMap:
@@ -68,6 +71,13 @@ class RegionMap:
         keeps at least the cell that it covers most.
         """
         return majority_labels(self.one_hot, size)
+
+    def field(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return (K, H, W) of values (R, K) by region, which blend over a few cells at borders."""
+        padded = F.pad(self.one_hot[None], (_SMOOTHING // 2,) * 4, mode="replicate")
+        shares = F.avg_pool2d(padded, _SMOOTHING, stride=1)[0]  # their sum stays one
+        cells = torch.einsum("rk,rhw->khw", values, shares)
+        return F.interpolate(cells[None], size, mode="bilinear")[0]
 
     def cropped(self, rows: slice, columns: slice) -> "RegionMap":
         """Return the map of a part of the image, with the numbers of the whole."""

@@ -20,6 +20,7 @@ from tasks.planning.learning import AdapterSource
 from tasks.records.learnt_files import LearningFailure, adapter_file, failure_file, read_failure
 from tasks.storage import StoragePath
 from tests.tasks import pictures
+from tests.tasks.conftest import PARAMS
 from tests.tasks.galleries import LEARNING, PICTURES
 from tests.tasks.places import at
 from tests.tasks.single_items import item_of, restyle_item
@@ -85,6 +86,18 @@ def test_memory_then_the_file_then_learning(
             "attribution": "A. Painter",
         }
     ]
+
+
+def test_a_gallery_learns_by_its_own_method(
+    context: ActorContext, tmp_path: Path, learnt: list[int]
+) -> None:
+    run = replace(context, params=PARAMS.model_copy(update={"adapter_steps": 3}))
+    wanted = item(tmp_path, "sky")
+    (style,) = wanted.styles
+    own = wanted.model_copy(update={"styles": [style.model_copy(update={"preset": "catalog"})]})
+    row = restyle_item(run, own)
+    assert (row.status, row.method, learnt) == ("ok", "sms", [1]), row.error
+    assert sources_of(run, wanted) == []
 
 
 @pytest.mark.parametrize("harm", ["cut", "nan", "flip", "another's", "too large"])

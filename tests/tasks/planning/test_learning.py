@@ -51,6 +51,16 @@ def test_one_adapter_a_reference_shared_by_galleries(monkeypatch: pytest.MonkeyP
     assert first != second
 
 
+def test_a_gallery_may_name_a_method_that_learns() -> None:
+    run = StyleParams(image_size=64)
+    taught = style("a", preset="catalog")
+    assert keys(style("a"), params=run) == []
+    assert keys(taught, params=run) == keys(
+        style("a"), params=StyleParams(method="sms", image_size=64)
+    )
+    assert keys(style("a", method="styleid"), params=LEARNING) == []
+
+
 def test_stored_and_rejected_styles_are_not_learnt_again(tmp_path: Path) -> None:
     made = [adapter_sources([style(name)], "g", LEARNING, "model")[0] for name in "abcd"]
     output = at(tmp_path)
