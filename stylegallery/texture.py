@@ -27,7 +27,7 @@ _SIDE, _STRIDE = 5, 2
 """Side of a patch, and distance of the result's patches, in pixels."""
 _OWN = 0.5
 """Weight in the search of the fine texture that the result already has."""
-_FALL = 1.0
+_FALL = 1.25
 """Standard deviation in pixels of a patch's weight. A wider one means more patches at a pixel, and
 their mean is blurred."""
 _KEYS = 1536
