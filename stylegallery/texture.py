@@ -43,8 +43,9 @@ def transfer_texture(
 ) -> Tensor:
     """Enlarge a result to the size of its photo, with fine texture of the references.
 
-    Each octave from the working size up to the photo's size gets its fine texture in turn. Time
-    and memory are linear in the number of pixels.
+    Each octave from the working size up to the photo's size gets its fine texture in turn. A photo
+    that is much smaller than the working size lacks none: its result is only reduced. Time and
+    memory are linear in the number of pixels.
 
     Args:
         pixels: (1, 3, h, w) result in [0, 1] at working size.
@@ -57,10 +58,10 @@ def transfer_texture(
     Returns:
         (1, 3, H, W) in [0, 1], on the device of `pixels`.
     """
-    if share == 0:
+    octaves = round(math.log2(min(size) / min(pixels.shape[-2:])))  # working sizes are rounded
+    if share == 0 or octaves < 0:
         return resize(pixels, size)
     device, pixels = pixels.device, pixels.to(job.content.latent.device)
-    octaves = max(0, round(math.log2(min(size) / min(pixels.shape[-2:]))))
     for octave in range(octaves, -1, -1):
         height, width = (max(2 * _SIDE, round(side / 2**octave)) for side in size)
         side = round(stroke_size * min(height, width))

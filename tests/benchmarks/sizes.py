@@ -54,15 +54,16 @@ class SizedVariant:
         )
 
 
-ONE_SIZE = {"scale": 1, "steps": 40, "strength": 0.6, "learning_rate": 0.14}
+ONE_SIZE = {"scale": 1, "steps": 40, "strength": 0.6, "learning_rate": 0.14, "texture": 0.0}
 VARIANTS = {
     "before": SizedVariant(ONE_SIZE),
     "preview": SizedVariant({**PRESETS["preview"]}),
     "balanced": SizedVariant(),
+    "without texture": SizedVariant({"texture": 0.0}),
     "quality": SizedVariant({"scale": 16, "steps": 40}),
     "with form": SizedVariant({"form_floor": StyleParams().form.form_floor}),
     "direct": SizedVariant(ONE_SIZE, own_size=True),
-    "direct, half the steps": SizedVariant({"scale": 1}, own_size=True),
+    "direct, half the steps": SizedVariant({"scale": 1, "texture": 0.0}, own_size=True),
     "attention-distillation": SizedVariant({"method": "attention-distillation"}, own_size=True),
     "stylegallery-paper": SizedVariant({"method": "stylegallery-paper"}, own_size=True),
 }

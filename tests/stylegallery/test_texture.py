@@ -87,6 +87,11 @@ def test_share_zero_only_enlarges(job: StyleJob) -> None:
     assert torch.equal(transfer_texture(small, job, SIZE, 0.0, 1.0), resize(small, SIZE))
 
 
+def test_a_result_that_is_reduced_lacks_no_texture(job: StyleJob) -> None:
+    size = (60, 72)
+    assert torch.equal(transfer_texture(ramp(), job, size, 1.0, 1.0), resize(ramp(), size))
+
+
 def test_a_small_result_gets_the_texture_of_every_octave(job: StyleJob) -> None:
     small = resize(ramp(), (30, 36))
     made = transfer_texture(small, job, SIZE, 1.0, 1.0)

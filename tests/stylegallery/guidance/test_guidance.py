@@ -28,6 +28,7 @@ PLAIN = {
     "image_size": 64,
     "inversion_steps": 2,
     "start_noise": 0.0,
+    "texture": 0.0,
     "match_tone": False,
     "settle_timestep": 0,
 }
