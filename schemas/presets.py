@@ -26,6 +26,7 @@ PRESETS: Final[dict[Preset, dict[str, Any]]] = {
         "learning_rate": 0.14,
         "scale": 1,
         "form_floor": 0,
+        "texture": 0.0,
     },
     "catalog": {"method": "sms", "passes": 2},
 }
